@@ -1,0 +1,36 @@
+# Two commands on a fresh machine with Python >= 3.10: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: install quickstart test test-fast test-slow lint clean
+
+install: $(VENV)/.installed
+
+# The packages are installed when set-up files change; the sources themselves are linked (-e).
+$(VENV)/.installed: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@echo "installing the package and what it needs (torch is several GB on Linux; a few minutes the first time)"
+	$(BIN)/python -m pip install --quiet -e ".[test]"
+	touch $@
+
+quickstart: install
+	$(BIN)/cakd quickstart
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+
+test-slow: install
+	$(BIN)/python -m pytest -m "slow and not gpu" $(PYTEST_ARGS)
+
+test: lint test-fast test-slow
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,114 @@
+"""`cakd data ...`: record files, verification sets, drawn faces, cached teacher embeddings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insightface_cakd.data.bins import make_bin
+from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.data.inspect import check, info
+from insightface_cakd.data.pack import pack, unpack
+from insightface_cakd.data.split import split_faces
+from insightface_cakd.errors import DataError
+from insightface_cakd.launch import cache_teacher
+from insightface_cakd.progress import progress_bar
+
+Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]
+Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder per person.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    group = typer.Typer(help="Make, look at and check training and verification data.", no_args_is_help=True)
+    for name, command in (
+        ("pack", _pack),
+        ("unpack", _unpack),
+        ("info", _info),
+        ("check", _check),
+        ("make-bin", _make_bin),
+        ("split", _split),
+        ("faces", _faces),
+        ("cache-teacher", _cache_teacher),
+    ):
+        group.command(name)(command)
+    app.add_typer(group, name="data")
+
+
+def _pack(faces: Faces, out: Annotated[Path, typer.Argument(help="Folder for train.rec, train.idx, property.")]) -> None:
+    """Folders of faces -> a record file that arcface_torch reads. Example: `cakd data pack faces data`."""
+    with progress_bar("packing") as progress:
+        summary = pack(faces, out, progress=progress)
+    print(f"{out}: {summary.images} images of {summary.identities} people")
+
+
+def _unpack(records: Records, out: Annotated[Path, typer.Argument(help="New folder, one sub-folder per person.")]) -> None:
+    """A record file -> folders of its original images."""
+    with progress_bar("unpacking") as progress:
+        images = unpack(records, out, progress=progress)
+    print(f"{out}: {images} images")
+
+
+def _info(records: Records) -> None:
+    """Count people and images of a record file, and say in which style it is written."""
+    print(info(records))
+
+
+def _check(
+    records: Records,
+    num_classes: Annotated[int | None, typer.Option(help="The config's num_classes, to check labels against.")] = None,
+) -> None:
+    """Read every record and say what is wrong; exit code 1 if anything is."""
+    with progress_bar("checking") as progress:
+        problems = check(records, num_classes, progress=progress)
+    for problem in problems:
+        print(problem)
+    if problems:
+        raise DataError(f"{records}: {len(problems)} problems, listed above; expected none.")
+    print(f"{records}: every record is readable")
+
+
+def _make_bin(
+    source: Annotated[Path, typer.Argument(help="Folder of people, or a text file with `image image 0|1` per line.")],
+    out: Annotated[Path, typer.Argument(help="The .bin to write.")],
+    pairs: Annotated[int, typer.Option(help="Pairs to draw from a folder, half of them same.")] = 6000,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+) -> None:
+    """Pairs of faces -> a verification set in InsightFace's .bin layout."""
+    with progress_bar("pairs") as progress:
+        make_bin(source, out, pairs=pairs, seed=seed, progress=progress)
+    print(out)
+
+
+def _split(
+    faces: Faces,
+    out: Annotated[Path, typer.Argument(help="Folder for train.rec and the .bin.")],
+    name: Annotated[str, typer.Option(help="Name of the verification set.")] = "dev",
+    pairs: Annotated[int, typer.Option(help="Verification pairs.")] = 600,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+) -> None:
+    """Folders of faces -> a training set and a verification set of other people."""
+    split_faces(faces, out, name, seed, pairs)
+    print(info(out))
+
+
+def _faces(
+    out: Annotated[Path, typer.Argument(help="Folder for train.rec and dev.bin.")],
+    seed: Annotated[int, typer.Option(help="Of every person and picture.")] = 2048,
+) -> None:
+    """Draw a small face data set: people with pose, light, expression, occlusion and blur."""
+    with progress_bar("faces") as progress:
+        write_face_set(out, seed=seed, progress=progress)
+    print(info(out))
+
+
+def _cache_teacher(
+    recipe: Annotated[str, typer.Argument(help="Recipe whose teacher is run once over the data.")],
+    records: Records,
+    out: Annotated[Path, typer.Argument(help="New folder of the cache; pass it as --teacher of a `cached` recipe.")],
+    teacher: Annotated[str | None, typer.Option(help="Teacher's weights or ONNX file; replaces the recipe's.")] = None,
+) -> None:
+    """Write the teacher's embeddings of every image and its mirror image, so that training runs no teacher."""
+    with progress_bar("embedding") as progress:
+        cache_teacher(recipe, records, out, teacher, progress)
+    print(out)

@@ -1,0 +1,25 @@
+"""`cakd export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insightface_cakd.export.student import export_run
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("export")(_export)
+
+
+def _export(
+    run: Annotated[Path, typer.Argument(help="Output folder of a `cakd train`, or .pt weights with --network.")],
+    out: Annotated[Path, typer.Argument(help="The .onnx to write.")],
+    network: Annotated[str | None, typer.Option(help="Network of .pt weights; a run's folder knows its own.")] = None,
+) -> None:
+    """Student -> ONNX as InsightFace reads it, checked with onnxruntime at batch 1, 2, 32 and by insightface.model_zoo.
+
+    Example: `cakd export work_dirs/student student.onnx`
+    """
+    print(export_run(run, out, network).summary())

@@ -1,0 +1,62 @@
+"""`cakd quickstart`, `cakd train` and `cakd bench`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insightface_cakd.bench import bench
+from insightface_cakd.launch import Job, train
+from insightface_cakd.quickstart import quickstart
+
+TRAIN_HELP = """Train a network, with `--distill` under a teacher.
+
+Examples:
+
+    cakd train faces_vit_tiny --set rec=data --output teacher
+    cakd train faces_cnn_tiny --set rec=data --distill cosine --teacher teacher/model.pt --output student
+    torchrun --nproc_per_node 8 -m insightface_cakd train my_config.py --distill onnx --teacher w600k_r50.onnx
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("quickstart")(_quickstart)
+    app.command("train", help=TRAIN_HELP.replace("\n    cakd", "\n\n`cakd").replace("\n    torchrun", "\n\n`torchrun"))(_train)
+    app.command("bench")(_bench)
+
+
+def _quickstart(
+    output: Annotated[Path, typer.Option(help="Folder of everything the run writes; must be new or empty.")] = Path("quickstart"),
+    data: Annotated[Path | None, typer.Option(help="Aligned 112x112 faces, one folder per person, instead of drawn ones.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the faces, the weights and the order of the images.")] = 2048,
+) -> None:
+    """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report."""
+    quickstart(output, data, seed)
+
+
+def _train(
+    config: Annotated[str, typer.Argument(help="A job by name or the path of a config file.")],
+    distill: Annotated[str | None, typer.Option(help="Recipe, by name (`cakd recipes list`) or path.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Teacher's weights, ONNX file or cache; replaces the recipe's.")] = None,
+    centres: Annotated[list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")] = None,
+    output: Annotated[str | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")] = False,
+) -> None:
+    overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
+    result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume))
+    for name, accuracy in result.accuracy.items():
+        print(f"{name}: {accuracy:.4f}")
+
+
+def _bench(
+    student: Annotated[str, typer.Option(help="Network of the student.")] = "mbf",
+    teacher: Annotated[str, typer.Option(help="Network of the teacher, random weights.")] = "vit_t",
+    loss: Annotated[str, typer.Option(help="An embedding loss.")] = "cosine",
+    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
+    steps: Annotated[int, typer.Option(min=3, help="Timed steps of each kind.")] = 10,
+    records: Annotated[Path | None, typer.Option(help="Also time reading this folder's train.rec.")] = None,
+) -> None:
+    """Time a step of the student alone, the teacher's forward, and a distillation step; and record reading."""
+    print(bench(student, teacher, loss, batch, steps, records))

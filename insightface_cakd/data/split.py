@@ -1,0 +1,50 @@
+"""A folder of people becomes a training set and a verification set of other people."""
+
+import random
+import tempfile
+from pathlib import Path
+
+from insightface_cakd.data.bins import make_bin
+from insightface_cakd.data.pack import pack
+from insightface_cakd.errors import DataError
+
+HELD_OUT = 0.2
+MIN_PEOPLE = 10
+
+
+def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) -> None:
+    """Write `train.rec` of most people and `<name>.bin` with pairs of the others.
+
+    A fifth of the people is held out, drawn by `seed`; nobody is in both.
+
+    Args:
+        faces: aligned faces, one folder per person.
+        out: where the files go.
+        name: of the verification set.
+        seed: of the split and the pairs.
+        pairs: at most this many verification pairs.
+
+    Raises:
+        DataError: no folder, or too few people to hold some out.
+    """
+    if not faces.is_dir():
+        raise DataError(f"{faces}: no such folder; expected aligned 112x112 faces, one folder per person.")
+    people = sorted(folder for folder in faces.iterdir() if folder.is_dir())
+    if len(people) < MIN_PEOPLE:
+        raise DataError(
+            f"{faces}: {len(people)} people; expected at least {MIN_PEOPLE}, one folder each, since a fifth of them is held out "
+            "for verification. Add people, or pack the folder and train with `cakd data pack` and `cakd train`."
+        )
+    random.Random(seed).shuffle(people)
+    held_out = max(2, int(HELD_OUT * len(people)))
+    with tempfile.TemporaryDirectory() as scratch:
+        pack(_links(Path(scratch) / "train", people[held_out:]), out)
+        make_bin(_links(Path(scratch) / "dev", people[:held_out]), out / f"{name}.bin", pairs=pairs, seed=seed)
+
+
+def _links(folder: Path, people: list[Path]) -> Path:
+    """Return a folder that shows only these people."""
+    folder.mkdir()
+    for person in people:
+        (folder / person.name).symlink_to(person.resolve(), target_is_directory=True)
+    return folder

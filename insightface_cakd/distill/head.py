@@ -1,0 +1,178 @@
+"""The host's class-sharded head, plus the distillation terms of the recipe."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from insightface_cakd.distill.gather import gather_constant
+from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.step import DistillationStep
+from insightface_cakd.distill.student import DistilledStudent, Outputs
+from insightface_cakd.errors import RunError, ShapeError
+from insightface_cakd.losses import LOSSES
+
+PREFIX = "cakd."
+
+
+class SeenMargin(nn.Module):
+    """The host's margin, which lets its logits be seen.
+
+    PartialFC overwrites the margin's output in place with probabilities, so what is kept is a clone; it is part of the graph.
+
+    Args:
+        margin: the host's margin object, called with cosines (N, n) and labels (N, 1), -1 for classes of other ranks.
+    """
+
+    def __init__(self, margin: nn.Module) -> None:
+        super().__init__()
+        self.margin = margin
+        self.logits: Tensor | None = None
+        self.labels: Tensor | None = None
+
+    def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """Return the margin's scaled logits and keep a clone of them."""
+        self.labels = labels.clone()
+        logits = self.margin(cosines, labels)
+        self.logits = logits.clone()
+        return logits
+
+    def release(self) -> None:
+        """Forget the step's tensors, so that they do not outlive it."""
+        self.logits = self.labels = None
+
+
+class Distillation:
+    """What student and head share: made by the seam before either exists.
+
+    Args:
+        step: the terms.
+        monitor: where raw and weighted values go.
+        centres: the teacher's class centres (classes, D_t) on the CPU; only for logits terms.
+    """
+
+    def __init__(self, step: DistillationStep, monitor: Monitor, centres: Tensor | None = None) -> None:
+        self.step = step
+        self.monitor = monitor
+        self.centres = centres
+        self.student: DistilledStudent | None = None
+
+
+def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:
+    """Return a subclass of the host's head that adds the terms and carries their state.
+
+    The class keeps the host's constructor. Its `state_dict` holds, besides the host's, the step, projectors and buffers of the method
+    under `cakd.`; a plain head's state loads too, and then the method starts afresh.
+
+    Args:
+        host_head: `PartialFC_V2` of the host.
+        distillation: shared with the student.
+    """
+
+    class DistilledHead(host_head):  # type: ignore[misc, valid-type]
+        """The host's margin loss plus the recipe's weighted terms."""
+
+        def forward(self, outputs: Outputs, labels: Tensor) -> Tensor:
+            """Return the scalar that the loop back-propagates: margin loss + sum of weighted terms."""
+            embedding, features = outputs
+            # arcface_torch's head squeezes the caller's labels in place.
+            mine = labels.view(-1).clone()
+            margin = super().forward(embedding, labels)
+            distillation.step.watch("margin", margin)
+            self._add_logits(features)
+            total = margin + distillation.step(features, mine)
+            if distillation.student is not None:
+                distillation.monitor.after_step(distillation.step, distillation.student)
+            return total
+
+        def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            """Return the host's state first, then the method's under `cakd.`; refuses to hand out a run gone wrong."""
+            distillation.step.check_finite()
+            return {**super().state_dict(*args, **kwargs), **method_state(distillation)}
+
+        def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
+            """Load the host's state, and the method's when it is there."""
+            load_method_state(distillation, {k: v for k, v in state_dict.items() if k.startswith(PREFIX)})
+            plain = {k: v for k, v in state_dict.items() if not k.startswith(PREFIX)}
+            return super().load_state_dict(plain, strict=strict, assign=assign)
+
+        def _add_logits(self, features: dict[str, Tensor]) -> None:
+            """Give logits terms the student's logits and the teacher's for the same samples and the same classes."""
+            names = [term.name for term in distillation.step.terms if LOSSES[term.loss].reads == "logits"]
+            if not names:
+                return
+            seen: SeenMargin = self.margin_softmax
+            teacher = self._teacher_logits(features["teacher.embedding"], seen)
+            for name in names:
+                features[f"{name}.student"], features[f"{name}.teacher"] = seen.logits, teacher
+            seen.release()
+
+        @torch.no_grad()
+        def _teacher_logits(self, embedding: Tensor, seen: SeenMargin) -> Tensor:
+            """Return the teacher's logits (N, n) with the student's margin, on the rows this rank used in this step."""
+            if not hasattr(self, "_teacher_rows"):
+                rows = teacher_rows(distillation, self.class_start, self.num_local, embedding.shape[1])
+                self._teacher_rows = [rows.to(embedding.device)]
+            rows = self._teacher_rows[0]
+            if self.sample_rate < 1:
+                rows = rows[self.weight_index.to(rows.device)]
+            everyone = gather_constant(normalize(embedding.float(), eps=1e-6))
+            return seen.margin((everyone @ rows.T).clamp_(-1, 1), seen.labels)
+
+    DistilledHead.__name__ = DistilledHead.__qualname__ = "DistilledHead"
+    return DistilledHead
+
+
+def teacher_rows(distillation: Distillation, start: int, count: int, width: int) -> Tensor:
+    """Return this rank's rows of the teacher's unit class centres.
+
+    Raises:
+        ShapeError: the centres' width is not the teacher's, or there are too few classes.
+    """
+    centres = distillation.centres
+    if centres is None or centres.shape[1] != width or centres.shape[0] < start + count:
+        shape = None if centres is None else tuple(centres.shape)
+        raise ShapeError(
+            f"teacher centres {shape} do not fit a teacher of width {width} and a head that reaches class {start + count}; expected "
+            "one row per class of the training set. Set teacher.centres to the head of this teacher on this data set."
+        )
+    return normalize(centres[start : start + count].float(), eps=1e-6)
+
+
+def method_state(distillation: Distillation) -> dict[str, Tensor]:
+    """Return what a resumed run needs besides the host's own state: step count, projectors, buffers of the losses."""
+    step = distillation.step
+    state = {f"{PREFIX}step": torch.tensor(step.step)}
+    state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
+    if distillation.student is not None:
+        projectors = distillation.student.projectors.state_dict()
+        state |= {f"{PREFIX}projectors.{key}": value for key, value in projectors.items()}
+    return state
+
+
+def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> None:
+    """Load what `method_state` gave; an empty state, a plain head's, leaves the method as it is.
+
+    Raises:
+        RunError: the state is another recipe's.
+    """
+    if not state:
+        return
+    expected = method_state(distillation)
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    wanted = {key: tuple(value.shape) for key, value in expected.items()}
+    if shapes != wanted:
+        differing = sorted(key for key in shapes.keys() | wanted.keys() if shapes.get(key) != wanted.get(key))
+        raise RunError(
+            f"checkpoint: the method's state does not fit this recipe ({len(differing)} entries differ, first {differing[0]}: saved "
+            f"{shapes.get(differing[0])}, expected {wanted.get(differing[0])}). Resume with the recipe of the run, or start a new one."
+        )
+    distillation.step.step = int(state[f"{PREFIX}step"])
+    _load_part(distillation.step.losses, state, f"{PREFIX}losses.")
+    if distillation.student is not None:
+        _load_part(distillation.student.projectors, state, f"{PREFIX}projectors.")
+
+
+def _load_part(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
+    module.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})

@@ -1,0 +1,69 @@
+"""What a distillation run tells while it runs: raw and weighted terms, and the gradient ratio at the embedding."""
+
+from pathlib import Path
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from insightface_cakd.distill.step import DistillationStep
+from insightface_cakd.distill.student import DistilledStudent, EmbeddingGradients
+
+
+class Monitor:
+    """Writes every `every` steps and reads nothing from the device in between.
+
+    Tags: `distill/raw/<term>`, `distill/weighted/<term>`, `distill/raw/margin`, and `distill/gradient_ratio`, the norm of the terms'
+    gradient at the embedding over that of the margin loss (1 means that both pull equally).
+
+    Args:
+        log_dir: folder of the TensorBoard events, made at the first write; None on ranks that do not log.
+        every: steps between two writes, and between two checks for NaN off the CPU.
+    """
+
+    def __init__(self, log_dir: Path | None, every: int = 10) -> None:
+        self.log_dir = log_dir
+        self.every = every
+        self._writer: SummaryWriter | None = None
+        self._pending: tuple[int, EmbeddingGradients] | None = None
+
+    def after_step(self, step: DistillationStep, student: DistilledStudent) -> None:
+        """Log the forward that just ended, and the gradients of the last one that was measured.
+
+        On the CPU a look at a value costs nothing, so there a NaN stops the run at its own step.
+        """
+        due = step.step % self.every == 0
+        if due or next(iter(step.raw.values())).device.type == "cpu":
+            step.check_finite()
+        if self._pending is not None:
+            self._write_ratio(*self._pending)
+            self._pending = None
+        if student.measures_gradients:
+            self._pending = (step.step, student.gradients)
+        student.measures_gradients = (step.step + 1) % self.every == 0
+        if due and self.log_dir is not None:
+            self._write_terms(step)
+
+    def close(self) -> None:
+        """Flush what was written and close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _write_terms(self, step: DistillationStep) -> None:
+        for name, value in step.raw.items():
+            self._add(f"distill/raw/{name}", float(value), step.step)
+        for term in step.terms:
+            self._add(f"distill/weighted/{term.name}", step.weight(term) * float(step.raw[term.name]), step.step)
+
+    def _write_ratio(self, step: int, gradients: EmbeddingGradients) -> None:
+        if self.log_dir is None or gradients.margin is None:
+            return
+        terms = gradients.distillation
+        squared = torch.zeros_like(gradients.margin) if terms is None else terms
+        ratio = float((squared / gradients.margin.clamp_min(torch.finfo(torch.float32).tiny)).sqrt())
+        self._add("distill/gradient_ratio", ratio, step)
+
+    def _add(self, tag: str, value: float, step: int) -> None:
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.log_dir))
+        self._writer.add_scalar(tag, value, step)

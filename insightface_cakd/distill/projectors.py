@@ -1,0 +1,128 @@
+"""From the student's space to the teacher's; trained with the student, dropped at export."""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from insightface_cakd.errors import RecipeError, ShapeError, did_you_mean
+
+Shape = tuple[int, ...]
+
+
+class MapToMap(nn.Module):
+    """Resample a map to the teacher's grid, bilinearly, and project its channels: (B, C_s, h, w) -> (B, C_t, H, W).
+
+    Args:
+        student: (C_s, h, w).
+        teacher: (C_t, H, W).
+    """
+
+    def __init__(self, student: Shape, teacher: Shape) -> None:
+        super().__init__()
+        self.grid = teacher[1:]
+        self.channels = nn.Conv2d(student[0], teacher[0], kernel_size=1, bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the map on the teacher's grid."""
+        if tuple(maps.shape[2:]) != self.grid:
+            maps = interpolate(maps, size=self.grid, mode="bilinear", align_corners=False)
+        return self.channels(maps)
+
+
+class MapToTokens(nn.Module):
+    """A map as the teacher's tokens, row by row: (B, C_s, h, w) -> (B, N, D), N a square grid.
+
+    Args:
+        student: (C_s, h, w).
+        teacher: (N, D).
+    """
+
+    def __init__(self, student: Shape, teacher: Shape) -> None:
+        super().__init__()
+        side = math.isqrt(teacher[0])
+        self.to_map = MapToMap(student, (teacher[1], side, side))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the tokens."""
+        return self.to_map(maps).flatten(2).transpose(1, 2)
+
+
+class TokensToMap(nn.Module):
+    """Tokens as the teacher's map: (B, N, D) -> (B, C_t, H, W), N a square grid, row by row.
+
+    Args:
+        student: (N, D).
+        teacher: (C_t, H, W).
+    """
+
+    def __init__(self, student: Shape, teacher: Shape) -> None:
+        super().__init__()
+        side = math.isqrt(student[0])
+        self.to_map = MapToMap((student[1], side, side), teacher)
+        self.side = side
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return the map."""
+        return self.to_map(tokens.transpose(1, 2).unflatten(2, (self.side, self.side)))
+
+
+def _linear(student: Shape, teacher: Shape) -> nn.Module:
+    return nn.Linear(student[-1], teacher[-1], bias=False)
+
+
+# kind -> (dimensions of the student's activation, of the teacher's, builder)
+PROJECTORS: dict[str, tuple[int, int, Callable[[Shape, Shape], nn.Module]]] = {
+    "linear": (1, 1, _linear),
+    "conv1x1": (3, 3, MapToMap),
+    "map_to_tokens": (3, 2, MapToTokens),
+    "tokens_to_map": (2, 3, TokensToMap),
+}
+WORDS = {1: "an embedding (D)", 2: "tokens (N, D)", 3: "a map (C, H, W)"}
+
+
+def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where: str) -> nn.Module:
+    """Return the module that takes the student's activation to the teacher's shape.
+
+    Args:
+        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_tokens`, `tokens_to_map`.
+        student_shape: without the batch.
+        teacher_shape: without the batch.
+        where: what the error line begins with.
+
+    Raises:
+        RecipeError: there is no such kind.
+        ShapeError: the kind does not join these shapes, or tokens are no square grid.
+    """
+    if kind not in PROJECTORS:
+        raise RecipeError(f"{where}: projector '{kind}' is not known; known: {', '.join(PROJECTORS)}.{did_you_mean(kind, PROJECTORS)}")
+    ours, theirs, build = PROJECTORS[kind]
+    if (len(student_shape), len(teacher_shape)) != (ours, theirs):
+        raise ShapeError(
+            f"{where}: projector {kind} takes {WORDS[ours]} to {WORDS[theirs]}, but student is {student_shape} and teacher "
+            f"{teacher_shape}. {_suggestion(student_shape, teacher_shape)}"
+        )
+    for side, shape in (("student", student_shape), ("teacher", teacher_shape)):
+        if len(shape) == 2 and math.isqrt(shape[0]) ** 2 != shape[0]:
+            raise ShapeError(f"{where}: {side} has {shape[0]} tokens; expected a square grid such as 49 or 144. Tap a layer without extra tokens.")
+    return build(student_shape, teacher_shape)
+
+
+def check_shapes(where: str, student_shape: Shape, teacher_shape: Shape) -> None:
+    """Check that two activations can be compared as they are.
+
+    Raises:
+        ShapeError: they differ; the line names both and the projector that joins them.
+    """
+    if student_shape != teacher_shape:
+        raise ShapeError(
+            f"{where}: student {student_shape} vs teacher {teacher_shape}; expected equal shapes. "
+            f"{_suggestion(student_shape, teacher_shape)}"
+        )
+
+
+def _suggestion(student_shape: Shape, teacher_shape: Shape) -> str:
+    dimensions = (len(student_shape), len(teacher_shape))
+    fitting = [kind for kind, (ours, theirs, _) in PROJECTORS.items() if (ours, theirs) == dimensions]
+    return f"Set projector: {fitting[0]}." if fitting else "No projector joins these; choose other taps."

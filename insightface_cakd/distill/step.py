@@ -1,0 +1,90 @@
+"""Runs the terms of one training step: weights, warm-up, gathering over ranks, and a watch on finiteness."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
+from insightface_cakd.errors import RunError
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.recipe import TermSpec
+
+
+class DistillationStep(nn.Module):
+    """The weighted sum of a recipe's terms.
+
+    total = sum over terms of weight * min(step / warmup_steps, 1) * loss(student, teacher). Local-mean terms are added as they
+    are; pairwise terms see the rows of every rank; logits terms see this rank's classes. All terms run from the first step
+    on, so a warm-up changes a weight and never the graph.
+
+    Args:
+        terms: the recipe's terms; those of weight 0 are left out.
+    """
+
+    def __init__(self, terms: Iterable[TermSpec]) -> None:
+        super().__init__()
+        self.terms = [term for term in terms if term.weight > 0]
+        self.losses = nn.ModuleDict({term.name: term.build_loss() for term in self.terms})
+        self.step = 0
+        self.raw: dict[str, Tensor] = {}
+        self._first_bad: dict[str, Tensor] = {}
+
+    def forward(self, features: dict[str, Tensor], labels: Tensor) -> Tensor:
+        """Return the weighted sum of the terms for one batch.
+
+        Shape:
+            features: per term `<name>.student` and `<name>.teacher`; labels: (B,). Logits are (N, local classes) of the
+            gathered batch, and so need no further gathering.
+        """
+        total = torch.zeros((), device=labels.device)
+        everyone = gather_constant(labels) if any(LOSSES[term.loss].gathers for term in self.terms) else labels
+        for term in self.terms:
+            raw = self._run(term, features[f"{term.name}.student"], features[f"{term.name}.teacher"], labels, everyone)
+            self._note(term.name, raw.detach())
+            total = total + self.weight(term) * raw
+        self.step += 1
+        return total
+
+    def weight(self, term: TermSpec) -> float:
+        """Return a term's weight at the current step, warm-up included."""
+        if term.warmup_steps == 0:
+            return term.weight
+        return term.weight * min(self.step / term.warmup_steps, 1.0)
+
+    def watch(self, name: str, value: Tensor) -> None:
+        """Keep a value beside the terms, to be logged and checked with them (the margin loss)."""
+        self._note(name, value.detach())
+
+    def check_finite(self) -> None:
+        """Stop the run if a term has been NaN or infinite since the last check. Reads the device: call it seldom.
+
+        Raises:
+            RunError: names the term, the step and the rank.
+        """
+        for name, first_bad in self._first_bad.items():
+            step = int(first_bad)
+            if step >= 0:
+                values = ", ".join(f"{other} {float(value):.4g}" for other, value in self.raw.items())
+                raise RunError(
+                    f"step {step}: term '{name}' is not finite (rank {rank()}); raw terms now: {values}. Nothing was saved over "
+                    "the last good checkpoint. Lower the learning rate or the term's weight, or look at the images of that step."
+                )
+
+    def _run(self, term: TermSpec, student: Tensor, teacher: Tensor, labels: Tensor, everyone: Tensor) -> Tensor:
+        loss, kind = self.losses[term.name], LOSSES[term.loss]
+        if kind.reads == "logits":
+            return loss(student, teacher, everyone, classes=ShardedClasses()) if world_size() > 1 else loss(student, teacher)
+        if kind.gathers:
+            return loss(gather(student), gather_constant(teacher), everyone)
+        return loss(student, teacher, labels)
+
+    def _note(self, name: str, value: Tensor) -> None:
+        """Remember a raw value, and on its device the first step at which it was not finite."""
+        self.raw[name] = value
+        first = self._first_bad.get(name)
+        if first is None:
+            first = torch.full((), -1, device=value.device)
+        now_bad = ~torch.isfinite(value) & (first < 0)
+        self._first_bad[name] = torch.where(now_bad, self.step, first)

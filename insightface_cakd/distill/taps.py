@@ -1,0 +1,86 @@
+"""Named activations of a network, by module path."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from insightface_cakd.errors import TapError, did_you_mean
+
+
+class Taps:
+    """Record the outputs of named modules during a `with` block.
+
+    Hooks exist only inside the block. Each tap must fire exactly once a block: a module that is not called, or is called again by a
+    recomputing checkpoint, cannot be compared with anything.
+
+    Args:
+        network: the network to listen to.
+        paths: module paths as in `network.named_modules()`.
+
+    Raises:
+        TapError: a path does not exist; the line names the nearest ones.
+    """
+
+    def __init__(self, network: nn.Module, paths: Iterable[str]) -> None:
+        modules = dict(network.named_modules())
+        self.paths = list(paths)
+        for path in self.paths:
+            if path not in modules or not path:
+                raise TapError(
+                    f"tap '{path}': module not found in {type(network).__name__}; expected a module path such as "
+                    f"{', '.join(_examples(modules))}.{did_you_mean(path, modules)}"
+                )
+        self._modules = {path: modules[path] for path in self.paths}
+        self._handles: list[RemovableHandle] = []
+        self._outputs: dict[str, list[tuple[Tensor, int]]] = {}
+
+    def __enter__(self) -> "Taps":
+        self._outputs = {path: [] for path in self.paths}
+        self._handles = [module.register_forward_hook(self._hook(path)) for path, module in self._modules.items()]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._outputs = [], {}
+
+    def collect(self) -> dict[str, Tensor]:
+        """Return path -> output of the forward that just ran.
+
+        Raises:
+            TapError: a tap fired not once, gave no tensor, or was overwritten in place after it fired.
+        """
+        return {path: self._one(path, fired) for path, fired in self._outputs.items()}
+
+    def _hook(self, path: str) -> Callable[..., None]:
+        def record(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not isinstance(output, Tensor):
+                raise TapError(
+                    f"tap '{path}': {type(module).__name__} gives a {type(output).__name__}; expected one tensor. "
+                    "Tap a module inside or after it."
+                )
+            self._outputs[path].append((output, output._version))
+
+        return record
+
+    @staticmethod
+    def _one(path: str, fired: list[tuple[Tensor, int]]) -> Tensor:
+        if len(fired) != 1:
+            raise TapError(
+                f"tap '{path}': fired {len(fired)} times in one forward; expected exactly once. "
+                "Tap a module that the forward calls once, outside recomputed (checkpointed) blocks."
+            )
+        output, version = fired[0]
+        if output._version != version:
+            raise TapError(
+                f"tap '{path}': its output was overwritten in place after it fired (an in-place add or activation follows); "
+                "expected it to stay. Tap the enclosing block instead."
+            )
+        return output
+
+
+def _examples(modules: dict[str, nn.Module]) -> list[str]:
+    """Return a few short paths, to show what a path looks like."""
+    return [path for path in modules if path and path.count(".") <= 1][:6]

@@ -1,0 +1,97 @@
+"""`cakd quickstart`: the product's main job, end to end and small, on drawn faces or on a user's folder."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from insightface_cakd.progress import progress_bar
+from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.data.split import split_faces
+from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.report import Report, result_table, write_report
+from insightface_cakd.export.student import export_run
+from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from insightface_cakd.launch import Job, train
+
+DEV = "dev"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of the quickstart: what the user reads, the job of the embedded host, the recipe."""
+
+    title: str
+    folder: str
+    config: str
+    recipe: str | None = None
+
+
+TEACHER = Stage("teacher", "teacher", "faces_vit_tiny")
+ALONE = Stage("student alone", "alone", "faces_cnn_tiny")
+DISTILLED = Stage("student + distillation", "distilled", "faces_cnn_tiny", "quickstart")
+
+
+def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> None:
+    """Make data, train a ViT teacher, a CNN alone and the same CNN distilled; compare, export, check, report.
+
+    Args:
+        output: a new or empty folder for everything that is written.
+        faces: aligned faces, one folder per person; drawn ones when not given.
+        seed: of data, weights and order.
+
+    Raises:
+        CAKDError: the output folder is not empty, or a step failed.
+    """
+    started = time.monotonic()
+    if output.exists() and any(output.iterdir()):
+        raise RunError(f"quickstart: {output} is not empty; expected a new folder. Pass --output DIR, or remove it.")
+    data = output / "data"
+    _make_data(data, faces, seed)
+    results = {}
+    for number, stage in enumerate((TEACHER, ALONE, DISTILLED), start=2):
+        print(f"\n[{number}/6] training the {stage.title} ({stage.config})", flush=True)
+        results[stage.title] = _train(stage, output, data, seed)
+    print("\n[5/6] exporting the distilled student to ONNX", flush=True)
+    exported = export_run(output / DISTILLED.folder, output / "student.onnx")
+    print(exported.summary())
+    print("\n[6/6] writing the report", flush=True)
+    rows = _rows(results)
+    report = Report(
+        title="insightface_cakd quickstart",
+        rows=rows,
+        runs={stage.title: output / stage.folder for stage in (TEACHER, ALONE, DISTILLED)},
+        notes=[exported.summary()],
+    )
+    write_report(output / "report.html", report)
+    print(f"\n{result_table(rows)}\n")
+    print(f"model:  {output / 'student.onnx'} (weights: {output / DISTILLED.folder / 'model.pt'})")
+    print(f"report: {output / 'report.html'}")
+    print(f"{time.monotonic() - started:.0f} seconds")
+
+
+def _make_data(data: Path, faces: Path | None, seed: int) -> None:
+    """Write train.rec, train.idx, property and dev.bin."""
+    if faces is None:
+        print("[1/6] drawing faces", flush=True)
+        with progress_bar("faces") as progress:
+            write_face_set(data, seed=seed, progress=progress)
+    else:
+        print(f"[1/6] packing {faces}", flush=True)
+        split_faces(faces, data, DEV, seed)
+
+
+def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
+    settings = (f"rec={str(data)!r}", f"output={str(output / stage.folder)!r}", f"seed={seed}", f"val_targets=[{DEV!r}]")
+    teacher = str(output / TEACHER.folder / "model.pt") if stage.recipe else None
+    return train(Job(stage.config, stage.recipe, teacher, settings=settings))
+
+
+def _rows(results: dict[str, RunResult]) -> list[dict[str, str]]:
+    """Return the table: accuracy of the three, and what distillation adds."""
+    rows = [
+        {"model": title, "accuracy": f"{100 * result.accuracy[DEV]:.2f} %", "seconds": f"{result.seconds:.0f}"}
+        for title, result in results.items()
+    ]
+    difference = results[DISTILLED.title].accuracy[DEV] - results[ALONE.title].accuracy[DEV]
+    rows.append({"model": "difference", "accuracy": f"{100 * difference:+.2f} points", "seconds": ""})
+    return rows

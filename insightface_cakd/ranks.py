@@ -1,0 +1,18 @@
+"""Which process of a run this is; one process without a process group counts as rank 0 of 1."""
+
+import torch.distributed as dist
+
+
+def has_group() -> bool:
+    """Return whether a default process group exists in this process."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """Return this process's rank, 0 without a process group."""
+    return dist.get_rank() if has_group() else 0
+
+
+def world_size() -> int:
+    """Return the number of processes, 1 without a process group."""
+    return dist.get_world_size() if has_group() else 1

@@ -1,0 +1,177 @@
+"""What a distillation run is: a short, strict YAML file read into a `Recipe`."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.losses.base import DistillLoss
+from insightface_cakd.shipped import shipped_folder
+from insightface_cakd.teachers.spec import TeacherSpec
+
+
+class TermSpec(BaseModel):
+    """One term of the objective: `weight * loss(student, teacher)`.
+
+    Args:
+        loss: a name of `LOSSES`.
+        name: what the logs call the term; the loss's name when not given.
+        weight: factor of the raw loss, >= 0; 0 leaves the term out.
+        warmup_steps: steps over which the weight rises linearly from 0; 0 means none.
+        student: module path of the student's tap; the embedding when not given.
+        teacher: module path of the teacher's tap; the embedding when not given.
+        projector: how the student's activation reaches the teacher's shape; a kind of `build_projector`.
+        options: the loss's own constructor arguments; in the file they stand beside the other keys.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    loss: str
+    name: str
+    weight: float = Field(ge=0, allow_inf_nan=False)
+    warmup_steps: int = Field(default=0, ge=0)
+    student: str | None = None
+    teacher: str | None = None
+    projector: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    def build_loss(self) -> DistillLoss:
+        """Return the loss module of this term."""
+        return LOSSES[self.loss](**self.options)
+
+
+class Recipe(BaseModel):
+    """A teacher and the terms that tie the student to it.
+
+    Args:
+        about: one line for `cakd recipes list`.
+        teacher: who teaches.
+        losses: the terms; at least one, with different names.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    about: str = ""
+    teacher: TeacherSpec
+    losses: list[TermSpec] = Field(min_length=1)
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether a term reads the class logits."""
+        return any(LOSSES[term.loss].reads == "logits" for term in self.losses)
+
+
+def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by path, or by the name of a shipped one.
+
+    Args:
+        name: path of a YAML file, or a name as `cakd recipes list` shows it.
+        teacher: replaces `teacher.weights`.
+        centres: replaces `teacher.centres`, when not empty.
+
+    Raises:
+        RecipeError: the file does not exist or is not a valid recipe; the line names the key.
+    """
+    path = find_recipe(name)
+    where = f"recipe {path.name}"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())}); expected keys and values.") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
+    return parse_recipe(content, where, teacher, centres)
+
+
+def parse_recipe(
+    content: dict[str, Any], where: str, teacher: str | None = None, centres: Sequence[str] = ()
+) -> Recipe:
+    """Check a recipe's content key by key.
+
+    Args:
+        content: the mapping that the YAML file holds.
+        where: what error lines begin with.
+        teacher: replaces `teacher.weights`.
+        centres: replaces `teacher.centres`, when not empty.
+
+    Raises:
+        RecipeError: an unknown key or loss, a missing or ill-typed value, two terms of one name.
+    """
+    content = dict(content)
+    if isinstance(content.get("losses"), list):
+        content["losses"] = [_term(item, f"{where}: losses[{i}]") for i, item in enumerate(content["losses"])]
+    given = {"weights": teacher, "centres": list(centres)}
+    if isinstance(content.get("teacher"), dict):
+        content["teacher"] = content["teacher"] | {key: value for key, value in given.items() if value}
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_first_problem(error)}") from error
+    names = [term.name for term in recipe.losses]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"{where}: two terms are called '{twice}'; expected different names. Give one a `name`.")
+    return recipe
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe given by path or by shipped name.
+
+    Raises:
+        RecipeError: there is no such file.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = {file.stem: file for file in shipped_recipes()}
+    if name in shipped:
+        return shipped[name]
+    raise RecipeError(
+        f"recipe {name}: no such file, and no shipped recipe of that name; shipped: {', '.join(shipped)}."
+        f"{did_you_mean(name, shipped)} `cakd recipes list` tells what each one does."
+    )
+
+
+def shipped_recipes() -> list[Path]:
+    """Return the recipe files that come with the package, by name."""
+    return sorted(shipped_folder("recipes").glob("*.yaml"))
+
+
+def _term(item: Any, where: str) -> dict[str, Any]:
+    """Split a term's flat keys into the term's own and the loss's options."""
+    if not isinstance(item, dict) or "loss" not in item:
+        raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
+    loss = item["loss"]
+    if loss not in LOSSES:
+        known = ", ".join(LOSSES)
+        raise RecipeError(f"{where}.loss is '{loss}'; known losses: {known}.{did_you_mean(str(loss), LOSSES)}")
+    options = set(inspect.signature(LOSSES[loss].__init__).parameters) - {"self"}
+    own = set(TermSpec.model_fields) - {"options"}
+    for key in item:
+        if key not in own | options:
+            known = ", ".join(sorted(own | options))
+            hint = did_you_mean(str(key), own | options)
+            raise RecipeError(f"{where}.{key} is not a key of {loss}; known: {known}.{hint}")
+    term = {key: value for key, value in item.items() if key in own}
+    term["options"] = {key: value for key, value in item.items() if key in options}
+    if isinstance(term.get("weight"), int) and not isinstance(term["weight"], bool):
+        term["weight"] = float(term["weight"])
+    return {"name": loss, **term}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Turn pydantic's first complaint into one line."""
+    problem = error.errors()[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        model: type[BaseModel] = TeacherSpec if place.startswith("teacher") else Recipe
+        known = list(model.model_fields)
+        return f"{place} is not a key; known: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "missing":
+        return f"{place} is missing; it must be given."
+    return f"{place} is {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}."

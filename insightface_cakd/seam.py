@@ -1,0 +1,106 @@
+"""How a recipe enters a training loop: three names of `train_v2` are replaced, and nothing else."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
+from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.step import DistillationStep
+from insightface_cakd.distill.student import DistilledStudent
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.recipe import Recipe
+from insightface_cakd.teachers import Teacher, build_teacher, check_teacher, load_centres
+
+NAMES = ("get_model", "CombinedMarginLoss", "PartialFC_V2")
+
+
+def make_teacher(namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True) -> tuple[Teacher, float | None]:
+    """Build the recipe's teacher and measure it.
+
+    Args:
+        namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
+        recipe: names the teacher.
+        device: where the teacher runs.
+        checks: measure it on the recipe's .bin; one rank of a run is enough.
+
+    Returns:
+        The teacher and its accuracy, None where it was not measured.
+
+    Raises:
+        TeacherError: it cannot be built, or is below its floor.
+    """
+    teacher = build_teacher(recipe.teacher, namespace.get_model, device)
+    return teacher, check_teacher(teacher, recipe.teacher, device) if checks else None
+
+
+@contextmanager
+def installed(
+    namespace: ModuleType, recipe: Recipe, teacher: Teacher, log_dir: Path | None = None, every: int = 10
+) -> Iterator[Distillation]:
+    """Put a recipe into a training loop for the length of a `with` block.
+
+    Args:
+        namespace: a module with the three names of `train_v2`: `get_model`, `CombinedMarginLoss`, `PartialFC_V2`.
+        recipe: what to distil and how.
+        teacher: built by `make_teacher`, on the run's device.
+        log_dir: where the terms are logged; None on all ranks but the first.
+        every: steps between two log lines.
+
+    Raises:
+        TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
+    """
+    before = {name: getattr(namespace, name) for name in NAMES}
+    distillation = install(namespace, recipe, teacher, log_dir, every)
+    try:
+        yield distillation
+    finally:
+        distillation.monitor.close()
+        for name, original in before.items():
+            setattr(namespace, name, original)
+
+
+def install(
+    namespace: ModuleType, recipe: Recipe, teacher: Teacher, log_dir: Path | None = None, every: int = 10
+) -> Distillation:
+    """Replace the three names for the rest of the process; see `installed`."""
+    terms = [term for term in recipe.losses if term.weight > 0]
+    centres = _centres(recipe)
+    distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres)
+    get_model: Callable[..., nn.Module] = namespace.get_model
+
+    def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
+        """Build the host's student and wrap it."""
+        backbone = get_model(name, **kwargs)
+        # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
+        with torch.random.fork_rng(devices=[]):
+            distillation.student = DistilledStudent(backbone, teacher, terms)
+        return distillation.student
+
+    namespace.get_model = get_distilled_student  # type: ignore[attr-defined]
+    namespace.PartialFC_V2 = distilled_head(namespace.PartialFC_V2, distillation)  # type: ignore[attr-defined]
+    if recipe.needs_logits:
+        margin = namespace.CombinedMarginLoss
+        namespace.CombinedMarginLoss = lambda *args, **kwargs: SeenMargin(margin(*args, **kwargs))  # type: ignore[attr-defined]
+    return distillation
+
+
+def _centres(recipe: Recipe) -> Tensor | None:
+    """Load the teacher's class centres when a term reads logits.
+
+    Raises:
+        RecipeError: a term needs them and the recipe names none.
+    """
+    if not recipe.needs_logits:
+        return None
+    if not recipe.teacher.centres:
+        raise RecipeError(
+            "recipe: a logits term needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
+            "teacher's head, in rank order. Set teacher.centres, or pass --centres FILE."
+        )
+    return load_centres(recipe.teacher.centres)

@@ -1,0 +1,121 @@
+"""Teachers in the form in which InsightFace publishes its networks: ONNX, run by onnxruntime."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.errors import TeacherError
+
+FIRST_NODES = 8
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX recogniser as a module: one image input, one embedding output, no gradient, no modules to tap.
+
+    A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image. A graph that
+    normalises its images itself is given 0..255, by InsightFace's own rule: among its first 8 nodes one name starts with `Sub` or
+    `_minus` and one with `Mul` or `_mul`.
+
+    Shape:
+        images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
+
+    Args:
+        path: the .onnx file.
+        device: CUDA runs on onnxruntime's CUDA provider if it has one, and on the CPU with a warning if not.
+        input_size: side S of the images.
+        where: what an error line begins with.
+
+    Raises:
+        TeacherError: the file is truncated or no ONNX, or the graph has other inputs or outputs than stated.
+    """
+
+    def __init__(self, path: Path, device: torch.device, input_size: int, where: str) -> None:
+        super().__init__()
+        self.providers = providers(device, where)
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), _options(), providers=self.providers)
+            self.takes_bytes = normalises_itself(path)
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception as error:
+            reason = " ".join(str(error).split()).split(" : ")[-1][:200]
+            raise TeacherError(
+                f"{where}: cannot be read ({reason}); expected an ONNX model. It is truncated, damaged or something else: get it again, or "
+                "correct teacher.network."
+            ) from error
+        self.input, self.batch = _checked_input(self.session, input_size, where)
+        self.output = _checked_output(self.session, where)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings of a batch."""
+        pixels = images * 127.5 + 127.5 if self.takes_bytes else images
+        array = pixels.detach().to("cpu", torch.float32).contiguous().numpy()
+        rows = self._run(array) if self.batch is None else self._run_in_pieces(array, self.batch)
+        return torch.from_numpy(rows).to(images.device)
+
+    def _run(self, array: np.ndarray) -> np.ndarray:
+        return self.session.run([self.output], {self.input: array})[0]
+
+    def _run_in_pieces(self, array: np.ndarray, size: int) -> np.ndarray:
+        filled = np.pad(array, ((0, -len(array) % size), (0, 0), (0, 0), (0, 0)), mode="edge")
+        return np.concatenate([self._run(piece) for piece in np.split(filled, len(filled) // size)])[: len(array)]
+
+
+def providers(device: torch.device, where: str) -> list[str]:
+    """Return onnxruntime's providers for a device, best first; warns when a GPU cannot be used."""
+    if device.type != "cuda":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        warnings.warn(
+            f"{where}: runs on the CPU, this onnxruntime has no CUDA provider. Install onnxruntime-gpu, or cache the teacher's embeddings.",
+            stacklevel=2,
+        )
+        return ["CPUExecutionProvider"]
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def normalises_itself(path: Path) -> bool:
+    """Return whether a graph subtracts the mean and divides by the deviation itself, by InsightFace's naming rule."""
+    nodes = onnx.load(str(path), load_external_data=False).graph.node[:FIRST_NODES]
+    names = [node.name for node in nodes]
+    subtracts = any(name.startswith(("Sub", "_minus")) for name in names)
+    return subtracts and any(name.startswith(("Mul", "_mul")) for name in names)
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    # As many threads as torch has: they take turns, and several ranks share one machine.
+    options.intra_op_num_threads = torch.get_num_threads()
+    # A waiting pool must not burn the cores that the student is using.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # InsightFace's own packs declare an output batch of 1 and warn at every other size.
+    options.log_severity_level = 3
+    return options
+
+
+def _checked_input(session: onnxruntime.InferenceSession, input_size: int, where: str) -> tuple[str, int | None]:
+    """Return the input's name and its fixed batch size, None where the batch is free."""
+    inputs = session.get_inputs()
+    first = inputs[0]
+    if len(inputs) != 1 or first.type != "tensor(float)" or len(first.shape) != 4 or first.shape[1] not in (3, None):
+        shown = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        raise TeacherError(f"{where}: its inputs are {shown}; expected one float32 image input [batch, 3, {input_size}, {input_size}].")
+    sides = [side for side in first.shape[2:] if isinstance(side, int)]
+    if any(side != input_size for side in sides):
+        raise TeacherError(
+            f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, teacher.input_size is {input_size}. Set teacher.input_size: "
+            f"{sides[0]}."
+        )
+    return first.name, first.shape[0] if isinstance(first.shape[0], int) else None
+
+
+def _checked_output(session: onnxruntime.InferenceSession, where: str) -> str:
+    outputs = session.get_outputs()
+    if len(outputs) != 1:
+        shown = ", ".join(f"{one.name} {one.shape}" for one in outputs[:4])
+        raise TeacherError(f"{where}: has {len(outputs)} outputs ({shown}, ...); expected one, the embedding. Is it a recognition model?")
+    return outputs[0].name

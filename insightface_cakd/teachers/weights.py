@@ -1,0 +1,152 @@
+"""Reads a teacher's weights strictly: the right file, whole, for the right network, or an error."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.errors import TeacherError
+
+BLOCK = 1 << 20
+PREFIXES = ("module.", "model.")
+
+
+def find_file(weights: str | None, network: str) -> Path:
+    """Return the path of the weights.
+
+    Raises:
+        TeacherError: none is given, or it is no file.
+    """
+    if weights is None:
+        raise TeacherError(
+            f"teacher {network}: teacher.weights is not set; expected a file, a teacher is never left with random weights. "
+            "Set teacher.weights, or pass --teacher FILE."
+        )
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise TeacherError(f"teacher weights {path}: {what}; expected a file. Correct teacher.weights, or pass --teacher FILE.")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file as 64 lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_sha256(found: str | None, expected: str | None, where: str) -> None:
+    """Compare a hash with the recipe's.
+
+    Raises:
+        TeacherError: the recipe names one and it is not this one; the line has both.
+    """
+    if expected is not None and found != expected.lower():
+        raise TeacherError(
+            f"{where}: sha256 is {found}, expected {expected.lower()}. It is another file or a damaged one: get the right one, or correct "
+            "teacher.sha256."
+        )
+
+
+def read_tensors(path: Path, where: str) -> dict[str, Any]:
+    """Read a file written by `torch.save` that holds a dict; nothing but tensors and plain values is unpickled.
+
+    Args:
+        path: an existing file.
+        where: what an error line begins with.
+
+    Raises:
+        TeacherError: the file is truncated, no dict, or holds code.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # Damaged bytes make torch.load raise nearly anything, KeyError included.
+    except Exception as error:
+        if "TorchScript" in str(error):
+            raise TeacherError(f"{where}: is a TorchScript file; expected a state dict. Set teacher.network: torchscript.") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).split(". ")[0][:200]
+        raise TeacherError(
+            f"{where}: cannot be read ({reason}); expected a state dict written by torch.save. It is truncated, damaged, or holds "
+            "Python objects other than tensors: get it again, or save `model.state_dict()`."
+        ) from error
+    if not isinstance(content, dict):
+        raise TeacherError(f"{where}: holds a {type(content).__name__}; expected a state dict. Save `model.state_dict()`.")
+    return content
+
+
+def read_state(path: Path, where: str) -> dict[str, Tensor]:
+    """Return the state dict of a weights file: a bare one, or the backbone's of a training checkpoint.
+
+    Raises:
+        TeacherError: the file cannot be read, or holds something else than named tensors.
+    """
+    content = read_tensors(path, where)
+    state = content.get("state_dict_backbone", content)
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        keys = ", ".join(map(str, list(content)[:4])) or "no keys"
+        raise TeacherError(
+            f"{where}: holds {keys}; expected named tensors, or a checkpoint with state_dict_backbone. Save `model.state_dict()`."
+        )
+    return state
+
+
+def infer_embedding_size(state: dict[str, Tensor], where: str) -> int:
+    """Return the first dimension of the last weight, which is the width of the embedding in every network of the host.
+
+    Raises:
+        TeacherError: there is no weight.
+    """
+    weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
+    if not weights:
+        raise TeacherError(f"{where}: has no weight to read the embedding size from. Set teacher.embedding_size, or correct the file.")
+    return weights[-1].shape[0]
+
+
+def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Load a state dict in which every key and shape fits; a prefix `module.` or `model.` that all keys share is removed.
+
+    Args:
+        network: receives the weights.
+        state: named tensors.
+        where: what an error line begins with.
+
+    Raises:
+        TeacherError: a key is missing, unexpected or of another shape; nothing was loaded.
+    """
+    own = network.state_dict()
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
+            state = {key[len(prefix) :]: value for key, value in state.items()}
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [
+        f"{key} is {tuple(state[key].shape)}, the network's {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if missing or unexpected or misshapen:
+        raise TeacherError(
+            f"{where}: {_count(missing, 'missing keys')}, {_count(unexpected, 'unexpected')}, {_count(misshapen, 'of another shape')}; "
+            f"not loaded. {_advice(missing, unexpected)}"
+        )
+    network.load_state_dict(state, strict=True)
+
+
+def _count(items: list[str], what: str) -> str:
+    shown = "; ".join(items[:2]) + ("; ..." if len(items) > 2 else "")
+    return f"{len(items)} {what}" + (f" ({shown})" if items else "")
+
+
+def _advice(missing: list[str], unexpected: list[str]) -> str:
+    """Say what to look at: only the head's shape differs, the prefix, or the whole architecture."""
+    if not missing and not unexpected:
+        return "Are teacher.network, teacher.embedding_size and teacher.input_size the right ones?"
+    if missing and any(re.search(rf"(^|\.){re.escape(missing[0])}$", key) for key in unexpected):
+        return "The file's keys carry a prefix: remove it before saving."
+    return "Is teacher.network the right one?"

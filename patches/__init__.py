@@ -1,0 +1,1 @@
+"""Git patches for a checkout of arcface_torch."""

@@ -1,0 +1,41 @@
+"""Build of the distribution `insightface-cakd`; recipes and patches travel inside the package."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "insightface_cakd/__init__.py").read_text())[1]
+
+setup(
+    name="insightface-cakd",
+    version=VERSION,
+    description="Knowledge distillation for InsightFace's arcface_torch: one flag, --distill RECIPE",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["insightface_cakd*"]), "insightface_cakd.recipes", "insightface_cakd.patches"],
+    package_dir={"insightface_cakd.recipes": "recipes", "insightface_cakd.patches": "patches"},
+    package_data={"insightface_cakd.recipes": ["*.yaml", "*.md"], "insightface_cakd.patches": ["*"]},
+    install_requires=[
+        "torch>=2.6",
+        "timm>=1.0",
+        "numpy>=1.26",
+        "easydict",
+        "onnx>=1.17",
+        "onnxscript",
+        "onnxruntime>=1.20",
+        "tensorboard",
+        "insightface>=2.0",
+        "matplotlib",
+        "pydantic>=2",
+        "PyYAML",
+        "rich",
+        "typer>=0.12",
+    ],
+    extras_require={"test": ["pytest", "pytest-timeout", "mypy", "ruff", "scikit-learn", "types-PyYAML"]},
+    entry_points={"console_scripts": ["cakd = insightface_cakd.cli:main"]},
+    classifiers=["Programming Language :: Python :: 3", "License :: OSI Approved :: MIT License"],
+)

@@ -1,0 +1,29 @@
+"""What the tests may use when it is there: real data beside the checkout, a copy of arcface_torch."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real faces, recognisers and files written by mxnet; skips where it is absent."""
+    folder = Path(os.environ.get("CAKD_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set CAKD_DATA to the folder that holds lfw_train/ and models/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def arcface_torch() -> Path:
+    """The user's checkout of recognition/arcface_torch; skips where ARCFACE_TORCH names none."""
+    folder = os.environ.get("ARCFACE_TORCH", "")
+    if not folder or not (Path(folder) / "partial_fc_v2.py").is_file():
+        pytest.skip("ARCFACE_TORCH names no arcface_torch checkout; set it to the folder that holds train_v2.py")
+    return Path(folder)

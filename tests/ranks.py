@@ -1,0 +1,35 @@
+"""Real gloo processes for tests: never a mocked collective."""
+
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def run_ranks(function: Callable[..., Any], world: int, *args: Any) -> list[Any]:
+    """Run `function(*args)` in `world` processes of one gloo group and return what each rank returned, in rank order.
+
+    Args:
+        function: importable by name, since processes are spawned.
+        world: number of processes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(_rank, (function, world, folder, args), nprocs=world, join=True)
+        return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(world)]
+
+
+def _rank(rank: int, function: Callable[..., Any], world: int, folder: str, args: tuple[Any, ...]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
+    try:
+        torch.save(function(*args), Path(folder) / f"{rank}.pt")
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,83 @@
+"""A recipe is strict: what it does not know, it refuses, and says what it knows."""
+
+from pathlib import Path
+
+import pytest
+
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.recipe import find_recipe, load_recipe, parse_recipe, shipped_recipes
+
+
+def recipe(**term):
+    return {"teacher": {"network": "vit_tiny"}, "losses": [{"loss": "cosine", "weight": 1, **term}]}
+
+
+def test_a_term_has_the_name_of_its_loss_unless_it_says_otherwise():
+    assert parse_recipe(recipe(), "recipe").losses[0].name == "cosine"
+    assert parse_recipe(recipe(name="angular"), "recipe").losses[0].name == "angular"
+
+
+def test_options_of_the_loss_stand_beside_the_terms_own_keys():
+    term = parse_recipe(recipe(loss="kd", temperature=2.5), "recipe").losses[0]
+    assert term.options == {"temperature": 2.5}
+    assert term.build_loss().temperature == 2.5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (recipe(loss="cosin"), r"recipe: losses\[0\]\.loss is 'cosin'; known losses: .* Did you mean 'cosine'\?"),
+        (recipe(wieght=2), r"losses\[0\]\.wieght is not a key of cosine; known: .*weight.* Did you mean 'weight'\?"),
+        (recipe(weight=-1), r"losses\[0\]\.weight is -1\.0; input should be greater than or equal to 0"),
+        (recipe(weight=float("nan")), r"losses\[0\]\.weight is nan; input should be"),
+        (recipe(weight="much"), r"losses\[0\]\.weight is 'much'; input should be a valid number"),
+        (recipe(warmup_steps=1.5), r"losses\[0\]\.warmup_steps is 1\.5; input should be a valid integer"),
+        ({"teacher": {"network": "r50"}, "losses": []}, r"losses is \[\]; list should have at least 1 item"),
+        ({"losses": [{"loss": "cosine", "weight": 1}]}, r"teacher is missing; it must be given"),
+        ({**recipe(), "teachers": 1}, r"teachers is not a key; known: about, teacher, losses\. Did you mean 'teacher'\?"),
+        ({"teacher": {"network": "r50", "wights": "a"}, "losses": recipe()["losses"]}, r"teacher\.wights is not a key; .*'weights'"),
+        ({"teacher": {"network": "r50"}, "losses": ["cosine"]}, r"losses\[0\] is 'cosine'; expected keys and values"),
+    ],
+)
+def test_what_does_not_belong_is_refused_in_one_line(content, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_recipe(content, "recipe")
+    assert "\n" not in str(caught.value)
+
+
+def test_two_terms_of_one_name_are_refused():
+    with pytest.raises(RecipeError, match="two terms are called 'cosine'"):
+        parse_recipe({"teacher": {"network": "r50"}, "losses": recipe()["losses"] * 2}, "recipe")
+
+
+def test_the_command_line_replaces_the_teachers_files(tmp_path: Path):
+    path = tmp_path / "own.yaml"
+    path.write_text("teacher: {network: r50, weights: a.pt}\nlosses: [{loss: cosine, weight: 1}]\n")
+    loaded = load_recipe(str(path), teacher="b.pt", centres=["c.pt"])
+    assert (loaded.teacher.weights, loaded.teacher.centres) == ("b.pt", ["c.pt"])
+
+
+def test_a_file_that_is_not_a_recipe_is_refused(tmp_path: Path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("teacher: [unclosed")
+    with pytest.raises(RecipeError, match=r"recipe broken\.yaml: not YAML"):
+        load_recipe(str(path))
+    path.write_text("just text")
+    with pytest.raises(RecipeError, match=r"holds a str; expected the keys teacher and losses"):
+        load_recipe(str(path))
+
+
+def test_an_unknown_name_lists_the_shipped_ones():
+    with pytest.raises(RecipeError, match=r"recipe cosin: no such file.* Did you mean 'cosine'\?"):
+        find_recipe("cosin")
+
+
+@pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_valid_and_says_what_it_does(path: Path):
+    assert load_recipe(str(path)).about
+
+
+def test_every_registered_loss_has_a_shipped_recipe():
+    used = {term.loss for path in shipped_recipes() for term in load_recipe(str(path)).losses}
+    assert used == set(LOSSES)

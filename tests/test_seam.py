@@ -1,0 +1,169 @@
+"""The seam: three names replaced for the length of a run, gradients that do not depend on the number of ranks, state that resumes."""
+
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from insightface_cakd import seam
+from insightface_cakd.errors import RecipeError, RunError
+from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.recipe import parse_recipe
+from tests.ranks import run_ranks
+from tests.toy import WIDTH, toy_host, toy_teacher
+
+CLASSES = 11
+BATCH = 12
+TERMS = {
+    "cosine": [{"loss": "cosine", "weight": 20}],
+    "fcd": [{"loss": "fcd", "weight": 20}],
+    "fitnet": [{"loss": "fitnet", "weight": 20, "student": "conv", "teacher": "conv", "projector": "conv1x1"}],
+    "rkd": [{"loss": "rkd_distance", "weight": 25}, {"loss": "rkd_angle", "weight": 50}],
+    "kd": [{"loss": "kd", "weight": 1}],
+}
+
+
+def build(losses, tmp_path, sample_rate=1.0):
+    """Return student and head as a training loop would build them, from one seed."""
+    host = toy_host()
+    teacher_spec = {"network": "toy"}
+    if any(term["loss"] == "kd" for term in losses):
+        torch.save({"weight": torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(5))}, tmp_path / f"head{rank()}.pt")
+        teacher_spec["centres"] = [str(tmp_path / f"head{rank()}.pt")]
+    recipe = parse_recipe({"teacher": teacher_spec, "losses": losses}, "recipe")
+    torch.manual_seed(0)
+    distillation = seam.install(host, recipe, toy_teacher())
+    student = host.get_model("toy", dropout=0.0, fp16=False, num_features=WIDTH)
+    head = host.PartialFC_V2(host.CombinedMarginLoss(64, 1.0, 0.5, 0.0, 0), WIDTH, CLASSES, sample_rate, False)
+    centres = torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(3))
+    head.weight.data.copy_(centres[head.class_start : head.class_start + head.num_local])
+    return student, head, distillation
+
+
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(BATCH, 3, 112, 112, generator=generator) * 2 - 1
+    return images, torch.randint(0, CLASSES, (BATCH,), generator=generator)
+
+
+def gradients(losses, tmp_path):
+    """Return parameter gradients of one step on this rank's share of the batch, and the head's rows in class order."""
+    student, head, _ = build(losses, tmp_path)
+    wrapped = student.train()
+    if world_size() > 1:
+        wrapped = DistributedDataParallel(student, broadcast_buffers=False, bucket_cap_mb=16, find_unused_parameters=True)
+        wrapped._set_static_graph()
+    images, labels = (part.chunk(world_size())[rank()] for part in batch())
+    head.train()(wrapped(images), labels).backward()
+    return {name: parameter.grad for name, parameter in student.named_parameters()}, head.weight.grad
+
+
+@pytest.mark.parametrize("method", TERMS)
+@pytest.mark.parametrize("world", [2, 3])
+def test_gradients_of_several_ranks_equal_one_process_margin_loss_included(method, world, tmp_path):
+    expected, expected_head = gradients(TERMS[method], tmp_path)
+    results = run_ranks(gradients, world, TERMS[method], tmp_path)
+    scale = max(gradient.abs().max() for gradient in expected.values())
+    for ours, _ in results:
+        for name, gradient in expected.items():
+            torch.testing.assert_close(ours[name], gradient, rtol=0, atol=1e-6 * max(1.0, float(scale)))
+    head = torch.cat([rows for _, rows in results])
+    torch.testing.assert_close(head, expected_head, rtol=1e-4, atol=1e-6)
+
+
+def test_a_term_of_weight_0_equals_its_absence(tmp_path):
+    with_zero, _ = gradients([*TERMS["cosine"], {"loss": "rkd_angle", "weight": 0}], tmp_path)
+    without, _ = gradients(TERMS["cosine"], tmp_path)
+    assert all(torch.equal(with_zero[name], without[name]) for name in without)
+
+
+def test_initial_weights_do_not_depend_on_distillation(tmp_path):
+    student, *_ = build(TERMS["fitnet"], tmp_path)
+    torch.manual_seed(0)
+    plain = toy_host().get_model("toy", num_features=WIDTH)
+    assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), plain.state_dict().values(), strict=True))
+
+
+def test_the_three_names_come_back_after_the_run():
+    host = toy_host()
+    before = dict(vars(host))
+    recipe = parse_recipe({"teacher": {"network": "toy"}, "losses": TERMS["cosine"]}, "recipe")
+    with seam.installed(host, recipe, toy_teacher()):
+        assert host.get_model is not before["get_model"]
+        assert host.CombinedMarginLoss is before["CombinedMarginLoss"], "no term reads logits, so the margin stays the host's"
+    assert vars(host) == before
+
+
+def test_the_head_is_the_hosts_own_class(tmp_path):
+    _, head, _ = build(TERMS["cosine"], tmp_path)
+    assert isinstance(head, toy_host().PartialFC_V2)
+    assert next(iter(head.state_dict())) == "weight"
+
+
+def test_sampled_heads_give_the_teacher_the_same_rows(tmp_path):
+    student, head, distillation = build(TERMS["kd"], tmp_path, sample_rate=0.6)
+    images, labels = batch()
+    loss = head.train()(student.train()(images), labels)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(distillation.step.raw["kd"])
+    assert len(head.weight_index) < CLASSES
+
+
+def test_method_state_travels_in_the_heads_and_a_plain_head_loads_too(tmp_path):
+    student, head, distillation = build(TERMS["fitnet"], tmp_path)
+    images, labels = batch()
+    head.train()(student.train()(images), labels).backward()
+    saved = {key: value.clone() for key, value in head.state_dict().items()}
+    assert {key for key in saved if key.startswith("cakd.")} == {"cakd.step", "cakd.projectors.fitnet.channels.weight"}
+    other_student, other_head, other = build(TERMS["fitnet"], tmp_path)
+    other_student.projectors["fitnet"].channels.weight.data.zero_()
+    other_head.load_state_dict(saved)
+    assert other.step.step == distillation.step.step == 1
+    assert torch.equal(other_student.projectors["fitnet"].channels.weight, student.projectors["fitnet"].channels.weight)
+    other_head.load_state_dict({"weight": saved["weight"]})
+
+
+def test_another_recipes_state_is_refused(tmp_path):
+    _, head, _ = build(TERMS["fitnet"], tmp_path)
+    _, plain, _ = build(TERMS["cosine"], tmp_path)
+    with pytest.raises(RunError, match=r"method's state does not fit this recipe.*cakd\.projectors\.fitnet"):
+        plain.load_state_dict(head.state_dict())
+
+
+def test_a_warm_up_raises_the_weight_linearly(tmp_path):
+    _, _, distillation = build([{"loss": "cosine", "weight": 8, "warmup_steps": 4}], tmp_path)
+    weights = []
+    for step in range(6):
+        distillation.step.step = step
+        weights.append(distillation.step.weight(distillation.step.terms[0]))
+    assert weights == [0, 2, 4, 6, 8, 8]
+
+
+def test_a_term_that_is_not_finite_stops_the_run_at_its_step_by_name(tmp_path):
+    student, head, _ = build(TERMS["cosine"], tmp_path)
+    images, labels = batch()
+    head.train()(student.train()(images), labels)
+    student.teacher.network.head.bias.data.fill_(float("nan"))
+    with pytest.raises(RunError, match=r"step 1: term 'cosine' is not finite \(rank 0\); raw terms now: margin .*, cosine nan"):
+        head(student(images), labels)
+    with pytest.raises(RunError, match="term 'cosine' is not finite"):
+        head.state_dict()
+
+
+def test_logits_without_centres_are_refused_before_the_run():
+    recipe = parse_recipe({"teacher": {"network": "toy"}, "losses": TERMS["kd"]}, "recipe")
+    with pytest.raises(RecipeError, match=r"logits term needs the teacher's class centres.*--centres FILE"):
+        seam.install(toy_host(), recipe, toy_teacher())
+
+
+def test_the_teacher_is_bit_for_bit_the_same_after_three_steps(tmp_path):
+    student, head, _ = build(TERMS["cosine"], tmp_path)
+    before = [tensor.clone() for tensor in student.teacher.network.state_dict().values()]
+    optimizer = torch.optim.SGD([*student.parameters(), *head.parameters()], lr=0.1)
+    images, labels = batch()
+    for _ in range(3):
+        head.train()(student.train()(images), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    after = student.teacher.network.state_dict().values()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
