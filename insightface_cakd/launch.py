@@ -21,9 +21,8 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import Recipe, load_recipe
-from insightface_cakd.teachers import Teacher
 
-PROVENANCE = "distillation.json"
+PROVENANCE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -57,20 +56,35 @@ def train(job: Job) -> train_v2.RunResult:
         CAKDError: anything wrong with config, recipe, teacher, data or the run itself, in one line.
     """
     cfg = apply_settings(get_config(job.config), job.settings)
-    if job.distill is None:
-        return train_v2.main(cfg, resume=job.resume)
-    recipe = load_recipe(job.distill, job.teacher, job.centres)
-    find_check_bin(recipe, Path(cfg.rec))
     first = int(os.environ.get("RANK", "0")) == 0
+    if job.distill is None:
+        result = train_v2.main(cfg, resume=job.resume)
+        taught = {}
+    else:
+        result, taught = distil(job, cfg, first)
+    if first:
+        write_provenance(Path(cfg.output) / PROVENANCE, cfg, taught)
+    return result
+
+
+def distil(job: Job, cfg: EasyDict, first: bool) -> tuple[train_v2.RunResult, dict[str, Any]]:
+    """Train under the recipe's teacher; return the result and what taught it.
+
+    Args:
+        job: names the recipe.
+        cfg: the run's config.
+        first: whether this process logs and measures the teacher.
+    """
+    recipe = load_recipe(str(job.distill), job.teacher, job.centres)
+    find_check_bin(recipe, Path(str(cfg.rec)))
     teacher, accuracy = seam.make_teacher(train_v2, recipe, choose_device(cfg.get("device")), checks=first)
-    if first and accuracy is not None:
+    if accuracy is not None and recipe.teacher.check is not None:
         print(f"teacher {teacher.name}: accuracy {accuracy:.4f} on {Path(recipe.teacher.check.bin).name}", flush=True)
     log_dir = Path(cfg.output) / "tensorboard" / "distill" if first else None
     with seam.installed(train_v2, recipe, teacher, log_dir, cfg.frequent):
         result = train_v2.main(cfg, resume=job.resume)
-    if first:
-        write_provenance(Path(cfg.output) / PROVENANCE, recipe, teacher, accuracy, cfg)
-    return result
+    said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence}
+    return result, {"recipe": recipe.model_dump(), "teacher": said}
 
 
 def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
@@ -97,12 +111,10 @@ def find_check_bin(recipe: Recipe, data: Path) -> None:
         check.bin = str(data / check.bin)
 
 
-def write_provenance(path: Path, recipe: Recipe, teacher: Teacher, accuracy: float | None, cfg: EasyDict) -> None:
-    """Save what taught this student and how: resolved recipe, teacher and its hash, versions, seed, config."""
+def write_provenance(path: Path, cfg: EasyDict, taught: dict[str, Any]) -> None:
+    """Save how this network came about: config, versions, and the resolved recipe and teacher's hash if it was taught."""
     facts: dict[str, Any] = {
         "insightface_cakd": __version__,
-        "recipe": recipe.model_dump(),
-        "teacher": {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence},
         "config": {key: value for key, value in sorted(cfg.items()) if isinstance(value, str | int | float | bool | list | tuple)},
         "versions": {
             "python": platform.python_version(),
@@ -110,6 +122,7 @@ def write_provenance(path: Path, recipe: Recipe, teacher: Teacher, accuracy: flo
             "timm": timm.__version__,
             "onnxruntime": onnxruntime.__version__,
         },
+        **taught,
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")

@@ -10,6 +10,7 @@ from insightface_cakd.data.split import split_faces
 from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.report import Report, result_table, write_report
 from insightface_cakd.export.student import export_run
+from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.launch import Job, train
 
@@ -52,7 +53,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         print(f"\n[{number}/6] training the {stage.title} ({stage.config})", flush=True)
         results[stage.title] = _train(stage, output, data, seed)
     print("\n[5/6] exporting the distilled student to ONNX", flush=True)
-    exported = export_run(output / DISTILLED.folder, output / "student.onnx")
+    exported = export_run(output / DISTILLED.folder, output / "student.onnx", get_model)
     print(exported.summary())
     print("\n[6/6] writing the report", flush=True)
     rows = _rows(results)

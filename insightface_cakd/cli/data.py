@@ -11,7 +11,7 @@ from insightface_cakd.data.inspect import check, info
 from insightface_cakd.data.pack import pack, unpack
 from insightface_cakd.data.split import split_faces
 from insightface_cakd.errors import DataError
-from insightface_cakd.launch import cache_teacher
+from insightface_cakd.precompute import cache_teacher
 from insightface_cakd.progress import progress_bar
 
 Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]

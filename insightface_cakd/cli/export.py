@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from insightface_cakd.export.student import export_run
+from insightface_cakd.hosts.embedded.backbones import get_model
 
 
 def register(app: typer.Typer) -> None:
@@ -22,4 +23,4 @@ def _export(
 
     Example: `cakd export work_dirs/student student.onnx`
     """
-    print(export_run(run, out, network).summary())
+    print(export_run(run, out, get_model, network).summary())

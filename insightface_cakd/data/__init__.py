@@ -1,1 +1,1 @@
-"""Images at rest: record files, verification sets and folders of people. Always RGB, uint8, height x width x channel."""
+"""Images at rest: record files, verification sets and folders of people. Pixels are RGB, uint8, (H, W, 3)."""

@@ -1,0 +1,1 @@
+"""Measuring a model: verification sets, the files a model comes in, the report of a run."""

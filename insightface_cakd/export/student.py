@@ -8,7 +8,7 @@ from torch import nn
 
 from insightface_cakd import __version__
 from insightface_cakd.errors import ExportError
-from insightface_cakd.evaluate.models import load_backbone
+from insightface_cakd.evaluate.models import GetModel, load_backbone
 from insightface_cakd.export.check import ExportReport, check_onnx
 from insightface_cakd.export.onnx import export_onnx
 
@@ -16,12 +16,13 @@ CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the 
 CAREFUL_USE = "non-commercial research unless the owners of the teacher and of the training data allow more"
 
 
-def export_run(run: Path, out: Path, network: str | None = None) -> ExportReport:
+def export_run(run: Path, out: Path, get_model: GetModel, network: str | None = None) -> ExportReport:
     """Export the student of a training run, or .pt weights, and check the file.
 
     Args:
         run: output folder of a run, or weights.
         out: the .onnx to write.
+        get_model: the host's factory.
         network: network of bare weights; a run's folder names its own.
 
     Returns:
@@ -34,10 +35,10 @@ def export_run(run: Path, out: Path, network: str | None = None) -> ExportReport
     weights = run
     if run.is_dir():
         weights, facts = run / "model.pt", _facts(run)
-        network = network or facts.get("network")
+        network = network or facts["config"]["network"]
     if network is None:
         raise ExportError(f"{run}: which network these weights are is not known; expected --network NAME, for example --network mbf.")
-    backbone = load_backbone(weights, network)
+    backbone = load_backbone(weights, network, get_model)
     export_onnx(backbone, out, metadata(facts, network))
     return _checked(out, backbone)
 
@@ -46,12 +47,12 @@ def metadata(facts: dict[str, Any], network: str) -> dict[str, str]:
     """Return what the file says about itself.
 
     Args:
-        facts: content of the run's `distillation.json`; empty for a student without a teacher.
+        facts: content of the run's `run.json`; empty for a student without a teacher.
         network: architecture of the student.
     """
     said = {"producer": f"insightface_cakd {__version__}", "network": network, "input_contract": CONTRACT, "usage": CAREFUL_USE}
     teacher = facts.get("teacher")
-    if teacher:
+    if teacher is not None:
         said |= {
             "recipe": json.dumps(facts["recipe"], sort_keys=True),
             "teacher": str(teacher["name"]),
@@ -62,12 +63,15 @@ def metadata(facts: dict[str, Any], network: str) -> dict[str, str]:
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    """Read what the run saved about itself."""
-    saved = run / "distillation.json"
-    if saved.is_file():
-        facts = json.loads(saved.read_text(encoding="utf-8"))
-        return {**facts, "network": facts["config"]["network"]}
-    return {}
+    """Read what the run saved about itself.
+
+    Raises:
+        ExportError: the folder is not that of a finished run.
+    """
+    saved = run / "run.json"
+    if not saved.is_file():
+        raise ExportError(f"{run}: holds no run.json; expected the output folder of a finished `cakd train`. Pass weights and --network.")
+    return json.loads(saved.read_text(encoding="utf-8"))
 
 
 def _checked(out: Path, backbone: nn.Module) -> ExportReport:

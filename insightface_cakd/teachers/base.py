@@ -11,8 +11,8 @@ class Teacher(nn.Module):
     """A frozen source of embeddings: no gradient, always in eval mode, nothing of it ever changes.
 
     Shape:
-        images: (B, 3, H, W), RGB in [-1, 1]; resized to `input_size` when H or W differ. Embeddings: (B, embedding_size), float32,
-        not normalised, on the images' device.
+        images: (B, 3, H, W), RGB in [-1, 1]; resized to `input_size` when H or W differ.
+        Embeddings: (B, embedding_size), float32, not normalised, on the images' device.
 
     Args:
         embedder: maps (B, 3, input_size, input_size) to (B, embedding_size).
@@ -22,7 +22,7 @@ class Teacher(nn.Module):
         sha256: of the file that the teacher was loaded from.
         input_size: side of the images that the embedder takes.
         tappable: whether taps may hook the embedder's modules.
-        autocast: run in half precision on CUDA. Networks that choose their precision themselves do not need it.
+        autocast: run in half precision on CUDA; for networks that do not choose their precision themselves.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class Teacher(nn.Module):
         self.device = torch.device(device)
         self.sha256 = sha256
         self.input_size = input_size
-        self.autocast = autocast and self.device.type == "cuda"
+        self._autocasts = autocast and self.device.type == "cuda"
+        self._precision = half_precision(self.device)
         self.embedder = freeze(embedder, self.device)
         self._tappable = tappable
         self._channels_last = is_convolutional(embedder)
@@ -73,16 +74,19 @@ class Teacher(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ShapeError(
-                f"teacher {self.name}: images are {tuple(images.shape)} of {images.dtype}; expected (B, 3, H, W) floats in [-1, 1]."
+                f"teacher {self.name}: images are {tuple(images.shape)} of {images.dtype}; expected (B, 3, H, W) "
+                "floats in [-1, 1]."
             )
         if self.embedder.training:
             self.embedder.eval()
         # The loop's own autocast must not change what the teacher says.
-        with torch.autocast(self.device.type, dtype=half_precision(), enabled=self.autocast):
+        with torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts):
             embeddings = self.embedder(self._prepared(images))
         expected = (images.shape[0], self.embedding_size)
         if not isinstance(embeddings, Tensor) or tuple(embeddings.shape) != expected:
-            raise ShapeError(f"teacher {self.name}: gave {describe(embeddings)}; expected embeddings of shape {expected}.")
+            raise ShapeError(
+                f"teacher {self.name}: gave {describe(embeddings)}; expected embeddings of shape {expected}."
+            )
         return embeddings.to(images.device, torch.float32)
 
     def _prepared(self, images: Tensor) -> Tensor:
@@ -96,8 +100,10 @@ class Teacher(nn.Module):
 
 def freeze(network: nn.Module, device: torch.device) -> nn.Module:
     """Put a network on a device, in eval mode, without gradients, in the memory layout that suits it."""
-    network.requires_grad_(False).eval().to(device)
-    return network.to(memory_format=torch.channels_last) if is_convolutional(network) else network  # type: ignore[call-overload]
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    network.eval().to(device)
+    return network.to(memory_format=torch.channels_last) if is_convolutional(network) else network
 
 
 def is_convolutional(network: nn.Module) -> bool:
@@ -106,9 +112,9 @@ def is_convolutional(network: nn.Module) -> bool:
     return any(module.kernel_size[0] > module.stride[0] for module in convolutions)
 
 
-def half_precision() -> torch.dtype:
-    """Return bfloat16 where the GPU computes in it: it keeps float32's range, and a wide Transformer overflows float16."""
-    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float16
+def half_precision(device: torch.device) -> torch.dtype:
+    """Return bfloat16 where a GPU computes in it: it has float32's range, which a wide Transformer may need."""
+    return torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
 
 
 def describe(value: object) -> str:
@@ -138,11 +144,13 @@ def measure_width(embedder: nn.Module, device: torch.device, input_size: int, wh
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise TeacherError(
-            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason}); expected a network of free batch size. "
-            "Is teacher.input_size right?"
+            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason}); expected a network of free "
+            "batch size. Is teacher.input_size right?"
         ) from error
     if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or embeddings.shape[0] != 2:
-        raise TeacherError(f"{where}: gives {describe(embeddings)} for 2 images; expected (2, D), one embedding per image.")
+        raise TeacherError(
+            f"{where}: gives {describe(embeddings)} for 2 images; expected (2, D), one embedding per image."
+        )
     if not torch.isfinite(embeddings).all():
         raise TeacherError(f"{where}: its embedding of a blank image is not finite. The weights are damaged.")
     return embeddings.shape[1]

@@ -8,7 +8,8 @@ from insightface_cakd.data.embedding_cache import EmbeddingCache, image_hash, lo
 class CachedEmbeddings(nn.Module):
     """Answer each image with the embedding that a teacher once gave it.
 
-    The hash is computed on the images' device; the table is searched on the CPU, which costs one synchronisation per batch.
+    The hash is computed on the images' device; the table is searched on the CPU, which costs one synchronisation per
+    batch.
 
     Shape:
         images: (B, 3, H, W), RGB in [-1, 1], of 8-bit pixels. Embeddings: (B, D), float32, on the images' device.
@@ -31,4 +32,4 @@ class CachedEmbeddings(nn.Module):
         found = self.cache.find(hashes)
         if (found < 0).any():
             self.cache.refuse(found, altered=looks_altered(images))
-        return self.cache.rows(found).to(images.device)
+        return self.cache.read(found).to(images.device)

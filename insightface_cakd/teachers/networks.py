@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,8 +32,8 @@ def host_network(name: str, embedding_size: int, get_model: GetModel, device: to
     except (CAKDError, ValueError) as error:
         reason = f" ({' '.join(str(error).split())})" if str(error) else ""
         raise TeacherError(
-            f"teacher.network {name}: the host has no such network{reason}; expected one of its names, timm:NAME, package.module:callable, "
-            "torchscript, onnx or cached."
+            f"teacher.network {name}: the host has no such network{reason}; expected one of its names, timm:NAME, "
+            "package.module:callable, torchscript, onnx or cached."
         ) from error
 
 
@@ -61,14 +62,16 @@ def timm_network(name: str, embedding_size: int, input_size: int) -> nn.Module:
             return create(name, pretrained=False, num_classes=embedding_size)
         reason = " ".join(str(error).split())
         raise TeacherError(
-            f"{where}: cannot be built for {input_size}x{input_size} images ({reason}). Set teacher.input_size to a size that it takes."
+            f"{where}: cannot be built for {input_size}x{input_size} images ({reason}). Set teacher.input_size to a "
+            "size that it takes."
         ) from error
 
 
 def own_network(target: str, embedding_size: int | None) -> nn.Module:
     """Call `package.module:callable` and return the network that it gives.
 
-    The callable is given `num_features=embedding_size` if it has a parameter of that name and the size is known, else nothing.
+    The callable is given `num_features=embedding_size` if it has a parameter of that name and the size is known, else
+    nothing.
 
     Args:
         target: an importable module and a name in it.
@@ -83,19 +86,22 @@ def own_network(target: str, embedding_size: int | None) -> nn.Module:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
         raise TeacherError(
-            f"{where}: cannot import {module_name or 'the module'} ({error}); expected package.module:callable. Install it, or add its "
-            "folder to PYTHONPATH."
+            f"{where}: cannot import {module_name or 'the module'} ({error}); expected package.module:callable. "
+            "Install it, or add its folder to PYTHONPATH."
         ) from error
     build = getattr(module, attribute, None)
     if not callable(build):
-        known = [name for name in vars(module) if not name.startswith("_")]
+        known = [name for name, value in vars(module).items() if callable(value)]
         raise TeacherError(
-            f"{where}: {module_name} has no callable '{attribute}'; expected package.module:callable.{did_you_mean(attribute, known)}"
+            f"{where}: {module_name} has no callable '{attribute}'; expected "
+            f"package.module:callable.{did_you_mean(attribute, known)}"
         )
     takes_width = embedding_size is not None and "num_features" in inspect.signature(build).parameters
     network = build(num_features=embedding_size) if takes_width else build()
     if not isinstance(network, nn.Module):
-        raise TeacherError(f"{where}: returned a {type(network).__name__}; expected a torch.nn.Module. Return the network.")
+        raise TeacherError(
+            f"{where}: returned a {type(network).__name__}; expected a torch.nn.Module. Return the network."
+        )
     return network
 
 
@@ -111,10 +117,13 @@ def torchscript_network(path: Path, device: torch.device, where: str) -> nn.Modu
         TeacherError: the file is truncated or something else.
     """
     try:
-        return torch.jit.load(str(path), map_location=device)
+        with warnings.catch_warnings():
+            # torch calls the format deprecated at every load; files in it go on existing.
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.jit.load(str(path), map_location=device)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).split(". ")[0][:200]
         raise TeacherError(
-            f"{where}: cannot be read ({reason}); expected a file written by torch.jit.save. It is truncated, damaged or no TorchScript: "
-            "get it again, or correct teacher.network."
+            f"{where}: cannot be read ({reason}); expected a file written by torch.jit.save. It is truncated, damaged "
+            "or no TorchScript: get it again, or correct teacher.network."
         ) from error

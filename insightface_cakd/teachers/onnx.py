@@ -17,9 +17,9 @@ FIRST_NODES = 8
 class OnnxNetwork(nn.Module):
     """An ONNX recogniser as a module: one image input, one embedding output, no gradient, no modules to tap.
 
-    A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image. A graph that
-    normalises its images itself is given 0..255, by InsightFace's own rule: among its first 8 nodes one name starts with `Sub` or
-    `_minus` and one with `Mul` or `_mul`.
+    A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image. A
+    graph that normalises its images itself is given 0..255, by InsightFace's own rule: among its first 8 nodes one name
+    starts with `Sub` or `_minus` and one with `Mul` or `_mul`.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
@@ -44,8 +44,8 @@ class OnnxNetwork(nn.Module):
         except Exception as error:
             reason = " ".join(str(error).split()).split(" : ")[-1][:200]
             raise TeacherError(
-                f"{where}: cannot be read ({reason}); expected an ONNX model. It is truncated, damaged or something else: get it again, or "
-                "correct teacher.network."
+                f"{where}: cannot be read ({reason}); expected an ONNX model. It is truncated, damaged or something "
+                "else: get it again, or correct teacher.network."
             ) from error
         self.input, self.batch = _checked_input(self.session, input_size, where)
         self.output = _checked_output(self.session, where)
@@ -71,7 +71,8 @@ def providers(device: torch.device, where: str) -> list[str]:
         return ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         warnings.warn(
-            f"{where}: runs on the CPU, this onnxruntime has no CUDA provider. Install onnxruntime-gpu, or cache the teacher's embeddings.",
+            f"{where}: runs on the CPU, this onnxruntime has no CUDA provider. Install onnxruntime-gpu, or cache the "
+            "teacher's embeddings.",
             stacklevel=2,
         )
         return ["CPUExecutionProvider"]
@@ -101,14 +102,19 @@ def _checked_input(session: onnxruntime.InferenceSession, input_size: int, where
     """Return the input's name and its fixed batch size, None where the batch is free."""
     inputs = session.get_inputs()
     first = inputs[0]
-    if len(inputs) != 1 or first.type != "tensor(float)" or len(first.shape) != 4 or first.shape[1] not in (3, None):
+    is_image = (
+        first.type == "tensor(float)" and len(first.shape) == 4 and first.shape[1] in (3, None, str(first.shape[1]))
+    )
+    if len(inputs) != 1 or not is_image:
         shown = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
-        raise TeacherError(f"{where}: its inputs are {shown}; expected one float32 image input [batch, 3, {input_size}, {input_size}].")
+        raise TeacherError(
+            f"{where}: its inputs are {shown}; expected one float32 image input [batch, 3, {input_size}, {input_size}]."
+        )
     sides = [side for side in first.shape[2:] if isinstance(side, int)]
     if any(side != input_size for side in sides):
         raise TeacherError(
-            f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, teacher.input_size is {input_size}. Set teacher.input_size: "
-            f"{sides[0]}."
+            f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, teacher.input_size is {input_size}. Set "
+            f"teacher.input_size: {sides[0]}."
         )
     return first.name, first.shape[0] if isinstance(first.shape[0], int) else None
 
@@ -116,6 +122,8 @@ def _checked_input(session: onnxruntime.InferenceSession, input_size: int, where
 def _checked_output(session: onnxruntime.InferenceSession, where: str) -> str:
     outputs = session.get_outputs()
     if len(outputs) != 1:
-        shown = ", ".join(f"{one.name} {one.shape}" for one in outputs[:4])
-        raise TeacherError(f"{where}: has {len(outputs)} outputs ({shown}, ...); expected one, the embedding. Is it a recognition model?")
+        shown = ", ".join(one.name for one in outputs)
+        raise TeacherError(
+            f"{where}: has {len(outputs)} outputs ({shown}); expected one, the embedding. Is it a recognition model?"
+        )
     return outputs[0].name

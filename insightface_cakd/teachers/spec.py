@@ -21,9 +21,11 @@ class TeacherSpec(BaseModel):
     """Who teaches, and what must be true of it.
 
     Args:
-        network: a network of the host by name, `timm:NAME`, `package.module:callable`, `torchscript`, `onnx` or `cached`.
+        network: a network of the host by name, `timm:NAME`, `package.module:callable`, `torchscript`, `onnx` or
+            `cached`.
         weights: the file with the weights, the ONNX or TorchScript file, or the folder of the cache.
-        sha256: of that file (64 hexadecimal digits); for a cache, of the teacher that wrote it. Not compared when not given.
+        sha256: of that file (64 hexadecimal digits), not of an ONNX file's external data; for a cache, of the teacher
+            that wrote it. Not compared when not given.
         embedding_size: width of the embedding; read from the weights when not given.
         input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
         check: measure the teacher before training.

@@ -1,7 +1,6 @@
 """Reads a teacher's weights strictly: the right file, whole, for the right network, or an error."""
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,36 @@ BLOCK = 1 << 20
 PREFIXES = ("module.", "model.")
 
 
-def find_file(weights: str | None, network: str) -> Path:
-    """Return the path of the weights.
+def weights_file(weights: str | None, network: str) -> Path:
+    """Return the path of a teacher's weights.
 
     Raises:
         TeacherError: none is given, or it is no file.
     """
     if weights is None:
         raise TeacherError(
-            f"teacher {network}: teacher.weights is not set; expected a file, a teacher is never left with random weights. "
+            f"teacher {network}: teacher.weights is not set; expected a file, a teacher never keeps random weights. "
             "Set teacher.weights, or pass --teacher FILE."
         )
-    path = Path(weights).expanduser()
+    return existing_file(weights, "teacher weights", "Correct teacher.weights, or pass --teacher FILE.")
+
+
+def existing_file(name: str, what: str, fix: str) -> Path:
+    """Return the path of a file.
+
+    Args:
+        name: as the user gave it; `~` is the home folder.
+        what: what an error line calls the file.
+        fix: the error line's last words.
+
+    Raises:
+        TeacherError: there is no such file.
+    """
+    path = Path(name).expanduser()
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise TeacherError(f"teacher weights {path}: {what}; expected a file. Correct teacher.weights, or pass --teacher FILE.")
+        raise TeacherError(
+            f"{what} {path}: {'is a folder' if path.is_dir() else 'does not exist'}; expected a file. {fix}"
+        )
     return path
 
 
@@ -49,8 +63,8 @@ def check_sha256(found: str | None, expected: str | None, where: str) -> None:
     """
     if expected is not None and found != expected.lower():
         raise TeacherError(
-            f"{where}: sha256 is {found}, expected {expected.lower()}. It is another file or a damaged one: get the right one, or correct "
-            "teacher.sha256."
+            f"{where}: sha256 is {found}, expected {expected.lower()}. It is another file or a damaged one: get the "
+            "right one, or correct teacher.sha256."
         )
 
 
@@ -69,14 +83,18 @@ def read_tensors(path: Path, where: str) -> dict[str, Any]:
     # Damaged bytes make torch.load raise nearly anything, KeyError included.
     except Exception as error:
         if "TorchScript" in str(error):
-            raise TeacherError(f"{where}: is a TorchScript file; expected a state dict. Set teacher.network: torchscript.") from error
+            raise TeacherError(
+                f"{where}: is a TorchScript file; expected a state dict. Set teacher.network: torchscript."
+            ) from error
         reason = " ".join(f"{type(error).__name__}: {error}".split()).split(". ")[0][:200]
         raise TeacherError(
-            f"{where}: cannot be read ({reason}); expected a state dict written by torch.save. It is truncated, damaged, or holds "
-            "Python objects other than tensors: get it again, or save `model.state_dict()`."
+            f"{where}: cannot be read ({reason}); expected a state dict written by torch.save. It is truncated, "
+            "damaged, or holds Python objects other than tensors: get it again, or save `model.state_dict()`."
         ) from error
     if not isinstance(content, dict):
-        raise TeacherError(f"{where}: holds a {type(content).__name__}; expected a state dict. Save `model.state_dict()`.")
+        raise TeacherError(
+            f"{where}: holds a {type(content).__name__}; expected a state dict. Save `model.state_dict()`."
+        )
     return content
 
 
@@ -91,7 +109,8 @@ def read_state(path: Path, where: str) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         keys = ", ".join(map(str, list(content)[:4])) or "no keys"
         raise TeacherError(
-            f"{where}: holds {keys}; expected named tensors, or a checkpoint with state_dict_backbone. Save `model.state_dict()`."
+            f"{where}: holds {keys}; expected named tensors, or a checkpoint with state_dict_backbone. Save "
+            "`model.state_dict()`."
         )
     return state
 
@@ -104,12 +123,16 @@ def infer_embedding_size(state: dict[str, Tensor], where: str) -> int:
     """
     weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
     if not weights:
-        raise TeacherError(f"{where}: has no weight to read the embedding size from. Set teacher.embedding_size, or correct the file.")
+        raise TeacherError(
+            f"{where}: has no weight to read the embedding size from. Set teacher.embedding_size, or correct the file."
+        )
     return weights[-1].shape[0]
 
 
 def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Load a state dict in which every key and shape fits; a prefix `module.` or `model.` that all keys share is removed.
+    """Load a state dict in which every key and shape fits.
+
+    A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is taken off.
 
     Args:
         network: receives the weights.
@@ -132,8 +155,8 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str) -> N
     ]
     if missing or unexpected or misshapen:
         raise TeacherError(
-            f"{where}: {_count(missing, 'missing keys')}, {_count(unexpected, 'unexpected')}, {_count(misshapen, 'of another shape')}; "
-            f"not loaded. {_advice(missing, unexpected)}"
+            f"{where}: {_count(missing, 'missing keys')}, {_count(unexpected, 'unexpected')}, "
+            f"{_count(misshapen, 'of another shape')}; not loaded. {_advice(missing, unexpected)}"
         )
     network.load_state_dict(state, strict=True)
 
@@ -147,6 +170,6 @@ def _advice(missing: list[str], unexpected: list[str]) -> str:
     """Say what to look at: only the head's shape differs, the prefix, or the whole architecture."""
     if not missing and not unexpected:
         return "Are teacher.network, teacher.embedding_size and teacher.input_size the right ones?"
-    if missing and any(re.search(rf"(^|\.){re.escape(missing[0])}$", key) for key in unexpected):
+    if missing and any(key.endswith(f".{missing[0]}") for key in unexpected):
         return "The file's keys carry a prefix: remove it before saving."
     return "Is teacher.network the right one?"

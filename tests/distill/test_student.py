@@ -102,7 +102,6 @@ def test_a_linear_projector_joins_embeddings_of_different_width():
 
 
 def test_a_teacher_without_modules_cannot_be_tapped():
-    deaf = teacher()
-    deaf.network = None
+    deaf = Teacher(get_model("vit_tiny", num_features=64), "onnx", 64, "cpu", tappable=False)
     with pytest.raises(TapError, match="gives embeddings only"):
         DistilledStudent(get_model("cnn_tiny", num_features=64), deaf, terms(TOKENS))

@@ -1,0 +1,1 @@
+"""Jobs of the embedded host: Python files that set `config`, as in arcface_torch."""

@@ -1,0 +1,153 @@
+"""Verification sets in InsightFace's `.bin` layout: a pickled pair (encoded images, same or not)."""
+
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from insightface_cakd.data.bin_pickle import load_pickle
+from insightface_cakd.data.folders import writing
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes, read_bytes
+from insightface_cakd.data.pairs import Pair, draw_pairs, read_pairs
+from insightface_cakd.errors import DataError
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class VerificationSet:
+    """Pairs of faces: pair i is images 2i and 2i + 1.
+
+    Args:
+        images: uint8 (2P, 112, 112, 3) RGB.
+        same: bool (P,), True where both images show one person.
+    """
+
+    images: np.ndarray
+    same: np.ndarray
+
+
+def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
+    """Return the 2P encoded images and P booleans of a `.bin`, from Python 2 or 3, as bytes or numpy arrays.
+
+    Raises:
+        DataError: the file is missing, no such pickle, names code to run, or the counts do not fit.
+    """
+    content = load_pickle(read_bytes(path), str(path))
+    if not (isinstance(content, (tuple, list)) and len(content) == 2 and all(map(_is_sequence, content))):
+        raise DataError(f"{path}: its pickle is no pair (images, same); expected an InsightFace .bin. Make it anew.")
+    encoded = [_image_bytes(image, f"{path}: image {i}") for i, image in enumerate(content[0])]
+    same = [_boolean(value, f"{path}: pair {i}") for i, value in enumerate(content[1])]
+    _require_pairs(path, encoded, same)
+    return encoded, same
+
+
+def load_bin(path: str | os.PathLike[str]) -> VerificationSet:
+    """Read and decode a `.bin`; where the width is not 112, the short side is resized to 112, bicubic, as upstream.
+
+    Raises:
+        DataError: as `read_bin`; or an image cannot be decoded, or is not 112 x 112 after that.
+    """
+    encoded, same = read_bin(path)
+    images = np.empty((len(encoded), FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    for i, data in enumerate(encoded):
+        images[i] = _to_face(decode_rgb(data, f"{path}: image {i}"), f"{path}: image {i}")
+    return VerificationSet(images, np.array(same, bool))
+
+
+def write_bin(path: str | os.PathLike[str], encoded: Sequence[bytes], same: Sequence[bool]) -> None:
+    """Write encoded images and booleans as a `.bin` that arcface_torch reads.
+
+    Args:
+        path: the file to write, replaced when it exists.
+        encoded: 2P images, JPEG or PNG; pair i is 2i and 2i + 1.
+        same: P booleans.
+
+    Raises:
+        DataError: no pairs, or the counts do not fit; or the disk is full, and the former file stays.
+    """
+    images, booleans = [bytes(image) for image in encoded], [bool(value) for value in same]
+    _require_pairs(path, images, booleans)
+    with writing(path) as temporary, temporary.open("wb") as file:
+        pickle.dump((images, booleans), file, protocol=4)
+
+
+def make_bin(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    pairs: int = 6000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> None:
+    """Write a verification set from a folder with one subfolder for each person, or from a list of pairs.
+
+    From a folder, distinct pairs are drawn, half same and half different, and arranged so that every tenth (a fold of
+    the protocol) has equal halves. From a list, its pairs and their order are taken as they are. A JPEG or PNG of
+    112 x 112 keeps its bytes; other squares are resized and encoded as JPEG 95.
+
+    Args:
+        source: the folder; or a text file of lines `first second 0|1`, paths relative to it (see `read_pairs`).
+        out: the `.bin` to write, replaced when it exists.
+        pairs: how many to draw from a folder, a multiple of 20; not used for a list.
+        seed: of the draw; the same folder, number and seed give the same file.
+        progress: called with (images done, images in all).
+
+    Raises:
+        DataError: too few people or images for the pairs, an image that is missing, broken or not square, a line that
+            is no pair, or the disk is full; nothing is written.
+    """
+    chosen: list[Pair] = draw_pairs(source, pairs, seed) if Path(source).is_dir() else read_pairs(source)
+    paths = [path for pair in chosen for path in (pair.first, pair.second)]
+    known: dict[Path, bytes] = {}
+    for done, path in enumerate(paths, start=1):
+        if path not in known:
+            known[path] = face_bytes(path)[0]
+        if progress:
+            progress(done, len(paths))
+    write_bin(out, [known[path] for path in paths], [pair.same for pair in chosen])
+
+
+def _is_sequence(value: Any) -> bool:
+    return isinstance(value, (list, tuple, np.ndarray))
+
+
+def _image_bytes(image: Any, where: str) -> bytes:
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        return image.tobytes()
+    if isinstance(image, (bytes, bytearray)):
+        return bytes(image)
+    raise DataError(f"{where}: {type(image).__name__}; expected the bytes of an encoded image. Make the file anew.")
+
+
+def _boolean(value: Any, where: str) -> bool:
+    if isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1):
+        return bool(value)
+    raise DataError(
+        f"{where}: {value!r:.40} says neither same nor different; expected True or False. Make the file anew."
+    )
+
+
+def _require_pairs(path: str | os.PathLike[str], images: list[bytes], same: list[bool]) -> None:
+    if not same or len(images) != 2 * len(same):
+        raise DataError(
+            f"{path}: {len(images)} images for {len(same)} pairs; expected {2 * len(same) or 'at least 2'}. "
+            "A .bin has two images a pair: make it anew."
+        )
+
+
+def _to_face(rgb: np.ndarray, where: str) -> np.ndarray:
+    height, width = rgb.shape[:2]
+    if width != FACE_SIZE:
+        short = min(height, width)
+        size = (FACE_SIZE * width // short, FACE_SIZE * height // short)
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
+    if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
+        raise DataError(
+            f"{where}: {width} x {height} pixels; expected an aligned square face, 112 x 112. Align it first."
+        )
+    return rgb

@@ -1,0 +1,160 @@
+"""Opens a cache of teacher embeddings and looks images up in it."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from insightface_cakd.errors import TeacherError
+
+FORMAT = 1
+KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.json"
+HOW = "`cakd data cache-teacher`"
+
+
+@dataclass(frozen=True)
+class CacheMeta:
+    """What a cache says about itself.
+
+    Args:
+        teacher: name of the teacher.
+        teacher_sha256: of the teacher's file; None when it came from no file.
+        embedding_size: width of a row.
+        image_size: side of the images.
+        images: how many images were given, duplicates counted.
+        rows: stored embeddings, two per image.
+        data: sha256 of the sorted hashes: equal for equal images, in whatever order they came.
+        version: of this package when the cache was written.
+        format: of the folder and of the hash.
+    """
+
+    teacher: str
+    teacher_sha256: str | None
+    embedding_size: int
+    image_size: int
+    images: int
+    rows: int
+    data: str
+    version: str
+    format: int = FORMAT
+
+
+class EmbeddingCache:
+    """An opened cache: its keys are in memory, its embeddings stay on disk until they are asked for.
+
+    Args:
+        folder: where it is.
+        meta: what it says about itself.
+        keys: (K,) int64, ascending, each once.
+        rows: (K,) the row of each key's embedding.
+        embeddings: (meta.rows, meta.embedding_size) float16.
+    """
+
+    def __init__(
+        self, folder: Path, meta: CacheMeta, keys: np.ndarray, rows: np.ndarray, embeddings: np.ndarray
+    ) -> None:
+        self.folder = folder
+        self.meta = meta
+        self._keys = keys
+        self._rows = rows
+        self._embeddings = embeddings
+
+    def __len__(self) -> int:
+        """Return the number of different images, mirror images counted."""
+        return len(self._keys)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "EmbeddingCache":
+        """Open a cache and check that its files belong together.
+
+        Raises:
+            TeacherError: the folder does not exist, is no cache, or is damaged.
+        """
+        path = Path(folder).expanduser()
+        where = f"teacher cache {path}"
+        if not (path / META).is_file():
+            raise TeacherError(f"{where}: has no {META}; expected a folder written by {HOW}. Correct teacher.weights.")
+        try:
+            meta = _read_meta(path / META)
+            keys, rows = np.load(path / KEYS), np.load(path / ROWS)
+            _check_table(keys, rows, meta)
+            embeddings = _map_embeddings(path / EMBEDDINGS, meta)
+        except (OSError, ValueError, EOFError) as error:
+            reason = " ".join(str(error).split())
+            raise TeacherError(
+                f"{where}: is damaged ({reason}); expected a whole cache. Write it again with {HOW}."
+            ) from error
+        return cls(path, meta, keys, rows, embeddings)
+
+    def find(self, hashes: Tensor) -> np.ndarray:
+        """Return the row of each image's embedding, -1 where there is none.
+
+        Shape:
+            hashes: (B,), int64, on any device. Rows: (B,).
+        """
+        wanted = hashes.cpu().numpy()
+        places = np.searchsorted(self._keys, wanted)
+        places[places == len(self._keys)] = 0
+        return np.where(self._keys[places] == wanted, self._rows[places], -1)
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        """Return embeddings by row, (B, D) float32 on the CPU."""
+        return torch.from_numpy(self._embeddings[rows].astype(np.float32))
+
+    def lookup(self, hashes: Tensor) -> Tensor:
+        """Return the embeddings of images given by their hashes, (B, D) float32 on the CPU.
+
+        Raises:
+            TeacherError: an image is not in the cache.
+        """
+        rows = self.find(hashes)
+        if (rows < 0).any():
+            self.refuse(rows)
+        return self.read(rows)
+
+    def refuse(self, rows: np.ndarray, altered: bool = False) -> NoReturn:
+        """Raise the error of a batch with images that are not in the cache.
+
+        Args:
+            rows: what `find` returned.
+            altered: whether the images hold values that no 8-bit image has.
+
+        Raises:
+            TeacherError: always; it names the likely causes.
+        """
+        others = "other data than was cached, another augmentation than the flip, another size or another JPEG decoder"
+        changed = "the images were changed after decoding (resize, colour jitter or another augmentation)"
+        raise TeacherError(
+            f"teacher cache {self.folder}: {int((rows < 0).sum())} of {len(rows)} images of the batch are not among "
+            f"its {len(self)}; expected every image or its mirror image. Likely cause: "
+            f"{changed if altered else others}. Train on what was cached, or write the cache again with {HOW}."
+        )
+
+
+def _read_meta(path: Path) -> CacheMeta:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    known = {field.name for field in fields(CacheMeta)}
+    if not isinstance(content, dict) or set(content) != known or content["format"] != FORMAT:
+        raise ValueError(f"{META} is not of format {FORMAT}")
+    return CacheMeta(**content)
+
+
+def _check_table(keys: np.ndarray, rows: np.ndarray, meta: CacheMeta) -> None:
+    """Refuse a table that is unsorted, or points at rows that are not stored."""
+    fits = keys.dtype == np.int64 and rows.dtype.kind == "i" and keys.shape == rows.shape == (keys.size,)
+    if not fits or not 0 < keys.size <= meta.rows or (keys[1:] <= keys[:-1]).any():
+        raise ValueError(f"{KEYS} and {ROWS} are no table of at most {meta.rows} ascending hashes")
+    if rows.min() < 0 or rows.max() >= meta.rows:
+        raise ValueError(f"{ROWS} points at row {rows.max()} of {meta.rows}")
+
+
+def _map_embeddings(path: Path, meta: CacheMeta) -> np.ndarray:
+    shape = (meta.rows, meta.embedding_size)
+    found, expected = path.stat().st_size, 2 * shape[0] * shape[1]
+    if found != expected:
+        raise ValueError(f"{EMBEDDINGS} has {found} bytes, {shape[0]} rows of {shape[1]} need {expected}")
+    return np.memmap(path, dtype=np.float16, mode="r", shape=shape)

@@ -1,0 +1,152 @@
+"""Writes a cache of teacher embeddings: every image and its mirror image, once."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from insightface_cakd import __version__
+from insightface_cakd.atomic import replacing
+from insightface_cakd.data.embedding_cache.hashing import image_hash
+from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META, ROWS, CacheMeta
+from insightface_cakd.errors import DataError, TeacherError
+
+# Half precision keeps 11 bits, an error of at most 5e-4; more means values outside its range.
+WORST_ROUNDING = 1e-3
+
+
+class Embeds(Protocol):
+    """What `write_cache` needs of a teacher."""
+
+    name: str
+    embedding_size: int
+    sha256: str | None
+    device: torch.device
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map (B, 3, S, S) in [-1, 1] to (B, embedding_size)."""
+
+
+def write_cache(
+    teacher: Embeds,
+    images: Iterable[np.ndarray | Tensor],
+    out: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+    total: int = 0,
+) -> CacheMeta:
+    """Run a teacher over images and their mirror images and write what it says.
+
+    Args:
+        teacher: gives the embeddings.
+        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are welcome.
+        out: folder to create; it appears when the cache is whole.
+        progress: called with the images done and `total` after every batch.
+        total: number of images, for `progress`.
+
+    Raises:
+        DataError: `out` is in use or cannot be written, no image came, a batch has another shape, or two different
+            images share a hash.
+        TeacherError: half precision cannot hold the teacher's embeddings.
+    """
+    target = Path(out).expanduser()
+    where = f"cache {target}"
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{where}: exists and is not empty; expected a new folder. Choose another, or remove it.")
+    report = progress or (lambda done, total: None)
+    try:
+        with replacing(target) as temporary:
+            temporary.mkdir()
+            table = _Table(where)
+            done, side = _embed(teacher, images, temporary / EMBEDDINGS, table, lambda n: report(n, total))
+            keys = table.save(temporary)
+            data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
+            width = teacher.embedding_size
+            meta = CacheMeta(teacher.name, teacher.sha256, width, side, done, 2 * done, data, __version__)
+            (temporary / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"{where}: cannot be written ({error}); nothing is left of it. Free space, or choose another."
+        ) from error
+    return meta
+
+
+class _Table:
+    """The hashes of all rows so far; a second, independent hash is the witness that equal keys mean equal pixels."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._keys: list[np.ndarray] = []
+        self._witnesses: list[np.ndarray] = []
+
+    def add(self, pixels: Tensor) -> None:
+        """Add the rows of a batch (B, 3, S, S), uint8."""
+        self._keys.append(image_hash(pixels).cpu().numpy())
+        self._witnesses.append(image_hash(pixels, seed=1).cpu().numpy())
+
+    def save(self, folder: Path) -> np.ndarray:
+        """Write the sorted keys, each once, and the row of each; return the keys."""
+        if not self._keys:
+            raise DataError(f"{self.where}: no image came; expected at least one. Is the record file empty?")
+        keys, rows, which = np.unique(np.concatenate(self._keys), return_index=True, return_inverse=True)
+        witnesses = np.concatenate(self._witnesses)
+        if (witnesses[rows][which] != witnesses).any():
+            raise DataError(
+                f"{self.where}: two different images have one 64-bit hash; expected different hashes. Leave one of "
+                "them out."
+            )
+        np.save(folder / KEYS, keys)
+        np.save(folder / ROWS, rows.astype(np.int64))
+        return keys
+
+
+def _embed(
+    teacher: Embeds,
+    images: Iterable[np.ndarray | Tensor],
+    path: Path,
+    table: _Table,
+    progress: Callable[[int], None],
+) -> tuple[int, int]:
+    """Write the embeddings as they come; return the number of images and their side."""
+    done, side = 0, 0
+    with path.open("wb") as file:
+        for batch in images:
+            pixels = _as_pixels(batch, side, table.where).to(teacher.device)
+            done, side = done + len(pixels), pixels.shape[-1]
+            for view in (pixels, pixels.flip(-1)):
+                file.write(_half(teacher((view.float() - 127.5) / 127.5), teacher.name).tobytes())
+                table.add(view)
+            progress(done)
+    return done, side
+
+
+def _as_pixels(batch: np.ndarray | Tensor, side: int, where: str) -> Tensor:
+    """Return a batch (B, S, S, 3) as (B, 3, S, S); `side` is that of the batches before, 0 for the first."""
+    pixels = torch.as_tensor(batch)
+    square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] and pixels.shape[3] == 3
+    if not square or pixels.dtype != torch.uint8 or side not in (0, pixels.shape[1]):
+        found, wanted = f"{tuple(pixels.shape)} of {pixels.dtype}", side or "S"
+        raise DataError(f"{where}: a batch is {found}; expected (B, {wanted}, {wanted}, 3) of torch.uint8, RGB.")
+    return pixels.permute(0, 3, 1, 2).contiguous()
+
+
+def _half(embeddings: Tensor, name: str) -> np.ndarray:
+    """Round embeddings to half precision.
+
+    Raises:
+        TeacherError: an embedding is too large, too small or not finite.
+    """
+    half = embeddings.to(torch.float16)
+    error = ((half.float() - embeddings).norm(dim=1) / embeddings.norm(dim=1).clamp_min(1e-12)).max().item()
+    if not error < WORST_ROUNDING:
+        raise TeacherError(
+            f"teacher {name}: half precision changes an embedding by {error:.2g} of its length (largest value "
+            f"{embeddings.abs().max().item():.3g}); expected less than {WORST_ROUNDING}. Are its weights and its "
+            "input range right?"
+        )
+    return half.cpu().numpy()

@@ -1,0 +1,99 @@
+"""Folders of people as input (one folder a person, images inside); outputs that are made whole or not at all."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from insightface_cakd.atomic import replacing
+from insightface_cakd.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+_DIGITS = re.compile(r"([0-9]+)")
+
+
+@dataclass(frozen=True)
+class People:
+    """What a folder of people holds.
+
+    Args:
+        images: for each person, in natural order of the folder names, the person's images in natural order.
+        names: the folder names, in the same order.
+        skipped: files that are not images by their suffix, images outside a person's folder, folders without images.
+    """
+
+    images: list[list[Path]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+
+
+def natural_key(path: Path) -> tuple[list[str | int], str]:
+    """Sort key by the whole path: runs of digits compare as numbers (`id_2` before `id_10`), all else by code point."""
+    parts = _DIGITS.split(str(path))
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
+
+
+def find_people(folder: str | os.PathLike[str]) -> People:
+    """List the people of a folder: each subfolder is a person, with the images in it at any depth.
+
+    Raises:
+        DataError: the folder is missing, or has no subfolder with an image in it.
+    """
+    root, people = Path(folder), People()
+    if not root.is_dir():
+        raise DataError(f"{folder}: no such folder; expected one subfolder for each person. Check the path.")
+    for entry in sorted(root.iterdir(), key=natural_key):
+        files = [file for file in entry.rglob("*") if file.is_file()] if entry.is_dir() else []
+        images = sorted((file for file in files if file.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+        people.skipped.extend(sorted(set(files) - set(images)))
+        if images:
+            people.images.append(images)
+            people.names.append(entry.name)
+        else:
+            people.skipped.append(entry)
+    if not people.images:
+        raise DataError(f"{folder}: no subfolder holds images; expected one subfolder for each person. See its layout.")
+    return people
+
+
+@contextmanager
+def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path to write a new file or folder to, and put it in place when the block ends well.
+
+    Raises:
+        DataError: the disk is full or the place cannot be written; nothing is left behind.
+    """
+    made = [parent for parent in Path(out).parents if not parent.exists()]
+    try:
+        try:
+            with replacing(out) as temporary:
+                yield temporary
+        except BaseException:
+            _remove_empty(made)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{out}: cannot be written: {reason}; nothing was left. Free space or choose another place."
+        ) from error
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
+    """Check, before the work begins, that a folder can be made at `out`.
+
+    Raises:
+        DataError: `out` exists and is not an empty folder, or lies inside `source`.
+    """
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
+    if Path(source).resolve() in (target.resolve(), *target.resolve().parents):
+        raise DataError(f"{out}: lies inside the input folder {source}; expected a place outside. Choose another.")

@@ -1,0 +1,86 @@
+"""The frame mxnet puts around each record of a RecordIO file.
+
+A part is `u32 magic, u32 (cflag << 29 | length), bytes, zeros to a multiple of 4`, little-endian. A record whose bytes
+contain the magic at a multiple of 4 is cut there into parts (cflag 1 first, 2 middle, 3 last; 0 is a whole record), and
+those four bytes are left out.
+"""
+
+import os
+import struct
+
+from insightface_cakd.errors import DataError
+
+MAGIC = 0xCED7230A
+MAGIC_BYTES = struct.pack("<I", MAGIC)
+LENGTH_BITS = 29
+LENGTH_MASK = (1 << LENGTH_BITS) - 1
+PART = struct.Struct("<II")
+
+
+def frame(data: bytes) -> bytes:
+    """Return `data` as mxnet writes it to a file: cut at aligned magics, each part with its header, padded to 4 bytes.
+
+    Raises:
+        DataError: 2^29 bytes or more, which the format cannot hold.
+    """
+    if len(data) > LENGTH_MASK:
+        raise DataError(
+            f"record of {len(data)} bytes; a RecordIO record is shorter than 2^29 bytes. Store a smaller image."
+        )
+    parts = _cut(data)
+    flags = [0] if len(parts) == 1 else [1] + [2] * (len(parts) - 2) + [3]
+    framed = [PART.pack(MAGIC, flag << LENGTH_BITS | len(part)) + part for flag, part in zip(flags, parts, strict=True)]
+    return b"".join(framed) + bytes(-len(parts[-1]) % 4)
+
+
+def _cut(data: bytes) -> list[bytes]:
+    parts, start, found = [], 0, data.find(MAGIC_BYTES)
+    while found >= 0:
+        if found % 4 == 0:
+            parts.append(data[start:found])
+            start = found + 4
+        found = data.find(MAGIC_BYTES, found + 1)
+    return [*parts, data[start:]]
+
+
+def read_framed(descriptor: int, offset: int, where: str) -> tuple[bytes, int]:
+    """Return the bytes of the record that starts at `offset`, and the offset behind it.
+
+    Args:
+        descriptor: an open file.
+        offset: bytes from the file's start.
+        where: names the record in an error.
+
+    Raises:
+        DataError: no record starts there, the file ends inside it, or a part of it is missing.
+    """
+    flag, data, offset = _read_part(descriptor, offset, where)
+    if flag not in (0, 1):
+        raise DataError(
+            f"{where}: part {flag} of a longer record; expected its first. The index does not fit the file."
+        )
+    parts = [data]
+    while flag in (1, 2):
+        flag, data, offset = _read_part(descriptor, offset, where)
+        if flag not in (2, 3):
+            raise DataError(f"{where}: a record of several parts lacks its last; the file is damaged. Copy it again.")
+        parts.append(data)
+    return MAGIC_BYTES.join(parts), offset
+
+
+def _read_part(descriptor: int, offset: int, where: str) -> tuple[int, bytes, int]:
+    """Return cflag, bytes and the offset behind the padding of one part."""
+    head = os.pread(descriptor, PART.size, offset) if offset >= 0 else b""
+    if len(head) < PART.size:
+        raise DataError(f"{where}: the file ends there; expected a record. It is truncated, or the index is another's.")
+    magic, flag_and_length = PART.unpack(head)
+    if magic != MAGIC:
+        raise DataError(
+            f"{where}: found 0x{magic:08x}; expected the RecordIO magic 0x{MAGIC:08x}. "
+            "The index does not fit the file, or the file is damaged."
+        )
+    length = flag_and_length & LENGTH_MASK
+    data = os.pread(descriptor, length, offset + PART.size)
+    if len(data) < length:
+        raise DataError(f"{where}: the file ends after {len(data)} of {length} bytes; it is truncated. Copy it again.")
+    return flag_and_length >> LENGTH_BITS, data, offset + PART.size + length + -length % 4

@@ -1,0 +1,124 @@
+"""Look at a record folder: what it holds (`info`), and everything that is wrong with it (`check`)."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from insightface_cakd.data.audit import Audit, Finding
+from insightface_cakd.data.images import decode_rgb, image_format
+from insightface_cakd.data.records import FaceRecords, open_records
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a record folder holds; `str()` gives it as a few lines.
+
+    Args:
+        folder: where it is.
+        style: `insightface` (with a header record) or `im2rec`.
+        identities: the number of classes, of the header or the largest label plus one.
+        empty_identities: classes without an image.
+        images: image records.
+        key_gaps: keys missing between the smallest and the largest image key; harmless in im2rec style.
+        images_per_identity: minimum, quartiles and maximum, over identities that have images.
+        image_bytes: the same of the encoded images' sizes, in bytes.
+        formats: count of `jpeg`, `png`, `other` among up to 64 images spread over the file.
+        pixels: count of (width, height) among the same images.
+    """
+
+    folder: Path
+    style: Literal["insightface", "im2rec"]
+    identities: int
+    empty_identities: int
+    images: int
+    key_gaps: int
+    images_per_identity: tuple[float, ...]
+    image_bytes: tuple[float, ...]
+    formats: dict[str, int]
+    pixels: dict[tuple[int, int], int]
+
+    def __str__(self) -> str:
+        """Return the facts as lines `name: value`."""
+        sampled = sum(self.formats.values())
+        formats = ", ".join(f"{count} {name}" for name, count in self.formats.items())
+        pixels = ", ".join(f"{count} of {width} x {height}" for (width, height), count in self.pixels.items())
+        return "\n".join(
+            (
+                f"{self.folder}: {self.images} images of {self.identities} people, {self.style} style",
+                f"images per person: {_spread(self.images_per_identity)}",
+                f"bytes per image: {_spread(self.image_bytes)}",
+                f"{sampled} images looked at: {formats}; {pixels} pixels",
+                f"people without images: {self.empty_identities}; gaps in the keys: {self.key_gaps}",
+            )
+        )
+
+
+def info(folder: str | os.PathLike[str]) -> Info:
+    """Count a record folder's people and images, reading headers and a sample of 64 images.
+
+    Raises:
+        DataError: a file is missing, a header is damaged, or a sampled image cannot be decoded.
+    """
+    faces = FaceRecords(folder)
+    scanned, labels = faces.reader.scan(faces.keys), faces.labels()
+    counts = np.bincount(labels)
+    formats: Counter[str] = Counter()
+    pixels: Counter[tuple[int, int]] = Counter()
+    for index in np.unique(np.linspace(0, len(faces) - 1, _SAMPLE).round().astype(int)):
+        key = int(faces.keys[index])
+        payload = faces.reader.read(key).payload
+        height, width = decode_rgb(payload, faces.reader.where(key)).shape[:2]
+        formats[image_format(payload)] += 1
+        pixels[width, height] += 1
+    return Info(
+        folder=Path(folder),
+        style=faces.style,
+        identities=faces.num_classes,
+        empty_identities=max(faces.num_classes - int((counts > 0).sum()), 0),
+        images=len(faces),
+        key_gaps=int(faces.keys.max() - faces.keys.min() + 1 - len(np.unique(faces.keys))),
+        images_per_identity=tuple(np.quantile(counts[counts > 0], QUANTILES).tolist()),
+        image_bytes=tuple(np.quantile(scanned["payload_bytes"], QUANTILES).tolist()),
+        formats=dict(formats),
+        pixels=dict(pixels),
+    )
+
+
+def _spread(values: tuple[float, ...]) -> str:
+    low, quarter, middle, three, high = (f"{value:g}" for value in values)
+    return f"{low} to {high}, median {middle}, quartiles {quarter} and {three}"
+
+
+def check(
+    folder: str | os.PathLike[str],
+    num_classes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Finding]:
+    """Read every byte of a record folder and decode every image; return all that is wrong, nothing when all is well.
+
+    Looked at: the frame of each record, whether index and file name the same records, the header's key ranges, each
+    label (whole, from 0, below the number of classes), each image (decodes, whole, 112 x 112), classes without images,
+    gaps in the keys, and `property`.
+
+    Args:
+        folder: holds `train.rec` and `train.idx`.
+        num_classes: that of the training config; without it the header's, if there is one.
+        progress: called with (bytes done, bytes in all).
+
+    Returns:
+        Findings, in file order; of each kind the first 20 and then one line that says how many more.
+
+    Raises:
+        DataError: there is no record file or no index to check.
+    """
+    audit = Audit(open_records(folder), Path(folder), num_classes)
+    audit.read_all(progress)
+    return audit.conclude()

@@ -1,0 +1,149 @@
+"""A folder with `train.rec` and `train.idx` as a dataset of faces and labels."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb
+from insightface_cakd.data.recordio import Record, RecordReader
+from insightface_cakd.errors import DataError
+
+FLOAT32_EXACT = 1 << 24
+
+
+def open_records(folder: str | os.PathLike[str]) -> RecordReader:
+    """Open `train.rec` and `train.idx` of a folder.
+
+    Raises:
+        DataError: a file is missing or the index is not one.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: no such folder; expected one that holds train.rec and train.idx. Check the path.")
+    return RecordReader(Path(folder, "train.rec"), Path(folder, "train.idx"))
+
+
+def read_header(reader: RecordReader) -> tuple[int, int] | None:
+    """Return `(a, b)` of an InsightFace header record: images are keys 1 to a-1, identities keys a to b-1.
+
+    A header is key 0 with two labels or more and no image; without one the file is in im2rec style: None. (An im2rec
+    file made with `--pack-label` has several labels on its images too, so the labels alone do not tell.)
+
+    Raises:
+        DataError: record 0 is damaged, or its labels are no key ranges.
+    """
+    if not reader.has(np.array([0]))[0]:
+        return None
+    record = reader.read(0)
+    if record.flag < 2 or record.payload:
+        return None
+    first, last = record.labels[:2]
+    if not (np.isfinite([first, last]).all() and 1 < first <= last):
+        raise DataError(f"{reader.where(0)}: header labels {first}, {last}; expected 1 < first <= last. Pack again.")
+    if first - 1 > len(reader.keys):
+        raise DataError(
+            f"{reader.where(0)}: the header counts {first - 1:.0f} images, the index has {len(reader.keys)} lines; "
+            "expected more lines than images. The index is not this file's, or is cut off."
+        )
+    return first_identity(reader, int(first)), int(last)
+
+
+def first_identity(reader: RecordReader, stated: int) -> int:
+    """Return the key behind the last image, given the header's float32 label.
+
+    Above 2^24 float32 is not exact: there the first key near the stated one that holds no image counts.
+    """
+    if stated < FLOAT32_EXACT:
+        return stated
+    reach = int(np.spacing(np.float32(stated)))
+    for key in range(stated - reach, stated + reach + 1):
+        if not reader.has(np.array([key]))[0] or not reader.read(key).payload:
+            return key
+    return stated
+
+
+def label_fault(label: float) -> str | None:
+    """Return why a first label is no identity (not finite, not whole, negative, too large for float32), or None."""
+    if not np.isfinite(label) or label != int(label) or not 0 <= label <= FLOAT32_EXACT:
+        return f"label {label:g} is not an identity; expected a whole number from 0 to {FLOAT32_EXACT}"
+    return None
+
+
+class FaceRecords:
+    """Faces and labels of a record folder, InsightFace or im2rec style, in arcface_torch's order.
+
+    InsightFace style (header record key 0): keys 1 to a-1. im2rec style: all keys in the order of the index, with gaps.
+    Item i is `(uint8 (112, 112, 3) RGB, label)`, the record's first label. Safe under fork, spawn and threads.
+
+    Args:
+        folder: holds `train.rec` and `train.idx`.
+
+    Raises:
+        DataError: a file is missing or damaged, or the header names images that the index lacks; on reading an item,
+            also a payload that is no image, another size than 112 x 112, and a label that is not a whole number from 0.
+    """
+
+    style: Literal["insightface", "im2rec"]
+
+    def __init__(self, folder: str | os.PathLike[str]):
+        self.reader = open_records(folder)
+        self.header = read_header(self.reader)
+        self.style = "im2rec" if self.header is None else "insightface"
+        self.keys = self.reader.keys if self.header is None else np.arange(1, self.header[0])
+        missing = self.keys[~self.reader.has(self.keys)]
+        if len(missing):
+            raise DataError(
+                f"{self.reader.index_path}: {len(missing)} of the {len(self.keys)} images of the header are not in it, "
+                f"first key {missing[0]}. Index and records must come from the same run."
+            )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        key = int(self.keys[index])
+        record = self.reader.read(key)
+        if fault := label_fault(record.labels[0]):
+            raise DataError(f"{self.reader.where(key)}: {fault}. Run the data check.")
+        return self._pixels(key, record), int(record.labels[0])
+
+    def _pixels(self, key: int, record: Record) -> np.ndarray:
+        try:
+            rgb = decode_rgb(record.payload, "")
+        except DataError as error:
+            raise DataError(f"{self.reader.where(key)}{error}") from error
+        if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
+            raise DataError(
+                f"{self.reader.where(key)}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. "
+                "Align the faces and pack again."
+            )
+        return rgb
+
+    def labels(self) -> np.ndarray:
+        """Return the label of every item, int64 (len,), from the headers alone: no image is decoded.
+
+        Raises:
+            DataError: a label is not a whole number from 0; the record is named.
+        """
+        return self._labels.copy()
+
+    @cached_property
+    def _labels(self) -> np.ndarray:
+        labels = self.reader.scan(self.keys)["label"]
+        with np.errstate(invalid="ignore"):
+            wrong = ~((labels >= 0) & (labels <= FLOAT32_EXACT) & (labels == np.floor(labels)))
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"{self.reader.where(int(self.keys[row]))}: {label_fault(labels[row])}. Run the data check."
+            )
+        return labels.astype(np.int64)
+
+    @cached_property
+    def num_classes(self) -> int:
+        """The number of identities: that of the header, else the largest label plus one (reads all headers once)."""
+        if self.header is not None and self.header[1] > self.header[0]:
+            return self.header[1] - self.header[0]
+        return int(self._labels.max()) + 1

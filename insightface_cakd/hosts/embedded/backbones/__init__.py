@@ -1,0 +1,107 @@
+"""The host's networks by the names arcface_torch knows them by; its checkpoints load into them, and theirs into its."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from insightface_cakd.errors import RunError, did_you_mean
+from insightface_cakd.hosts.embedded.backbones.iresnet import IResNet
+from insightface_cakd.hosts.embedded.backbones.mobilefacenet import MobileFaceNet
+from insightface_cakd.hosts.embedded.backbones.tiny import cnn_tiny, vit_tiny
+from insightface_cakd.hosts.embedded.backbones.vit import VisionTransformer
+
+
+class Network(NamedTuple):
+    """How one name is built: a callable and what tells the name apart from its siblings."""
+
+    build: Callable[..., nn.Module]
+    settings: Mapping[str, Any] = {}
+
+
+def _vit(width: int, depth: int, drop_path: float, mask_ratio: float, checkpointed: bool = False) -> Network:
+    """Return the table entry of one transformer; the columns below are in this order."""
+    return Network(
+        VisionTransformer,
+        {
+            "width": width,
+            "depth": depth,
+            "drop_path": drop_path,
+            "mask_ratio": mask_ratio,
+            "checkpointed": checkpointed,
+        },
+    )
+
+
+NETWORKS: dict[str, Network] = {
+    # residual blocks at 56, 28, 14 and 7 pixels
+    "r18": Network(IResNet, {"blocks": (2, 2, 2, 2)}),
+    "r34": Network(IResNet, {"blocks": (3, 4, 6, 3)}),
+    "r50": Network(IResNet, {"blocks": (3, 4, 14, 3)}),
+    "r100": Network(IResNet, {"blocks": (3, 13, 30, 3)}),
+    "r200": Network(IResNet, {"blocks": (6, 26, 60, 6)}),
+    "mbf": Network(MobileFaceNet, {"blocks": (1, 4, 6, 2), "scale": 2}),
+    "mbf_large": Network(MobileFaceNet, {"blocks": (2, 8, 12, 4), "scale": 4}),
+    # width, depth, drop path, mask ratio; vit_b and larger recompute their blocks in training to save memory
+    "vit_t": _vit(256, 12, 0.1, 0.1),
+    "vit_t_dp005_mask0": _vit(256, 12, 0.05, 0.0),
+    "vit_s": _vit(512, 12, 0.1, 0.1),
+    "vit_s_dp005_mask_0": _vit(512, 12, 0.05, 0.0),
+    "vit_b": _vit(512, 24, 0.1, 0.1, checkpointed=True),
+    "vit_b_dp005_mask_005": _vit(512, 24, 0.05, 0.05, checkpointed=True),
+    "vit_l_dp005_mask_005": _vit(768, 24, 0.05, 0.05, checkpointed=True),
+    "vit_h": _vit(1024, 48, 0.1, 0.0, checkpointed=True),
+    # our own, small enough to train on a CPU in minutes
+    "cnn_tiny": Network(cnn_tiny),
+    "vit_tiny": Network(vit_tiny),
+}
+
+DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}
+
+
+def get_model(name: str, **kwargs: Any) -> nn.Module:
+    """Build a network by name, with random weights, in train mode.
+
+    State-dict keys, their order and their shapes are arcface_torch's. Four differences in training: blocks are
+    recomputed by the non-reentrant checkpoint, a ViT leaves out the share of tokens its name says, half precision is
+    used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
+
+    Args:
+        name: a key of `NETWORKS`.
+        kwargs: `num_features`, width of the embedding (512); `fp16`, half precision on CUDA (False); `dropout` before
+            the last linear layer of the r-family (0.0).
+    Raises:
+        RunError: unknown name or option, a value out of range, or dropout asked of a network that has none.
+    """
+    if name not in NETWORKS:
+        raise RunError(
+            f"network: {name!r} is not a known network; known: {', '.join(NETWORKS)}.{did_you_mean(str(name), NETWORKS)}"
+        )
+    build, settings = NETWORKS[name]
+    options = _checked_options(name, kwargs)
+    understood = inspect.signature(build).parameters
+    if options["dropout"] and "dropout" not in understood:
+        raise RunError(
+            f"network {name}: dropout is {options['dropout']}, but this network has no dropout layer. "
+            "Leave dropout at 0, or use one of the r-family."
+        )
+    return build(**settings, **{key: value for key, value in options.items() if key in understood})
+
+
+def _checked_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with their defaults filled in, or raise `RunError` for one that cannot be meant."""
+    for key in given:
+        if key not in DEFAULTS:
+            raise RunError(
+                f"network {name}: {key} is not an option; known: {', '.join(DEFAULTS)}.{did_you_mean(key, DEFAULTS)}"
+            )
+    options = {**DEFAULTS, **given}
+    width, dropout = options["num_features"], options["dropout"]
+    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+        raise RunError(f"network {name}: num_features is {width!r}; expected a whole number of at least 1.")
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0.0 <= dropout < 1.0:
+        raise RunError(f"network {name}: dropout is {dropout!r}; expected a number from 0 up to, not including, 1.")
+    if not isinstance(options["fp16"], bool):
+        raise RunError(f"network {name}: fp16 is {options['fp16']!r}; expected True or False.")
+    return options

@@ -1,0 +1,178 @@
+"""mbf and mbf_large: MobileFaceNet, inverted bottlenecks ending in a depthwise convolution over the whole grid."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from insightface_cakd.hosts.embedded.backbones.precision import body_precision, in_dtype_of, tail_precision
+
+GRID = 7
+LAST_CHANNELS = 512
+
+
+class LinearBlock(nn.Module):
+    """Convolution and BatchNorm, with nothing after them.
+
+    Shape:
+        (B, C_in, H, W) -> (B, C_out, H / stride, W / stride); a kernel wider than 1 is padded to keep the grid
+        unless `padding` says otherwise.
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        kernel: side of the square kernel.
+        stride: step of the convolution.
+        padding: rows and columns of zeros on each side.
+        groups: groups of the convolution; `out_channels` makes it depthwise.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> None:
+        super().__init__()
+        convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
+        self.layers = nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's feature map."""
+        return self.layers(x)
+
+
+class ConvBlock(LinearBlock):
+    """`LinearBlock` with a PReLU per channel after it; same arguments."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel, stride, padding, groups)
+        self.layers.append(nn.PReLU(out_channels))
+
+
+class DepthWise(nn.Module):
+    """Bottleneck: 1x1 to `hidden` channels, 3x3 depthwise, linear 1x1 to the output channels.
+
+    Shape:
+        (B, C_in, H, W) -> (B, C_out, H / stride, W / stride).
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        hidden: channels of the depthwise convolution.
+        stride: step of the depthwise convolution.
+        residual: add the input; needs stride 1 and C_in == C_out.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, hidden: int, stride: int = 1, residual: bool = False
+    ) -> None:
+        super().__init__()
+        self.residual = residual
+        self.layers = nn.Sequential(
+            ConvBlock(in_channels, hidden),
+            ConvBlock(hidden, hidden, kernel=3, stride=stride, padding=1, groups=hidden),
+            LinearBlock(hidden, out_channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's feature map."""
+        return x + self.layers(x) if self.residual else self.layers(x)
+
+
+class Residual(nn.Module):
+    """A chain of residual bottlenecks of one width.
+
+    Shape:
+        (B, C, H, W) -> the same.
+    Args:
+        length: number of bottlenecks.
+        channels: C.
+        hidden: channels inside each bottleneck.
+    """
+
+    def __init__(self, length: int, channels: int, hidden: int) -> None:
+        super().__init__()
+        chain = (DepthWise(channels, channels, hidden, residual=True) for _ in range(length))
+        self.layers = nn.Sequential(*chain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the chain's feature map."""
+        return self.layers(x)
+
+
+class GDC(nn.Module):
+    """Global depthwise convolution: one weight per channel and place, then a linear layer and a BatchNorm.
+
+    Shape:
+        (B, 512, 7, 7) -> (B, num_features).
+    Args:
+        num_features: width of the embedding.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            LinearBlock(LAST_CHANNELS, LAST_CHANNELS, kernel=GRID, groups=LAST_CHANNELS),
+            nn.Flatten(),
+            nn.Linear(LAST_CHANNELS, num_features, bias=False),
+            nn.BatchNorm1d(num_features),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embeddings."""
+        return self.layers(x)
+
+
+class MobileFaceNet(nn.Module):
+    """MobileFaceNet as arcface_torch trains it: twice or four times the paper's width, fixed bottleneck widths.
+
+    With one block at 56 x 56 that block is a grouped (not depthwise) convolution, as in the published mbf weights.
+
+    Shape:
+        (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
+    Args:
+        blocks: blocks at 56 x 56, 28 x 28, 14 x 14 and 7 x 7.
+        scale: multiple of 64 channels at 28 x 28, doubled from 14 x 14 on.
+        num_features: width of the embedding.
+        fp16: run the layers before `conv_sep` in half precision on CUDA.
+    Edge cases:
+        Train mode needs at least 2 images (BatchNorm); eval mode takes any number.
+    Source:
+        Chen et al., MobileFaceNets, CCBR 2018, table 1.
+    """
+
+    def __init__(self, blocks: Sequence[int], scale: int, num_features: int = 512, fp16: bool = False) -> None:
+        super().__init__()
+        self.fp16 = fp16
+        narrow, wide = 64 * scale, 128 * scale
+        self.layers = nn.ModuleList(
+            [
+                ConvBlock(3, narrow, kernel=3, stride=2, padding=1),
+                _first_stage(blocks[0], narrow),
+                DepthWise(narrow, narrow, hidden=128, stride=2),
+                Residual(blocks[1], narrow, hidden=128),
+                DepthWise(narrow, wide, hidden=256, stride=2),
+                Residual(blocks[2], wide, hidden=256),
+                DepthWise(wide, wide, hidden=512, stride=2),
+                Residual(blocks[3], wide, hidden=256),
+            ]
+        )
+        self.conv_sep = ConvBlock(wide, LAST_CHANNELS)
+        self.features = GDC(num_features)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings of a batch of images."""
+        x = images
+        with body_precision(images, self.fp16):
+            for layer in self.layers:
+                x = layer(x)  # (B, wide, 7, 7) at the end
+        with tail_precision(x):
+            x = self.conv_sep(in_dtype_of(self.conv_sep, x))  # (B, 512, 7, 7)
+            return self.features(x)  # (B, num_features)
+
+
+def _first_stage(length: int, channels: int) -> nn.Module:
+    """Return the blocks at 56 x 56."""
+    if length == 1:
+        return ConvBlock(channels, channels, kernel=3, padding=1, groups=64)
+    return Residual(length, channels, hidden=128)

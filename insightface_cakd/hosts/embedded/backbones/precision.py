@@ -1,0 +1,44 @@
+"""Which part of a backbone computes in half precision: the body when asked on CUDA, the tail never."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+
+def body_precision(images: Tensor, fp16: bool) -> AbstractContextManager:
+    """Return the context for everything before a backbone's last layers.
+
+    Half precision is used on CUDA only, where the host scales the loss; elsewhere `fp16` changes nothing.
+    An autocast that the caller opened stays in force.
+
+    Args:
+        images: (B, 3, H, W), read for its device only.
+        fp16: whether the run asked for half precision.
+    """
+    return torch.autocast("cuda", torch.float16) if fp16 and images.is_cuda else nullcontext()
+
+
+def tail_precision(activations: Tensor) -> AbstractContextManager:
+    """Return the context for the layers that make the embedding: they ignore any autocast around them.
+
+    The embedding's direction is what faces are compared by, and half precision keeps 11 bits of it.
+    No context at all is opened where none is needed, so exporters see plain layers.
+
+    Args:
+        activations: the body's output, read for its device only.
+    """
+    device = activations.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+def in_dtype_of(layer: nn.Module, activations: Tensor) -> Tensor:
+    """Return the activations in the precision of the layer's weights, which is the embedding's.
+
+    Args:
+        layer: a module with parameters.
+        activations: the body's output, any shape.
+    """
+    return activations.to(next(layer.parameters()).dtype)

@@ -1,0 +1,106 @@
+"""A small CNN and a small Transformer that train on a CPU in minutes; our own, not arcface_torch's."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+
+def conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
+    """Return 3x3 convolution, batch norm, PReLU: dense, since depthwise convolutions train ten times slower on a CPU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.PReLU(outputs),
+    )
+
+
+class TinyCNN(nn.Module):
+    """Four strided convolutions, a global depthwise convolution, a linear layer: 0.2 M parameters at 512 features, 12 MMACs.
+
+    Shape:
+        images (B, 3, 112, 112); taps `layer1` (16, 56, 56), `layer2` (32, 28, 28), `layer3` (64, 14, 14), `layer4` (128, 7, 7);
+        embedding (B, num_features), float32.
+
+    Args:
+        num_features: width of the embedding.
+    """
+
+    def __init__(self, num_features: int = 512) -> None:
+        super().__init__()
+        self.layer1 = conv_unit(3, 16)
+        self.layer2 = conv_unit(16, 32)
+        self.layer3 = conv_unit(32, 64)
+        self.layer4 = conv_unit(64, 128)
+        self.pool = nn.Sequential(nn.Conv2d(128, 128, kernel_size=7, groups=128, bias=False), nn.BatchNorm2d(128))
+        self.fc = nn.Linear(128, num_features, bias=False)
+        self.features = nn.BatchNorm1d(num_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embedding."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps = self.layer4(self.layer3(self.layer2(self.layer1(images))))
+        return self.features(self.fc(self.pool(maps).flatten(1)).float())
+
+
+class Block(nn.Module):
+    """A pre-norm Transformer block.
+
+    Args:
+        width: of the tokens.
+        heads: of the attention.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return tokens of the same shape (B, N, width)."""
+        query, key, value = self.qkv(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        tokens = tokens + self.proj(attended)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class TinyViT(nn.Module):
+    """A convolutional stem to 7x7 tokens and four blocks: 4.1 M parameters at 512 features, 50 MMACs.
+
+    Shape:
+        images (B, 3, 112, 112); taps `blocks.k` and `norm` (49, width), row by row; embedding (B, num_features), float32.
+
+    Args:
+        num_features: width of the embedding.
+        width: of the tokens.
+        depth: number of blocks.
+        heads: of the attention.
+    """
+
+    def __init__(self, num_features: int = 512, width: int = 128, depth: int = 4, heads: int = 4) -> None:
+        super().__init__()
+        channels = (3, width // 8, width // 4, width // 2, width)
+        self.patch_embed = nn.Sequential(*(conv_unit(*pair) for pair in zip(channels, channels[1:], strict=False)))
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 49, width))
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.feature = nn.Sequential(nn.Linear(49 * width, num_features, bias=False), nn.BatchNorm1d(num_features))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embedding."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed
+        return self.feature(self.norm(self.blocks(tokens)).flatten(1).float())
+
+
+def cnn_tiny(num_features: int = 512) -> TinyCNN:
+    """Return the tiny CNN in the memory layout that suits it."""
+    return TinyCNN(num_features).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def vit_tiny(num_features: int = 512) -> TinyViT:
+    """Return the tiny Transformer."""
+    return TinyViT(num_features)

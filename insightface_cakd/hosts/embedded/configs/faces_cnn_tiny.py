@@ -1,0 +1,13 @@
+"""The tiny CNN on a small face set: minutes on a CPU."""
+
+from easydict import EasyDict
+
+config = EasyDict()
+config.network = "cnn_tiny"
+config.embedding_size = 512
+config.margin_list = (1.0, 0.0, 0.4)
+config.batch_size = 128
+config.num_epoch = 20
+config.warmup_epoch = 1
+config.lr = 0.1
+config.val_targets = ["dev"]

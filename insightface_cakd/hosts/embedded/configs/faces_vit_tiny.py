@@ -1,0 +1,15 @@
+"""The tiny Transformer on a small face set: a teacher for the tiny CNN."""
+
+from easydict import EasyDict
+
+config = EasyDict()
+config.network = "vit_tiny"
+config.embedding_size = 512
+config.margin_list = (1.0, 0.0, 0.4)
+config.optimizer = "adamw"
+config.lr = 1e-3
+config.weight_decay = 0.05
+config.batch_size = 64
+config.num_epoch = 20
+config.warmup_epoch = 1
+config.val_targets = ["dev"]

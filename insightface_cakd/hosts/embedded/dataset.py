@@ -1,0 +1,197 @@
+"""Training images: record files, image folders or synthetic ones, as batches on the device."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from insightface_cakd.data.folders import find_people
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
+from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.errors import DataError, RunError
+from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
+from insightface_cakd.ranks import rank, world_size
+
+SYNTHETIC_IMAGES = 4096
+SYNTHETIC_CLASSES = 64
+
+
+class Flipped(Dataset[tuple[Tensor, int]]):
+    """Faces as uint8 (3, 112, 112), mirrored or not by (seed, epoch, index): the same whatever worker reads them.
+
+    Args:
+        faces: items (uint8 (112, 112, 3), label).
+        seed: of the flips.
+    """
+
+    def __init__(self, faces: Any, seed: int) -> None:
+        self.faces = faces
+        self.seed = seed
+        # Shared with worker processes that outlive an epoch.
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        rgb, label = self.faces[index]
+        if np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5:
+            rgb = rgb[:, ::-1]
+        return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), label
+
+
+class FolderFaces:
+    """Aligned images, one folder per person, folders in the order of `cakd data pack`.
+
+    Args:
+        folder: the people's parent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        people = find_people(folder).images
+        self.items = [(path, label) for label, paths in enumerate(people) for path in paths]
+        self.num_classes = len(people)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        path, label = self.items[index]
+        rgb = decode_rgb(read_bytes(path), str(path))
+        if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
+            raise DataError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first.")
+        return rgb, label
+
+    def labels(self) -> np.ndarray:
+        """Return the label of every item."""
+        return np.array([label for _, label in self.items])
+
+
+class SyntheticFaces:
+    """Noise that needs no disk, to time a step; each image from its own seed."""
+
+    num_classes = SYNTHETIC_CLASSES
+
+    def __len__(self) -> int:
+        return SYNTHETIC_IMAGES
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        pixels = np.random.default_rng(index).integers(0, 256, (FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
+        return pixels, index % SYNTHETIC_CLASSES
+
+    def labels(self) -> np.ndarray:
+        """Return the label of every item."""
+        return np.arange(SYNTHETIC_IMAGES) % SYNTHETIC_CLASSES
+
+
+class Batches:
+    """Batches `[images, labels]` on the device: float32 (B, 3, 112, 112), RGB in [-1, 1], and int64 (B,).
+
+    Bytes travel to the device and are normalised there. An exception in a worker surfaces here; nothing waits for a dead thread.
+
+    Args:
+        loader: gives uint8 images and labels on the CPU.
+        device: where batches go.
+    """
+
+    def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
+        self.loader = loader
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch's order and flips."""
+        self.loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        self.loader.dataset.epoch.fill_(epoch)  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        for images, labels in self.loader:
+            pixels = images.to(self.device, non_blocking=True)
+            yield [pixels.float().div_(255).sub_(0.5).div_(0.5), labels.to(self.device, non_blocking=True)]
+
+
+def open_faces(root_dir: str) -> Any:
+    """Open "synthetic", a folder with train.rec, or a folder of people.
+
+    Raises:
+        DataError: it is none of these.
+    """
+    if root_dir == "synthetic":
+        return SyntheticFaces()
+    folder = Path(root_dir)
+    if (folder / "train.rec").exists():
+        return FaceRecords(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec.")
+    return FolderFaces(folder)
+
+
+def get_dataloader(
+    root_dir: str,
+    local_rank: int,
+    batch_size: int,
+    dali: bool = False,
+    dali_aug: bool = False,
+    seed: int = 2048,
+    num_workers: int = 2,
+    device: torch.device | None = None,
+    num_classes: int | None = None,
+) -> Batches:
+    """Return this rank's batches; the last incomplete one of an epoch is left out.
+
+    Args:
+        root_dir: see `open_faces`.
+        local_rank: of this process; the device follows from it where none is given.
+        batch_size: per rank.
+        dali: not supported here.
+        dali_aug: not supported here.
+        seed: of order and flips.
+        num_workers: reading processes; 0 reads in this one.
+        device: where batches go.
+        num_classes: labels must lie below it, when given.
+
+    Raises:
+        RunError: DALI is asked for, a label is out of range, or there is less than one batch.
+        DataError: the data cannot be read.
+    """
+    if dali or dali_aug:
+        raise RunError("dali: the embedded host reads records itself; expected dali=False. Train on an arcface_torch checkout to use DALI.")
+    faces = open_faces(root_dir)
+    if num_classes is not None:
+        check_labels(faces.labels(), num_classes, root_dir)
+    sampler = DistributedSampler(len(faces), world_size(), rank(), seed)
+    if len(sampler) < batch_size:
+        raise RunError(f"{root_dir}: {len(sampler)} images per rank; expected at least one batch of {batch_size}. Lower batch_size.")
+    if device is None:
+        device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    loader = DataLoader(
+        Flipped(faces, seed),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        drop_last=True,
+        pin_memory=device.type == "cuda",
+        persistent_workers=num_workers > 0,
+    )
+    return Batches(loader, device)
+
+
+def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
+    """Check that every label has a class centre.
+
+    Raises:
+        RunError: names the first image whose label has none.
+    """
+    outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(outside):
+        first = int(outside[0])
+        raise RunError(
+            f"{where}: image {first} has label {labels[first]}, and {len(outside)} images like it are outside [0, {num_classes}); expected "
+            f"labels below num_classes. Set num_classes to {int(labels.max()) + 1}, or pack the data again."
+        )

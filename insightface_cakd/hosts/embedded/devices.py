@@ -1,0 +1,61 @@
+"""Where a run happens: the device of this process, and the process group if there are several processes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from insightface_cakd.errors import RunError
+
+# Rank 0 verifies while the others wait in the head's next collective.
+TIMEOUT = timedelta(hours=2)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return the device of this process: the named one, else cuda, mps or cpu, the first there is.
+
+    Under torchrun, cuda means the GPU of LOCAL_RANK.
+
+    Args:
+        name: "cuda", "cuda:1", "mps", "cpu", or None.
+
+    Raises:
+        RunError: the named device does not exist here.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RunError(f"device '{name}': not a device; expected cuda, mps or cpu. Correct it or leave it out.") from error
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not available.get(device.type, False):
+        there = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise RunError(f"device '{name}': not available on this machine; there is: {there}. Leave it out to use the best.")
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Open the group that torchrun's environment describes, and close it; nothing for one process or inside a group.
+
+    Raises:
+        RunError: several processes on a device that no backend of torch.distributed serves.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1 or dist.is_initialized():
+        yield
+        return
+    if device.type == "mps":
+        raise RunError(f"device mps: WORLD_SIZE is {world}, but mps has no communication backend; expected 1. Set device=cpu.")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,61 @@
+"""The margin softmax's margin, on cosines."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.errors import RunError
+
+
+class CombinedMarginLoss(nn.Module):
+    """Scaled cosines with a margin on the target class.
+
+    ArcFace (m1 = 1, m3 = 0): s cos(theta_y + m2). CosFace (m1 = 1, m2 = 0): s (cos theta_y - m3). m = (1, 0, 0) is the normalised softmax.
+    The ArcFace margin moves the value and leaves the gradient straight through, d logit / d cos = s, as arcface_torch does; results
+    stay comparable.
+
+    Shape:
+        logits: (N, n) cosines in [-1, 1], changed in place; labels: (N, 1) or (N,), -1 where the class is not among the n. Returns (N, n).
+    Args:
+        s: scale.
+        m1: factor of the angle; only 1 is supported.
+        m2: angle added, in radians, within [0, pi).
+        m3: cosine subtracted.
+        interclass_filtering_threshold: negatives with a larger cosine become 0; 0 switches it off.
+    Raises:
+        RunError: a combination that arcface_torch would silently run as something else.
+    """
+
+    def __init__(self, s: float, m1: float, m2: float, m3: float, interclass_filtering_threshold: float = 0) -> None:
+        super().__init__()
+        if m1 != 1.0 or (m2 > 0 and m3 > 0) or not 0 <= m2 < math.pi or m3 < 0:
+            raise RunError(
+                f"margin_list ({m1}, {m2}, {m3}) is not supported; expected (1, m2, 0) for ArcFace or (1, 0, m3) for CosFace with "
+                "non-negative margins. arcface_torch would silently ignore a part of it."
+            )
+        self.s = s
+        self.m1, self.m2, self.m3 = m1, m2, m3
+        self.interclass_filtering_threshold = interclass_filtering_threshold
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the logits with margin and scale."""
+        labels = labels.view(-1)
+        rows = torch.where(labels != -1)[0]
+        columns = labels[rows]
+        if self.interclass_filtering_threshold > 0:
+            logits = self._filter(logits, rows, columns)
+        if self.m3 > 0:
+            logits = logits.index_put((rows, columns), logits[rows, columns] - self.m3)
+        elif self.m2 > 0:
+            target = logits.detach()[rows, columns]
+            moved = (target.clamp(-1, 1).acos() + self.m2).cos() - target
+            logits = logits.index_put((rows, columns), moved, accumulate=True)
+        return logits * self.s
+
+    def _filter(self, logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Set negatives above the threshold to cosine 0: they are probably the same person under another label."""
+        with torch.no_grad():
+            keep = logits <= self.interclass_filtering_threshold
+            keep[rows, columns] = True
+        return logits * keep

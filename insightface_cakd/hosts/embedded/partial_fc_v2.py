@@ -1,0 +1,166 @@
+"""The classification head: class centres sharded over ranks, optionally sampled, with an exact softmax over all of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
+
+from insightface_cakd.errors import RunError
+from insightface_cakd.ranks import rank, world_size
+
+# Classes whose initial centres are drawn from one seed.
+BLOCK = 4096
+
+
+class PartialFC_V2(nn.Module):
+    """Margin softmax over classes of which each rank holds a contiguous part.
+
+    Rank k holds C // W + (k < C % W) rows from C // W * k + min(k, C % W). With `sample_rate < 1` a step uses the rows of the batch's own
+    classes and random others. The loss is the mean over the samples of all ranks, the same number on every rank; the gradient that
+    reaches the embeddings is multiplied by W, which DDP's averaging cancels.
+
+    Args:
+        margin_loss: (cosines (N, n), labels (N, 1), -1 for classes of other ranks) -> logits (N, n).
+        embedding_size: width of the embeddings.
+        num_classes: C, at least one per rank.
+        sample_rate: share of the rows used in a step, in [0, 1]; at least one row is.
+        fp16: compute cosines in half precision under CUDA autocast.
+
+    Raises:
+        RunError: fewer classes than ranks, or a sample rate outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        margin_loss: Callable[[Tensor, Tensor], Tensor],
+        embedding_size: int,
+        num_classes: int,
+        sample_rate: float = 1.0,
+        fp16: bool = False,
+    ) -> None:
+        super().__init__()
+        self.rank, self.world_size = rank(), world_size()
+        if num_classes < self.world_size:
+            raise RunError(f"num_classes is {num_classes} on {self.world_size} ranks; expected at least one class per rank. Use fewer ranks.")
+        if not 0 <= sample_rate <= 1:
+            raise RunError(f"sample_rate is {sample_rate}; expected a share in [0, 1]. Use 1.0 below about a million classes.")
+        self.embedding_size = embedding_size
+        self.num_classes = num_classes
+        self.sample_rate = sample_rate
+        self.fp16 = fp16
+        share, rest = divmod(num_classes, self.world_size)
+        self.num_local = share + int(self.rank < rest)
+        self.class_start = share * self.rank + min(self.rank, rest)
+        self.num_sample = max(1, int(sample_rate * self.num_local))
+        self.margin_softmax = margin_loss
+        self.weight = nn.Parameter(self._initial_rows())
+        self.weight_index: Tensor
+
+    def forward(self, local_embeddings: Tensor, local_labels: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Shape:
+            local_embeddings: (B, D), B equal on all ranks; local_labels: (B,) or (B, 1), global class ids, left unchanged.
+        """
+        embeddings = _GatherTimesWorld.apply(local_embeddings.float()) if self.world_size > 1 else local_embeddings.float()
+        labels = self._local(self._gather_labels(local_labels))
+        weight = self.weight
+        if self.sample_rate < 1:
+            labels, weight = self._sample(labels)
+        with torch.autocast(embeddings.device.type, enabled=self.fp16 and embeddings.device.type == "cuda"):
+            cosines = linear(normalize(embeddings), normalize(weight))  # (N, n)
+        logits = self.margin_softmax(cosines.float().clamp(-1, 1), labels.view(-1, 1))
+        return _ShardedCrossEntropy.apply(logits, labels)
+
+    def _initial_rows(self) -> Tensor:
+        """Draw N(0, 0.01) rows block by block, each block from its own seed.
+
+        The ranks of a run share one seed; a class's centre depends on that and on the class, so no two shards are alike and the
+        number of ranks changes nothing.
+        """
+        seed = int(torch.randint(0, 2**31 - 1, (1,)))
+        end = self.class_start + self.num_local
+        blocks = []
+        for block in range(self.class_start // BLOCK, (end - 1) // BLOCK + 1):
+            rows = torch.randn(BLOCK, self.embedding_size, generator=torch.Generator().manual_seed(seed + block))
+            first = block * BLOCK
+            blocks.append(rows[max(self.class_start - first, 0) : end - first])
+        return torch.cat(blocks).mul_(0.01)
+
+    def _gather_labels(self, labels: Tensor) -> Tensor:
+        """Return the labels of all ranks, (N,)."""
+        labels = labels.view(-1)
+        if self.world_size == 1:
+            return labels
+        parts = [torch.empty_like(labels) for _ in range(self.world_size)]
+        dist.all_gather(parts, labels.contiguous())
+        return torch.cat(parts)
+
+    def _local(self, labels: Tensor) -> Tensor:
+        """Return positions in this rank's rows, -1 for the classes of others."""
+        mine = (labels >= self.class_start) & (labels < self.class_start + self.num_local)
+        return torch.where(mine, labels - self.class_start, -1)
+
+    def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose this step's rows, all positives among them; return labels as positions in the choice, and the rows."""
+        with torch.no_grad():
+            positive = labels[labels >= 0].unique()
+            chance = torch.rand(self.num_local, device=labels.device)
+            chance[positive] = 2.0
+            count = max(self.num_sample, len(positive))
+            self.weight_index = index = chance.topk(count)[1].sort()[0]
+            labels = torch.where(labels >= 0, torch.searchsorted(index, labels.clamp_min(0)), -1)
+        return labels, self.weight[index]
+
+
+class _GatherTimesWorld(torch.autograd.Function):
+    """Gather embeddings; backward sums the ranks' partial gradients and multiplies by W, against DDP's average."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[rank()] * world_size()
+
+
+class _ShardedCrossEntropy(torch.autograd.Function):
+    """Mean cross-entropy over classes spread over the ranks; backward is softmax minus one-hot, over N, for the own columns.
+
+    A sample whose class no rank holds contributes the clamped ceiling -log(1e-30); the host refuses such labels beforehand.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        largest = logits.amax(dim=1, keepdim=True)
+        _all_reduce(largest, dist.ReduceOp.MAX)
+        probabilities = (logits - largest).exp_()
+        total = probabilities.sum(dim=1, keepdim=True)
+        _all_reduce(total, dist.ReduceOp.SUM)
+        probabilities.div_(total)
+        rows = torch.where(labels >= 0)[0]
+        target = torch.zeros(len(labels), device=logits.device)
+        target[rows] = probabilities[rows, labels[rows]]
+        _all_reduce(target, dist.ReduceOp.SUM)
+        ctx.save_for_backward(probabilities, rows, labels)
+        return -target.clamp_min(1e-30).log().mean()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        probabilities, rows, labels = ctx.saved_tensors
+        logits = probabilities.clone()
+        logits[rows, labels[rows]] -= 1
+        return logits.mul_(gradient / len(labels)), None
+
+
+def _all_reduce(values: Tensor, op: Any) -> None:
+    if world_size() > 1:
+        dist.all_reduce(values, op=op)

@@ -1,0 +1,329 @@
+"""The training loop: arcface_torch's `train_v2`, for any device and any number of processes.
+
+`get_model`, `CombinedMarginLoss` and `PartialFC_V2` are looked up in this module when a run begins: replacing them here is how
+distillation enters. The student may hand the head anything; only verification needs its eval mode to give an embedding.
+"""
+
+import json
+import time
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from easydict import EasyDict
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.tensorboard import SummaryWriter
+
+from insightface_cakd.atomic import replacing
+from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.hosts.embedded.checkpoint import (
+    checkpoint_path,
+    load_checkpoint,
+    restore,
+    restore_rng,
+    rng_state,
+    save_atomically,
+)
+from insightface_cakd.hosts.embedded.dataset import Batches, get_dataloader, open_faces
+from insightface_cakd.hosts.embedded.devices import choose_device, process_group
+from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
+from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
+from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
+from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLogging, CallBackVerification, mean_buffers
+from insightface_cakd.hosts.embedded.utils.utils_config import check_config
+from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
+from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
+from insightface_cakd.ranks import rank, world_size
+
+MODEL = "model.pt"
+BEST = "best.pt"
+RESULT = "result.json"
+MAX_NORM = 5.0
+SCALE = 64
+
+
+@dataclass
+class RunResult:
+    """What a run came to.
+
+    Args:
+        accuracy: of the last network on each verification set.
+        best: the highest accuracy of any epoch on each set.
+        steps: optimiser steps.
+        seconds: of this process, from its own start of training.
+        images_per_second: over the whole run, verification included.
+    """
+
+    accuracy: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    seconds: float = 0.0
+    images_per_second: float = 0.0
+
+
+@dataclass
+class Parts:
+    """Everything that a run is made of."""
+
+    cfg: EasyDict
+    device: torch.device
+    loader: Batches
+    backbone: nn.Module
+    student: nn.Module
+    head: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: PolynomialLRWarmup
+    scaler: torch.amp.GradScaler
+    epoch: int = 0
+    step: int = 0
+
+    @property
+    def output(self) -> Path:
+        """Folder of the run."""
+        return Path(self.cfg.output)
+
+
+def main(cfg: EasyDict, resume: bool = False) -> RunResult:
+    """Train as the config says.
+
+    Args:
+        cfg: from `get_config`.
+        resume: go on from the checkpoint in `cfg.output`.
+
+    Returns:
+        Accuracy and speed; also written to `result.json`.
+
+    Raises:
+        RunError, DataError: the run cannot start or go on; the last good checkpoint stays.
+    """
+    device = choose_device(cfg.get("device"))
+    with process_group(device):
+        fill_from_data(cfg)
+        check_config(cfg)
+        prepare_output(Path(cfg.output), resume or cfg.resume)
+        init_logging(rank(), cfg.output)
+        writer = SummaryWriter(str(Path(cfg.output) / "tensorboard")) if rank() == 0 else None
+        try:
+            parts = build(cfg, device)
+            verification = CallBackVerification(cfg.val_targets, str(cfg.rec), writer)
+            if resume or cfg.resume:
+                load(parts)
+            return run(parts, verification, writer)
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def fill_from_data(cfg: EasyDict) -> None:
+    """Read the number of classes from the data where the config leaves it open."""
+    if cfg.get("num_classes") is None and cfg.get("rec") is not None:
+        cfg.num_classes = int(open_faces(str(cfg.rec)).num_classes)
+
+
+def prepare_output(output: Path, resume: bool) -> None:
+    """Make the output folder; refuse one that holds another run.
+
+    Raises:
+        RunError: a new run would overwrite an old one.
+    """
+    used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
+    if used and not resume:
+        raise RunError(f"{output}: holds another run ({', '.join(used)}); expected a new folder. Pass --resume, --output DIR, or remove it.")
+    if resume:
+        # Asked before anything is built, so that the answer is quick.
+        load_checkpoint(checkpoint_path(output, rank()))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{output}: cannot be made ({error.strerror}); expected a folder to write to. Pass --output DIR.") from error
+
+
+def build(cfg: EasyDict, device: torch.device) -> Parts:
+    """Build loader, student, head, optimiser and schedule."""
+    setup_seed(cfg.seed, cuda_deterministic=False)
+    loader = get_dataloader(
+        str(cfg.rec), rank(), cfg.batch_size, cfg.dali, cfg.dali_aug, cfg.seed, cfg.num_workers, device, cfg.num_classes
+    )
+    backbone = get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size).to(device)
+    margin = CombinedMarginLoss(SCALE, *cfg.margin_list, cfg.interclass_filtering_threshold)
+    head = PartialFC_V2(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, False).train().to(device)
+    backbone.train()
+    # The head's group comes last; optimiser state is stored by position.
+    groups = [{"params": list(backbone.parameters())}, {"params": list(head.parameters())}]
+    optimizer = make_optimizer(cfg, groups)
+    per_epoch = -(-len(loader) // cfg.gradient_acc)
+    scheduler = PolynomialLRWarmup(optimizer, int(per_epoch * cfg.warmup_epoch), per_epoch * cfg.num_epoch, power=2.0 if cfg.optimizer == "sgd" else 1.0)
+    scaler = torch.amp.GradScaler(device.type, enabled=bool(cfg.fp16) and device.type == "cuda", growth_interval=100)
+    return Parts(cfg, device, loader, backbone, distribute(backbone, device), head, optimizer, scheduler, scaler)
+
+
+def make_optimizer(cfg: EasyDict, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Return SGD with the config's momentum, or AdamW."""
+    if cfg.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
+    return torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
+
+
+def distribute(backbone: nn.Module, device: torch.device) -> nn.Module:
+    """Wrap the student for several ranks as arcface_torch does; one process needs no wrapper."""
+    if world_size() == 1:
+        return backbone
+    device_ids = [device.index] if device.type == "cuda" else None
+    wrapped = DistributedDataParallel(
+        backbone, broadcast_buffers=False, device_ids=device_ids, bucket_cap_mb=16, find_unused_parameters=True
+    )
+    wrapped._set_static_graph()
+    return wrapped
+
+
+def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter | None) -> RunResult:
+    """Run the remaining epochs; verify and save after each."""
+    cfg = parts.cfg
+    total = parts.scheduler.total_iters
+    LOGGER.info(
+        "%s, %d classes, batch %d x %d, %d steps on %s", cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device
+    )
+    log = CallBackLogging(cfg.frequent, total, cfg.batch_size * cfg.gradient_acc, parts.step, writer, world_size())
+    result = RunResult()
+    started, first = time.monotonic(), parts.step
+    try:
+        for epoch in range(parts.epoch, cfg.num_epoch):
+            train_epoch(parts, epoch, log, verification)
+            parts.epoch = epoch + 1
+            verify_and_save(parts, verification, result)
+    finally:
+        log.close()
+    result.best = dict(verification.best)
+    result.steps = parts.step
+    result.seconds = time.monotonic() - started
+    images = (parts.step - first) * cfg.batch_size * cfg.gradient_acc * world_size()
+    result.images_per_second = images / max(result.seconds, 1e-9)
+    if rank() == 0:
+        with replacing(parts.output / RESULT) as temporary:
+            temporary.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+    return result
+
+
+def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: CallBackVerification) -> None:
+    """Take every batch of an epoch once."""
+    cfg, losses = parts.cfg, AverageMeter()
+    parts.loader.set_epoch(epoch)
+    batches = len(parts.loader)
+    for index, (images, labels) in enumerate(parts.loader):
+        first = index - index % cfg.gradient_acc
+        micro_steps = min(cfg.gradient_acc, batches - first)
+        last = index == first + micro_steps - 1
+        loss = backward(parts, images, labels, micro_steps, last)
+        losses.update(loss)
+        if not last:
+            continue
+        update(parts)
+        if parts.device.type == "cpu" or parts.step % cfg.frequent == 0:
+            require_finite(loss, parts.step)
+        log(parts.step, losses, epoch, bool(cfg.fp16), parts.scheduler.get_last_lr()[0], parts.scaler)
+        if cfg.verbose and parts.step % cfg.verbose == 0:
+            mean_buffers(parts.backbone, world_size())
+            verification(parts.step, parts.backbone)
+
+
+def backward(parts: Parts, images: Tensor, labels: Tensor, micro_steps: int, last: bool) -> Tensor:
+    """Return the loss of a micro-batch and add its share of the gradient; ranks exchange gradients with the last one only."""
+    wrapped = parts.student
+    alone = isinstance(wrapped, DistributedDataParallel) and not last
+    with wrapped.no_sync() if alone else nullcontext():  # type: ignore[operator]
+        loss = parts.head(wrapped(images), labels)
+        parts.scaler.scale(loss / micro_steps).backward()
+    return loss
+
+
+def update(parts: Parts) -> None:
+    """Clip the student's gradient, step, and move the schedule."""
+    parts.scaler.unscale_(parts.optimizer)
+    nn.utils.clip_grad_norm_(parts.backbone.parameters(), MAX_NORM)
+    parts.scaler.step(parts.optimizer)
+    parts.scaler.update()
+    parts.optimizer.zero_grad()
+    parts.scheduler.step()
+    parts.step += 1
+
+
+def require_finite(loss: Tensor, step: int) -> None:
+    """Stop a run whose loss is NaN or infinite.
+
+    Raises:
+        RunError: names the step.
+    """
+    if not torch.isfinite(loss):
+        raise RunError(
+            f"step {step}: the loss is {float(loss)} (rank {rank()}); expected a finite number. Nothing was saved over the last good "
+            "checkpoint. Lower lr, or look at the images of that step."
+        )
+
+
+def verify_and_save(parts: Parts, verification: CallBackVerification, result: RunResult) -> None:
+    """End an epoch: average batch-norm statistics, verify, save student, best student and checkpoint."""
+    mean_buffers(parts.backbone, world_size())
+    require_finite_weights(parts)
+    before = dict(verification.best)
+    # A verification must leave no trace in the random numbers of the epochs that follow.
+    state = rng_state()
+    results = verification(parts.step, parts.backbone)
+    restore_rng(state)
+    result.accuracy = {name: measured.accuracy for name, measured in results.items()}
+    student = parts.backbone.state_dict()
+    if rank() == 0:
+        save_atomically(student, parts.output / MODEL)
+        if sum(verification.best.values()) > sum(before.values()):
+            save_atomically(student, parts.output / BEST)
+    if parts.cfg.save_all_states:
+        save(parts, student, verification)
+
+
+def require_finite_weights(parts: Parts) -> None:
+    """Stop before a checkpoint of NaN weights is written.
+
+    Raises:
+        RunError: a weight of student or head is not finite.
+    """
+    weights = [*parts.backbone.parameters(), *parts.head.parameters()]
+    if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
+        raise RunError(f"step {parts.step}: a weight is not finite (rank {rank()}); nothing was saved over the last good checkpoint. Lower lr.")
+
+
+def save(parts: Parts, student: dict[str, Any], verification: CallBackVerification) -> None:
+    """Write this rank's checkpoint, under arcface_torch's keys and a few more."""
+    content = {
+        "epoch": parts.epoch,
+        "global_step": parts.step,
+        "state_dict_backbone": student,
+        "state_dict_softmax_fc": parts.head.state_dict(),
+        "state_optimizer": parts.optimizer.state_dict(),
+        "state_lr_scheduler": parts.scheduler.state_dict(),
+        "state_grad_scaler": parts.scaler.state_dict(),
+        "state_rng": rng_state(),
+        "world_size": world_size(),
+        "best": verification.best,
+    }
+    save_atomically(content, checkpoint_path(parts.output, rank()))
+
+
+def load(parts: Parts) -> None:
+    """Put every part where the checkpoint left it.
+
+    Raises:
+        RunError: no checkpoint, a damaged one, or another config's.
+    """
+    saved = load_checkpoint(checkpoint_path(parts.output, rank()))
+    if saved["world_size"] != world_size():
+        raise RunError(f"--resume: the checkpoint is of {saved['world_size']} ranks, this run has {world_size()}. Use as many ranks.")
+    restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
+    restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
+    restore("optimiser", parts.optimizer.load_state_dict, saved["state_optimizer"])
+    restore("schedule", parts.scheduler.load_state_dict, saved["state_lr_scheduler"])
+    restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
+    parts.epoch, parts.step = saved["epoch"], saved["global_step"]
+    restore_rng(saved["state_rng"])

@@ -1,0 +1,1 @@
+"""Config, logging, callbacks and seeding, under arcface_torch's file names."""

@@ -1,0 +1,155 @@
+"""What the loop calls now and then: verification and the log line."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from insightface_cakd.data.bins import VerificationSet, load_bin
+from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.verification import VerificationResult, verify
+from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter
+from insightface_cakd.ranks import rank
+
+
+class CallBackVerification:
+    """Verify the network on .bin sets, on rank 0.
+
+    Args:
+        val_targets: names of the sets.
+        rec_prefix: folder that holds `<name>.bin`.
+        summary_writer: where accuracies go, if anywhere.
+        image_size: of the sets.
+        wandb_logger: an object with `log`, if any.
+
+    Raises:
+        RunError: a set is missing; arcface_torch would skip it without a word.
+    """
+
+    def __init__(
+        self,
+        val_targets: list[str],
+        rec_prefix: str,
+        summary_writer: SummaryWriter | None = None,
+        image_size: tuple[int, int] = (112, 112),
+        wandb_logger: Any = None,
+    ) -> None:
+        self.summary_writer = summary_writer
+        self.image_size = image_size
+        self.wandb_logger = wandb_logger
+        self.sets: dict[str, VerificationSet] = {}
+        self.best: dict[str, float] = {}
+        if rank() == 0:
+            self.sets = {name: load_bin(self._path(name, rec_prefix)) for name in val_targets}
+
+    def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, VerificationResult]:
+        """Return the result of each set; the network's parts get their train or eval mode back."""
+        modes = {module: module.training for module in backbone.modules()}
+        backbone.eval()
+        device = next(backbone.parameters()).device
+        results = {name: verify(backbone, pairs, device) for name, pairs in self.sets.items()}
+        for module, mode in modes.items():
+            module.training = mode
+        for name, result in results.items():
+            self._report(num_update, name, result)
+        return results
+
+    def _report(self, step: int, name: str, result: VerificationResult) -> None:
+        self.best[name] = max(result.accuracy, self.best.get(name, 0.0))
+        LOGGER.info(
+            "[%s][%d] Accuracy-Flip: %.5f+-%.5f, XNorm: %.3f, best: %.5f", name, step, result.accuracy, result.std, result.xnorm, self.best[name]
+        )
+        if self.summary_writer is not None:
+            self.summary_writer.add_scalar(f"accuracy/{name}", result.accuracy, step)
+        if self.wandb_logger is not None:
+            self.wandb_logger.log({f"accuracy/{name}": result.accuracy, "step": step})
+
+    @staticmethod
+    def _path(name: str, folder: str) -> Path:
+        path = Path(folder) / f"{name}.bin"
+        if not path.is_file():
+            found = ", ".join(sorted(file.stem for file in Path(folder).glob("*.bin"))) or "none"
+            raise RunError(
+                f"val_targets: {path} does not exist; found: {found}. Remove {name} from val_targets, or make it with `cakd data make-bin`."
+            )
+        return path
+
+
+class CallBackLogging:
+    """A progress bar on a terminal, a line every `frequent` steps elsewhere; scalars to TensorBoard either way.
+
+    Args:
+        frequent: steps between two looks at the loss.
+        total_step: of the run.
+        batch_size: per rank.
+        start_step: where a resumed run begins.
+        writer: where scalars go, if anywhere.
+        world_size: ranks, for the images per second of all of them.
+    """
+
+    def __init__(
+        self,
+        frequent: int,
+        total_step: int,
+        batch_size: int,
+        start_step: int = 0,
+        writer: SummaryWriter | None = None,
+        world_size: int = 1,
+    ) -> None:
+        self.frequent, self.total_step, self.writer = frequent, total_step, writer
+        self.images_per_step = batch_size * world_size
+        self.since = (start_step, time.monotonic())
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+        self.progress = Progress(*columns, disable=rank() != 0, transient=True)
+        self.task = self.progress.add_task("", total=total_step, completed=start_step, note="")
+        self.live = rank() == 0 and self.progress.console.is_terminal
+        if self.live:
+            self.progress.start()
+
+    def __call__(
+        self, global_step: int, loss: AverageMeter, epoch: int, fp16: bool, learning_rate: float, grad_scaler: Any
+    ) -> None:
+        """Look at the loss when it is time to; the step has just been done."""
+        if global_step % self.frequent or global_step == 0:
+            return
+        average = loss.avg
+        loss.reset()
+        if rank() != 0:
+            return
+        step, then = self.since
+        now = time.monotonic()
+        speed = (global_step - step) * self.images_per_step / max(now - then, 1e-9)
+        self.since = (global_step, now)
+        note = f"epoch {epoch}, loss {average:.3f}, lr {learning_rate:.4g}, {speed:.0f} images/s"
+        self.progress.update(self.task, completed=global_step, note=note)
+        if not self.live:
+            LOGGER.info("step %d/%d: %s", global_step, self.total_step, note)
+        if self.writer is not None:
+            scale = {"loss_scale": grad_scaler.get_scale()} if fp16 else {}
+            values = {"loss": average, "learning_rate": learning_rate, "images_per_second": speed, **scale}
+            for name, value in values.items():
+                self.writer.add_scalar(f"train/{name}", value, global_step)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.live:
+            self.progress.stop()
+
+
+def mean_buffers(module: nn.Module, world_size: int) -> None:
+    """Average floating-point buffers over ranks: batch norm's running statistics differ, since DDP does not broadcast them.
+
+    Args:
+        module: the network that is to be verified or saved.
+        world_size: of the process group.
+    """
+    if world_size == 1:
+        return
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            torch.distributed.all_reduce(buffer)
+            buffer.div_(world_size)

@@ -1,0 +1,51 @@
+"""Which image comes when: the same order for every number of workers, reproducible from seed and epoch."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+
+class DistributedSampler(Sampler[int]):
+    """Rank k's share of an epoch: a permutation seeded with seed + epoch, repeated to a multiple of the ranks, every W-th from k.
+
+    Args:
+        length: number of images.
+        num_replicas: W.
+        rank: k.
+        seed: of the permutation.
+        shuffle: False gives the images in order.
+    """
+
+    def __init__(self, length: int, num_replicas: int, rank: int, seed: int = 0, shuffle: bool = True) -> None:
+        self.length = length
+        self.num_replicas, self.rank = num_replicas, rank
+        self.seed = seed
+        self.shuffle = shuffle
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // self.num_replicas)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(self.length, generator=generator) if self.shuffle else torch.arange(self.length)
+        total = len(self) * self.num_replicas
+        repeated = order.repeat(-(-total // self.length))[:total]
+        return iter(repeated[self.rank :: self.num_replicas].tolist())
+
+
+def setup_seed(seed: int, cuda_deterministic: bool = True) -> None:
+    """Seed Python, NumPy and torch, alike on every rank; what must differ between ranks seeds itself."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if cuda_deterministic:
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False

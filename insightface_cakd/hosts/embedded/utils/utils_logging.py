@@ -1,0 +1,52 @@
+"""Running averages that stay on the device, and the run's log file."""
+
+import logging
+from pathlib import Path
+
+from torch import Tensor
+
+LOGGER = logging.getLogger("insightface_cakd.train")
+
+
+class AverageMeter:
+    """The mean of what was added since the last reset; adding does not wait for the device."""
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self.count = 0
+
+    def update(self, value: Tensor) -> None:
+        """Add a scalar."""
+        value = value.detach()
+        self.total = value.clone() if self.total is None else self.total + value
+        self.count += 1
+
+    @property
+    def avg(self) -> float:
+        """The mean; reads the device."""
+        return float("nan") if self.total is None else float(self.total) / self.count
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.total, self.count = None, 0
+
+
+def init_logging(rank: int, models_root: str) -> None:
+    """Send the run's messages to the screen and to `training.log`; ranks but the first stay silent.
+
+    Args:
+        rank: of this process.
+        models_root: output folder.
+    """
+    for handler in list(LOGGER.handlers):
+        LOGGER.removeHandler(handler)
+        handler.close()
+    LOGGER.propagate = False
+    LOGGER.setLevel(logging.INFO if rank == 0 else logging.ERROR)
+    if rank != 0:
+        return
+    formatter = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    file = logging.FileHandler(Path(models_root) / "training.log")
+    for handler in (file, logging.StreamHandler()):
+        handler.setFormatter(formatter)
+        LOGGER.addHandler(handler)

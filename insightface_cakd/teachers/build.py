@@ -1,0 +1,141 @@
+"""Builds the teacher that a recipe names."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from insightface_cakd.data.embedding_cache import EmbeddingCache
+from insightface_cakd.errors import TeacherError
+from insightface_cakd.teachers.base import Teacher, freeze, measure_width
+from insightface_cakd.teachers.cached import CachedEmbeddings
+from insightface_cakd.teachers.networks import GetModel, host_network, own_network, timm_network, torchscript_network
+from insightface_cakd.teachers.onnx import OnnxNetwork
+from insightface_cakd.teachers.spec import TeacherSpec
+from insightface_cakd.teachers.weights import (
+    check_sha256,
+    file_sha256,
+    infer_embedding_size,
+    load_strictly,
+    read_state,
+    weights_file,
+)
+
+TIMM = "timm:"
+
+
+def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device | str) -> Teacher:
+    """Build, load, freeze and try out the teacher of a recipe.
+
+    Random number generators are left as they were. Nothing is downloaded.
+
+    Args:
+        spec: names network and weights.
+        get_model: the host's factory, for teachers that are networks of the host.
+        device: where the teacher runs.
+
+    Raises:
+        TeacherError: the file is missing, truncated, another one than the sha256 says, or for another network; the
+            network does not exist or cannot embed images of `spec.input_size`; its embedding is not
+            `spec.embedding_size` wide.
+    """
+    device = torch.device(device)
+    if spec.network == "cached":
+        return _cached(spec, device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        if spec.network == "torchscript":
+            return _from_file(spec, device, torchscript_network)
+        if spec.network == "onnx":
+            return _from_file(spec, device, lambda path, place, where: OnnxNetwork(path, place, spec.input_size, where))
+        return _from_weights(spec, device, get_model)
+
+
+def _cached(spec: TeacherSpec, device: torch.device) -> Teacher:
+    """Open a cache of embeddings as a teacher."""
+    if spec.weights is None:
+        raise TeacherError(
+            "teacher cached: teacher.weights is not set; expected the folder of a cache. "
+            "Set it, or pass --teacher FOLDER."
+        )
+    cache = EmbeddingCache.open(spec.weights)
+    meta, where = cache.meta, f"teacher cache {cache.folder}"
+    check_sha256(meta.teacher_sha256, spec.sha256, f"{where}: its teacher's")
+    _check_width(meta.embedding_size, spec.embedding_size, where)
+    if meta.image_size != spec.input_size:
+        raise TeacherError(
+            f"{where}: holds images of {meta.image_size}x{meta.image_size}, teacher.input_size is {spec.input_size}. "
+            f"Set teacher.input_size: {meta.image_size}."
+        )
+    name = f"{meta.teacher} (cached)"
+    return _teacher(
+        spec, CachedEmbeddings(cache), name, meta.embedding_size, device, meta.teacher_sha256, tappable=False
+    )
+
+
+def _from_file(
+    spec: TeacherSpec, device: torch.device, load: Callable[[Path, torch.device, str], nn.Module]
+) -> Teacher:
+    """Load a file that holds network and weights in one."""
+    path = weights_file(spec.weights, spec.network)
+    where = f"teacher weights {path}"
+    digest = file_sha256(path)
+    check_sha256(digest, spec.sha256, where)
+    network = freeze(load(path, device, where), device)
+    width = measure_width(network, device, spec.input_size, where)
+    _check_width(width, spec.embedding_size, where)
+    # Hooks inside a TorchScript graph never fire, and an ONNX graph has no modules.
+    return _teacher(spec, network, path.name, width, device, digest, tappable=False)
+
+
+def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) -> Teacher:
+    """Build a torch network and load its state dict; only a user's own callable may bring its weights along."""
+    is_own = ":" in spec.network and not spec.network.startswith(TIMM)
+    if is_own and spec.weights is None:
+        network, digest, where = own_network(spec.network, spec.embedding_size), None, f"teacher {spec.network}"
+        check_sha256(digest, spec.sha256, where)
+    else:
+        path = weights_file(spec.weights, spec.network)
+        where = f"teacher weights {path}"
+        digest = file_sha256(path)
+        check_sha256(digest, spec.sha256, where)
+        state = read_state(path, where)
+        width = spec.embedding_size or infer_embedding_size(state, where)
+        network = _torch_network(spec, width, get_model, device)
+        load_strictly(network, state, where)
+    network = freeze(network, device)
+    width = measure_width(network, device, spec.input_size, where)
+    _check_width(width, spec.embedding_size, where)
+    return _teacher(spec, network, spec.network, width, device, digest, autocast=":" in spec.network)
+
+
+def _torch_network(spec: TeacherSpec, width: int, get_model: GetModel, device: torch.device) -> nn.Module:
+    if spec.network.startswith(TIMM):
+        return timm_network(spec.network[len(TIMM) :], width, spec.input_size)
+    if ":" in spec.network:
+        return own_network(spec.network, width)
+    return host_network(spec.network, width, get_model, device)
+
+
+def _teacher(
+    spec: TeacherSpec,
+    embedder: nn.Module,
+    name: str,
+    width: int,
+    device: torch.device,
+    digest: str | None,
+    tappable: bool = True,
+    autocast: bool = False,
+) -> Teacher:
+    return Teacher(
+        embedder, name, width, device, sha256=digest, input_size=spec.input_size, tappable=tappable, autocast=autocast
+    )
+
+
+def _check_width(found: int, expected: int | None, where: str) -> None:
+    """Compare the width of the embedding with the recipe's."""
+    if expected is not None and found != expected:
+        raise TeacherError(
+            f"{where}: its embedding has {found} values, teacher.embedding_size is {expected}. Correct it or leave it "
+            "out."
+        )

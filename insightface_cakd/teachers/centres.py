@@ -1,0 +1,54 @@
+"""Reads a teacher's class centres, the rows of its PartialFC head."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from insightface_cakd.errors import TeacherError
+from insightface_cakd.teachers.weights import existing_file, read_tensors
+
+HEAD, WEIGHT = "state_dict_softmax_fc", "weight"
+
+
+def load_centres(paths: Iterable[str]) -> Tensor:
+    """Join the shards of a teacher's head, in the order given, which must be the order of the ranks.
+
+    Shape:
+        returns: (C, D) float32 on the CPU, one row per class, not normalised.
+
+    Args:
+        paths: head files (`weight`) or training checkpoints (`state_dict_softmax_fc`).
+
+    Raises:
+        TeacherError: a file is missing or damaged, holds no centres, or has another width than the first; or no file is
+            given.
+    """
+    shards: list[Tensor] = []
+    for number, path in enumerate(paths):
+        where = f"teacher.centres[{number}]"
+        file = existing_file(path, where, "Correct teacher.centres, or pass --centres FILE.")
+        where = f"{where} {file}"
+        shards.append(_read_shard(read_tensors(file, where), where))
+        if shards[-1].shape[1] != shards[0].shape[1]:
+            raise TeacherError(
+                f"{where}: its rows have {shards[-1].shape[1]} values, those of the first file {shards[0].shape[1]}; "
+                "expected shards of one head. Correct teacher.centres."
+            )
+    if not shards:
+        raise TeacherError(
+            "teacher.centres: is empty; expected the files of the teacher's head, in rank order. Pass --centres FILE."
+        )
+    return torch.cat(shards)
+
+
+def _read_shard(content: dict[str, object], where: str) -> Tensor:
+    head = content.get(HEAD, content)
+    weight = head.get(WEIGHT, content.get(f"{HEAD}.{WEIGHT}")) if isinstance(head, dict) else None
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        keys = ", ".join(map(str, list(content)[:4])) or "no keys"
+        raise TeacherError(
+            f"{where}: holds {keys}; expected `{WEIGHT}` or `{HEAD}.{WEIGHT}` of shape (classes, D). Is it a head's "
+            "file?"
+        )
+    return weight.float()

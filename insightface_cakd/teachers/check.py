@@ -1,0 +1,39 @@
+"""Measures a teacher before it teaches."""
+
+from pathlib import Path
+
+import torch
+
+from insightface_cakd.data.bins import load_bin
+from insightface_cakd.errors import TeacherError
+from insightface_cakd.evaluate.verification import verify
+from insightface_cakd.teachers.base import Teacher
+from insightface_cakd.teachers.spec import TeacherSpec
+
+
+def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | str) -> float | None:
+    """Return the teacher's 10-fold verification accuracy in [0, 1], None when the recipe asks for no check.
+
+    Args:
+        teacher: as `build_teacher` made it.
+        spec: names the .bin and the floor.
+        device: where the images are prepared.
+
+    Raises:
+        TeacherError: the accuracy is below the floor, or the teacher is a cache, which knows no other images.
+        DataError: the .bin is missing or broken.
+    """
+    if spec.check is None:
+        return None
+    if spec.network == "cached":
+        raise TeacherError(
+            "teacher check: a cache cannot be measured, it knows the training images only; expected no "
+            "teacher.check. Remove it, and let the recipe that writes the cache check its teacher."
+        )
+    accuracy = verify(teacher, load_bin(spec.check.bin), torch.device(device)).accuracy
+    if not accuracy >= spec.check.floor:
+        raise TeacherError(
+            f"teacher check: {Path(spec.check.bin).stem} {accuracy:.3f} < expected {spec.check.floor}. Wrong weights, "
+            "colour order (need RGB) or input range (need [-1, 1])."
+        )
+    return accuracy

@@ -1,0 +1,242 @@
+"""The cache of teacher embeddings: the hash, the files, and what is refused."""
+
+import errno
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd import __version__
+from insightface_cakd.data.embedding_cache import EmbeddingCache, image_hash, looks_altered, write_cache, writing
+from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.teachers import Teacher
+from tests.teachers.faces import ChannelMeans, as_input, faces
+
+ALL = (1 << 64) - 1
+
+
+def mix(word: int) -> int:
+    """splitmix64's finaliser on Python's unbounded integers."""
+    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & ALL
+    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & ALL
+    return word ^ (word >> 31)
+
+
+def slow_hash(content: bytes, seed: int = 0) -> int:
+    """The documented hash of one image's channel-first bytes, word by word."""
+    content += bytes(-len(content) % 8)
+    words = [int.from_bytes(content[place : place + 8], "little") for place in range(0, len(content), 8)]
+    keys = [mix(0x9E3779B97F4A7C15 * (number + (seed << 32)) & ALL) for number in range(1, len(words) + 1)]
+    return mix(sum(mix(word ^ key) for word, key in zip(words, keys, strict=True)) & ALL)
+
+
+def means() -> Teacher:
+    return Teacher(ChannelMeans(), "means", 3, "cpu", sha256="5" * 64)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    write_cache(means(), [faces(4), faces(2, seed=1)], tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("side", [112, 5])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_hash_is_the_documented_one(side, seed):
+    pixels = faces(2, side=side).permute(0, 3, 1, 2).contiguous()
+    expected = [slow_hash(image.numpy().tobytes(), seed) for image in pixels]
+    assert [value & ALL for value in image_hash(pixels, seed).tolist()] == expected
+
+
+def test_every_pixel_value_survives_every_way_to_normalise_it():
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(3 * 8 * 8 // 64).reshape(1, 3, 16, 16)
+    expected = image_hash(pixels)
+    for images in ((pixels / 255 - 0.5) / 0.5, (pixels.float() - 127.5) / 127.5, pixels / 127.5 - 1):
+        assert torch.equal(image_hash(images), expected)
+        assert torch.equal(image_hash(images.half()), expected)
+        assert not looks_altered(images)
+        assert not looks_altered(images.half())
+
+
+def test_the_hash_tells_apart_what_is_nearly_the_same():
+    image = faces(1, side=16).permute(0, 3, 1, 2)
+    variants = [image, image.flip(-1), image.flip(-2), image.roll(1, -1), image[:, [2, 1, 0]], image.transpose(-1, -2)]
+    for place in range(3 * 16 * 16):
+        changed = image.clone(memory_format=torch.contiguous_format).flatten()
+        changed[place] ^= 128
+        variants.append(changed.view_as(image))
+    hashes = image_hash(torch.cat(variants))
+    assert len(hashes.unique()) == len(variants)
+
+
+def test_the_hash_spreads_over_all_bits():
+    bits = image_hash(torch.arange(4096).to(torch.uint8).reshape(-1, 1, 1, 1) + faces(4096, side=2).permute(0, 3, 1, 2))
+    ones = torch.stack([(bits >> bit) & 1 for bit in range(64)]).double().mean(dim=1)
+    assert (ones - 0.5).abs().max() < 0.05
+
+
+def test_what_is_written_is_what_the_teacher_said_about_both_flips(cache):
+    opened = EmbeddingCache.open(cache)
+    images = torch.cat([as_input(faces(4)), as_input(faces(2, seed=1))])
+    images = torch.cat([images, images.flip(-1)])
+    torch.testing.assert_close(opened.lookup(image_hash(images)), images.mean(dim=(2, 3)), rtol=1e-3, atol=1e-6)
+    assert len(opened) == 12
+
+
+def test_meta_names_the_teacher_the_data_and_the_version(cache):
+    keys = np.load(cache / "keys.npy")
+    assert json.loads((cache / "meta.json").read_text()) == {
+        "teacher": "means",
+        "teacher_sha256": "5" * 64,
+        "embedding_size": 3,
+        "image_size": 112,
+        "images": 6,
+        "rows": 12,
+        "data": hashlib.sha256(keys.tobytes()).hexdigest(),
+        "version": __version__,
+        "format": 1,
+    }
+    assert keys.dtype == np.int64
+    assert (cache / "embeddings.f16").stat().st_size == 12 * 3 * 2
+    assert sorted(path.name for path in cache.parent.iterdir()) == ["cache"]
+
+
+def test_the_fingerprint_of_the_data_does_not_depend_on_order_or_batches(cache, tmp_path):
+    joined = torch.cat([faces(4), faces(2, seed=1)]).flip(0)
+    again = write_cache(means(), joined.split(1), tmp_path / "again")
+    other = write_cache(means(), [faces(4)], tmp_path / "other")
+    assert again.data == EmbeddingCache.open(cache).meta.data
+    assert other.data != again.data
+
+
+def test_duplicates_and_symmetric_images_are_one_entry(tmp_path):
+    pixels = faces(3)
+    pixels[2] = 7
+    meta = write_cache(means(), [pixels, pixels.numpy()], tmp_path / "cache")
+    assert (meta.images, meta.rows, len(EmbeddingCache.open(tmp_path / "cache"))) == (6, 12, 5)
+
+
+def test_a_lookup_of_the_largest_and_smallest_hashes_is_a_miss_not_a_crash(cache):
+    edges = torch.tensor([(1 << 63) - 1, -(1 << 63)])
+    with pytest.raises(TeacherError, match=r"2 of 2 images of the batch are not among its 12"):
+        EmbeddingCache.open(cache).lookup(edges)
+
+
+def test_progress_reports_images_done_and_the_total(tmp_path):
+    seen = []
+    write_cache(means(), faces(5).split(2), tmp_path / "cache", lambda done, total: seen.append((done, total)), total=5)
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+class Says(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.full((len(images), 3), self.value)
+
+
+@pytest.mark.parametrize("value", [1e6, 1e-7, float("nan"), float("inf")])
+def test_embeddings_that_half_precision_cannot_hold_are_refused(tmp_path, value):
+    teacher = Teacher(Says(value), "says", 3, "cpu")
+    with pytest.raises(TeacherError, match=r"teacher says: half precision changes an embedding by .* of its length"):
+        write_cache(teacher, [faces(2)], tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("batches", "line"),
+    [
+        ([], r"no image came; expected at least one"),
+        (
+            [torch.zeros(2, 3, 112, 112, dtype=torch.uint8)],
+            r"a batch is \(2, 3, 112, 112\) of torch.uint8; expected \(B, S",
+        ),
+        ([torch.zeros(2, 112, 112, 3)], r"a batch is \(2, 112, 112, 3\) of torch.float32"),
+        ([faces(1), faces(1, side=96)], r"a batch is \(1, 96, 96, 3\) .*; expected \(B, 112, 112, 3\)"),
+    ],
+)
+def test_other_batches_are_refused_and_nothing_is_left(tmp_path, batches, line):
+    with pytest.raises(DataError, match=f"cache .*: {line}"):
+        write_cache(means(), batches, tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_images_of_one_hash_are_found_out_when_writing(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        writing, "image_hash", lambda x, seed=0: image_hash(x, seed) if seed else torch.zeros(len(x)).long()
+    )
+    with pytest.raises(DataError, match=r"two different images have one 64-bit hash"):
+        write_cache(means(), [faces(2)], tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_not_touched(cache):
+    before = (cache / "meta.json").read_bytes()
+    with pytest.raises(DataError, match=r"cache .*: exists and is not empty; expected a new folder"):
+        write_cache(means(), [faces(1)], cache)
+    assert (cache / "meta.json").read_bytes() == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writing.np, "save", full)
+    with pytest.raises(DataError, match=r"cache .*: cannot be written \(.*No space left on device\)"):
+        write_cache(means(), [faces(1)], tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+
+
+def damage_meta(folder):
+    (folder / "meta.json").write_text("{}")
+
+
+def damage_size(folder):
+    with (folder / "embeddings.f16").open("ab") as file:
+        file.truncate(10)
+
+
+def damage_order(folder):
+    np.save(folder / "keys.npy", np.load(folder / "keys.npy")[::-1])
+
+
+def damage_rows(folder):
+    np.save(folder / "rows.npy", np.load(folder / "rows.npy") + 1)
+
+
+def damage_keys(folder):
+    (folder / "keys.npy").write_bytes((folder / "keys.npy").read_bytes()[:-8])
+
+
+def lose_rows(folder):
+    (folder / "rows.npy").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (damage_meta, "meta.json is not of format 1"),
+        (damage_size, "embeddings.f16 has 10 bytes, 12 rows of 3 need 72"),
+        (damage_order, "are no table of at most 12 ascending hashes"),
+        (damage_rows, "rows.npy points at row 12 of 12"),
+        (damage_keys, ""),
+        (lose_rows, "No such file"),
+    ],
+)
+def test_a_damaged_cache_is_one_line(cache, damage, reason):
+    damage(cache)
+    with pytest.raises(
+        TeacherError, match=rf"teacher cache .*: is damaged \(.*{reason}.*Write it again with"
+    ) as caught:
+        EmbeddingCache.open(cache)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_no_cache_is_refused(tmp_path):
+    with pytest.raises(TeacherError, match=r"teacher cache .*: has no meta.json; expected a folder written by"):
+        EmbeddingCache.open(tmp_path)

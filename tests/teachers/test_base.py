@@ -1,0 +1,135 @@
+"""Teacher: frozen, in eval mode, and the same after any training loop."""
+
+import pytest
+import torch
+from torch import nn
+
+from insightface_cakd.errors import ShapeError, TeacherError
+from insightface_cakd.teachers import Teacher
+from insightface_cakd.teachers.base import is_convolutional, measure_width
+from tests.teachers.faces import WIDTH, ChannelMeans, as_input, faces, trained
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def teacher() -> Teacher:
+    return Teacher.of_network(trained(), "tiny", WIDTH, CPU)
+
+
+def test_it_gives_what_the_network_gives_in_eval_mode(teacher):
+    images = as_input(faces())
+    expected = trained().eval()(images)
+    torch.testing.assert_close(teacher(images), expected)
+    assert teacher(images).dtype == torch.float32
+
+
+def test_it_gives_no_gradient(teacher):
+    images = as_input(faces()).requires_grad_()
+    assert not teacher(images).requires_grad
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+
+
+def test_it_stays_in_eval_whatever_the_loop_does(teacher):
+    assert not teacher.train().training
+    holder = nn.ModuleList([teacher]).train()
+    assert holder.training
+    assert not any(module.training for module in teacher.modules())
+
+
+def test_it_returns_to_eval_when_its_network_was_put_into_train_mode_behind_its_back(teacher):
+    images = as_input(faces())
+    before = teacher(images)
+    teacher.network.train()
+    torch.testing.assert_close(teacher(images), before, rtol=0, atol=0)
+
+
+def test_it_is_unchanged_bit_for_bit_after_steps_that_would_train_it(teacher):
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    student = trained()
+    pair = nn.ModuleDict({"student": student, "teacher": teacher}).train()
+    optimizer = torch.optim.SGD(pair.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    for seed in range(3):
+        images = as_input(faces(4, seed=seed))
+        loss = (student(images) - teacher(images)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for key, value in teacher.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert not torch.equal(student.fc.weight, trained().fc.weight)
+
+
+def test_an_autocast_of_the_loop_does_not_reach_it(teacher):
+    images = as_input(faces())
+    expected = teacher(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(teacher(images), expected, rtol=0, atol=0)
+
+
+def test_images_of_another_size_are_resized():
+    teacher = Teacher(ChannelMeans(), "means", 3, CPU, input_size=32)
+    seen = []
+    teacher.network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[-2:]))
+    image = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
+    torch.testing.assert_close(teacher(image), torch.zeros(1, 3), atol=1e-5, rtol=0)
+    teacher(torch.zeros(1, 3, 20, 20))
+    teacher(torch.zeros(1, 3, 32, 32))
+    assert seen == [(32, 32)] * 3
+
+
+def test_only_a_tappable_teacher_shows_its_network():
+    assert Teacher(trained(), "tiny", WIDTH, CPU, tappable=False).network is None
+    network = trained()
+    assert Teacher.of_network(network, "tiny", WIDTH, CPU).network is network
+
+
+def test_a_cnn_gets_channels_last_and_a_patch_embedding_does_not(teacher):
+    assert is_convolutional(nn.Conv2d(3, 8, 3, stride=2))
+    assert not is_convolutional(nn.Conv2d(3, 8, 9, stride=9))
+    assert teacher.network.conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("images", "found"),
+    [
+        (torch.zeros(2, 112, 112, 3), r"\(2, 112, 112, 3\) of torch.float32"),
+        (torch.zeros(2, 3, 112, 112, dtype=torch.uint8), r"of torch.uint8"),
+        (torch.zeros(3, 112, 112), r"\(3, 112, 112\)"),
+    ],
+)
+def test_images_of_another_layout_are_refused(teacher, images, found):
+    with pytest.raises(ShapeError, match=rf"teacher tiny: images are .*{found}.*expected \(B, 3, H, W\) floats"):
+        teacher(images)
+
+
+def test_an_embedding_of_another_width_than_promised_is_refused():
+    teacher = Teacher(ChannelMeans(), "means", 4, CPU)
+    with pytest.raises(ShapeError, match=r"teacher means: gave shape \(2, 3\); expected embeddings of shape \(2, 4\)"):
+        teacher(torch.zeros(2, 3, 112, 112))
+
+
+class Gives(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        ((torch.zeros(2, 3),), r"x: gives a tuple for 2 images; expected \(2, D\)"),
+        (torch.zeros(2, 3, 7, 7), r"x: gives shape \(2, 3, 7, 7\) for 2 images"),
+        (torch.zeros(1, 3), r"x: gives shape \(1, 3\) for 2 images"),
+        (torch.full((2, 3), float("nan")), r"x: its embedding of a blank image is not finite"),
+        (ValueError("no\nway"), r"x: cannot embed 2 images of 112x112 \(ValueError: no way\)"),
+    ],
+)
+def test_a_network_that_is_no_embedder_is_found_out_before_training(answer, line):
+    with pytest.raises(TeacherError, match=line):
+        measure_width(Gives(answer), CPU, 112, "x")

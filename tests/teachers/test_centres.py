@@ -1,0 +1,57 @@
+"""load_centres: a teacher's class centres, shard by shard."""
+
+import pytest
+import torch
+
+from insightface_cakd.errors import TeacherError
+from insightface_cakd.teachers import load_centres
+
+
+def write(path, content):
+    torch.save(content, path)
+    return str(path)
+
+
+def test_shards_are_joined_in_the_order_given_from_any_of_the_three_forms(tmp_path):
+    rows = torch.randn(6, 4, dtype=torch.float64)
+    paths = [
+        write(tmp_path / "head_0.pt", {"weight": rows[:3]}),
+        write(
+            tmp_path / "checkpoint_gpu_1.pt",
+            {"epoch": 2, "state_dict_softmax_fc": {"weight": rows[3:5], "cakd.x": rows}},
+        ),
+        write(tmp_path / "flat.pt", {"state_dict_softmax_fc.weight": rows[5:]}),
+    ]
+    centres = load_centres(paths)
+    assert centres.dtype == torch.float32
+    assert torch.equal(centres, rows.float())
+    assert torch.equal(load_centres(paths[::-1]), torch.cat([rows[5:], rows[3:5], rows[:3]]).float())
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ({"weight": torch.zeros(3)}, r"teacher.centres\[0\] .*head.pt: holds weight; expected `weight` or"),
+        ({"epoch": 1}, r"holds epoch; expected"),
+        ({"state_dict_softmax_fc": {}}, r"holds state_dict_softmax_fc; expected"),
+        ([1], r"holds a list; expected"),
+    ],
+)
+def test_a_file_without_centres_is_refused(tmp_path, content, line):
+    with pytest.raises(TeacherError, match=line):
+        load_centres([write(tmp_path / "head.pt", content)])
+
+
+def test_shards_of_different_heads_are_refused(tmp_path):
+    paths = [write(tmp_path / f"{width}.pt", {"weight": torch.zeros(2, width)}) for width in (4, 5)]
+    with pytest.raises(TeacherError, match=r"centres\[1\] .*: its rows have 5 values, those of the first file 4"):
+        load_centres(paths)
+
+
+def test_a_missing_file_and_an_empty_list_are_refused(tmp_path):
+    with pytest.raises(
+        TeacherError, match=r"teacher.centres\[0\] .*none.pt: does not exist; .*Correct teacher.centres"
+    ):
+        load_centres([str(tmp_path / "none.pt")])
+    with pytest.raises(TeacherError, match=r"teacher.centres: is empty"):
+        load_centres([])
