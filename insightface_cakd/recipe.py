@@ -169,7 +169,7 @@ def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     if problem["type"] == "extra_forbidden":
-        model: type[BaseModel] = TeacherSpec if place.startswith("teacher") else Recipe
+        model: type[BaseModel] = TeacherSpec if problem["loc"][0] == "teacher" else Recipe
         known = list(model.model_fields)
         return f"{place} is not a key; known: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":

@@ -58,13 +58,14 @@ def _check(
     records: Records,
     num_classes: Annotated[int | None, typer.Option(help="The config's num_classes, to check labels against.")] = None,
 ) -> None:
-    """Read every record and say what is wrong; exit code 1 if anything is."""
+    """Read every record and say what is wrong; exit code 1 if anything stands in the way of training."""
     with progress_bar("checking") as progress:
-        problems = check(records, num_classes, progress=progress)
-    for problem in problems:
-        print(problem)
-    if problems:
-        raise DataError(f"{records}: {len(problems)} problems, listed above; expected none.")
+        findings = check(records, num_classes, progress=progress)
+    for finding in findings:
+        print(finding)
+    errors = sum(finding.severity == "error" for finding in findings)
+    if errors:
+        raise DataError(f"{records}: {errors} errors, listed above; expected none. Pack the data again.")
     print(f"{records}: every record is readable")
 
 

@@ -80,7 +80,11 @@ class Audit:
             if progress:
                 progress(min(offset, size), size)
         for missed in sorted(set(keys) - met):
-            fault = "the file ends before it. Copy it again" if missed >= size else "no record begins there. Make the index anew"
+            fault = (
+                "the file ends before it. Copy it again"
+                if missed >= size
+                else "no record begins there. Make the index anew"
+            )
             self._add("index", f"{self._name(keys[missed], missed)}: {fault}.")
 
     def _visit(self, key: int | None, offset: int, following: np.ndarray, size: int) -> int:

@@ -1,11 +1,13 @@
 """A folder of people becomes a training set and a verification set of other people."""
 
 import random
+import shutil
 import tempfile
 from pathlib import Path
 
 from insightface_cakd.data.bins import make_bin
 from insightface_cakd.data.pack import pack
+from insightface_cakd.data.pairs import most_pairs
 from insightface_cakd.errors import DataError
 
 HELD_OUT = 0.2
@@ -38,8 +40,12 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
     random.Random(seed).shuffle(people)
     held_out = max(2, int(HELD_OUT * len(people)))
     with tempfile.TemporaryDirectory() as scratch:
+        others = _links(Path(scratch) / "dev", people[:held_out])
+        # The pairs first: if they cannot be drawn, nothing has been written.
+        pairs_file = Path(scratch) / f"{name}.bin"
+        make_bin(others, pairs_file, pairs=min(pairs, most_pairs(others)), seed=seed)
         pack(_links(Path(scratch) / "train", people[held_out:]), out)
-        make_bin(_links(Path(scratch) / "dev", people[:held_out]), out / f"{name}.bin", pairs=pairs, seed=seed)
+        shutil.copyfile(pairs_file, out / pairs_file.name)
 
 
 def _links(folder: Path, people: list[Path]) -> Path:

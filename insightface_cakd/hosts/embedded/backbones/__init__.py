@@ -75,9 +75,8 @@ def get_model(name: str, **kwargs: Any) -> nn.Module:
         RunError: unknown name or option, a value out of range, or dropout asked of a network that has none.
     """
     if name not in NETWORKS:
-        raise RunError(
-            f"network: {name!r} is not a known network; known: {', '.join(NETWORKS)}.{did_you_mean(str(name), NETWORKS)}"
-        )
+        nearest = did_you_mean(str(name), NETWORKS)
+        raise RunError(f"network: {name!r} is not a known network; known: {', '.join(NETWORKS)}.{nearest}")
     build, settings = NETWORKS[name]
     options = _checked_options(name, kwargs)
     understood = inspect.signature(build).parameters

@@ -14,8 +14,7 @@ class LinearBlock(nn.Module):
     """Convolution and BatchNorm, with nothing after them.
 
     Shape:
-        (B, C_in, H, W) -> (B, C_out, H / stride, W / stride); a kernel wider than 1 is padded to keep the grid
-        unless `padding` says otherwise.
+        (B, C_in, H, W) -> (B, C_out, H', W') with H' = floor((H + 2 padding - kernel) / stride) + 1, W' likewise.
     Args:
         in_channels: C_in.
         out_channels: C_out.

@@ -168,7 +168,8 @@ class VisionTransformer(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, TOKENS, width))
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width), requires_grad=self.kept_tokens < TOKENS)
         self.patch_embed = PatchEmbed(width)
-        self.blocks = nn.ModuleList(Block(width, drop_path * index / (depth - 1)) for index in range(depth))
+        rates = torch.linspace(0.0, drop_path, depth, device="cpu").tolist()
+        self.blocks = nn.ModuleList(Block(width, rate) for rate in rates)
         self.norm = nn.LayerNorm(width)
         self.feature = nn.Sequential(
             nn.Linear(TOKENS * width, width, bias=False),

@@ -1,0 +1,117 @@
+"""Who is drawn, and how a picture of them differs from the next one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SKINS = np.array([(243, 214, 190), (226, 184, 152), (198, 149, 112), (156, 107, 75), (110, 72, 50)], float)
+HAIRS = np.array([(28, 22, 20), (70, 45, 30), (120, 80, 45), (190, 150, 90), (150, 60, 30), (160, 160, 160)], float)
+IRISES = np.array([(70, 45, 25), (110, 80, 40), (70, 110, 70), (80, 120, 170), (60, 60, 60)], float)
+
+
+@dataclass(frozen=True)
+class Person:
+    """What stays the same in every picture of a person; lengths in units of half the face's width.
+
+    Args:
+        shape: geometry, each in [-1, 1]: face height, jaw width, chin, eye distance, eye size, eye openness, eye slant, brow height, brow
+            thickness, brow angle, nose length, nose width, mouth width, upper lip, lower lip, mouth height, hairline, ear size.
+        skin: RGB.
+        hair: RGB.
+        iris: RGB.
+        moles: rows (x, y, radius) on the face.
+    """
+
+    shape: np.ndarray
+    skin: np.ndarray
+    hair: np.ndarray
+    iris: np.ndarray
+    moles: np.ndarray
+
+    @classmethod
+    def draw(cls, seed: int, number: int) -> "Person":
+        """Return the person of a number; the same for the same seed."""
+        random = np.random.default_rng((seed, number))
+        moles = random.uniform((-0.65, -0.2, 0.02), (0.65, 0.75, 0.05), (int(random.integers(0, 4)), 3))
+        skin = _between(SKINS, random)
+        return cls(random.uniform(-1, 1, 18), skin, _between(HAIRS, random), IRISES[random.integers(len(IRISES))], moles)
+
+
+@dataclass(frozen=True)
+class View:
+    """What changes from picture to picture.
+
+    Args:
+        yaw: turn of the head, radians.
+        pitch: nod, radians.
+        roll: left over by the alignment, radians.
+        scale: left over by the alignment.
+        shift: left over by the alignment, pixels.
+        light: direction (x, y) and strength of the gradient.
+        tint: gain of each colour channel.
+        smile: curvature of the mouth.
+        open_mouth: height of the open mouth.
+        brows: how far the brows are raised.
+        lids: how far the eyes are closed, 0 to 1.
+        gaze: displacement of the irises.
+        background: two RGB colours.
+        cover: what hides a part of the face: "", "glasses", "mask", "hat" or "patch".
+        dye: RGB that replaces the colour of the hair, or None.
+        blur: standard deviation in pixels.
+        noise: standard deviation in grey levels.
+        detail: side in pixels to which the picture is reduced and enlarged again, at most 112.
+        seed: of noise and patch.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+    scale: float
+    shift: np.ndarray
+    light: np.ndarray
+    tint: np.ndarray
+    smile: float
+    open_mouth: float
+    brows: float
+    lids: float
+    gaze: np.ndarray
+    background: np.ndarray
+    cover: str
+    dye: np.ndarray | None
+    blur: float
+    noise: float
+    detail: int
+    seed: int
+
+    @classmethod
+    def draw(cls, seed: int, number: int, picture: int) -> "View":
+        """Return how a picture of a person is taken; the same for the same three numbers."""
+        random = np.random.default_rng((seed, number, picture, 1))
+        return cls(
+            yaw=float(np.clip(random.normal(0, 0.3), -0.7, 0.7)),
+            pitch=float(np.clip(random.normal(0, 0.16), -0.4, 0.4)),
+            roll=float(random.normal(0, 0.05)),
+            scale=float(random.normal(1, 0.04)),
+            shift=random.normal(0, 2.0, 2),
+            light=np.array([*random.normal(0, 0.35, 2), random.uniform(0.55, 1.2)]),
+            tint=random.uniform(0.72, 1.22, 3) * random.uniform(0.75, 1.1),
+            smile=float(random.normal(0.1, 0.25)),
+            open_mouth=float(max(0, random.normal(-0.05, 0.12))),
+            brows=float(random.normal(0, 0.06)),
+            lids=float(np.clip(random.normal(0.1, 0.2), 0, 0.9)),
+            gaze=random.normal(0, 0.25, 2),
+            background=random.uniform(10, 245, (2, 3)),
+            cover=str(random.choice(["", "glasses", "mask", "hat", "patch"], p=[0.5, 0.18, 0.08, 0.12, 0.12])),
+            dye=_between(HAIRS, random) if random.random() < 0.25 else None,
+            blur=float(random.choice([0, 0.6, 1.2, 2.0], p=[0.4, 0.3, 0.2, 0.1])),
+            noise=float(random.uniform(0, 12)),
+            detail=int(random.choice([112, 56, 36], p=[0.65, 0.22, 0.13])),
+            seed=int(random.integers(2**31)),
+        )
+
+
+def _between(colours: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a colour between two neighbours of a palette."""
+    place = random.uniform(0, len(colours) - 1)
+    low = int(place)
+    return colours[low] + (place - low) * (colours[min(low + 1, len(colours) - 1)] - colours[low])

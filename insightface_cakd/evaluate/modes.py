@@ -1,0 +1,23 @@
+"""Eval mode for as long as something is measured."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def evaluating(network: object) -> Iterator[None]:
+    """Put a network in eval mode for a block, then give each of its parts the mode that it had.
+
+    Args:
+        network: a module; anything else has no modes and is left alone.
+    """
+    modes = {part: part.training for part in network.modules()} if isinstance(network, nn.Module) else {}
+    for part in modes:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
