@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from insightface_cakd.data.faces import write_face_set
+
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,3 +29,11 @@ def arcface_torch() -> Path:
     if not folder or not (Path(folder) / "partial_fc_v2.py").is_file():
         pytest.skip("ARCFACE_TORCH names no arcface_torch checkout; set it to the folder that holds train_v2.py")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def face_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.rec of 12 drawn people and dev.bin of others; not to be written to."""
+    folder = tmp_path_factory.mktemp("faces") / "data"
+    write_face_set(folder, people=12, pictures=4, pairs=20, seed=7)
+    return folder

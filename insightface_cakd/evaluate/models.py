@@ -39,7 +39,7 @@ def load_embedder(path: Path, network: str | None, get_model: GetModel, device: 
 
 
 def load_backbone(path: Path, network: str, get_model: GetModel) -> nn.Module:
-    """Return a network with the weights of a file, on the CPU and in eval mode; the file says how wide its embedding is.
+    """Return a network with a file's weights, on the CPU and in eval mode; the file says how wide the embedding is.
 
     Args:
         path: a state dict, bare or with the prefix `module.`, or a checkpoint that holds `state_dict_backbone`.
@@ -81,7 +81,7 @@ def _require_file(path: Path, what: str) -> None:
 
 @contextmanager
 def _own_words(advice: str) -> Iterator[None]:
-    """Turn any of our errors into an EvaluationError; advice about a recipe's teacher becomes advice about this model."""
+    """Turn our errors into an EvaluationError; advice about a recipe's teacher becomes advice about this model."""
     try:
         yield
     except CAKDError as error:

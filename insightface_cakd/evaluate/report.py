@@ -1,38 +1,34 @@
-"""The page that a run leaves behind: a result table and its curves, in one HTML file."""
+"""The page that an experiment leaves behind: result table, curves and the facts of its runs, in one HTML file."""
 
-import base64
 import html
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from matplotlib.figure import Figure
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+from insightface_cakd import __version__
 from insightface_cakd.atomic import replacing
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.curves import read_curves
+from insightface_cakd.evaluate.facts import describe_machine, read_facts, read_recipe
+from insightface_cakd.evaluate.plots import draw_panels
 
-Curve = list[tuple[int, float]]
-Row = dict[str, str]
+Row = Mapping[str, str]
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
-th, td { border-bottom: 1px solid #ccc; padding: .35rem .9rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-figure { display: inline-block; margin: .5rem 0; } img { max-width: 100%; }
+th, td { border-bottom: 1px solid #ddd; padding: .35rem .9rem; text-align: right; vertical-align: top; }
+th { background: #f6f6f6; } th:first-child, td:first-child { text-align: left; }
+table.facts { font-size: .85rem; } table.facts th, table.facts td { text-align: left; overflow-wrap: anywhere; }
+table.facts td:first-child { white-space: nowrap; color: #666; }
+figure { margin: 1.5rem 0; } figure svg { width: 100%; height: auto; }
+figcaption { font-size: .9rem; color: #555; } figcaption b { color: #222; }
+pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .85rem; }
+footer { margin-top: 3rem; font-size: .85rem; color: #666; }
 """
-
-# title of a plot, unit of its y axis, tags that belong in it (a tag or its beginning)
-PLOTS: tuple[tuple[str, str, str], ...] = (
-    ("Verification accuracy", "accuracy", "accuracy/"),
-    ("Loss of the head, terms included", "loss", "train/loss"),
-    ("Raw terms", "raw value", "distill/raw/"),
-    ("Weighted terms", "weighted value", "distill/weighted/"),
-    ("Gradient at the embedding, distillation : margin", "ratio of norms", "distill/gradient_ratio"),
-    ("Learning rate", "rate", "train/learning_rate"),
-    ("Throughput", "images/s", "train/images_per_second"),
-)
 
 
 @dataclass(frozen=True)
@@ -41,95 +37,106 @@ class Report:
 
     Args:
         title: of the page.
-        rows: of the result table, all with the same keys.
-        runs: title -> output folder; their TensorBoard events become curves.
-        notes: lines below the table.
+        rows: of the result table; a cell that a row lacks stays empty.
+        runs: title -> output folder; what these logged becomes curves and facts.
+        notes: paragraphs below the table.
     """
 
     title: str
     rows: Sequence[Row]
-    runs: dict[str, Path] = field(default_factory=dict)
+    runs: Mapping[str, Path] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page; pictures are inside it.
+    """Write the page; it needs no other file and no network.
 
     Args:
-        path: the .html to write.
+        path: the .html to write, whole or not at all.
         report: what it shows.
+
+    Raises:
+        EvaluationError: a run's folder does not exist or its files are damaged, or the page cannot be written.
     """
-    curves = {title: read_curves(folder / "tensorboard") for title, folder in report.runs.items()}
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
-    page = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(report.title)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(report.title)}</h1>{_table(report.rows)}{notes}{''.join(_figures(curves))}</html>"
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    for title, folder in report.runs.items():
+        if not folder.is_dir():
+            raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")
+    page = "\n".join(_page(report))
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise EvaluationError(
+            f"report {path}: cannot be written ({error.strerror}); nothing was left behind. "
+            "Free some space, or choose another path."
+        ) from error
 
 
 def result_table(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table that is aligned in plain text too."""
-    keys = list(rows[0])
-    widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in keys}
+    """Return rows as a Markdown table that is aligned when read as plain text.
 
-    def line(cells: Sequence[str]) -> str:
-        first, *rest = (
-            cell.ljust(widths[key]) if key == keys[0] else cell.rjust(widths[key])
-            for key, cell in zip(keys, cells, strict=True)
+    Args:
+        rows: columns are the keys in the order in which they first appear; the first column is left-aligned.
+    """
+    keys = _columns(rows)
+    cells = [keys, *([row.get(key, "") for key in keys] for row in rows)]
+    cells = [[" ".join(cell.replace("|", r"\|").split()) for cell in line] for line in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in cells if line]
+    rules = ["-" * (width + 2) if index == 0 else "-" * (width + 1) + ":" for index, width in enumerate(widths)]
+    text = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([*text[:1], *([f"|{'|'.join(rules)}|"] if rules else []), *text[1:]])
+
+
+def _page(report: Report) -> Iterator[str]:
+    """Yield the lines of the page."""
+    title = html.escape(report.title)
+    yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>'
+    yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
+    if report.rows:
+        yield _table(
+            _columns(report.rows), ([row.get(key, "") for key in _columns(report.rows)] for row in report.rows)
         )
-        return f"| {' | '.join([first, *rest])} |"
-
-    rule = "|" + "|".join("-" * (widths[key] + 1) + ("-" if key == keys[0] else ":") for key in keys) + "|"
-    return "\n".join([line(keys), rule, *(line([row[key] for key in keys]) for row in rows)])
-
-
-def read_curves(folder: Path) -> dict[str, Curve]:
-    """Return tag -> (step, value) of the events in a folder and its sub-folders; nothing where there are none."""
-    curves: dict[str, Curve] = {}
-    for place in sorted({file.parent for file in folder.rglob("events.out.tfevents.*")}):
-        events = EventAccumulator(str(place), size_guidance={"scalars": 0})
-        events.Reload()
-        for tag in events.Tags()["scalars"]:
-            curves[tag] = [(event.step, event.value) for event in events.Scalars(tag)]
-    return curves
+    yield from (f"<p>{html.escape(note)}</p>" for note in report.notes)
+    if report.runs:
+        yield from _curves(report.runs)
+        yield from _facts(report.runs)
+    yield f"<footer>Written by insightface_cakd {__version__} on {html.escape(describe_machine())}.</footer>"
+    yield "</body>\n</html>\n"
 
 
-def _figures(curves: dict[str, dict[str, Curve]]) -> list[str]:
-    """Return one figure for each plot that has something to show."""
-    figures = []
-    for title, unit, beginning in PLOTS:
-        lines = {
-            f"{run}: {tag.removeprefix(beginning)}".rstrip(": "): curve
-            for run, tags in curves.items()
-            for tag, curve in tags.items()
-            if tag.startswith(beginning) and curve
-        }
-        if lines:
-            picture = base64.b64encode(_plot(title, unit, lines)).decode()
-            figures.append(f"<figure><img alt='{html.escape(title)}' src='data:image/png;base64,{picture}'></figure>")
-    return figures
+def _curves(runs: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the figures, and a line about runs that logged nothing."""
+    curves = {title: read_curves(folder) for title, folder in runs.items()}
+    yield "<h2>Curves</h2>"
+    for panel, svg in draw_panels(curves):
+        caption = f"<figcaption><b>{html.escape(panel.title)}.</b> {html.escape(panel.caption)}</figcaption>"
+        yield f"<figure>\n{caption}\n{svg}</figure>"
+    silent = [title for title, tags in curves.items() if not tags]
+    if silent:
+        yield f"<p>No TensorBoard events: {html.escape(', '.join(silent))}.</p>"
 
 
-def _plot(title: str, unit: str, lines: dict[str, Curve]) -> bytes:
-    figure = Figure(figsize=(8, 3.6), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    for name, curve in lines.items():
-        axes.plot(
-            *zip(*curve, strict=True), label=name, linewidth=1.2, marker="o" if len(curve) < 30 else None, markersize=3
-        )
-    axes.set(title=title, xlabel="step", ylabel=unit)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
+def _facts(runs: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the runs side by side, and the recipes as they were resolved."""
+    facts = {title: read_facts(folder) for title, folder in runs.items()}
+    yield "<h2>Runs</h2>"
+    keys = dict.fromkeys(key for run in facts.values() for key in run)
+    yield _table(["", *facts], ([key, *(run.get(key, "") for run in facts.values())] for key in keys), "facts")
+    for title, folder in runs.items():
+        recipe = read_recipe(folder)
+        if recipe is not None:
+            summary = f"<summary>Recipe of {html.escape(title)}</summary>"
+            yield f"<details>{summary}<pre>{html.escape(recipe)}</pre></details>"
 
 
-def _table(rows: Sequence[Row]) -> str:
-    if not rows:
-        return ""
-    head = "".join(f"<th>{html.escape(key)}</th>" for key in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _table(head: Sequence[str], body: Iterable[Sequence[str]], kind: str = "results") -> str:
+    """Return an HTML table of escaped text."""
+    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in body]
+    return f'<table class="{kind}">\n' + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Return the keys of all rows, in the order in which they first appear."""
+    return list(dict.fromkeys(key for row in rows for key in row))

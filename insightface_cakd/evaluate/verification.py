@@ -136,7 +136,7 @@ def embed_both(
 
 
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
-    """Return squared distances (P,), in [0, 4], of unit embeddings; pair i is rows 2i and 2i + 1, zero rows stay zero."""
+    """Return squared distances (P,), in [0, 4], of pairs (2i, 2i + 1) of rows made unit length; zero rows stay zero."""
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     units = embeddings / np.where(norms == 0, 1, norms)
     return np.square(units[0::2] - units[1::2]).sum(axis=1)

@@ -13,13 +13,17 @@ from insightface import model_zoo
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 from torch import nn
 
+from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
+from insightface_cakd.export.onnx import plain_copy
 
 BATCHES = (1, 2, 32)
 COSINE = 0.9999
 MEAN = STD = 127.5
-# InsightFace takes a file for self-normalising if one of its first eight nodes is called like a subtraction and one like a product.
-LOOKED_AT = 8
+# InsightFace's rule for a file that normalises its images itself: among its first eight nodes there is a name that
+# begins like a subtraction and one that begins like a product.
+FIRST_NODES = 8
+SUBTRACTIONS, PRODUCTS = ("Sub", "_minus"), ("Mul", "_mul")
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,10 @@ class ExportReport:
     Args:
         path: the file.
         cosine: lowest cosine with torch at each batch size.
-        largest_difference: over all batches.
+        largest_difference: between any two components, over all batches.
         size: of the file, in bytes.
         width: of the embedding.
+        opset: version of ONNX's operators that a reader of the file must know.
     """
 
     path: Path
@@ -39,14 +44,15 @@ class ExportReport:
     largest_difference: float
     size: int
     width: int
+    opset: int
 
     def summary(self) -> str:
         """Return one line."""
-        lowest = min(self.cosine.values())
         batches = ", ".join(map(str, self.cosine))
         return (
-            f"{self.path}: {self.size / 1e6:.2f} MB, {self.width}-d; equal to torch at batch {batches} (cosine >= {lowest:.6f}, largest "
-            f"difference {self.largest_difference:.1e}); insightface.model_zoo loads it as ArcFaceONNX"
+            f"{self.path}: {self.size / 1e6:.2f} MB, {self.width}-d, opset {self.opset}; equal to torch at batch "
+            f"{batches} (cosine >= {min(self.cosine.values()):.6f}, largest difference {self.largest_difference:.1e}); "
+            "insightface.model_zoo loads it as ArcFaceONNX"
         )
 
 
@@ -54,68 +60,122 @@ def check_onnx(path: Path, backbone: nn.Module) -> ExportReport:
     """Compare a file with its network, and load it as InsightFace does.
 
     Args:
-        path: written by `export_onnx`.
-        backbone: what it was exported from.
+        path: an .onnx with one input and one output of any name.
+        backbone: what it was exported from; left as it is.
 
     Raises:
-        ExportError: contract, parity or InsightFace's router fail; the line says which.
+        ExportError: contract, parity or InsightFace's way of loading fails; the line says which.
     """
-    _check_contract(path)
+    where = f"export {path.name}"
+    opset = _check_contract(path, where)
+    network = plain_copy(backbone)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    cosine, differences, width = {}, [], 0
+    (entry,) = session.get_inputs()
+    cosine, difference, width = {}, 0.0, 0
     for batch in BATCHES:
-        images = torch.rand(batch, 3, 112, 112, generator=torch.Generator().manual_seed(batch)) * 2 - 1
-        expected = _embed(backbone, images)
-        found = session.run(None, {"data": images.numpy()})[0]
-        if found.shape != expected.shape:
-            raise ExportError(f"{path}: batch {batch} gives {found.shape}; expected {expected.shape}. The batch size was baked in.")
-        cosine[batch] = float(_cosines(found, expected).min())
-        differences.append(float(np.abs(found - expected).max()))
+        images = torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
+        expected = _embed(network, images)
+        try:
+            found = session.run(None, {entry.name: images.numpy()})[0]
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ExportError(
+                f"{where}: fails at batch {batch} ({reason}); expected any batch. Export it anew."
+            ) from error
+        cosine[batch] = _lowest_cosine(found, expected, f"{where}: batch {batch}")
+        difference = max(difference, float(np.abs(found - expected).max()))
         width = found.shape[1]
-    if not min(cosine.values()) > COSINE:
-        raise ExportError(f"{path}: cosine with torch is {cosine} by batch size; expected more than {COSINE} at each. Export it again.")
-    _check_insightface(path, backbone)
-    return ExportReport(path, cosine, max(differences), path.stat().st_size, width)
+    _check_insightface(path, network, where)
+    return ExportReport(path, cosine, difference, path.stat().st_size, width, opset)
 
 
-def _check_contract(path: Path) -> None:
-    """One float32 input and output, a free batch, and no node names that InsightFace misreads."""
-    graph = onnx.load(str(path)).graph
+def _check_contract(path: Path, where: str) -> int:
+    """Check that the file is whole, alone, and has the one input and output; return its opset."""
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    # protobuf, onnx and the file system raise different things for a damaged file.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"{where}: is no ONNX model ({reason}); expected one. Export it anew.") from error
+    graph = model.graph
+    if any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in graph.initializer):
+        raise ExportError(f"{where}: its weights lie in another file; expected one file. Export it anew.")
     ends = [*graph.input, *graph.output]
-    kinds = {end.type.tensor_type.elem_type for end in ends}
-    if len(graph.input) != 1 or len(graph.output) != 1 or kinds != {onnx.TensorProto.FLOAT}:
-        raise ExportError(f"{path}: {len(graph.input)} inputs and {len(graph.output)} outputs; expected one float32 input and one output.")
-    names = [node.name for node in graph.node[:LOOKED_AT]]
-    if any(name.startswith(("Sub", "_minus")) for name in names) and any(name.startswith(("Mul", "_mul")) for name in names):
-        raise ExportError(f"{path}: nodes {names} look like a normalisation; InsightFace would feed raw pixels. Rename the nodes.")
+    if len(graph.input) != 1 or len(graph.output) != 1 or any(_kind(end) != onnx.TensorProto.FLOAT for end in ends):
+        kinds = ", ".join(f"{end.name} {onnx.TensorProto.DataType.Name(_kind(end))}" for end in ends)
+        raise ExportError(
+            f"{where}: {len(graph.input)} inputs and {len(graph.output)} outputs ({kinds}); expected one float32 input "
+            "and one float32 output. Export the bare backbone in eval mode."
+        )
+    shape = _shape(graph.input[0])
+    if len(shape) != 4 or isinstance(shape[0], int) or shape[1:] != [3, FACE_SIZE, FACE_SIZE]:
+        raise ExportError(
+            f"{where}: takes {shape}; expected ['batch', 3, {FACE_SIZE}, {FACE_SIZE}], the batch free. Export it anew."
+        )
+    _check_names(model, where)
+    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
 
 
-def _check_insightface(path: Path, backbone: nn.Module) -> None:
-    """Load the file with InsightFace's own router and compare two images in its way of feeding them."""
-    # The router prints what it found.
-    with contextlib.redirect_stdout(io.StringIO()):
-        model = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
-    if not isinstance(model, ArcFaceONNX):
-        raise ExportError(f"{path}: insightface.model_zoo takes it for {type(model).__name__}; expected ArcFaceONNX. Is the input 112x112?")
-    if (model.input_mean, model.input_std) != (MEAN, STD):
-        raise ExportError(f"{path}: insightface normalises with {model.input_mean}, {model.input_std}; expected {MEAN}, {STD}.")
-    bgr = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)
+def _check_names(model: onnx.ModelProto, where: str) -> None:
+    """Refuse names by which InsightFace would take the file for one that normalises its images itself."""
+    names = [node.name for node in model.graph.node[:FIRST_NODES]]
+    if any(name.startswith(SUBTRACTIONS) for name in names) and any(name.startswith(PRODUCTS) for name in names):
+        raise ExportError(
+            f"{where}: its first {FIRST_NODES} nodes are called {', '.join(names)}; InsightFace takes these for a "
+            "normalisation and would feed raw pixels. Rename the submodules that they come from."
+        )
+
+
+def _check_insightface(path: Path, network: nn.Module, where: str) -> None:
+    """Load the file by InsightFace's own rules, and compare two images fed in its way."""
+    try:
+        # Loading prints what was found.
+        with contextlib.redirect_stdout(io.StringIO()):
+            model = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a recogniser.") from error
+    if not isinstance(model, ArcFaceONNX) or (model.input_mean, model.input_std) != (MEAN, STD):
+        said = ", ".join(str(getattr(model, name, None)) for name in ("input_mean", "input_std"))
+        raise ExportError(
+            f"{where}: insightface takes it for {type(model).__name__} with mean and deviation {said}; expected "
+            f"ArcFaceONNX with {MEAN}, {STD}. Is it a recogniser?"
+        )
+    bgr = np.random.default_rng(0).integers(0, 256, (2, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     rgb = torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1].transpose(0, 3, 1, 2)))
-    expected = _embed(backbone, (rgb.float() - MEAN) / STD)
-    lowest = float(_cosines(model.get_feat(list(bgr)), expected).min())
-    if not lowest > COSINE:
-        raise ExportError(f"{path}: through insightface the cosine with torch is {lowest:.6f}; expected more than {COSINE}.")
+    _lowest_cosine(model.get_feat(list(bgr)), _embed(network, (rgb.float() - MEAN) / STD), f"{where}: in insightface")
 
 
 @torch.no_grad()
-def _embed(backbone: nn.Module, images: torch.Tensor) -> np.ndarray:
-    """Run the network in eval mode on the CPU's copy of the images, and give it its mode back."""
-    was_training = backbone.training
-    backbone.eval()
-    embeddings = backbone(images.to(next(backbone.parameters()).device)).float().cpu().numpy()
-    backbone.train(was_training)
-    return embeddings
+def _embed(network: nn.Module, images: torch.Tensor) -> np.ndarray:
+    return network(images).numpy()
 
 
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+def _lowest_cosine(found: np.ndarray, expected: np.ndarray, where: str) -> float:
+    """Return the lowest cosine between rows of the same place.
+
+    Raises:
+        ExportError: another shape, or a cosine that is too low or not a number.
+    """
+    if found.shape != expected.shape:
+        raise ExportError(f"{where} gives {found.shape}; torch gives {expected.shape}. Export it anew.")
+    norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lowest = float(((found * expected).sum(axis=1) / norms).min())
+    if not lowest > COSINE:
+        raise ExportError(
+            f"{where}, the cosine with torch is {lowest:.6f}; expected more than {COSINE}. Try the other exporter; nan "
+            "means an embedding that is zero or not finite."
+        )
+    return lowest
+
+
+def _kind(end: onnx.ValueInfoProto) -> int:
+    return end.type.tensor_type.elem_type
+
+
+def _shape(end: onnx.ValueInfoProto) -> list[int | str]:
+    """Return the dimensions of an input: a number where it is fixed, a name where it is free."""
+    dimensions = end.type.tensor_type.shape.dim
+    return [one.dim_value if one.HasField("dim_value") else one.dim_param for one in dimensions]

@@ -1,62 +1,132 @@
 """A backbone becomes an ONNX file by InsightFace's contract."""
 
+import contextlib
 import copy
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import torch
 from torch import nn
+from torch.onnx.errors import UnsupportedOperatorError
 
 from insightface_cakd.atomic import replacing
+from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 
-INPUT, OUTPUT = "data", "embedding"
-OPSET = 13
+Exporter = Literal["legacy", "dynamo"]
+
+INPUT, OUTPUT, BATCH = "data", "embedding", "batch"
+# The first that has all operators of the network: 13 is what the oldest consumers read, 14 brings attention.
+LEGACY_OPSETS = (13, 14, 17)
+DYNAMO_OPSET = 18
 
 
-def export_onnx(backbone: nn.Module, path: Path, metadata: dict[str, str], image_size: int = 112) -> None:
-    """Write one file: float32 input `data` [batch, 3, 112, 112], RGB in [-1, 1]; float32 output `embedding` [batch, D], not normalised.
+def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], exporter: Exporter = "legacy") -> None:
+    """Write one file: input `data` [batch, 3, 112, 112], output `embedding` [batch, D], both float32, batch free.
 
-    The normalisation stays outside the graph: InsightFace would apply it a second time. The tracing exporter with opset 13 is used, which
-    the oldest consumers read.
+    The input is RGB in [-1, 1]. Its normalisation stays outside the graph, since InsightFace applies it to whatever it
+    loads; the output is not normalised either.
 
     Args:
-        backbone: copied, so that its mode, device and precision stay as they are.
-        path: the .onnx to write; whole or not at all.
-        metadata: written into the file.
-        image_size: side of the input.
+        backbone: the bare student, which in eval mode returns its embedding; it keeps its mode, device and precision.
+        path: the .onnx to write, whole or not at all; all weights are in it.
+        metadata: written into the file as `metadata_props`.
+        exporter: `legacy` traces, at opset 13 if the network allows it; `dynamo` captures and optimises, at opset 18.
 
     Raises:
-        ExportError: the network cannot be traced, or the file cannot be written.
+        ExportError: another file name, a network that cannot be exported, or a file that cannot be written.
     """
-    network = copy.deepcopy(backbone).cpu().float().eval()
-    blank = torch.zeros(2, 3, image_size, image_size)
+    if path.suffix != ".onnx":
+        raise ExportError(f"{path}: expected a name that ends in .onnx; InsightFace takes others for model packs.")
+    network = plain_copy(backbone)
     try:
-        with replacing(path) as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with replacing(path) as temporary, _quietly():
+            EXPORTERS[exporter](network, temporary)
+            _finish(temporary, metadata)
+    except OSError as error:
+        raise ExportError(
+            f"{path}: cannot be written ({error.strerror}); nothing was left behind. Free some space, or choose "
+            "another path."
+        ) from error
+    # Tracing runs the network's own code, which may raise anything.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(
+            f"{path}: {type(backbone).__name__} cannot be exported ({type(error).__name__}: {reason}); expected "
+            "operators that ONNX knows. Replace the operator, or try the other exporter."
+        ) from error
+
+
+def plain_copy(backbone: nn.Module) -> nn.Module:
+    """Return a copy on the CPU, in float32 and eval mode: what is exported, and what the file is compared with."""
+    return copy.deepcopy(backbone).cpu().float().eval()
+
+
+def _trace(network: nn.Module, path: Path) -> None:
+    """Write a file by tracing."""
+    for opset in LEGACY_OPSETS:
+        try:
             torch.onnx.export(
                 network,
-                (blank,),
-                str(temporary),
+                (_example(),),
+                str(path),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
-                opset_version=OPSET,
+                dynamic_axes={INPUT: {0: BATCH}, OUTPUT: {0: BATCH}},
+                opset_version=opset,
                 dynamo=False,
             )
-            _add_metadata(temporary, metadata)
-    except OSError as error:
-        raise ExportError(f"{path}: cannot be written ({error.strerror}). Nothing was left behind; free some space.") from error
-    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(f"{path}: {type(backbone).__name__} cannot be exported ({reason}); expected operators that ONNX knows.") from error
+            return
+        except UnsupportedOperatorError:
+            if opset == LEGACY_OPSETS[-1]:
+                raise
 
 
-def _add_metadata(path: Path, metadata: dict[str, str]) -> None:
+def _capture(network: nn.Module, path: Path) -> None:
+    """Write a file by `torch.export`."""
+    torch.onnx.export(
+        network,
+        (_example(),),
+        str(path),
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+        opset_version=DYNAMO_OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+EXPORTERS: dict[str, Callable[[nn.Module, Path], None]] = {"legacy": _trace, "dynamo": _capture}
+
+
+def _example() -> torch.Tensor:
+    """Return two images: a batch of one would be taken for a constant."""
+    return torch.zeros(2, 3, FACE_SIZE, FACE_SIZE)
+
+
+def _finish(path: Path, metadata: Mapping[str, str]) -> None:
+    """Add the metadata; remove what the exporter noted on each node, which names source files on this machine."""
     model = onnx.load(str(path))
-    for key, value in metadata.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+    onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep the exporters from warning, and from printing the whole graph when they fail."""
+    printed = torch._C._jit_is_onnx_log_enabled()
+    torch._C._jit_set_onnx_log_enabled(False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch._C._jit_set_onnx_log_enabled(printed)

@@ -1,63 +1,117 @@
 """A run's student, or bare weights, becomes an ONNX file that knows where it comes from."""
 
 import json
+import os
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from insightface_cakd import __version__
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.models import GetModel, load_backbone
 from insightface_cakd.export.check import ExportReport, check_onnx
-from insightface_cakd.export.onnx import export_onnx
+from insightface_cakd.export.onnx import Exporter, export_onnx
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
 CAREFUL_USE = "non-commercial research unless the owners of the teacher and of the training data allow more"
 
 
-def export_run(run: Path, out: Path, get_model: GetModel, network: str | None = None) -> ExportReport:
-    """Export the student of a training run, or .pt weights, and check the file.
+def export_run(
+    run: Path, out: Path, get_model: GetModel, network: str | None = None, exporter: Exporter = "legacy"
+) -> ExportReport:
+    """Export the student of a training run, or .pt weights, and check the file before it takes its place.
 
     Args:
         run: output folder of a run, or weights.
-        out: the .onnx to write.
+        out: the .onnx to write; replaced only by a file that passed the check.
         get_model: the host's factory.
         network: network of bare weights; a run's folder names its own.
+        exporter: see `export_onnx`.
 
     Returns:
         What the check measured.
 
     Raises:
         ExportError: nothing to export, no network named, or the file does not do what the student does.
+        EvaluationError: the weights are missing, damaged or another network's.
     """
-    facts: dict[str, Any] = {}
-    weights = run
+    weights, facts = run, {}
     if run.is_dir():
         weights, facts = run / "model.pt", _facts(run)
         network = network or facts["config"]["network"]
     if network is None:
-        raise ExportError(f"{run}: which network these weights are is not known; expected --network NAME, for example --network mbf.")
+        raise ExportError(
+            f"{run}: which network these weights are of is not known; expected its name. Pass --network, for example "
+            "--network mbf."
+        )
     backbone = load_backbone(weights, network, get_model)
-    export_onnx(backbone, out, metadata(facts, network))
-    return _checked(out, backbone)
+    return export_checked(backbone, out, {**describe(backbone, network), **provenance(facts)}, exporter)
 
 
-def metadata(facts: dict[str, Any], network: str) -> dict[str, str]:
-    """Return what the file says about itself.
+def export_checked(
+    backbone: nn.Module, out: Path, metadata: dict[str, str], exporter: Exporter = "legacy"
+) -> ExportReport:
+    """Export a network beside its destination, check the file, and only then put it in place.
 
     Args:
-        facts: content of the run's `run.json`; empty for a student without a teacher.
-        network: architecture of the student.
+        backbone: see `export_onnx`.
+        out: the .onnx to write.
+        metadata: written into the file.
+        exporter: see `export_onnx`.
+
+    Raises:
+        ExportError: the export or its check failed; `out` is as it was.
     """
-    said = {"producer": f"insightface_cakd {__version__}", "network": network, "input_contract": CONTRACT, "usage": CAREFUL_USE}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+            candidate = Path(folder) / out.name
+            export_onnx(backbone, candidate, metadata, exporter)
+            report = check_onnx(candidate, backbone)
+            os.replace(candidate, out)
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written ({error.strerror}). Choose another path.") from error
+    return replace(report, path=out)
+
+
+def describe(backbone: nn.Module, network: str) -> dict[str, str]:
+    """Return what the file says about the network itself.
+
+    Args:
+        backbone: the student.
+        network: name of its architecture.
+    """
+    return {
+        "producer": f"insightface_cakd {__version__}, torch {torch.__version__}",
+        "network": network,
+        "parameters": str(sum(parameter.numel() for parameter in backbone.parameters())),
+        "input_contract": CONTRACT,
+        "usage": CAREFUL_USE,
+    }
+
+
+def provenance(facts: dict[str, Any]) -> dict[str, str]:
+    """Return what the file says about how it was trained, and by whom it was taught; paths stay out of it.
+
+    Args:
+        facts: of the run's `run.json`, with `accuracy` of its `result.json`; empty for weights alone.
+    """
+    said = {
+        f"training_{key}": str(value) for key, value in facts.get("config", {}).items() if key in ("seed", "num_epoch")
+    }
+    for name, accuracy in facts.get("accuracy", {}).items():
+        said[f"accuracy_{name}"] = f"{accuracy:.4f} (ten folds, image + mirror image)"
     teacher = facts.get("teacher")
     if teacher is not None:
         said |= {
-            "recipe": json.dumps(facts["recipe"], sort_keys=True),
+            "recipe": json.dumps(facts["recipe"]["losses"], sort_keys=True),
             "teacher": str(teacher["name"]),
-            "teacher_sha256": str(teacher["sha256"]),
-            "teacher_licence": teacher["licence"] or "not stated",
+            "teacher_sha256": str(teacher["sha256"] or "not a file"),
+            "teacher_licence": str(teacher["licence"] or "not stated"),
         }
     return said
 
@@ -68,16 +122,17 @@ def _facts(run: Path) -> dict[str, Any]:
     Raises:
         ExportError: the folder is not that of a finished run.
     """
-    saved = run / "run.json"
-    if not saved.is_file():
-        raise ExportError(f"{run}: holds no run.json; expected the output folder of a finished `cakd train`. Pass weights and --network.")
-    return json.loads(saved.read_text(encoding="utf-8"))
-
-
-def _checked(out: Path, backbone: nn.Module) -> ExportReport:
-    """Check the file; one that fails the check does not stay."""
+    saved, result = run / "run.json", run / "result.json"
+    for path in (saved, result):
+        if not path.is_file():
+            raise ExportError(
+                f"{run}: holds no {path.name}; expected the output folder of a finished `cakd train`. Pass weights and "
+                "--network."
+            )
     try:
-        return check_onnx(out, backbone)
-    except ExportError:
-        out.unlink(missing_ok=True)
-        raise
+        accuracy = json.loads(result.read_text(encoding="utf-8"))["accuracy"]
+        return {**json.loads(saved.read_text(encoding="utf-8")), "accuracy": accuracy}
+    except (ValueError, KeyError) as error:
+        raise ExportError(
+            f"{run}: run.json or result.json is damaged ({error!r}). Pass weights and --network."
+        ) from error

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from insightface_cakd.data.folders import find_people
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
@@ -20,8 +20,13 @@ SYNTHETIC_IMAGES = 4096
 SYNTHETIC_CLASSES = 64
 
 
-class Flipped(Dataset[tuple[Tensor, int]]):
+Item = tuple[Tensor, int]
+
+
+class Flipped(Dataset[Item | DataError]):
     """Faces as uint8 (3, 112, 112), mirrored or not by (seed, epoch, index): the same whatever worker reads them.
+
+    A record that cannot be read is given as its error, which the consumer raises: it arrives whole, not as a worker's traceback.
 
     Args:
         faces: items (uint8 (112, 112, 3), label).
@@ -37,8 +42,11 @@ class Flipped(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        rgb, label = self.faces[index]
+    def __getitem__(self, index: int) -> Item | DataError:
+        try:
+            rgb, label = self.faces[index]
+        except DataError as error:
+            return error
         if np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5:
             rgb = rgb[:, ::-1]
         return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), label
@@ -88,6 +96,12 @@ class SyntheticFaces:
         return np.arange(SYNTHETIC_IMAGES) % SYNTHETIC_CLASSES
 
 
+def collate(items: list[Item | DataError]) -> list[Tensor] | DataError:
+    """Return images and labels of a batch, or the first error among its items."""
+    error = next((item for item in items if isinstance(item, DataError)), None)
+    return error if error is not None else default_collate(items)
+
+
 class Batches:
     """Batches `[images, labels]` on the device: float32 (B, 3, 112, 112), RGB in [-1, 1], and int64 (B,).
 
@@ -111,7 +125,10 @@ class Batches:
         self.loader.dataset.epoch.fill_(epoch)  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        for images, labels in self.loader:
+        for batch in self.loader:
+            if isinstance(batch, DataError):
+                raise batch
+            images, labels = batch
             pixels = images.to(self.device, non_blocking=True)
             yield [pixels.float().div_(255).sub_(0.5).div_(0.5), labels.to(self.device, non_blocking=True)]
 
@@ -176,6 +193,7 @@ def get_dataloader(
         sampler=sampler,
         num_workers=num_workers,
         drop_last=True,
+        collate_fn=collate,
         pin_memory=device.type == "cuda",
         persistent_workers=num_workers > 0,
     )

@@ -259,7 +259,7 @@ def require_finite(loss: Tensor, step: int) -> None:
     """
     if not torch.isfinite(loss):
         raise RunError(
-            f"step {step}: the loss is {float(loss)} (rank {rank()}); expected a finite number. Nothing was saved over the last good "
+            f"step {step}: the loss is {float(loss.detach())} (rank {rank()}); expected a finite number. Nothing was saved over the last good "
             "checkpoint. Lower lr, or look at the images of that step."
         )
 
