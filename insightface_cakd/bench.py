@@ -106,7 +106,9 @@ def _step(
     """Return one full training step: forward, head, backward, clip, update."""
     backbone.to(device).train()
     head = head_class(CombinedMarginLoss(64, 1.0, 0.5, 0.0), 512, CLASSES).to(device).train()
-    optimizer = torch.optim.SGD([{"params": backbone.parameters()}, {"params": head.parameters()}], lr=1e-3, momentum=0.9)
+    optimizer = torch.optim.SGD(
+        [{"params": backbone.parameters()}, {"params": head.parameters()}], lr=1e-3, momentum=0.9
+    )
 
     def run() -> None:
         loss = head(backbone(images), labels)

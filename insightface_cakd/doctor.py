@@ -14,7 +14,17 @@ from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe, shipped_recipes
 
-PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "onnxscript", "insightface", "opencv-python", "tensorboard")
+PACKAGES = (
+    "torch",
+    "timm",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "insightface",
+    "opencv-python",
+    "tensorboard",
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,9 @@ def examine(config: str | None, data: Path | None) -> Iterator[Finding]:
     if config is not None:
         try:
             cfg = get_config(config)
-            yield Finding(True, f"config {config}: network {cfg.network}, {cfg.num_classes} classes, batch {cfg.batch_size}")
+            yield Finding(
+                True, f"config {config}: network {cfg.network}, {cfg.num_classes} classes, batch {cfg.batch_size}"
+            )
         except CAKDError as error:
             yield Finding(False, str(error))
     folder = data if data is not None else Path(cfg.rec) if cfg is not None else None
@@ -91,7 +103,10 @@ def _data(folder: Path, cfg: object) -> Iterator[Finding]:
         return
     classes = getattr(cfg, "num_classes", records.num_classes)
     if classes is not None and records.num_classes > classes:
-        yield Finding(False, f"num_classes is {classes}, the records hold labels up to {records.num_classes - 1}. Raise num_classes.")
+        yield Finding(
+            False,
+            f"num_classes is {classes}, the records hold labels up to {records.num_classes - 1}. Raise num_classes.",
+        )
     for name in getattr(cfg, "val_targets", []):
         found = (folder / f"{name}.bin").is_file()
         yield Finding(found, f"val_targets: {name}.bin {'found' if found else f'is not in {folder}'}")

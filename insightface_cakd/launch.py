@@ -59,7 +59,7 @@ def train(job: Job) -> train_v2.RunResult:
     first = int(os.environ.get("RANK", "0")) == 0
     if job.distill is None:
         result = train_v2.main(cfg, resume=job.resume)
-        taught = {}
+        taught: dict[str, Any] = {}
     else:
         result, taught = distil(job, cfg, first)
     if first:
@@ -115,7 +115,11 @@ def write_provenance(path: Path, cfg: EasyDict, taught: dict[str, Any]) -> None:
     """Save how this network came about: config, versions, and the resolved recipe and teacher's hash if it was taught."""
     facts: dict[str, Any] = {
         "insightface_cakd": __version__,
-        "config": {key: value for key, value in sorted(cfg.items()) if isinstance(value, str | int | float | bool | list | tuple)},
+        "config": {
+            key: value
+            for key, value in sorted(cfg.items())
+            if isinstance(value, str | int | float | bool | list | tuple)
+        },
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -16,7 +16,11 @@ BATCH = 64
 
 
 def cache_teacher(
-    recipe: str, records: Path, out: Path, teacher: str | None = None, progress: Callable[[int, int], None] | None = None
+    recipe: str,
+    records: Path,
+    out: Path,
+    teacher: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CacheMeta:
     """Write the teacher's embedding of every image of a record file, and of its mirror image.
 

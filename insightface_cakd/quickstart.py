@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from insightface_cakd.progress import progress_bar
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.split import split_faces
 from insightface_cakd.errors import RunError
@@ -13,6 +12,7 @@ from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.launch import Job, train
+from insightface_cakd.progress import progress_bar
 
 DEV = "dev"
 
@@ -82,7 +82,12 @@ def _make_data(data: Path, faces: Path | None, seed: int) -> None:
 
 
 def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
-    settings = (f"rec={str(data)!r}", f"output={str(output / stage.folder)!r}", f"seed={seed}", f"val_targets=[{DEV!r}]")
+    settings = (
+        f"rec={str(data)!r}",
+        f"output={str(output / stage.folder)!r}",
+        f"seed={seed}",
+        f"val_targets=[{DEV!r}]",
+    )
     teacher = str(output / TEACHER.folder / "model.pt") if stage.recipe else None
     return train(Job(stage.config, stage.recipe, teacher, settings=settings))
 

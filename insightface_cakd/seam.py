@@ -20,7 +20,9 @@ from insightface_cakd.teachers import Teacher, build_teacher, check_teacher, loa
 NAMES = ("get_model", "CombinedMarginLoss", "PartialFC_V2")
 
 
-def make_teacher(namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True) -> tuple[Teacher, float | None]:
+def make_teacher(
+    namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True
+) -> tuple[Teacher, float | None]:
     """Build the recipe's teacher and measure it.
 
     Args:

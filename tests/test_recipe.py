@@ -35,8 +35,14 @@ def test_options_of_the_loss_stand_beside_the_terms_own_keys():
         (recipe(warmup_steps=1.5), r"losses\[0\]\.warmup_steps is 1\.5; input should be a valid integer"),
         ({"teacher": {"network": "r50"}, "losses": []}, r"losses is \[\]; list should have at least 1 item"),
         ({"losses": [{"loss": "cosine", "weight": 1}]}, r"teacher is missing; it must be given"),
-        ({**recipe(), "teachers": 1}, r"teachers is not a key; known: about, teacher, losses\. Did you mean 'teacher'\?"),
-        ({"teacher": {"network": "r50", "wights": "a"}, "losses": recipe()["losses"]}, r"teacher\.wights is not a key; .*'weights'"),
+        (
+            {**recipe(), "teachers": 1},
+            r"teachers is not a key; known: about, teacher, losses\. Did you mean 'teacher'\?",
+        ),
+        (
+            {"teacher": {"network": "r50", "wights": "a"}, "losses": recipe()["losses"]},
+            r"teacher\.wights is not a key; .*'weights'",
+        ),
         ({"teacher": {"network": "r50"}, "losses": ["cosine"]}, r"losses\[0\] is 'cosine'; expected keys and values"),
     ],
 )

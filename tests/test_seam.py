@@ -27,7 +27,10 @@ def build(losses, tmp_path, sample_rate=1.0):
     host = toy_host()
     teacher_spec = {"network": "toy"}
     if any(term["loss"] == "kd" for term in losses):
-        torch.save({"weight": torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(5))}, tmp_path / f"head{rank()}.pt")
+        torch.save(
+            {"weight": torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(5))},
+            tmp_path / f"head{rank()}.pt",
+        )
         teacher_spec["centres"] = [str(tmp_path / f"head{rank()}.pt")]
     recipe = parse_recipe({"teacher": teacher_spec, "losses": losses}, "recipe")
     torch.manual_seed(0)
@@ -50,7 +53,9 @@ def gradients(losses, tmp_path):
     student, head, _ = build(losses, tmp_path)
     wrapped = student.train()
     if world_size() > 1:
-        wrapped = DistributedDataParallel(student, broadcast_buffers=False, bucket_cap_mb=16, find_unused_parameters=True)
+        wrapped = DistributedDataParallel(
+            student, broadcast_buffers=False, bucket_cap_mb=16, find_unused_parameters=True
+        )
         wrapped._set_static_graph()
     images, labels = (part.chunk(world_size())[rank()] for part in batch())
     head.train()(wrapped(images), labels).backward()
@@ -69,7 +74,9 @@ def test_gradients_of_several_ranks_equal_one_process_margin_loss_included(world
         scale = max(1.0, *(float(gradient.abs().max()) for gradient in student.values()))
         for ours in results:
             for name, gradient in student.items():
-                torch.testing.assert_close(ours[method][0][name], gradient, rtol=0, atol=1e-6 * scale, msg=f"{method} {name}")
+                torch.testing.assert_close(
+                    ours[method][0][name], gradient, rtol=0, atol=1e-6 * scale, msg=f"{method} {name}"
+                )
         rows = torch.cat([ours[method][1] for ours in results])
         torch.testing.assert_close(rows, head, rtol=1e-4, atol=1e-6, msg=method)
 
@@ -84,7 +91,9 @@ def test_initial_weights_do_not_depend_on_distillation(tmp_path):
     student, *_ = build(TERMS["fitnet"], tmp_path)
     torch.manual_seed(0)
     plain = toy_host().get_model("toy", num_features=WIDTH)
-    assert all(torch.equal(a, b) for a, b in zip(student.state_dict().values(), plain.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(student.state_dict().values(), plain.state_dict().values(), strict=True)
+    )
 
 
 def test_the_three_names_come_back_after_the_run():
@@ -93,7 +102,9 @@ def test_the_three_names_come_back_after_the_run():
     recipe = parse_recipe({"teacher": {"network": "toy"}, "losses": TERMS["cosine"]}, "recipe")
     with seam.installed(host, recipe, toy_teacher()):
         assert host.get_model is not before["get_model"]
-        assert host.CombinedMarginLoss is before["CombinedMarginLoss"], "no term reads logits, so the margin stays the host's"
+        assert host.CombinedMarginLoss is before["CombinedMarginLoss"], (
+            "no term reads logits, so the margin stays the host's"
+        )
     assert vars(host) == before
 
 
@@ -148,7 +159,9 @@ def test_a_term_that_is_not_finite_stops_the_run_at_its_step_by_name(tmp_path):
     images, labels = batch()
     head.train()(student.train()(images), labels)
     student.teacher.network.head.bias.data.fill_(float("nan"))
-    with pytest.raises(RunError, match=r"step 1: term 'cosine' is not finite \(rank 0\); raw terms now: margin .*, cosine nan"):
+    with pytest.raises(
+        RunError, match=r"step 1: term 'cosine' is not finite \(rank 0\); raw terms now: margin .*, cosine nan"
+    ):
         head(student(images), labels)
     with pytest.raises(RunError, match="term 'cosine' is not finite"):
         head.state_dict()

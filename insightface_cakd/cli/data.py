@@ -35,14 +35,18 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="data")
 
 
-def _pack(faces: Faces, out: Annotated[Path, typer.Argument(help="Folder for train.rec, train.idx, property.")]) -> None:
+def _pack(
+    faces: Faces, out: Annotated[Path, typer.Argument(help="Folder for train.rec, train.idx, property.")]
+) -> None:
     """Folders of faces -> a record file that arcface_torch reads. Example: `cakd data pack faces data`."""
     with progress_bar("packing") as progress:
         summary = pack(faces, out, progress=progress)
     print(f"{out}: {summary.images} images of {summary.identities} people")
 
 
-def _unpack(records: Records, out: Annotated[Path, typer.Argument(help="New folder, one sub-folder per person.")]) -> None:
+def _unpack(
+    records: Records, out: Annotated[Path, typer.Argument(help="New folder, one sub-folder per person.")]
+) -> None:
     """A record file -> folders of its original images."""
     with progress_bar("unpacking") as progress:
         images = unpack(records, out, progress=progress)

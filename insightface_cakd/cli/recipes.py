@@ -38,5 +38,7 @@ def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None
     """Check a recipe without a run: keys, losses, values. Taps and shapes are checked when the networks are built."""
     loaded = load_recipe(recipe)
     for term in loaded.losses:
-        print(f"{term.name}: {term.weight:g} x {term.loss}, reads the {LOSSES[term.loss].reads}; {LOSSES[term.loss].paper}")
+        print(
+            f"{term.name}: {term.weight:g} x {term.loss}, reads the {LOSSES[term.loss].reads}; {LOSSES[term.loss].paper}"
+        )
     print(f"{recipe}: valid")

@@ -22,13 +22,19 @@ Examples:
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("quickstart")(_quickstart)
-    app.command("train", help=TRAIN_HELP.replace("\n    cakd", "\n\n`cakd").replace("\n    torchrun", "\n\n`torchrun"))(_train)
+    app.command("train", help=TRAIN_HELP.replace("\n    cakd", "\n\n`cakd").replace("\n    torchrun", "\n\n`torchrun"))(
+        _train
+    )
     app.command("bench")(_bench)
 
 
 def _quickstart(
-    output: Annotated[Path, typer.Option(help="Folder of everything the run writes; must be new or empty.")] = Path("quickstart"),
-    data: Annotated[Path | None, typer.Option(help="Aligned 112x112 faces, one folder per person, instead of drawn ones.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of everything the run writes; must be new or empty.")] = Path(
+        "quickstart"
+    ),
+    data: Annotated[
+        Path | None, typer.Option(help="Aligned 112x112 faces, one folder per person, instead of drawn ones.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the faces, the weights and the order of the images.")] = 2048,
 ) -> None:
     """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report."""
@@ -38,11 +44,17 @@ def _quickstart(
 def _train(
     config: Annotated[str, typer.Argument(help="A job by name or the path of a config file.")],
     distill: Annotated[str | None, typer.Option(help="Recipe, by name (`cakd recipes list`) or path.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="Teacher's weights, ONNX file or cache; replaces the recipe's.")] = None,
-    centres: Annotated[list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Teacher's weights, ONNX file or cache; replaces the recipe's.")
+    ] = None,
+    centres: Annotated[
+        list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")
+    ] = None,
     output: Annotated[str | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
+    ] = False,
 ) -> None:
     overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
     result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume))

@@ -38,6 +38,14 @@ class SeenMargin(nn.Module):
         self.logits = logits.clone()
         return logits
 
+    def taken(self) -> Tensor:
+        """Return the clone of the last logits."""
+        if self.logits is None:
+            raise RunError(
+                "head: a term reads the logits, but the head has not called its margin; expected an arcface_torch head."
+            )
+        return self.logits
+
     def release(self) -> None:
         """Forget the step's tensors, so that they do not outlive it."""
         self.logits = self.labels = None
@@ -57,6 +65,7 @@ class Distillation:
         self.monitor = monitor
         self.centres = centres
         self.student: DistilledStudent | None = None
+        self.rows: Tensor | None = None
 
 
 def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:
@@ -70,6 +79,8 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
         distillation: shared with the student.
     """
 
+    logit_terms = [term.name for term in distillation.step.terms if LOSSES[term.loss].reads == "logits"]
+
     class DistilledHead(host_head):  # type: ignore[misc, valid-type]
         """The host's margin loss plus the recipe's weighted terms."""
 
@@ -80,7 +91,8 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             mine = labels.view(-1).clone()
             margin = super().forward(embedding, labels)
             distillation.step.watch("margin", margin)
-            self._add_logits(features)
+            if logit_terms:
+                add_logits(self, distillation, features, logit_terms)
             total = margin + distillation.step(features, mine)
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
@@ -97,31 +109,37 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             plain = {k: v for k, v in state_dict.items() if not k.startswith(PREFIX)}
             return super().load_state_dict(plain, strict=strict, assign=assign)
 
-        def _add_logits(self, features: dict[str, Tensor]) -> None:
-            """Give logits terms the student's logits and the teacher's for the same samples and the same classes."""
-            names = [term.name for term in distillation.step.terms if LOSSES[term.loss].reads == "logits"]
-            if not names:
-                return
-            seen: SeenMargin = self.margin_softmax
-            teacher = self._teacher_logits(features["teacher.embedding"], seen)
-            for name in names:
-                features[f"{name}.student"], features[f"{name}.teacher"] = seen.logits, teacher
-            seen.release()
-
-        @torch.no_grad()
-        def _teacher_logits(self, embedding: Tensor, seen: SeenMargin) -> Tensor:
-            """Return the teacher's logits (N, n) with the student's margin, on the rows this rank used in this step."""
-            if not hasattr(self, "_teacher_rows"):
-                rows = teacher_rows(distillation, self.class_start, self.num_local, embedding.shape[1])
-                self._teacher_rows = [rows.to(embedding.device)]
-            rows = self._teacher_rows[0]
-            if self.sample_rate < 1:
-                rows = rows[self.weight_index.to(rows.device)]
-            everyone = gather_constant(normalize(embedding.float(), eps=1e-6))
-            return seen.margin((everyone @ rows.T).clamp_(-1, 1), seen.labels)
-
     DistilledHead.__name__ = DistilledHead.__qualname__ = "DistilledHead"
     return DistilledHead
+
+
+def add_logits(head: Any, distillation: Distillation, features: dict[str, Tensor], names: list[str]) -> None:
+    """Give logits terms the student's logits and the teacher's, for the same samples and the same classes.
+
+    Args:
+        head: has just computed its margin loss.
+        distillation: holds the teacher's centres.
+        features: gets `<name>.student` and `<name>.teacher`.
+        names: of the terms.
+    """
+    seen: SeenMargin = head.margin_softmax
+    teacher = teacher_logits(head, distillation, features["teacher.embedding"], seen)
+    for name in names:
+        features[f"{name}.student"], features[f"{name}.teacher"] = seen.taken(), teacher
+    seen.release()
+
+
+@torch.no_grad()
+def teacher_logits(head: Any, distillation: Distillation, embedding: Tensor, seen: SeenMargin) -> Tensor:
+    """Return the teacher's logits (N, n) with the student's margin, on the rows that this rank used in this step."""
+    if distillation.rows is None:
+        rows = teacher_rows(distillation, head.class_start, head.num_local, embedding.shape[1])
+        distillation.rows = rows.to(embedding.device)
+    rows = distillation.rows
+    if head.sample_rate < 1:
+        rows = rows[head.weight_index.to(rows.device)]
+    everyone = gather_constant(normalize(embedding.float(), eps=1e-6))
+    return seen.margin((everyone @ rows.T).clamp_(-1, 1), seen.labels)
 
 
 def teacher_rows(distillation: Distillation, start: int, count: int, width: int) -> Tensor:

@@ -96,7 +96,9 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
         ShapeError: the kind does not join these shapes, or tokens are no square grid.
     """
     if kind not in PROJECTORS:
-        raise RecipeError(f"{where}: projector '{kind}' is not known; known: {', '.join(PROJECTORS)}.{did_you_mean(kind, PROJECTORS)}")
+        raise RecipeError(
+            f"{where}: projector '{kind}' is not known; known: {', '.join(PROJECTORS)}.{did_you_mean(kind, PROJECTORS)}"
+        )
     ours, theirs, build = PROJECTORS[kind]
     if (len(student_shape), len(teacher_shape)) != (ours, theirs):
         raise ShapeError(
@@ -105,7 +107,9 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
         )
     for side, shape in (("student", student_shape), ("teacher", teacher_shape)):
         if len(shape) == 2 and math.isqrt(shape[0]) ** 2 != shape[0]:
-            raise ShapeError(f"{where}: {side} has {shape[0]} tokens; expected a square grid such as 49 or 144. Tap a layer without extra tokens.")
+            raise ShapeError(
+                f"{where}: {side} has {shape[0]} tokens; expected a square grid such as 49 or 144. Tap a layer without extra tokens."
+            )
     return build(student_shape, teacher_shape)
 
 

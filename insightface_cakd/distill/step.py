@@ -75,7 +75,11 @@ class DistillationStep(nn.Module):
     def _run(self, term: TermSpec, student: Tensor, teacher: Tensor, labels: Tensor, everyone: Tensor) -> Tensor:
         loss, kind = self.losses[term.name], LOSSES[term.loss]
         if kind.reads == "logits":
-            return loss(student, teacher, everyone, classes=ShardedClasses()) if world_size() > 1 else loss(student, teacher)
+            return (
+                loss(student, teacher, everyone, classes=ShardedClasses())
+                if world_size() > 1
+                else loss(student, teacher)
+            )
         if kind.gathers:
             return loss(gather(student), gather_constant(teacher), everyone)
         return loss(student, teacher, labels)

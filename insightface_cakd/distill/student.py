@@ -75,8 +75,7 @@ class DistilledStudent(nn.Module):
         features = {"teacher.embedding": taught}
         for term in self.terms:
             activation = for_terms if term.student is None else student[term.student]
-            projector = self.projectors[term.name] if term.name in self.projectors else None
-            features[f"{term.name}.student"] = activation if projector is None else projector(activation.float())
+            features[f"{term.name}.student"] = self._project(term, activation)
             features[f"{term.name}.teacher"] = taught if term.teacher is None else teacher[term.teacher]
         return for_margin, features
 
@@ -86,13 +85,16 @@ class DistilledStudent(nn.Module):
         self.teacher.eval()
         return self
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the bare backbone's state: its keys, no projector, no teacher."""
         return self.backbone.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # type: ignore[override]
         """Load the bare backbone's state."""
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def _project(self, term: TermSpec, activation: Tensor) -> Tensor:
+        return self.projectors[term.name](activation.float()) if term.name in self.projectors else activation
 
     def _run_student(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with self._student_taps as taps:
@@ -131,7 +133,9 @@ class DistilledStudent(nn.Module):
                 check_shapes(where, ours, theirs)
         return projectors
 
-    def _blank_shapes(self, image_size: int) -> tuple[dict[str | None, tuple[int, ...]], dict[str | None, tuple[int, ...]]]:
+    def _blank_shapes(
+        self, image_size: int
+    ) -> tuple[dict[str | None, tuple[int, ...]], dict[str | None, tuple[int, ...]]]:
         """Return tap -> shape without the batch for student and teacher; the key None is the embedding."""
         was_training = self.backbone.training
         self.backbone.eval()

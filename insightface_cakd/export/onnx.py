@@ -2,6 +2,9 @@
 
 import contextlib
 import copy
+import ctypes
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +25,7 @@ INPUT, OUTPUT, BATCH = "data", "embedding", "batch"
 # The first that has all operators of the network: 13 is what the oldest consumers read, 14 brings attention.
 LEGACY_OPSETS = (13, 14, 17)
 DYNAMO_OPSET = 18
+STDOUT = 1
 
 
 def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], exporter: Exporter = "legacy") -> None:
@@ -39,8 +43,9 @@ def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], ex
     Raises:
         ExportError: another file name, a network that cannot be exported, or a file that cannot be written.
     """
+    where = f"export {path.name}"
     if path.suffix != ".onnx":
-        raise ExportError(f"{path}: expected a name that ends in .onnx; InsightFace takes others for model packs.")
+        raise ExportError(f"{where}: expected a name that ends in .onnx; InsightFace takes others for model packs.")
     network = plain_copy(backbone)
     try:
         with replacing(path) as temporary, _quietly():
@@ -48,14 +53,14 @@ def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], ex
             _finish(temporary, metadata)
     except OSError as error:
         raise ExportError(
-            f"{path}: cannot be written ({error.strerror}); nothing was left behind. Free some space, or choose "
+            f"{where}: cannot be written ({error.strerror}); nothing was left behind. Free some space, or choose "
             "another path."
         ) from error
     # Tracing runs the network's own code, which may raise anything.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ExportError(
-            f"{path}: {type(backbone).__name__} cannot be exported ({type(error).__name__}: {reason}); expected "
+            f"{where}: {type(backbone).__name__} cannot be exported ({type(error).__name__}: {reason}); expected "
             "operators that ONNX knows. Replace the operator, or try the other exporter."
         ) from error
 
@@ -121,12 +126,19 @@ def _finish(path: Path, metadata: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporters from warning, and from printing the whole graph when they fail."""
-    printed = torch._C._jit_is_onnx_log_enabled()
-    torch._C._jit_set_onnx_log_enabled(False)
+    """Keep the exporters' warnings away, and the whole graph that the legacy one prints when it meets an operator.
+
+    torch prints it from C++, so the process's own standard output is turned away meanwhile.
+    """
+    sys.stdout.flush()
+    kept = os.dup(STDOUT)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), open(os.devnull, "wb") as nowhere:
             warnings.simplefilter("ignore")
+            os.dup2(nowhere.fileno(), STDOUT)
             yield
     finally:
-        torch._C._jit_set_onnx_log_enabled(printed)
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)  # What C still holds back belongs to the silence.
+        os.dup2(kept, STDOUT)
+        os.close(kept)

@@ -74,7 +74,9 @@ def export_checked(
             report = check_onnx(candidate, backbone)
             os.replace(candidate, out)
     except OSError as error:
-        raise ExportError(f"{out}: cannot be written ({error.strerror}). Choose another path.") from error
+        raise ExportError(
+            f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
+        ) from error
     return replace(report, path=out)
 
 

@@ -53,7 +53,12 @@ def test_an_unknown_kind_names_the_nearest():
 @pytest.mark.parametrize(
     ("kind", "ours", "theirs", "message"),
     [
-        ("linear", (8, 7, 7), (49, 32), r"student is \(8, 7, 7\) and teacher \(49, 32\)\. Set projector: map_to_tokens"),
+        (
+            "linear",
+            (8, 7, 7),
+            (49, 32),
+            r"student is \(8, 7, 7\) and teacher \(49, 32\)\. Set projector: map_to_tokens",
+        ),
         ("map_to_tokens", (8, 7, 7), (50, 32), r"teacher has 50 tokens; expected a square grid"),
         ("conv1x1", (8,), (8, 7, 7), "No projector joins these"),
     ],
@@ -65,5 +70,7 @@ def test_a_kind_that_does_not_fit_is_refused(kind, ours, theirs, message):
 
 def test_equal_shapes_need_none_and_others_name_it():
     check_shapes("term 'x'", (4,), (4,))
-    with pytest.raises(ShapeError, match=r"term 'x': student \(4,\) vs teacher \(8,\); expected equal shapes\. Set projector: linear\."):
+    with pytest.raises(
+        ShapeError, match=r"term 'x': student \(4,\) vs teacher \(8,\); expected equal shapes\. Set projector: linear\."
+    ):
         check_shapes("term 'x'", (4,), (8,))

@@ -41,9 +41,14 @@ def test_collects_the_outputs_of_the_forward_that_just_ran():
 def test_hooks_live_only_inside_the_block_even_if_it_raises():
     net = Net()
     taps = Taps(net, ["layer1"])
-    with pytest.raises(ZeroDivisionError), taps:
-        assert net.layer1._forward_hooks
-        raise ZeroDivisionError
+
+    def fails_inside():
+        with taps:
+            assert net.layer1._forward_hooks
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails_inside()
     assert not net.layer1._forward_hooks
 
 

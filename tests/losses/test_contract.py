@@ -150,7 +150,9 @@ def test_any_labels_are_taken(name, labels):
 def test_half_precision_inputs_give_a_float32_loss_close_to_the_float32_one(name, dtype):
     scale = 64 if LOSSES[name].reads == "logits" else 1
     width = 20_000 if LOSSES[name].reads == "logits" else 512
-    student, teacher = ((scale * torch.nn.functional.normalize(rows)).to(dtype) for rows in random_pair(8, width, dtype=torch.float32))
+    student, teacher = (
+        (scale * torch.nn.functional.normalize(rows)).to(dtype) for rows in random_pair(8, width, dtype=torch.float32)
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss, gradient = value_and_gradient(name, student, teacher)
     assert loss.dtype == torch.float32
@@ -163,4 +165,3 @@ def test_batches_of_different_length_are_refused_with_both_shapes(name):
     student, teacher = random_pair()
     with pytest.raises(ShapeError, match=r"student \(6, 5\) vs teacher \(5, 5\)"):
         LOSSES[name]()(student, teacher[:5])
-

@@ -35,7 +35,9 @@ def test_shards_of_unequal_size_give_the_dense_value_and_gradient(bounds):
     results = run_ranks(sharded, len(bounds) - 1, bounds)
     for loss, _ in results:
         torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0)
-    torch.testing.assert_close(torch.cat([gradient for _, gradient in results], dim=1), student.grad, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(
+        torch.cat([gradient for _, gradient in results], dim=1), student.grad, rtol=1e-10, atol=1e-14
+    )
 
 
 def test_the_gradient_is_t_times_the_difference_of_probabilities_over_n():

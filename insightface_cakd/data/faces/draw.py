@@ -80,7 +80,9 @@ def _head(sketch: _Sketch, person: Person) -> None:
     sketch.fill(np.array([(-0.5, 0.6, -0.3), (0.5, 0.6, -0.3), (0.6, 2.2, -0.4), (-0.6, 2.2, -0.4)]), person.skin * 0.8)
     ear = 0.2 + 0.06 * shape[17]
     for side in (-1, 1):
-        outline = np.column_stack([side * (1.0 + 0.4 * ear * np.cos(ANGLES)), 0.05 + ear * 1.3 * np.sin(ANGLES), np.full(40, -0.1)])
+        outline = np.column_stack(
+            [side * (1.0 + 0.4 * ear * np.cos(ANGLES)), 0.05 + ear * 1.3 * np.sin(ANGLES), np.full(40, -0.1)]
+        )
         sketch.fill(outline, person.skin * 0.9)
     low = np.clip(np.sin(ANGLES), 0, 1)
     x = np.cos(ANGLES) * (1 - (1 - jaw) * low**1.5)
@@ -88,8 +90,12 @@ def _head(sketch: _Sketch, person: Person) -> None:
     sketch.fill(np.column_stack([x, y, np.full(40, 0.15)]), person.skin)
     hairline = -0.72 + 0.14 * shape[16]
     top = np.linspace(-0.98, 0.98, 20)
-    crown = np.column_stack([top[::-1] * 1.02, -1.38 * np.sqrt(np.clip(1 - (top[::-1]) ** 2, 0, 1)) - 0.02, np.full(20, 0.1)])
-    fringe = np.column_stack([top, hairline - 0.22 * np.sqrt(np.clip(1 - top**2, 0, 1)) + 0.35 * np.abs(top) ** 3, np.full(20, 0.35)])
+    crown = np.column_stack(
+        [top[::-1] * 1.02, -1.38 * np.sqrt(np.clip(1 - (top[::-1]) ** 2, 0, 1)) - 0.02, np.full(20, 0.1)]
+    )
+    fringe = np.column_stack(
+        [top, hairline - 0.22 * np.sqrt(np.clip(1 - top**2, 0, 1)) + 0.35 * np.abs(top) ** 3, np.full(20, 0.35)]
+    )
     sketch.fill(np.concatenate([fringe, crown]), hair)
     for mole in person.moles:
         sketch.fill(ellipse(mole[0], mole[1], mole[2], mole[2]), person.skin * 0.35)
@@ -110,16 +116,25 @@ def _eyes(sketch: _Sketch, person: Person) -> None:
         sketch.fill(ellipse(*at, iris * 0.45, iris * 0.45, 0.03), np.array([12, 12, 12]))
         across = np.linspace(-1, 1, 9)
         arch = brow_y + 0.07 * shape[9] * side * across + 0.05 * across**2
-        sketch.line(surface(side * distance + across * (size + 0.1), arch, 0.05), person.hair * 0.8, 0.05 + 0.028 * shape[8])
+        sketch.line(
+            surface(side * distance + across * (size + 0.1), arch, 0.05), person.hair * 0.8, 0.05 + 0.028 * shape[8]
+        )
 
 
 def _nose(sketch: _Sketch, person: Person) -> None:
     length, width = 0.34 + 0.08 * person.shape[10], 0.16 + 0.045 * person.shape[11]
-    bridge = np.array([(-0.06, -0.1, 0.8), (0.06, -0.1, 0.8), (width, length, 0.95), (0, length + 0.07, 1.12), (-width, length, 0.95)])
+    bridge = np.array(
+        [(-0.06, -0.1, 0.8), (0.06, -0.1, 0.8), (width, length, 0.95), (0, length + 0.07, 1.12), (-width, length, 0.95)]
+    )
     sketch.fill(bridge, person.skin * 0.93)
-    sketch.line(np.array([(-width, length, 0.95), (0, length + 0.08, 1.08), (width, length, 0.95)]), person.skin * 0.62, 0.035)
+    sketch.line(
+        np.array([(-width, length, 0.95), (0, length + 0.08, 1.08), (width, length, 0.95)]), person.skin * 0.62, 0.035
+    )
     for side in (-1, 1):
-        sketch.fill(np.array([(side * width * 0.6, length + 0.03, 0.98)]) + ellipse(0, 0, 0.045, 0.025) * (1, 1, 0), person.skin * 0.4)
+        sketch.fill(
+            np.array([(side * width * 0.6, length + 0.03, 0.98)]) + ellipse(0, 0, 0.045, 0.025) * (1, 1, 0),
+            person.skin * 0.4,
+        )
 
 
 def _mouth(sketch: _Sketch, person: Person) -> None:
@@ -134,7 +149,12 @@ def _mouth(sketch: _Sketch, person: Person) -> None:
     outline = np.concatenate([surface(across * width, top, 0.04), surface(across[::-1] * width, bottom[::-1], 0.04)])
     sketch.fill(outline, lips)
     if view.open_mouth > 0.03:
-        inner = np.concatenate([surface(across * width * 0.85, curve, 0.05), surface(across[::-1] * width * 0.85, (curve + view.open_mouth * round_off)[::-1], 0.05)])
+        inner = np.concatenate(
+            [
+                surface(across * width * 0.85, curve, 0.05),
+                surface(across[::-1] * width * 0.85, (curve + view.open_mouth * round_off)[::-1], 0.05),
+            ]
+        )
         sketch.fill(inner, np.array([60, 20, 20]))
     else:
         sketch.line(surface(across * width, curve, 0.05), lips * 0.5, 0.025)
@@ -155,16 +175,18 @@ def _cover(sketch: _Sketch) -> None:
         sketch.fill(surface(x, np.array([0.25, 0.18, 0.25, 1.1, 1.35, 1.1]), 0.2), colour)
     elif view.cover == "hat":
         sketch.fill(np.array([(-1.15, -0.65, 0.3), (1.15, -0.65, 0.3), (1.0, -1.7, 0.0), (-1.0, -1.7, 0.0)]), colour)
-        sketch.fill(np.array([(-1.2, -0.55, 0.6), (1.2, -0.55, 0.6), (1.15, -0.75, 0.3), (-1.15, -0.75, 0.3)]), colour * 0.8)
+        sketch.fill(
+            np.array([(-1.2, -0.55, 0.6), (1.2, -0.55, 0.6), (1.15, -0.75, 0.3), (-1.15, -0.75, 0.3)]), colour * 0.8
+        )
     elif view.cover == "patch":
         corner = random.uniform(0, CANVAS * 0.7, 2).astype(int)
-        side = random.uniform(CANVAS * 0.2, CANVAS * 0.4, 2).astype(int)
-        sketch.canvas[corner[1] : corner[1] + side[1], corner[0] : corner[0] + side[0]] = colour
+        extent = random.uniform(CANVAS * 0.2, CANVAS * 0.4, 2).astype(int)
+        sketch.canvas[corner[1] : corner[1] + extent[1], corner[0] : corner[0] + extent[0]] = colour
 
 
 def _photograph(canvas: np.ndarray, view: View) -> np.ndarray:
     """Reduce to 112 pixels, light, tint, blur, lose detail, add noise."""
-    picture = cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    picture: np.ndarray = cv2.resize(canvas, (SIZE, SIZE), interpolation=cv2.INTER_AREA).astype(np.float32)
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
     shade = view.light[2] + view.light[0] * axis[None, :, None] + view.light[1] * axis[:, None, None]
     picture *= np.clip(shade, 0.15, 1.6).astype(np.float32) * view.tint.astype(np.float32)

@@ -34,7 +34,9 @@ class Person:
         random = np.random.default_rng((seed, number))
         moles = random.uniform((-0.65, -0.2, 0.02), (0.65, 0.75, 0.05), (int(random.integers(0, 4)), 3))
         skin = _between(SKINS, random)
-        return cls(random.uniform(-1, 1, 18), skin, _between(HAIRS, random), IRISES[random.integers(len(IRISES))], moles)
+        return cls(
+            random.uniform(-1, 1, 18), skin, _between(HAIRS, random), IRISES[random.integers(len(IRISES))], moles
+        )
 
 
 @dataclass(frozen=True)

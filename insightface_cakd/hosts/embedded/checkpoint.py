@@ -11,6 +11,8 @@ import torch
 
 from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.embedded.parts import Parts
+from insightface_cakd.ranks import rank, world_size
 
 
 def save_atomically(content: Any, path: Path) -> None:
@@ -26,7 +28,9 @@ def save_atomically(content: Any, path: Path) -> None:
     except (OSError, RuntimeError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
         reason = "no space left on the device" if full else " ".join(str(error).split())
-        raise RunError(f"{path}: cannot be written ({reason}); what was saved before is untouched. Free some space and use --resume.") from error
+        raise RunError(
+            f"{path}: cannot be written ({reason}); what was saved before is untouched. Free some space and use --resume."
+        ) from error
 
 
 def checkpoint_path(output: Path, rank: int) -> Path:
@@ -36,12 +40,17 @@ def checkpoint_path(output: Path, rank: int) -> Path:
 
 def rng_state() -> dict[str, Any]:
     """Return the state of every generator that training draws from, as tensors and plain numbers."""
-    name, keys, position, has_gauss, cached = np.random.get_state()
+    numpy = np.random.get_state(legacy=False)
     version, numbers, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        "numpy": [
+            torch.from_numpy(numpy["state"]["key"].astype(np.int64)),
+            numpy["state"]["pos"],
+            numpy["has_gauss"],
+            numpy["gauss"],
+        ],
         "python": [version, list(numbers), gauss],
     }
 
@@ -51,8 +60,8 @@ def restore_rng(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
 
@@ -64,12 +73,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         RunError: there is none, or it is damaged.
     """
     if not path.is_file():
-        raise RunError(f"--resume: {path} does not exist; expected the checkpoint of a run that was stopped. Start it without --resume.")
+        raise RunError(
+            f"--resume: {path} does not exist; expected the checkpoint of a run that was stopped. Start it without --resume."
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunError(f"--resume: {path} cannot be read ({reason}); expected a checkpoint of this host. Start a new run.") from error
+        raise RunError(
+            f"--resume: {path} cannot be read ({reason}); expected a checkpoint of this host. Start a new run."
+        ) from error
 
 
 def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
@@ -82,4 +95,44 @@ def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
         load(state)
     except (RuntimeError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise RunError(f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config, recipe and ranks of the run.") from error
+        raise RunError(
+            f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config, recipe and ranks of the run."
+        ) from error
+
+
+def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
+    """Write this rank's checkpoint, under arcface_torch's keys and a few more."""
+    content = {
+        "epoch": parts.epoch,
+        "global_step": parts.step,
+        "state_dict_backbone": student,
+        "state_dict_softmax_fc": parts.head.state_dict(),
+        "state_optimizer": parts.optimizer.state_dict(),
+        "state_lr_scheduler": parts.scheduler.state_dict(),
+        "state_grad_scaler": parts.scaler.state_dict(),
+        "state_rng": rng_state(),
+        "world_size": world_size(),
+        "best": best,
+    }
+    save_atomically(content, checkpoint_path(parts.output, rank()))
+
+
+def load(parts: Parts) -> dict[str, float]:
+    """Put every part where the checkpoint left it; return the best accuracies so far.
+
+    Raises:
+        RunError: no checkpoint, a damaged one, or another config's.
+    """
+    saved = load_checkpoint(checkpoint_path(parts.output, rank()))
+    if saved["world_size"] != world_size():
+        raise RunError(
+            f"--resume: the checkpoint is of {saved['world_size']} ranks, this run has {world_size()}. Use as many ranks."
+        )
+    restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
+    restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
+    restore("optimiser", parts.optimizer.load_state_dict, saved["state_optimizer"])
+    restore("schedule", parts.scheduler.load_state_dict, saved["state_lr_scheduler"])
+    restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
+    parts.epoch, parts.step = saved["epoch"], saved["global_step"]
+    restore_rng(saved["state_rng"])
+    return saved["best"]

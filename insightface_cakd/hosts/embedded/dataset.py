@@ -71,7 +71,9 @@ class FolderFaces:
         path, label = self.items[index]
         rgb = decode_rgb(read_bytes(path), str(path))
         if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise DataError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first.")
+            raise DataError(
+                f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first."
+            )
         return rgb, label
 
     def labels(self) -> np.ndarray:
@@ -145,7 +147,9 @@ def open_faces(root_dir: str) -> Any:
     if (folder / "train.rec").exists():
         return FaceRecords(folder)
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec.")
+        raise DataError(
+            f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec."
+        )
     return FolderFaces(folder)
 
 
@@ -178,13 +182,17 @@ def get_dataloader(
         DataError: the data cannot be read.
     """
     if dali or dali_aug:
-        raise RunError("dali: the embedded host reads records itself; expected dali=False. Train on an arcface_torch checkout to use DALI.")
+        raise RunError(
+            "dali: the embedded host reads records itself; expected dali=False. Train on an arcface_torch checkout to use DALI."
+        )
     faces = open_faces(root_dir)
     if num_classes is not None:
         check_labels(faces.labels(), num_classes, root_dir)
     sampler = DistributedSampler(len(faces), world_size(), rank(), seed)
     if len(sampler) < batch_size:
-        raise RunError(f"{root_dir}: {len(sampler)} images per rank; expected at least one batch of {batch_size}. Lower batch_size.")
+        raise RunError(
+            f"{root_dir}: {len(sampler)} images per rank; expected at least one batch of {batch_size}. Lower batch_size."
+        )
     if device is None:
         device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     loader = DataLoader(

@@ -30,13 +30,19 @@ def choose_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise RunError(f"device '{name}': not a device; expected cuda, mps or cpu. Correct it or leave it out.") from error
+        raise RunError(
+            f"device '{name}': not a device; expected cuda, mps or cpu. Correct it or leave it out."
+        ) from error
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if not available.get(device.type, False):
         there = ", ".join(kind for kind, is_there in available.items() if is_there)
-        raise RunError(f"device '{name}': not available on this machine; there is: {there}. Leave it out to use the best.")
+        raise RunError(
+            f"device '{name}': not available on this machine; there is: {there}. Leave it out to use the best."
+        )
     if device.type == "cuda":
-        device = torch.device("cuda", device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0")))
+        device = torch.device(
+            "cuda", device.index if device.index is not None else int(os.environ.get("LOCAL_RANK", "0"))
+        )
         torch.cuda.set_device(device)
     return device
 
@@ -53,7 +59,9 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
         return
     if device.type == "mps":
-        raise RunError(f"device mps: WORLD_SIZE is {world}, but mps has no communication backend; expected 1. Set device=cpu.")
+        raise RunError(
+            f"device mps: WORLD_SIZE is {world}, but mps has no communication backend; expected 1. Set device=cpu."
+        )
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield

@@ -2,6 +2,7 @@
 
 import warnings
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -12,8 +13,8 @@ class PolynomialLRWarmup(LRScheduler):
     At iteration i, from 0, with w = warmup_iters and T = total_iters:
     base * (i + 1) / (w + 1) for i < w, base * ((T - i) / (T - w))^power for w <= i < T, 0 from T on.
 
-    A closed form of i: nothing is carried along when w, T or the learning rate changes. arcface_torch starts its very first step with the full
-    rate; this does not.
+    A closed form of i: nothing is carried along when w, T or the learning rate changes. arcface_torch starts its very first
+    step with the full rate; this does not.
 
     Args:
         optimizer: whose groups' rates are set.
@@ -30,7 +31,9 @@ class PolynomialLRWarmup(LRScheduler):
         self.total_iters = total_iters
         self.power = power
         if total_iters <= warmup_iters:
-            warnings.warn(f"the run ends at step {total_iters}, before its warm-up of {warmup_iters} steps", stacklevel=2)
+            warnings.warn(
+                f"the run ends at step {total_iters}, before its warm-up of {warmup_iters} steps", stacklevel=2
+            )
         super().__init__(optimizer, last_epoch)
 
     def factor(self, iteration: int) -> float:
@@ -41,6 +44,6 @@ class PolynomialLRWarmup(LRScheduler):
             return 0.0
         return ((self.total_iters - iteration) / (self.total_iters - self.warmup_iters)) ** self.power
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the rate of each group for the next step."""
         return [base * self.factor(self.last_epoch) for base in self.base_lrs]

@@ -44,9 +44,13 @@ class PartialFC_V2(nn.Module):
         super().__init__()
         self.rank, self.world_size = rank(), world_size()
         if num_classes < self.world_size:
-            raise RunError(f"num_classes is {num_classes} on {self.world_size} ranks; expected at least one class per rank. Use fewer ranks.")
+            raise RunError(
+                f"num_classes is {num_classes} on {self.world_size} ranks; expected at least one class per rank. Use fewer ranks."
+            )
         if not 0 <= sample_rate <= 1:
-            raise RunError(f"sample_rate is {sample_rate}; expected a share in [0, 1]. Use 1.0 below about a million classes.")
+            raise RunError(
+                f"sample_rate is {sample_rate}; expected a share in [0, 1]. Use 1.0 below about a million classes."
+            )
         self.embedding_size = embedding_size
         self.num_classes = num_classes
         self.sample_rate = sample_rate
@@ -65,9 +69,11 @@ class PartialFC_V2(nn.Module):
         Shape:
             local_embeddings: (B, D), B equal on all ranks; local_labels: (B,) or (B, 1), global class ids, left unchanged.
         """
-        embeddings = _GatherTimesWorld.apply(local_embeddings.float()) if self.world_size > 1 else local_embeddings.float()
+        embeddings = (
+            _GatherTimesWorld.apply(local_embeddings.float()) if self.world_size > 1 else local_embeddings.float()
+        )
         labels = self._local(self._gather_labels(local_labels))
-        weight = self.weight
+        weight: Tensor = self.weight
         if self.sample_rate < 1:
             labels, weight = self._sample(labels)
         with torch.autocast(embeddings.device.type, enabled=self.fp16 and embeddings.device.type == "cuda"):

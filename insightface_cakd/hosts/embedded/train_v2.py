@@ -7,7 +7,7 @@ distillation enters. The student may hand the head anything; only verification n
 import json
 import time
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,19 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.checkpoint import (
     checkpoint_path,
+    load,
     load_checkpoint,
-    restore,
     restore_rng,
     rng_state,
+    save,
     save_atomically,
 )
-from insightface_cakd.hosts.embedded.dataset import Batches, get_dataloader, open_faces
+from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
 from insightface_cakd.hosts.embedded.devices import choose_device, process_group
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
+from insightface_cakd.hosts.embedded.parts import Parts, RunResult
 from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLogging, CallBackVerification, mean_buffers
 from insightface_cakd.hosts.embedded.utils.utils_config import check_config
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
@@ -44,47 +46,6 @@ BEST = "best.pt"
 RESULT = "result.json"
 MAX_NORM = 5.0
 SCALE = 64
-
-
-@dataclass
-class RunResult:
-    """What a run came to.
-
-    Args:
-        accuracy: of the last network on each verification set.
-        best: the highest accuracy of any epoch on each set.
-        steps: optimiser steps.
-        seconds: of this process, from its own start of training.
-        images_per_second: over the whole run, verification included.
-    """
-
-    accuracy: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)
-    steps: int = 0
-    seconds: float = 0.0
-    images_per_second: float = 0.0
-
-
-@dataclass
-class Parts:
-    """Everything that a run is made of."""
-
-    cfg: EasyDict
-    device: torch.device
-    loader: Batches
-    backbone: nn.Module
-    student: nn.Module
-    head: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: PolynomialLRWarmup
-    scaler: torch.amp.GradScaler
-    epoch: int = 0
-    step: int = 0
-
-    @property
-    def output(self) -> Path:
-        """Folder of the run."""
-        return Path(self.cfg.output)
 
 
 def main(cfg: EasyDict, resume: bool = False) -> RunResult:
@@ -111,7 +72,7 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
             parts = build(cfg, device)
             verification = CallBackVerification(cfg.val_targets, str(cfg.rec), writer)
             if resume or cfg.resume:
-                load(parts)
+                verification.best = load(parts)
             return run(parts, verification, writer)
         finally:
             if writer is not None:
@@ -132,14 +93,18 @@ def prepare_output(output: Path, resume: bool) -> None:
     """
     used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
     if used and not resume:
-        raise RunError(f"{output}: holds another run ({', '.join(used)}); expected a new folder. Pass --resume, --output DIR, or remove it.")
+        raise RunError(
+            f"{output}: holds another run ({', '.join(used)}); expected a new folder. Pass --resume, --output DIR, or remove it."
+        )
     if resume:
         # Asked before anything is built, so that the answer is quick.
         load_checkpoint(checkpoint_path(output, rank()))
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{output}: cannot be made ({error.strerror}); expected a folder to write to. Pass --output DIR.") from error
+        raise RunError(
+            f"{output}: cannot be made ({error.strerror}); expected a folder to write to. Pass --output DIR."
+        ) from error
 
 
 def build(cfg: EasyDict, device: torch.device) -> Parts:
@@ -149,14 +114,20 @@ def build(cfg: EasyDict, device: torch.device) -> Parts:
         str(cfg.rec), rank(), cfg.batch_size, cfg.dali, cfg.dali_aug, cfg.seed, cfg.num_workers, device, cfg.num_classes
     )
     backbone = get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size).to(device)
-    margin = CombinedMarginLoss(SCALE, *cfg.margin_list, cfg.interclass_filtering_threshold)
+    m1, m2, m3 = cfg.margin_list
+    margin = CombinedMarginLoss(SCALE, m1, m2, m3, cfg.interclass_filtering_threshold)
     head = PartialFC_V2(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, False).train().to(device)
     backbone.train()
     # The head's group comes last; optimiser state is stored by position.
     groups = [{"params": list(backbone.parameters())}, {"params": list(head.parameters())}]
     optimizer = make_optimizer(cfg, groups)
     per_epoch = -(-len(loader) // cfg.gradient_acc)
-    scheduler = PolynomialLRWarmup(optimizer, int(per_epoch * cfg.warmup_epoch), per_epoch * cfg.num_epoch, power=2.0 if cfg.optimizer == "sgd" else 1.0)
+    scheduler = PolynomialLRWarmup(
+        optimizer,
+        int(per_epoch * cfg.warmup_epoch),
+        per_epoch * cfg.num_epoch,
+        power=2.0 if cfg.optimizer == "sgd" else 1.0,
+    )
     scaler = torch.amp.GradScaler(device.type, enabled=bool(cfg.fp16) and device.type == "cuda", growth_interval=100)
     return Parts(cfg, device, loader, backbone, distribute(backbone, device), head, optimizer, scheduler, scaler)
 
@@ -185,7 +156,13 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     cfg = parts.cfg
     total = parts.scheduler.total_iters
     LOGGER.info(
-        "%s, %d classes, batch %d x %d, %d steps on %s", cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device
+        "%s, %d classes, batch %d x %d, %d steps on %s",
+        cfg.network,
+        cfg.num_classes,
+        cfg.batch_size,
+        world_size(),
+        total,
+        parts.device,
     )
     log = CallBackLogging(cfg.frequent, total, cfg.batch_size * cfg.gradient_acc, parts.step, writer, world_size())
     result = RunResult()
@@ -224,7 +201,7 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
         update(parts)
         if parts.device.type == "cpu" or parts.step % cfg.frequent == 0:
             require_finite(loss, parts.step)
-        log(parts.step, losses, epoch, bool(cfg.fp16), parts.scheduler.get_last_lr()[0], parts.scaler)
+        log(parts.step, losses, epoch, bool(cfg.fp16), float(parts.scheduler.get_last_lr()[0]), parts.scaler)
         if cfg.verbose and parts.step % cfg.verbose == 0:
             mean_buffers(parts.backbone, world_size())
             verification(parts.step, parts.backbone)
@@ -259,7 +236,7 @@ def require_finite(loss: Tensor, step: int) -> None:
     """
     if not torch.isfinite(loss):
         raise RunError(
-            f"step {step}: the loss is {float(loss.detach())} (rank {rank()}); expected a finite number. Nothing was saved over the last good "
+            f"step {step}: the loss is {float(loss.detach())} (rank {rank()}); expected a number. Nothing was saved over the last good "
             "checkpoint. Lower lr, or look at the images of that step."
         )
 
@@ -280,7 +257,7 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
         if sum(verification.best.values()) > sum(before.values()):
             save_atomically(student, parts.output / BEST)
     if parts.cfg.save_all_states:
-        save(parts, student, verification)
+        save(parts, student, verification.best)
 
 
 def require_finite_weights(parts: Parts) -> None:
@@ -291,39 +268,6 @@ def require_finite_weights(parts: Parts) -> None:
     """
     weights = [*parts.backbone.parameters(), *parts.head.parameters()]
     if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
-        raise RunError(f"step {parts.step}: a weight is not finite (rank {rank()}); nothing was saved over the last good checkpoint. Lower lr.")
-
-
-def save(parts: Parts, student: dict[str, Any], verification: CallBackVerification) -> None:
-    """Write this rank's checkpoint, under arcface_torch's keys and a few more."""
-    content = {
-        "epoch": parts.epoch,
-        "global_step": parts.step,
-        "state_dict_backbone": student,
-        "state_dict_softmax_fc": parts.head.state_dict(),
-        "state_optimizer": parts.optimizer.state_dict(),
-        "state_lr_scheduler": parts.scheduler.state_dict(),
-        "state_grad_scaler": parts.scaler.state_dict(),
-        "state_rng": rng_state(),
-        "world_size": world_size(),
-        "best": verification.best,
-    }
-    save_atomically(content, checkpoint_path(parts.output, rank()))
-
-
-def load(parts: Parts) -> None:
-    """Put every part where the checkpoint left it.
-
-    Raises:
-        RunError: no checkpoint, a damaged one, or another config's.
-    """
-    saved = load_checkpoint(checkpoint_path(parts.output, rank()))
-    if saved["world_size"] != world_size():
-        raise RunError(f"--resume: the checkpoint is of {saved['world_size']} ranks, this run has {world_size()}. Use as many ranks.")
-    restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
-    restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
-    restore("optimiser", parts.optimizer.load_state_dict, saved["state_optimizer"])
-    restore("schedule", parts.scheduler.load_state_dict, saved["state_lr_scheduler"])
-    restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
-    parts.epoch, parts.step = saved["epoch"], saved["global_step"]
-    restore_rng(saved["state_rng"])
+        raise RunError(
+            f"step {parts.step}: a weight is not finite (rank {rank()}). The last good checkpoint stays. Lower lr."
+        )

@@ -63,5 +63,7 @@ def test_equals_arcface_torch(arcface_torch, monkeypatch):
         cosines = torch.rand(8, 20, generator=generator) * 1.9 - 0.95
         labels = torch.randint(-1, 20, (8, 1), generator=generator)
         expected = theirs.CombinedMarginLoss(64, *margins)(cosines.clone(), labels)
-        torch.testing.assert_close(CombinedMarginLoss(64, *margins)(cosines.clone(), labels), expected, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(
+            CombinedMarginLoss(64, *margins)(cosines.clone(), labels), expected, rtol=1e-5, atol=1e-4
+        )
     monkeypatch.delitem(__import__("sys").modules, "losses")

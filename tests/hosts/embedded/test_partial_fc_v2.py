@@ -158,6 +158,8 @@ def theirs_on_this_rank(checkout):
 @pytest.mark.upstream
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="arcface_torch's head calls .cuda(); no CUDA device here")
 def test_equals_arcface_torch_on_two_ranks(arcface_torch):
-    for ours, theirs in zip(run_ranks(on_this_rank, 2), run_ranks(theirs_on_this_rank, 2, str(arcface_torch)), strict=True):
+    for ours, theirs in zip(
+        run_ranks(on_this_rank, 2), run_ranks(theirs_on_this_rank, 2, str(arcface_torch)), strict=True
+    ):
         for a, b in zip(ours, theirs, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

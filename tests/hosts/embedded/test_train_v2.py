@@ -26,7 +26,9 @@ def weights(folder):
 def test_a_run_leaves_a_student_that_loads_strictly_into_the_plain_network(face_set, tmp_path):
     result = train_v2.main(small_job(face_set, tmp_path))
     get_model("cnn_tiny", num_features=32).load_state_dict(weights(tmp_path), strict=True)
-    assert {"model.pt", "best.pt", "checkpoint_gpu_0.pt", "result.json", "training.log", "tensorboard"} <= set(os.listdir(tmp_path))
+    assert {"model.pt", "best.pt", "checkpoint_gpu_0.pt", "result.json", "training.log", "tensorboard"} <= set(
+        os.listdir(tmp_path)
+    )
     assert result.steps == 8
     assert json.loads((tmp_path / "result.json").read_text())["accuracy"] == result.accuracy
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".partial")]
@@ -35,7 +37,10 @@ def test_a_run_leaves_a_student_that_loads_strictly_into_the_plain_network(face_
 def test_equal_seeds_give_equal_weights_whatever_the_workers(face_set, tmp_path):
     train_v2.main(small_job(face_set, tmp_path / "a", num_epoch=1))
     train_v2.main(small_job(face_set, tmp_path / "b", num_epoch=1, num_workers=2))
-    assert all(torch.equal(a, b) for a, b in zip(weights(tmp_path / "a").values(), weights(tmp_path / "b").values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(weights(tmp_path / "a").values(), weights(tmp_path / "b").values(), strict=True)
+    )
 
 
 JOB = """
@@ -69,14 +74,18 @@ with seam.installed(train_v2, recipe, teacher):
 @pytest.mark.parametrize("killed_at", [5, 8])
 def test_a_run_stopped_with_sigkill_and_resumed_ends_with_the_same_weights(face_set, tmp_path, killed_at):
     def run(output, mode, step):
-        return subprocess.run([sys.executable, "-c", JOB, face_set, tmp_path / output, mode, str(step)], capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-c", JOB, face_set, tmp_path / output, mode, str(step)], capture_output=True, text=True
+        )
 
     whole = run("whole", "new", -1)
     assert whole.returncode == 0, whole.stderr
     assert run("stopped", "new", killed_at).returncode == -signal.SIGKILL
     resumed = run("stopped", "resume", -1)
     assert resumed.returncode == 0, resumed.stderr
-    expected, found = (torch.load(tmp_path / name / "checkpoint_gpu_0.pt", weights_only=True) for name in ("whole", "stopped"))
+    expected, found = (
+        torch.load(tmp_path / name / "checkpoint_gpu_0.pt", weights_only=True) for name in ("whole", "stopped")
+    )
     assert found["global_step"] == expected["global_step"] == 12
     for part in ("state_dict_backbone", "state_dict_softmax_fc"):
         assert list(found[part]) == list(expected[part])
@@ -87,14 +96,18 @@ def test_a_run_stopped_with_sigkill_and_resumed_ends_with_the_same_weights(face_
 def test_accumulated_gradients_are_divided_by_their_number():
     head = torch.nn.Linear(3, 1)
     rows, labels = torch.rand(4, 3), torch.zeros(4, dtype=torch.int64)
-    parts = SimpleNamespace(student=torch.nn.Identity(), head=lambda x, _: head(x).mean(), scaler=torch.amp.GradScaler("cpu", enabled=False))
+    parts = SimpleNamespace(
+        student=torch.nn.Identity(), head=lambda x, _: head(x).mean(), scaler=torch.amp.GradScaler("cpu", enabled=False)
+    )
     train_v2.backward(parts, rows[:2], labels[:2], micro_steps=2, last=False)
     train_v2.backward(parts, rows[2:], labels[2:], micro_steps=2, last=True)
     torch.testing.assert_close(head.weight.grad, rows.mean(0, keepdim=True))
 
 
 def test_the_last_micro_batches_of_an_epoch_are_not_dropped(face_set, tmp_path):
-    assert train_v2.main(small_job(face_set, tmp_path, batch_size=6, gradient_acc=3, num_epoch=1)).steps == 3, "8 batches in threes"
+    assert train_v2.main(small_job(face_set, tmp_path, batch_size=6, gradient_acc=3, num_epoch=1)).steps == 3, (
+        "8 batches in threes"
+    )
 
 
 def test_steps_come_from_the_loader_not_from_num_image(face_set, tmp_path):

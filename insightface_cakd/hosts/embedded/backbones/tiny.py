@@ -1,5 +1,7 @@
 """A small CNN and a small Transformer that train on a CPU in minutes; our own, not arcface_torch's."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -83,7 +85,7 @@ class TinyViT(nn.Module):
     def __init__(self, num_features: int = 512, width: int = 128, depth: int = 4, heads: int = 4) -> None:
         super().__init__()
         channels = (3, width // 8, width // 4, width // 2, width)
-        self.patch_embed = nn.Sequential(*(conv_unit(*pair) for pair in zip(channels, channels[1:], strict=False)))
+        self.patch_embed = nn.Sequential(*(conv_unit(*pair) for pair in pairwise(channels)))
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 49, width))
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
@@ -98,7 +100,7 @@ class TinyViT(nn.Module):
 
 def cnn_tiny(num_features: int = 512) -> TinyCNN:
     """Return the tiny CNN in the memory layout that suits it."""
-    return TinyCNN(num_features).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TinyCNN(num_features).to(memory_format=torch.channels_last)
 
 
 def vit_tiny(num_features: int = 512) -> TinyViT:

@@ -10,6 +10,6 @@ config.optimizer = "adamw"
 config.lr = 1e-3
 config.weight_decay = 0.05
 config.batch_size = 64
-config.num_epoch = 20
+config.num_epoch = 8
 config.warmup_epoch = 1
 config.val_targets = ["dev"]

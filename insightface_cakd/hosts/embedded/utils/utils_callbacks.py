@@ -61,7 +61,13 @@ class CallBackVerification:
     def _report(self, step: int, name: str, result: VerificationResult) -> None:
         self.best[name] = max(result.accuracy, self.best.get(name, 0.0))
         LOGGER.info(
-            "[%s][%d] Accuracy-Flip: %.5f+-%.5f, XNorm: %.3f, best: %.5f", name, step, result.accuracy, result.std, result.xnorm, self.best[name]
+            "[%s][%d] Accuracy-Flip: %.5f+-%.5f, XNorm: %.3f, best: %.5f",
+            name,
+            step,
+            result.accuracy,
+            result.std,
+            result.xnorm,
+            self.best[name],
         )
         if self.summary_writer is not None:
             self.summary_writer.add_scalar(f"accuracy/{name}", result.accuracy, step)
@@ -103,7 +109,13 @@ class CallBackLogging:
         self.frequent, self.total_step, self.writer = frequent, total_step, writer
         self.images_per_step = batch_size * world_size
         self.since = (start_step, time.monotonic())
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(*columns, disable=rank() != 0, transient=True)
         self.task = self.progress.add_task("", total=total_step, completed=start_step, note="")
         self.live = rank() == 0 and self.progress.console.is_terminal

@@ -45,7 +45,9 @@ def find_config(name: str) -> Path:
     stem = path.name.removesuffix(".py")
     if stem in jobs:
         return jobs[stem]
-    raise RunError(f"config {name}: no such file and no such job; jobs: {', '.join(sorted(jobs))}.{did_you_mean(stem, jobs)}")
+    raise RunError(
+        f"config {name}: no such file and no such job; jobs: {', '.join(sorted(jobs))}.{did_you_mean(stem, jobs)}"
+    )
 
 
 def check_config(cfg: EasyDict) -> None:
@@ -56,8 +58,18 @@ def check_config(cfg: EasyDict) -> None:
     """
     for key in ("rec", "num_classes", "network"):
         if cfg.get(key) is None:
-            raise RunError(f"config: {key} is not set; a run needs it. Pass --set {key}=..., or set it in the config file.")
-    smallest = {"batch_size": 1, "num_epoch": 1, "gradient_acc": 1, "num_classes": 1, "frequent": 1, "warmup_epoch": 0, "lr": 0}
+            raise RunError(
+                f"config: {key} is not set; a run needs it. Pass --set {key}=..., or set it in the config file."
+            )
+    smallest = {
+        "batch_size": 1,
+        "num_epoch": 1,
+        "gradient_acc": 1,
+        "num_classes": 1,
+        "frequent": 1,
+        "warmup_epoch": 0,
+        "lr": 0,
+    }
     for key, least in smallest.items():
         value = cfg[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
