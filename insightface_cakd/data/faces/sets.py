@@ -38,7 +38,7 @@ def draw_folders(
 
 def write_face_set(
     out: Path,
-    people: int = 300,
+    people: int = 400,
     pictures: int = 10,
     pairs: int = 2000,
     seed: int = 2048,

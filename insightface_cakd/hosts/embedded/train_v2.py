@@ -248,9 +248,10 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
     before = dict(verification.best)
     # A verification must leave no trace in the random numbers of the epochs that follow.
     state = rng_state()
-    results = verification(parts.step, parts.backbone)
+    if parts.epoch % parts.cfg.verify_epochs == 0 or parts.epoch == parts.cfg.num_epoch:
+        results = verification(parts.step, parts.backbone)
+        result.accuracy = {name: measured.accuracy for name, measured in results.items()}
     restore_rng(state)
-    result.accuracy = {name: measured.accuracy for name, measured in results.items()}
     student = parts.backbone.state_dict()
     if rank() == 0:
         save_atomically(student, parts.output / MODEL)

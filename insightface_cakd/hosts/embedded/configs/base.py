@@ -35,5 +35,6 @@ config.dali_aug = False
 config.output = None  # None: work_dirs/<job>
 config.save_all_states = True
 config.resume = False
-config.verbose = 0  # steps between verifications; 0: at the end of every epoch
+config.verbose = 0  # steps between further verifications; 0: none
+config.verify_epochs = 1  # epochs between verifications; the last one is always verified
 config.frequent = 10  # steps between two log lines

@@ -11,3 +11,4 @@ config.num_epoch = 8
 config.warmup_epoch = 1
 config.lr = 0.1
 config.val_targets = ["dev"]
+config.verify_epochs = 4

@@ -13,3 +13,4 @@ config.batch_size = 64
 config.num_epoch = 8
 config.warmup_epoch = 1
 config.val_targets = ["dev"]
+config.verify_epochs = 4

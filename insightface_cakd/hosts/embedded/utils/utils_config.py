@@ -67,6 +67,7 @@ def check_config(cfg: EasyDict) -> None:
         "gradient_acc": 1,
         "num_classes": 1,
         "frequent": 1,
+        "verify_epochs": 1,
         "warmup_epoch": 0,
         "lr": 0,
     }
