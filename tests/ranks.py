@@ -28,6 +28,8 @@ def _rank(rank: int, function: Callable[..., Any], world: int, folder: str, args
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     try:
         torch.save(function(*args), Path(folder) / f"{rank}.pt")
+        # A rank that leaves while another is still connecting would break the other's rendezvous.
+        dist.barrier()
     except BaseException:
         traceback.print_exc()
         raise

@@ -7,14 +7,33 @@ import typer
 from insightface_cakd import __version__
 from insightface_cakd.errors import CAKDError
 
-app = typer.Typer(
-    help="Distil a large face-recognition teacher into a small student, in arcface_torch's own training loop.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+HELP = "Distil a large face-recognition teacher into a small student, in arcface_torch's own training loop."
+
+
+def build() -> typer.Typer:
+    """Return the command with all its subcommands; what they need is imported here, not by `import insightface_cakd`."""
+    from insightface_cakd.cli import data, doctor, evaluate, export, recipes, train
+
+    app = typer.Typer(
+        help=HELP,
+        callback=_root,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for module in (train, evaluate, export, data, recipes, doctor):
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line on stderr and exit code 1."""
+    try:
+        build()()
+    except CAKDError as error:
+        print(f"cakd: error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _version(asked: bool) -> None:
@@ -23,23 +42,9 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
     ),
 ) -> None:
     pass
-
-
-def main() -> None:
-    """Run the command line; a user's mistake ends in one line on stderr and exit code 1."""
-    from insightface_cakd.cli import data, doctor, evaluate, export, recipes, train
-
-    for module in (train, evaluate, export, data, recipes, doctor):
-        module.register(app)
-    try:
-        app()
-    except CAKDError as error:
-        print(f"cakd: error: {error}", file=sys.stderr)
-        sys.exit(1)

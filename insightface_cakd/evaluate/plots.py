@@ -24,7 +24,7 @@ class Panel:
         unit: of the y axis.
         tags: what it shows: a tag, or the beginning (ending in `/`) of several.
         caption: what to look for.
-        logarithmic: y axis, where all values are positive.
+        logarithmic: y axis, where all values are positive and span more than a decade.
         level: a horizontal line to compare with.
     """
 
@@ -126,7 +126,8 @@ def _draw(panel: Panel, lines: list[Line], colours: Mapping[str, str], prefix: s
 
 def _dress(axes: Axes, panel: Panel, lines: list[Line]) -> None:
     """Set axes, grid and legend."""
-    if panel.logarithmic and all(value > 0 for line in lines for _, value in line.curve):
+    values = [value for line in lines for _, value in line.curve]
+    if panel.logarithmic and min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
     if panel.level is not None:
         axes.axhline(panel.level, color="0.5", linewidth=0.8, linestyle=":")

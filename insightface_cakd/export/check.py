@@ -69,12 +69,12 @@ def check_onnx(path: Path, backbone: nn.Module) -> ExportReport:
     where = f"export {path.name}"
     opset = _check_contract(path, where)
     network = plain_copy(backbone)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = _session(path, where)
     (entry,) = session.get_inputs()
     cosine, difference, width = {}, 0.0, 0
     for batch in BATCHES:
         images = torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
-        expected = _embed(network, images)
+        expected = _embed(network, images, where)
         try:
             found = session.run(None, {entry.name: images.numpy()})[0]
         # onnxruntime's exceptions share no base class but Exception.
@@ -144,12 +144,30 @@ def _check_insightface(path: Path, network: nn.Module, where: str) -> None:
         )
     bgr = np.random.default_rng(0).integers(0, 256, (2, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     rgb = torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1].transpose(0, 3, 1, 2)))
-    _lowest_cosine(model.get_feat(list(bgr)), _embed(network, (rgb.float() - MEAN) / STD), f"{where}: in insightface")
+    expected = _embed(network, (rgb.float() - MEAN) / STD, where)
+    _lowest_cosine(model.get_feat(list(bgr)), expected, f"{where}: in insightface")
+
+
+def _session(path: Path, where: str) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    # onnxruntime's exceptions share no base class but Exception.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"{where}: onnxruntime cannot load it ({reason}); expected operators that it has.") from error
 
 
 @torch.no_grad()
-def _embed(network: nn.Module, images: torch.Tensor) -> np.ndarray:
-    return network(images).numpy()
+def _embed(network: nn.Module, images: torch.Tensor, where: str) -> np.ndarray:
+    """Return torch's own embeddings, if they are embeddings."""
+    rows = network(images)
+    shape = tuple(rows.shape) if isinstance(rows, torch.Tensor) else type(rows).__name__
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != len(images):
+        raise ExportError(
+            f"{where}: {type(network).__name__} gives {shape} for {len(images)} images; expected ({len(images)}, D). "
+            "Export the bare backbone, whose eval mode returns the embedding alone."
+        )
+    return rows.numpy()
 
 
 def _lowest_cosine(found: np.ndarray, expected: np.ndarray, where: str) -> float:

@@ -43,26 +43,18 @@ def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], ex
     Raises:
         ExportError: another file name, a network that cannot be exported, or a file that cannot be written.
     """
-    where = f"export {path.name}"
     if path.suffix != ".onnx":
-        raise ExportError(f"{where}: expected a name that ends in .onnx; InsightFace takes others for model packs.")
+        raise ExportError(
+            f"export {path.name}: expected a name that ends in .onnx; InsightFace takes others for model packs. Rename it."
+        )
     network = plain_copy(backbone)
     try:
         with replacing(path) as temporary, _quietly():
             EXPORTERS[exporter](network, temporary)
             _finish(temporary, metadata)
-    except OSError as error:
-        raise ExportError(
-            f"{where}: cannot be written ({error.strerror}); nothing was left behind. Free some space, or choose "
-            "another path."
-        ) from error
     # Tracing runs the network's own code, which may raise anything.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(
-            f"{where}: {type(backbone).__name__} cannot be exported ({type(error).__name__}: {reason}); expected "
-            "operators that ONNX knows. Replace the operator, or try the other exporter."
-        ) from error
+        raise _in_one_line(error, f"export {path.name}", type(backbone).__name__) from error
 
 
 def plain_copy(backbone: nn.Module) -> nn.Module:
@@ -122,6 +114,22 @@ def _finish(path: Path, metadata: Mapping[str, str]) -> None:
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def _in_one_line(error: BaseException, where: str, network: str) -> ExportError:
+    """Return what to tell of an export that failed: what it began with, not what the exporters wrapped around that."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OSError):
+        return ExportError(
+            f"{where}: cannot be written ({error.strerror}); nothing was left behind. Free some space, or choose "
+            "another path."
+        )
+    reason = " ".join(str(error).split())[:200]
+    return ExportError(
+        f"{where}: {network} cannot be exported ({type(error).__name__}: {reason}); expected operators that ONNX "
+        "knows. Replace the operator, or try the other exporter."
+    )
 
 
 @contextlib.contextmanager

@@ -110,12 +110,17 @@ def provenance(facts: dict[str, Any]) -> dict[str, str]:
     teacher = facts.get("teacher")
     if teacher is not None:
         said |= {
-            "recipe": json.dumps(facts["recipe"]["losses"], sort_keys=True),
+            "recipe": json.dumps([_set_keys(term) for term in facts["recipe"]["losses"]], sort_keys=True),
             "teacher": str(teacher["name"]),
             "teacher_sha256": str(teacher["sha256"] or "not a file"),
             "teacher_licence": str(teacher["licence"] or "not stated"),
         }
     return said
+
+
+def _set_keys(term: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a term of the recipe does not use."""
+    return {key: value for key, value in term.items() if value not in (None, {})}
 
 
 def _facts(run: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def write_run(folder: Path, distilled: bool = False) -> Path:
         write_terms(folder / "tensorboard" / "distill")
         facts["recipe"] = {
             "teacher": {"network": "vit_tiny"},
-            "losses": [{"loss": "cosine", "name": "cosine", "weight": 64.0}],
+            "losses": [{"loss": "cosine", "name": "cosine", "weight": 64.0, "projector": None}],
         }
         facts["teacher"] = {"name": "vit_tiny", "sha256": "ab" * 32, "accuracy": 0.91, "licence": None}
     result = {

@@ -47,10 +47,12 @@ def test_nothing_logged_gives_no_plots():
     assert draw(student={}, teacher={"train/loss": [], "another/tag": [(0, 1.0)]}) == {}
 
 
-def test_terms_are_on_a_logarithmic_axis_unless_a_value_is_zero():
+def test_terms_are_on_a_logarithmic_axis_unless_a_value_is_zero_or_all_are_alike():
     positive = draw(student={"distill/raw/kd": [(0, 0.001), (1, 1000.0)]})["Raw terms"]
     zero = draw(student={"distill/raw/kd": [(0, 0.0), (1, 1000.0)]})["Raw terms"]
+    alike = draw(student={"distill/raw/kd": [(0, 800.0), (1, 1000.0)]})["Raw terms"]
     assert "1000" in words(zero)
+    assert "1000" in words(alike)
     assert "1000" not in words(positive)
 
 
