@@ -1,5 +1,6 @@
 """Writes a training set and a verification set of drawn faces."""
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 from insightface_cakd.data.bins import make_bin
 from insightface_cakd.data.faces.draw import draw_face
 from insightface_cakd.data.faces.person import Person, View
+from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.images import encode_jpeg
 from insightface_cakd.data.pack import pack
+from insightface_cakd.errors import DataError
 
 QUALITY = 90
 
@@ -48,22 +51,43 @@ def write_face_set(
     """Write `train.rec` of some people and `<name>.bin` with pairs of others.
 
     Args:
-        out: where the files go.
-        people: in the training set.
-        pictures: of each of them.
-        pairs: in the verification set, of a quarter as many other people, at least 8.
-        seed: of everything; equal seeds give equal files.
+        out: the folder to create.
+        people: in the training set, at least 2.
+        pictures: of each of them, at least 2.
+        pairs: in the verification set, a multiple of 20, of a quarter as many other people, at least 8.
+        seed: of everything, at least 0; equal seeds give equal files.
         name: of the verification set.
         progress: called with pictures drawn and in all.
+
+    Raises:
+        DataError: a number is out of range, there are too few other pictures for the pairs, `out` exists, or the disk
+            is full; nothing is left behind.
     """
     others = max(8, people // 4)
+    _check(out, {"people": (people, 2), "pictures": (pictures, 2), "seed": (seed, 0)}, pairs, others, pictures)
     total = (people + others) * pictures
 
     def after(offset: int) -> Callable[[int], None]:
         return lambda done: progress(offset + done, total) if progress else None
 
-    with tempfile.TemporaryDirectory() as scratch:
-        draw_folders(Path(scratch) / "train", range(people), pictures, seed, after(0))
-        draw_folders(Path(scratch) / "dev", range(people, people + others), pictures, seed, after(people * pictures))
-        pack(Path(scratch) / "train", out)
-        make_bin(Path(scratch) / "dev", out / f"{name}.bin", pairs=pairs, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        require_new_folder(out, scratch)
+        with writing(out) as temporary:
+            draw_folders(scratch / "train", range(people), pictures, seed, after(0))
+            draw_folders(scratch / "dev", range(people, people + others), pictures, seed, after(people * pictures))
+            pack(scratch / "train", temporary)
+            make_bin(scratch / "dev", temporary / f"{name}.bin", pairs=pairs, seed=seed)
+
+
+def _check(out: Path, numbers: dict[str, tuple[int, int]], pairs: int, others: int, pictures: int) -> None:
+    """Raise `DataError` before anything is drawn, if a number is below its least value or the pairs cannot be had."""
+    for key, (value, least) in numbers.items():
+        if value < least:
+            raise DataError(f"{out}: {key} is {value}; expected at least {least}. Nothing was drawn; raise it.")
+    most = others * math.comb(pictures, 2) // 10 * 20
+    if pairs <= 0 or pairs % 20 or pairs > most:
+        raise DataError(
+            f"{out}: {pairs} pairs of {others} people with {pictures} pictures each; expected a multiple of 20, at most "
+            f"{most}. Nothing was drawn; ask for other pairs, or for more people or pictures."
+        )

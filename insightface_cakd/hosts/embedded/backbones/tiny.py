@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from insightface_cakd.hosts.embedded.backbones.precision import body_precision, in_dtype_of, tail_precision
+
 
 def conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
     """Return 3x3 convolution, batch norm, PReLU: dense, since depthwise convolutions train ten times slower on a CPU."""
@@ -25,10 +27,12 @@ class TinyCNN(nn.Module):
 
     Args:
         num_features: width of the embedding.
+        fp16: run all but the last two layers in half precision on CUDA.
     """
 
-    def __init__(self, num_features: int = 512) -> None:
+    def __init__(self, num_features: int = 512, fp16: bool = False) -> None:
         super().__init__()
+        self.fp16 = fp16
         self.layer1 = conv_unit(3, 16)
         self.layer2 = conv_unit(16, 32)
         self.layer3 = conv_unit(32, 64)
@@ -40,8 +44,11 @@ class TinyCNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the embedding."""
         images = images.contiguous(memory_format=torch.channels_last)
-        maps = self.layer4(self.layer3(self.layer2(self.layer1(images))))
-        return self.features(self.fc(self.pool(maps).flatten(1)).float())
+        with body_precision(images, self.fp16):
+            maps = self.layer4(self.layer3(self.layer2(self.layer1(images))))  # (B, 128, 7, 7)
+            pooled = self.pool(maps).flatten(1)  # (B, 128)
+        with tail_precision(pooled):
+            return self.features(self.fc(in_dtype_of(self.fc, pooled)))  # (B, num_features)
 
 
 class Block(nn.Module):
@@ -80,10 +87,14 @@ class TinyViT(nn.Module):
         width: of the tokens.
         depth: number of blocks.
         heads: of the attention.
+        fp16: run the layers before `norm` in half precision on CUDA.
     """
 
-    def __init__(self, num_features: int = 512, width: int = 128, depth: int = 4, heads: int = 4) -> None:
+    def __init__(
+        self, num_features: int = 512, width: int = 128, depth: int = 4, heads: int = 4, fp16: bool = False
+    ) -> None:
         super().__init__()
+        self.fp16 = fp16
         channels = (3, width // 8, width // 4, width // 2, width)
         self.patch_embed = nn.Sequential(*(conv_unit(*pair) for pair in pairwise(channels)))
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 49, width))
@@ -94,15 +105,18 @@ class TinyViT(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the embedding."""
         images = images.contiguous(memory_format=torch.channels_last)
-        tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed
-        return self.feature(self.norm(self.blocks(tokens)).flatten(1).float())
+        with body_precision(images, self.fp16):
+            tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed  # (B, 49, width)
+            tokens = self.blocks(tokens)
+        with tail_precision(tokens):
+            return self.feature(self.norm(in_dtype_of(self.norm, tokens)).flatten(1))  # (B, num_features)
 
 
-def cnn_tiny(num_features: int = 512) -> TinyCNN:
+def cnn_tiny(num_features: int = 512, fp16: bool = False) -> TinyCNN:
     """Return the tiny CNN in the memory layout that suits it."""
-    return TinyCNN(num_features).to(memory_format=torch.channels_last)
+    return TinyCNN(num_features, fp16).to(memory_format=torch.channels_last)
 
 
-def vit_tiny(num_features: int = 512) -> TinyViT:
+def vit_tiny(num_features: int = 512, fp16: bool = False) -> TinyViT:
     """Return the tiny Transformer."""
-    return TinyViT(num_features)
+    return TinyViT(num_features, fp16=fp16)
