@@ -14,10 +14,26 @@ from insightface_cakd.data.images import decode_rgb, encode_jpeg
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError
 
-SHAPE = (
-    "face height, jaw width, chin, eye distance, eye size, eye openness, eye slant, brow height, brow thickness, brow angle, "
-    "nose length, nose width, mouth width, upper lip, lower lip, mouth height, hairline, ear size"
-).split(", ")
+SHAPE = [
+    "face height",
+    "jaw width",
+    "chin",
+    "eye distance",
+    "eye size",
+    "eye openness",
+    "eye slant",
+    "brow height",
+    "brow thickness",
+    "brow angle",
+    "nose length",
+    "nose width",
+    "mouth width",
+    "upper lip",
+    "lower lip",
+    "mouth height",
+    "hairline",
+    "ear size",
+]
 GREEN = np.array([0.0, 255.0, 0.0])
 
 # Everything that makes a picture hard, switched off.
@@ -133,7 +149,7 @@ def test_a_turn_of_the_head_brings_the_eyes_together_and_to_one_side():
     front, turned = (draw_face(person(), replace(PLAIN, yaw=yaw)) for yaw in (0.0, 0.4))
     across = [green(picture)[1].mean() for picture in (front, turned)]
     assert across[1] - across[0] == pytest.approx(31 * 0.72 * np.sin(0.4), abs=2.0)
-    rows, columns = green(turned)
+    _rows, columns = green(turned)
     width = columns[columns > across[1]].mean() - columns[columns < across[1]].mean()
     assert width == pytest.approx(eye_distance(front) * np.cos(0.4), abs=1.5)
 
