@@ -77,7 +77,7 @@ class Block(nn.Module):
 
 
 class TinyViT(nn.Module):
-    """A convolutional stem to 7x7 tokens and four blocks: 4.1 M parameters at 512 features, 50 MMACs.
+    """A convolutional stem to 7x7 tokens and four blocks: 4.1 M parameters at 512 features, 56 MMACs.
 
     Shape:
         images (B, 3, 112, 112); taps `blocks.k` and `norm` (49, width), row by row; embedding (B, num_features), float32.
