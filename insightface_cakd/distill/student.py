@@ -67,8 +67,9 @@ class DistilledStudent(nn.Module):
         """Return `(embedding, features)` in train mode, the embedding in eval mode."""
         if not self.training:
             return self.backbone(images)
-        embedding, student = self._run_student(images)
+        # The teacher first: its activations are freed before the student's are kept for the backward.
         taught, teacher = self._run_teacher(images)
+        embedding, student = self._run_student(images)
         # Two views of one embedding, so that the gradients of margin and distillation can be told apart.
         for_margin, for_terms = embedding.view_as(embedding), embedding.view_as(embedding)
         self._watch(for_margin, for_terms)
