@@ -1,4 +1,4 @@
-"""The `cakd` command: one file a group of subcommands."""
+"""The `cakd` command: one file a group of subcommands. Commands import what they run, so that help comes at once."""
 
 import sys
 

@@ -5,15 +5,6 @@ from typing import Annotated
 
 import typer
 
-from insightface_cakd.data.bins import make_bin
-from insightface_cakd.data.faces import write_face_set
-from insightface_cakd.data.inspect import check, info
-from insightface_cakd.data.pack import pack, unpack
-from insightface_cakd.data.split import split_faces
-from insightface_cakd.errors import DataError
-from insightface_cakd.precompute import cache_teacher
-from insightface_cakd.progress import progress_bar
-
 Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]
 Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder per person.")]
 
@@ -39,6 +30,9 @@ def _pack(
     faces: Faces, out: Annotated[Path, typer.Argument(help="Folder for train.rec, train.idx, property.")]
 ) -> None:
     """Folders of faces -> a record file that arcface_torch reads. Example: `cakd data pack faces data`."""
+    from insightface_cakd.data.pack import pack
+    from insightface_cakd.progress import progress_bar
+
     with progress_bar("packing") as progress:
         summary = pack(faces, out, progress=progress)
     print(f"{out}: {summary.images} images of {summary.identities} people")
@@ -48,6 +42,9 @@ def _unpack(
     records: Records, out: Annotated[Path, typer.Argument(help="New folder, one sub-folder per person.")]
 ) -> None:
     """A record file -> folders of its original images."""
+    from insightface_cakd.data.pack import unpack
+    from insightface_cakd.progress import progress_bar
+
     with progress_bar("unpacking") as progress:
         images = unpack(records, out, progress=progress)
     print(f"{out}: {images} images")
@@ -55,6 +52,8 @@ def _unpack(
 
 def _info(records: Records) -> None:
     """Count people and images of a record file, and say in which style it is written."""
+    from insightface_cakd.data.inspect import info
+
     print(info(records))
 
 
@@ -63,6 +62,10 @@ def _check(
     num_classes: Annotated[int | None, typer.Option(help="The config's num_classes, to check labels against.")] = None,
 ) -> None:
     """Read every record and say what is wrong; exit code 1 if anything stands in the way of training."""
+    from insightface_cakd.data.inspect import check
+    from insightface_cakd.errors import DataError
+    from insightface_cakd.progress import progress_bar
+
     with progress_bar("checking") as progress:
         findings = check(records, num_classes, progress=progress)
     for finding in findings:
@@ -80,6 +83,9 @@ def _make_bin(
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
 ) -> None:
     """Pairs of faces -> a verification set in InsightFace's .bin layout."""
+    from insightface_cakd.data.bins import make_bin
+    from insightface_cakd.progress import progress_bar
+
     with progress_bar("pairs") as progress:
         make_bin(source, out, pairs=pairs, seed=seed, progress=progress)
     print(out)
@@ -93,6 +99,9 @@ def _split(
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
 ) -> None:
     """Folders of faces -> a training set and a verification set of other people."""
+    from insightface_cakd.data.inspect import info
+    from insightface_cakd.data.split import split_faces
+
     split_faces(faces, out, name, seed, pairs)
     print(info(out))
 
@@ -102,6 +111,10 @@ def _faces(
     seed: Annotated[int, typer.Option(help="Of every person and picture.")] = 2048,
 ) -> None:
     """Draw a small face data set: people with pose, light, expression, occlusion and blur."""
+    from insightface_cakd.data.faces import write_face_set
+    from insightface_cakd.data.inspect import info
+    from insightface_cakd.progress import progress_bar
+
     with progress_bar("faces") as progress:
         write_face_set(out, seed=seed, progress=progress)
     print(info(out))
@@ -114,6 +127,9 @@ def _cache_teacher(
     teacher: Annotated[str | None, typer.Option(help="Teacher's weights or ONNX file; replaces the recipe's.")] = None,
 ) -> None:
     """Write the teacher's embeddings of every image and its mirror image, so that training runs no teacher."""
+    from insightface_cakd.precompute import cache_teacher
+    from insightface_cakd.progress import progress_bar
+
     with progress_bar("embedding") as progress:
         cache_teacher(recipe, records, out, teacher, progress)
     print(out)

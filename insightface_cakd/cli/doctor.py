@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from insightface_cakd.doctor import examine
-
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
@@ -18,6 +16,8 @@ def _doctor(
     data: Annotated[Path | None, typer.Option(help="Folder with train.rec; replaces the config's rec.")] = None,
 ) -> None:
     """Say what is installed and whether a run would start; exit code 1 if it would not."""
+    from insightface_cakd.doctor import examine
+
     findings = []
     for finding in examine(config, data):
         print(finding)

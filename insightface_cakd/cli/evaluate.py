@@ -5,12 +5,6 @@ from typing import Annotated
 
 import typer
 
-from insightface_cakd.data.bins import load_bin
-from insightface_cakd.evaluate.models import load_embedder
-from insightface_cakd.evaluate.verification import verify
-from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.hosts.embedded.devices import choose_device
-
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
@@ -31,7 +25,17 @@ def _bin(
 
     Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin`
     """
+    from insightface_cakd.data.bins import load_bin
+    from insightface_cakd.evaluate.models import load_embedder
+    from insightface_cakd.evaluate.verification import verify
+    from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.hosts.embedded.devices import choose_device
+    from insightface_cakd.progress import progress_bar
+
     where = choose_device(device)
     embed = load_embedder(model, network, get_model, where)
     for path in sets:
-        print(f"{path.stem}: {verify(embed, load_bin(path), where, batch).summary()}")
+        pairs = load_bin(path)
+        with progress_bar(path.stem) as progress:
+            result = verify(embed, pairs, where, batch, progress)
+        print(f"{path.stem}: {result.summary()}")

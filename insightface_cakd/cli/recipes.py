@@ -3,11 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.recipe import find_recipe, load_recipe, shipped_recipes
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +16,11 @@ def register(app: typer.Typer) -> None:
 
 def _list() -> None:
     """One line a recipe: what it does, its teacher, its losses."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from insightface_cakd.recipe import load_recipe, shipped_recipes
+
     table = Table("recipe", "teacher", "losses", "what it does", box=None, header_style="bold")
     for path in shipped_recipes():
         recipe = load_recipe(str(path))
@@ -31,11 +31,16 @@ def _list() -> None:
 
 def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
     """Print a recipe's file, to copy and change."""
+    from insightface_cakd.recipe import find_recipe
+
     print(find_recipe(recipe).read_text(encoding="utf-8"), end="")
 
 
 def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
     """Check a recipe without a run: keys, losses, values. Taps and shapes are checked when the networks are built."""
+    from insightface_cakd.losses import LOSSES
+    from insightface_cakd.recipe import load_recipe
+
     loaded = load_recipe(recipe)
     for term in loaded.losses:
         print(

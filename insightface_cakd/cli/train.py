@@ -5,10 +5,6 @@ from typing import Annotated
 
 import typer
 
-from insightface_cakd.bench import bench
-from insightface_cakd.launch import Job, train
-from insightface_cakd.quickstart import quickstart
-
 TRAIN_HELP = """Train a network, with `--distill` under a teacher.
 
 Examples:
@@ -38,6 +34,8 @@ def _quickstart(
     seed: Annotated[int, typer.Option(help="Seed of the faces, the weights and the order of the images.")] = 2048,
 ) -> None:
     """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report."""
+    from insightface_cakd.quickstart import quickstart
+
     quickstart(output, data, seed)
 
 
@@ -56,6 +54,8 @@ def _train(
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
     ] = False,
 ) -> None:
+    from insightface_cakd.launch import Job, train
+
     overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
     result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume))
     for name, accuracy in result.accuracy.items():
@@ -71,4 +71,6 @@ def _bench(
     records: Annotated[Path | None, typer.Option(help="Also time reading this folder's train.rec.")] = None,
 ) -> None:
     """Time a step of the student alone, the teacher's forward, and a distillation step; and record reading."""
+    from insightface_cakd.bench import bench
+
     print(bench(student, teacher, loss, batch, steps, records))

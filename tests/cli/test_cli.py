@@ -45,6 +45,12 @@ def test_the_module_runs_as_torchrun_starts_it():
     assert run.stdout.startswith("insightface-cakd ")
 
 
+def test_help_comes_at_once_since_torch_is_not_imported_for_it():
+    asked = "import sys; from insightface_cakd.cli import build; build(); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    assert run.stdout == "False\n", run.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself(command, cakd):
     run = cakd.run(*command, "--help")
