@@ -1,6 +1,7 @@
 """Runs the terms of one training step: weights, warm-up, gathering over ranks, and a watch on finiteness."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,24 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import TermSpec
+
+Side = Literal["student", "teacher"]
+SIDES: tuple[Side, Side] = ("student", "teacher")
+
+
+def feature_key(term: TermSpec, side: Side) -> str:
+    """Return the name under which a term finds what it reads.
+
+    Terms that read the same activation share one entry: DDP hands a tensor that it is given twice out as two in its first step
+    only, and the order in which gradients are then summed would differ after a resume.
+
+    Args:
+        term: of the recipe.
+        side: "student" or "teacher".
+    """
+    own = LOSSES[term.loss].reads == "logits" or (side == "student" and term.projector is not None)
+    path = term.student if side == "student" else term.teacher
+    return f"{term.name}.{side}" if own else f"{side}.{path or 'embedding'}"
 
 
 class DistillationStep(nn.Module):
@@ -35,13 +54,14 @@ class DistillationStep(nn.Module):
         """Return the weighted sum of the terms for one batch.
 
         Shape:
-            features: per term `<name>.student` and `<name>.teacher`; labels: (B,). Logits are (N, local classes) of the
-            gathered batch, and so need no further gathering.
+            features: under `feature_key` what each term reads; labels: (B,). Logits are (N, local classes) of the gathered
+            batch, and so need no further gathering.
         """
         total = torch.zeros((), device=labels.device)
         everyone = gather_constant(labels) if any(LOSSES[term.loss].gathers for term in self.terms) else labels
         for term in self.terms:
-            raw = self._run(term, features[f"{term.name}.student"], features[f"{term.name}.teacher"], labels, everyone)
+            student, teacher = (features[feature_key(term, side)] for side in SIDES)
+            raw = self._run(term, student, teacher, labels, everyone)
             self._note(term.name, raw.detach())
             total = total + self.weight(term) * raw
         self.step += 1

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.projectors import build_projector, check_shapes
+from insightface_cakd.distill.step import feature_key
 from insightface_cakd.distill.taps import Taps
 from insightface_cakd.errors import TapError
 from insightface_cakd.losses import LOSSES
@@ -33,8 +34,8 @@ class DistilledStudent(nn.Module):
     `state_dict` and `load_state_dict` are the bare backbone's, so a saved student loads into plain arcface_torch.
 
     Shape:
-        images: (B, 3, H, W), RGB in [-1, 1]. embedding: (B, D). features: per term `<name>.student` and `<name>.teacher`,
-        the student's already projected.
+        images: (B, 3, H, W), RGB in [-1, 1]. embedding: (B, D). features: under `feature_key` what each term
+        reads, the student's already projected.
 
     Args:
         backbone: the student, an ordinary network of the host.
@@ -73,11 +74,13 @@ class DistilledStudent(nn.Module):
         # Two views of one embedding, so that the gradients of margin and distillation can be told apart.
         for_margin, for_terms = embedding.view_as(embedding), embedding.view_as(embedding)
         self._watch(for_margin, for_terms)
-        features = {"teacher.embedding": taught}
+        features = {"student.embedding": for_terms, "teacher.embedding": taught}
         for term in self.terms:
-            activation = for_terms if term.student is None else student[term.student]
-            features[f"{term.name}.student"] = self._project(term, activation)
-            features[f"{term.name}.teacher"] = taught if term.teacher is None else teacher[term.teacher]
+            if term.student is not None or term.projector is not None:
+                activation = for_terms if term.student is None else student[term.student]
+                features[feature_key(term, "student")] = self._project(term, activation)
+            if term.teacher is not None:
+                features[feature_key(term, "teacher")] = teacher[term.teacher]
         return for_margin, features
 
     def train(self, mode: bool = True) -> "DistilledStudent":

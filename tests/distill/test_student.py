@@ -31,14 +31,16 @@ def test_in_train_mode_it_returns_a_plain_tuple_of_tensor_and_dict():
     embedding, features = outputs
     assert embedding.shape == (4, 64)
     assert type(features) is dict
-    assert set(features) == {
-        "teacher.embedding",
-        "cosine.student",
-        "cosine.teacher",
-        "fitnet.student",
-        "fitnet.teacher",
-    }
-    assert features["fitnet.student"].shape == features["fitnet.teacher"].shape
+    assert set(features) == {"student.embedding", "teacher.embedding", "fitnet.student", "teacher.norm"}
+    assert features["fitnet.student"].shape == features["teacher.norm"].shape
+
+
+def test_terms_that_read_the_same_tensor_share_it_so_that_ddp_never_sees_it_twice():
+    relation = {"loss": "rkd_distance", "weight": 1}
+    tapped = [{**TOKENS, "name": name} for name in ("a", "b")]
+    _, features = student(EMBEDDING, relation, *tapped).train()(torch.rand(4, 3, 112, 112))
+    assert set(features) == {"student.embedding", "teacher.embedding", "a.student", "b.student", "teacher.norm"}
+    assert len({id(tensor) for tensor in features.values()}) == len(features)
 
 
 def test_in_eval_mode_it_returns_the_embedding_and_runs_no_teacher():
@@ -77,7 +79,7 @@ def test_the_gradients_of_margin_and_terms_are_told_apart_at_the_embedding():
     module = student(EMBEDDING).train()
     module.measures_gradients = True
     embedding, features = module(torch.rand(4, 3, 112, 112))
-    (3 * embedding.sum() + 2 * features["cosine.student"].sum()).backward()
+    (3 * embedding.sum() + 2 * features["student.embedding"].sum()).backward()
     assert module.gradients.margin == pytest.approx(9 * 4 * 64)
     assert module.gradients.distillation == pytest.approx(4 * 4 * 64)
 
