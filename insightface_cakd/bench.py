@@ -16,10 +16,12 @@ from insightface_cakd.distill.head import Distillation, distilled_head
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
+from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
+from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.teachers.base import Teacher
 
@@ -40,7 +42,15 @@ def bench(student: str, teacher: str, loss: str, batch: int, steps: int, records
 
     Returns:
         A few lines of text: machine, medians in milliseconds, distil / (student + teacher).
+
+    Raises:
+        CAKDError: no such network or embedding loss, or the records cannot be read.
     """
+    known = [name for name, kind in LOSSES.items() if kind.reads == "embedding"]
+    if loss not in known:
+        raise RecipeError(
+            f"bench: '{loss}' is no embedding loss; expected one of {', '.join(known)}.{did_you_mean(loss, known)} Pass --loss."
+        )
     device = choose_device(None)
     images = torch.rand(batch, 3, 112, 112, device=device) * 2 - 1
     labels = torch.randint(0, CLASSES, (batch,), device=device)

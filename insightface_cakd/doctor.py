@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from insightface_cakd import __version__
-from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import CAKDError
+from insightface_cakd.hosts.embedded.dataset import open_faces
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe, shipped_recipes
 
@@ -58,9 +58,13 @@ def examine(config: str | None, data: Path | None) -> Iterator[Finding]:
             )
         except CAKDError as error:
             yield Finding(False, str(error))
-    folder = data if data is not None else Path(cfg.rec) if cfg is not None else None
+    folder = data if data is not None else cfg.rec if cfg is not None else None
     if folder is not None:
-        yield from _data(folder, cfg)
+        yield from _data(Path(folder), cfg)
+    elif cfg is not None:
+        yield Finding(
+            False, f"config {config}: rec is not set; a run needs it. Pass --data with the folder of train.rec."
+        )
 
 
 def _packages() -> Iterator[Finding]:
@@ -94,7 +98,7 @@ def _recipes() -> Iterator[Finding]:
 def _data(folder: Path, cfg: object) -> Iterator[Finding]:
     """Compare a record file with the config: labels, number of classes, verification sets."""
     try:
-        records = FaceRecords(folder)
+        records = open_faces(str(folder))
         yield Finding(True, f"{folder}: {len(records)} images of {records.num_classes} people")
     except CAKDError as error:
         yield Finding(False, str(error))

@@ -1,7 +1,6 @@
 """Starts a training run on the embedded host: config, overrides, recipe, teacher, and what the run leaves behind."""
 
 import ast
-import json
 import os
 import platform
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd import __version__, seam
-from insightface_cakd.atomic import replacing
+from insightface_cakd.atomic import write_json
 from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.devices import choose_device
@@ -128,8 +127,7 @@ def write_provenance(path: Path, cfg: EasyDict, taught: dict[str, Any]) -> None:
         },
         **taught,
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    write_json(path, facts)
 
 
 def _literal(text: str) -> Any:

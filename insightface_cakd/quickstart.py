@@ -41,11 +41,13 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         seed: of data, weights and order.
 
     Raises:
-        CAKDError: the output folder is not empty, or a step failed.
+        CAKDError: the output folder is in use, or a step failed.
     """
     started = time.monotonic()
-    if output.exists() and any(output.iterdir()):
-        raise RunError(f"quickstart: {output} is not empty; expected a new folder. Pass --output DIR, or remove it.")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise RunError(
+            f"quickstart: {output} is in use; expected a new or empty folder. Pass --output DIR, or remove it."
+        )
     data = output / "data"
     _make_data(data, faces, seed)
     results = {}

@@ -12,7 +12,7 @@ from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import DistillLoss
 from insightface_cakd.shipped import shipped_folder
-from insightface_cakd.teachers.spec import TeacherSpec
+from insightface_cakd.teachers.spec import CheckSpec, TeacherSpec
 
 
 class TermSpec(BaseModel):
@@ -116,6 +116,8 @@ def parse_recipe(
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise RecipeError(f"{where}: two terms are called '{twice}'; expected different names. Give one a `name`.")
+    for number, term in enumerate(recipe.losses):
+        _try_options(term, f"{where}: losses[{number}]")
     return recipe
 
 
@@ -147,7 +149,7 @@ def _term(item: Any, where: str) -> dict[str, Any]:
     if not isinstance(item, dict) or "loss" not in item:
         raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
     loss = item["loss"]
-    if loss not in LOSSES:
+    if not isinstance(loss, str) or loss not in LOSSES:
         known = ", ".join(LOSSES)
         raise RecipeError(f"{where}.loss is '{loss}'; known losses: {known}.{did_you_mean(str(loss), LOSSES)}")
     options = set(inspect.signature(LOSSES[loss].__init__).parameters) - {"self"}
@@ -164,12 +166,23 @@ def _term(item: Any, where: str) -> dict[str, Any]:
     return {"name": loss, **term}
 
 
+def _try_options(term: TermSpec, where: str) -> None:
+    """Build a term's loss once, so that an option out of range is found with the recipe and not by a run."""
+    try:
+        term.build_loss()
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
 def _first_problem(error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one line."""
-    problem = error.errors()[0]
+    """Turn one of pydantic's complaints into one line; a misspelt key comes before the key that is missing for it."""
+    problems = error.errors()
+    problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     if problem["type"] == "extra_forbidden":
-        model: type[BaseModel] = TeacherSpec if problem["loc"][0] == "teacher" else Recipe
+        inside: dict[tuple[int | str, ...], type[BaseModel]]
+        inside = {("teacher",): TeacherSpec, ("teacher", "check"): CheckSpec}
+        model = inside.get(problem["loc"][:-1], Recipe)
         known = list(model.model_fields)
         return f"{place} is not a key; known: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
     if problem["type"] == "missing":

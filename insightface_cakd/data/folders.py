@@ -65,14 +65,9 @@ def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or the place cannot be written; nothing is left behind.
     """
-    made = [parent for parent in Path(out).parents if not parent.exists()]
     try:
-        try:
-            with replacing(out) as temporary:
-                yield temporary
-        except BaseException:
-            _remove_empty(made)
-            raise
+        with replacing(out) as temporary, _named(temporary, out):
+            yield temporary
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
@@ -80,10 +75,13 @@ def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
 
 
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+@contextmanager
+def _named(temporary: Path, out: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors name the place that the user gave, not the temporary one."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace(str(temporary), str(out))) from error
 
 
 def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insightface_cakd.data.folders import People, find_people, require_new_folder, writing
-from insightface_cakd.data.images import FACE_SIZE, face_bytes, image_fault, image_format
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes, image_fault, image_format
 from insightface_cakd.data.recordio import Record, RecordWriter
 from insightface_cakd.data.records import FLOAT32_EXACT, FaceRecords
 from insightface_cakd.errors import DataError
@@ -136,6 +136,7 @@ def unpack(folder: str | os.PathLike[str], out: str | os.PathLike[str], progress
             payload = faces.reader.read(key).payload
             if fault := image_fault(payload):
                 raise DataError(f"{faces.reader.where(key)}: {fault}; expected an image. Run the data check.")
+            decode_rgb(payload, faces.reader.where(key))
             person = temporary / f"{label:0{label_digits}}"
             person.mkdir(parents=True, exist_ok=True)
             (person / f"{key:0{key_digits}}{_SUFFIX[image_format(payload)]}").write_bytes(payload)

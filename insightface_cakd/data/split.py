@@ -1,11 +1,11 @@
 """A folder of people becomes a training set and a verification set of other people."""
 
 import random
-import shutil
 import tempfile
 from pathlib import Path
 
 from insightface_cakd.data.bins import make_bin
+from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import most_pairs
 from insightface_cakd.errors import DataError
@@ -27,11 +27,12 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
         pairs: at most this many verification pairs.
 
     Raises:
-        DataError: no folder, or too few people to hold some out.
+        DataError: no folder, too few people to hold some out, or too few images of them; `out` is in use or cannot be written.
     """
     if not faces.is_dir():
         raise DataError(f"{faces}: no such folder; expected aligned 112x112 faces, one folder per person.")
     people = sorted(folder for folder in faces.iterdir() if folder.is_dir())
+    require_new_folder(out, faces)
     if len(people) < MIN_PEOPLE:
         raise DataError(
             f"{faces}: {len(people)} people; expected at least {MIN_PEOPLE}, one folder each, since a fifth of them is held out "
@@ -41,11 +42,15 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
     held_out = max(2, int(HELD_OUT * len(people)))
     with tempfile.TemporaryDirectory() as scratch:
         others = _links(Path(scratch) / "dev", people[:held_out])
-        # The pairs first: if they cannot be drawn, nothing has been written.
-        pairs_file = Path(scratch) / f"{name}.bin"
-        make_bin(others, pairs_file, pairs=min(pairs, most_pairs(others)), seed=seed)
-        pack(_links(Path(scratch) / "train", people[held_out:]), out)
-        shutil.copyfile(pairs_file, out / pairs_file.name)
+        most = most_pairs(others)
+        if not most:
+            raise DataError(
+                f"{faces}: the {held_out} people held out have too few images for 20 pairs, half of them same; expected several images a "
+                "person. Add images."
+            )
+        with writing(out) as temporary:
+            pack(_links(Path(scratch) / "train", people[held_out:]), temporary)
+            make_bin(others, temporary / f"{name}.bin", pairs=min(pairs, most), seed=seed)
 
 
 def _links(folder: Path, people: list[Path]) -> Path:

@@ -71,8 +71,8 @@ class Distillation:
 def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:
     """Return a subclass of the host's head that adds the terms and carries their state.
 
-    The class keeps the host's constructor. Its `state_dict` holds, besides the host's, the step, projectors and buffers of the method
-    under `cakd.`; a plain head's state loads too, and then the method starts afresh.
+    The class keeps the host's constructor, which also checks the teacher's centres. Its `state_dict` holds, besides the host's, the
+    step, projectors and buffers of the method under `cakd.`; a plain head's state loads too, and then the method starts afresh.
 
     Args:
         host_head: `PartialFC_V2` of the host.
@@ -83,6 +83,12 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
     class DistilledHead(host_head):  # type: ignore[misc, valid-type]
         """The host's margin loss plus the recipe's weighted terms."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            if logit_terms and distillation.student is not None:
+                width = distillation.student.teacher.embedding_size
+                distillation.rows = teacher_rows(distillation, self.class_start, self.num_local, width)
 
         def forward(self, outputs: Outputs, labels: Tensor) -> Tensor:
             """Return the scalar that the loop back-propagates: margin loss + sum of weighted terms."""
@@ -133,9 +139,8 @@ def add_logits(head: Any, distillation: Distillation, features: dict[str, Tensor
 def teacher_logits(head: Any, distillation: Distillation, embedding: Tensor, seen: SeenMargin) -> Tensor:
     """Return the teacher's logits (N, n) with the student's margin, on the rows that this rank used in this step."""
     if distillation.rows is None:
-        rows = teacher_rows(distillation, head.class_start, head.num_local, embedding.shape[1])
-        distillation.rows = rows.to(embedding.device)
-    rows = distillation.rows
+        distillation.rows = teacher_rows(distillation, head.class_start, head.num_local, embedding.shape[1])
+    rows = distillation.rows = distillation.rows.to(embedding.device)
     if head.sample_rate < 1:
         rows = rows[head.weight_index.to(rows.device)]
     everyone = gather_constant(normalize(embedding.float(), eps=1e-6))

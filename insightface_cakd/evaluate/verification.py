@@ -87,12 +87,8 @@ def verify(
     Source:
         `test` of arcface_torch's eval/verification.py: same folds, thresholds and rounding, hence the same numbers.
     """
+    require_pairs(pairs, "verification set")
     same = np.asarray(pairs.same, dtype=bool)
-    if len(same) < FOLDS or same.all() or not same.any():
-        raise EvaluationError(
-            f"verification set: {int(same.sum())} same and {int((~same).sum())} different pairs; expected both kinds "
-            f"and at least {FOLDS} pairs, one a fold. Use a larger set."
-        )
     plain, mirrored = embed_both(embed, pairs.images, torch.device(device), batch_size, progress)
     distances = pair_distances(plain + mirrored)
     accuracies, thresholds = judge_folds(distances, same)
@@ -105,6 +101,24 @@ def verify(
         same=int(same.sum()),
         different=int((~same).sum()),
     )
+
+
+def require_pairs(pairs: VerificationSet, where: str) -> None:
+    """Check that a set can be judged in ten folds.
+
+    Args:
+        pairs: the set.
+        where: what an error line begins with.
+
+    Raises:
+        EvaluationError: fewer than ten pairs, or pairs of one kind only.
+    """
+    same = np.asarray(pairs.same, dtype=bool)
+    if len(same) < FOLDS or same.all() or not same.any():
+        raise EvaluationError(
+            f"{where}: {int(same.sum())} same and {int((~same).sum())} different pairs; expected both kinds "
+            f"and at least {FOLDS} pairs, one a fold. Use a larger set."
+        )
 
 
 @torch.no_grad()

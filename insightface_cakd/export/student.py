@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from insightface_cakd import __version__
+from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.models import GetModel, load_backbone
 from insightface_cakd.export.check import ExportReport, check_onnx
@@ -42,7 +43,7 @@ def export_run(
     weights, facts = run, {}
     if run.is_dir():
         weights, facts = run / "model.pt", _facts(run)
-        network = network or facts["config"]["network"]
+        network = network or facts["network"]
     if network is None:
         raise ExportError(
             f"{run}: which network these weights are of is not known; expected its name. Pass --network, for example "
@@ -67,12 +68,11 @@ def export_checked(
         ExportError: the export or its check failed; `out` is as it was.
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
             candidate = Path(folder) / out.name
             export_onnx(backbone, candidate, metadata, exporter)
             report = check_onnx(candidate, backbone)
-            os.replace(candidate, out)
+            os.replace(candidate, checked)
     except OSError as error:
         raise ExportError(
             f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
@@ -137,9 +137,10 @@ def _facts(run: Path) -> dict[str, Any]:
                 "--network."
             )
     try:
-        accuracy = json.loads(result.read_text(encoding="utf-8"))["accuracy"]
-        return {**json.loads(saved.read_text(encoding="utf-8")), "accuracy": accuracy}
-    except (ValueError, KeyError) as error:
+        accuracy = dict(json.loads(result.read_text(encoding="utf-8"))["accuracy"])
+        facts = {**json.loads(saved.read_text(encoding="utf-8")), "accuracy": accuracy}
+        return {**facts, "network": str(facts["config"]["network"])}
+    except (ValueError, KeyError, TypeError) as error:
         raise ExportError(
-            f"{run}: run.json or result.json is damaged ({error!r}). Pass weights and --network."
+            f"{run}: run.json or result.json is damaged ({error!r}); expected what `cakd train` wrote. Pass weights and --network."
         ) from error

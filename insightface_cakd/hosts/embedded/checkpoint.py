@@ -1,4 +1,4 @@
-"""What a stopped run needs to go on as if it had not stopped."""
+"""A run's output folder, and what a stopped run needs to go on as if it had not stopped."""
 
 import errno
 import random
@@ -13,6 +13,53 @@ from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.ranks import rank, world_size
+
+MODEL = "model.pt"
+BEST = "best.pt"
+RESULT = "result.json"
+
+# arcface_torch's keys, and a few more.
+KEYS = (
+    "epoch",
+    "global_step",
+    "state_dict_backbone",
+    "state_dict_softmax_fc",
+    "state_optimizer",
+    "state_lr_scheduler",
+    "state_grad_scaler",
+    "state_rng",
+    "world_size",
+    "best",
+)
+
+
+def check_output(output: Path, resume: bool) -> None:
+    """Refuse a folder that holds another run, or none to resume, before anything is built.
+
+    Raises:
+        RunError: a new run would overwrite an old one, or there is no checkpoint to go on from.
+    """
+    used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
+    if used and not resume:
+        raise RunError(
+            f"{output}: holds another run ({', '.join(used)}); expected a new folder. Pass --resume, --output DIR, or remove it."
+        )
+    if resume:
+        load_checkpoint(checkpoint_path(output, rank()))
+
+
+def make_output(output: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{output}: cannot be made ({error.strerror}); expected a folder to write to. Pass --output DIR."
+        ) from error
 
 
 def save_atomically(content: Any, path: Path) -> None:
@@ -70,19 +117,25 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a rank's checkpoint on the CPU.
 
     Raises:
-        RunError: there is none, or it is damaged.
+        RunError: there is none, it is damaged, or it is another file.
     """
     if not path.is_file():
         raise RunError(
             f"--resume: {path} does not exist; expected the checkpoint of a run that was stopped. Start it without --resume."
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
             f"--resume: {path} cannot be read ({reason}); expected a checkpoint of this host. Start a new run."
         ) from error
+    missing = [key for key in KEYS if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise RunError(
+            f"--resume: {path} lacks {', '.join(missing)}; expected a checkpoint of this host. Start a new run."
+        )
+    return content
 
 
 def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:

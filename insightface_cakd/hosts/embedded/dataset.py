@@ -179,13 +179,17 @@ def get_dataloader(
 
     Raises:
         RunError: DALI is asked for, a label is out of range, or there is less than one batch.
-        DataError: the data cannot be read.
+        DataError: the data cannot be read, or shows one person only.
     """
     if dali or dali_aug:
         raise RunError(
             "dali: the embedded host reads records itself; expected dali=False. Train on an arcface_torch checkout to use DALI."
         )
     faces = open_faces(root_dir)
+    if faces.num_classes < 2:
+        raise DataError(
+            f"{root_dir}: one person; training needs at least 2. Add folders of people, and pack them again."
+        )
     if num_classes is not None:
         check_labels(faces.labels(), num_classes, root_dir)
     sampler = DistributedSampler(len(faces), world_size(), rank(), seed)

@@ -4,7 +4,6 @@
 distillation enters. The student may hand the head anything; only verification needs its eval mode to give an embedding.
 """
 
-import json
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -17,13 +16,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
-from insightface_cakd.atomic import replacing
+from insightface_cakd.atomic import write_json
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.checkpoint import (
-    checkpoint_path,
+    BEST,
+    MODEL,
+    RESULT,
+    check_output,
     load,
-    load_checkpoint,
+    make_output,
     restore_rng,
     rng_state,
     save,
@@ -41,9 +43,6 @@ from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setu
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
 from insightface_cakd.ranks import rank, world_size
 
-MODEL = "model.pt"
-BEST = "best.pt"
-RESULT = "result.json"
 MAX_NORM = 5.0
 SCALE = 64
 
@@ -65,14 +64,17 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
     with process_group(device):
         fill_from_data(cfg)
         check_config(cfg)
-        prepare_output(Path(cfg.output), resume or cfg.resume)
+        check_output(Path(cfg.output), resume or cfg.resume)
+        # What does not fit is found before the output folder is made.
+        parts = build(cfg, device)
+        verification = CallBackVerification(cfg.val_targets, str(cfg.rec))
+        if resume or cfg.resume:
+            verification.best = load(parts)
+        make_output(Path(cfg.output))
         init_logging(rank(), cfg.output)
         writer = SummaryWriter(str(Path(cfg.output) / "tensorboard")) if rank() == 0 else None
+        verification.summary_writer = writer
         try:
-            parts = build(cfg, device)
-            verification = CallBackVerification(cfg.val_targets, str(cfg.rec), writer)
-            if resume or cfg.resume:
-                verification.best = load(parts)
             return run(parts, verification, writer)
         finally:
             if writer is not None:
@@ -83,28 +85,6 @@ def fill_from_data(cfg: EasyDict) -> None:
     """Read the number of classes from the data where the config leaves it open."""
     if cfg.get("num_classes") is None and cfg.get("rec") is not None:
         cfg.num_classes = int(open_faces(str(cfg.rec)).num_classes)
-
-
-def prepare_output(output: Path, resume: bool) -> None:
-    """Make the output folder; refuse one that holds another run.
-
-    Raises:
-        RunError: a new run would overwrite an old one.
-    """
-    used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
-    if used and not resume:
-        raise RunError(
-            f"{output}: holds another run ({', '.join(used)}); expected a new folder. Pass --resume, --output DIR, or remove it."
-        )
-    if resume:
-        # Asked before anything is built, so that the answer is quick.
-        load_checkpoint(checkpoint_path(output, rank()))
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{output}: cannot be made ({error.strerror}); expected a folder to write to. Pass --output DIR."
-        ) from error
 
 
 def build(cfg: EasyDict, device: torch.device) -> Parts:
@@ -155,15 +135,8 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     """Run the remaining epochs; verify and save after each."""
     cfg = parts.cfg
     total = parts.scheduler.total_iters
-    LOGGER.info(
-        "%s, %d classes, batch %d x %d, %d steps on %s",
-        cfg.network,
-        cfg.num_classes,
-        cfg.batch_size,
-        world_size(),
-        total,
-        parts.device,
-    )
+    facts = (cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device)
+    LOGGER.info("%s, %d classes, batch %d x %d, %d steps on %s", *facts)
     log = CallBackLogging(cfg.frequent, total, cfg.batch_size * cfg.gradient_acc, parts.step, writer, world_size())
     result = RunResult()
     started, first = time.monotonic(), parts.step
@@ -180,8 +153,7 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     images = (parts.step - first) * cfg.batch_size * cfg.gradient_acc * world_size()
     result.images_per_second = images / max(result.seconds, 1e-9)
     if rank() == 0:
-        with replacing(parts.output / RESULT) as temporary:
-            temporary.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
+        write_json(parts.output / RESULT, asdict(result))
     return result
 
 

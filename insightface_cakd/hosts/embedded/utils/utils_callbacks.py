@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from insightface_cakd.data.bins import VerificationSet, load_bin
 from insightface_cakd.errors import RunError
-from insightface_cakd.evaluate.verification import VerificationResult, verify
+from insightface_cakd.evaluate.verification import VerificationResult, require_pairs, verify
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter
 from insightface_cakd.ranks import rank
 
@@ -28,6 +28,7 @@ class CallBackVerification:
 
     Raises:
         RunError: a set is missing; arcface_torch would skip it without a word.
+        DataError, EvaluationError: a set is damaged, or too small to be judged.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class CallBackVerification:
         self.sets: dict[str, VerificationSet] = {}
         self.best: dict[str, float] = {}
         if rank() == 0:
-            self.sets = {name: load_bin(self._path(name, rec_prefix)) for name in val_targets}
+            self.sets = {name: self._load(self._path(name, rec_prefix)) for name in val_targets}
 
     def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, VerificationResult]:
         """Return the result of each set; the network's parts get their train or eval mode back."""
@@ -73,6 +74,13 @@ class CallBackVerification:
             self.summary_writer.add_scalar(f"accuracy/{name}", result.accuracy, step)
         if self.wandb_logger is not None:
             self.wandb_logger.log({f"accuracy/{name}": result.accuracy, "step": step})
+
+    @staticmethod
+    def _load(path: Path) -> VerificationSet:
+        pairs = load_bin(path)
+        # Not after an epoch's work.
+        require_pairs(pairs, str(path))
+        return pairs
 
     @staticmethod
     def _path(name: str, folder: str) -> Path:
