@@ -1,18 +1,11 @@
-"""Drawn faces: what stays with a person, what changes with a view, and the files made of them."""
+"""A picture of a person in a view: every part of either shows, and lies where it should."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from insightface_cakd.data.bins import load_bin
-from insightface_cakd.data.faces import Person, View, draw_face, write_face_set
-from insightface_cakd.data.faces.sets import QUALITY, draw_folders
-from insightface_cakd.data.images import decode_rgb, encode_jpeg
-from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.errors import DataError
+from insightface_cakd.data.faces import Person, View, draw_face
 
 SHAPE = [
     "face height",
@@ -201,133 +194,3 @@ def test_a_patch_is_one_rectangle_of_one_colour():
     inside = covered[rows.min() + 2 : rows.max() - 1, columns.min() + 2 : columns.max() - 1]
     assert inside.size > 300
     assert inside.std(axis=(0, 1)).max() < 1
-
-
-def test_people_and_views_are_the_same_for_the_same_numbers_only():
-    def picture(seed: int, number: int, view: int) -> bytes:
-        return draw_face(Person.draw(seed, number), View.draw(seed, number, view)).tobytes()
-
-    pictures = {picture(*numbers) for numbers in [(7, 0, 0), (8, 0, 0), (7, 1, 0), (7, 0, 1)]}
-    assert len(pictures) == 4
-    assert picture(7, 0, 0) in pictures
-
-
-def test_a_picture_depends_on_its_numbers_and_not_on_the_process_or_on_what_was_drawn_before():
-    code = (
-        "import numpy, sys; from insightface_cakd.data.faces import *; numpy.random.seed(5); "
-        "[draw_face(Person.draw(7, n), View.draw(7, n, 0)) for n in (9, 4)]; "
-        "sys.stdout.buffer.write(draw_face(Person.draw(7, 2), View.draw(7, 2, 1)).tobytes())"
-    )
-    elsewhere = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
-    assert elsewhere == draw_face(Person.draw(7, 2), View.draw(7, 2, 1)).tobytes()
-
-
-def test_drawing_leaves_numpys_own_random_numbers_alone():
-    np.random.seed(1)
-    before = np.random.get_state()[1].tolist()
-    draw_face(Person.draw(7, 0), View.draw(7, 0, 0))
-    assert np.random.get_state()[1].tolist() == before
-
-
-def test_a_range_of_people_can_be_drawn_in_parts(tmp_path):
-    """So several processes, or a later run with more people, make the same pictures."""
-    draw_folders(tmp_path / "all", range(4), 2, seed=7)
-    draw_folders(tmp_path / "late", range(2, 4), 2, seed=7)
-    late = sorted(path.relative_to(tmp_path / "late") for path in (tmp_path / "late").rglob("*.jpg"))
-    assert [str(path) for path in late] == ["000002/000.jpg", "000002/001.jpg", "000003/000.jpg", "000003/001.jpg"]
-    assert all((tmp_path / "all" / path).read_bytes() == (tmp_path / "late" / path).read_bytes() for path in late)
-
-
-def test_colour_and_pixels_alone_do_not_tell_who_it_is():
-    """Best threshold on 300 pairs: what needs no learning stays far below what the tiny networks reach (79 to 86 %)."""
-    views = np.array([[draw_face(Person.draw(7, n), View.draw(7, n, k)) for k in range(2)] for n in range(150)], float)
-    faces = views[:, :, 40:90, 35:78]
-    for described in (faces.mean(axis=(2, 3)), faces.reshape(150, 2, -1)):
-        same = np.linalg.norm(described[:, 0] - described[:, 1], axis=1)
-        different = np.linalg.norm(described[:, 0] - np.roll(described[:, 1], 1, axis=0), axis=1)
-        thresholds = np.concatenate([same, different])[:, None]
-        accuracy = ((same < thresholds).mean(axis=1) + (different >= thresholds).mean(axis=1)).max() / 2
-        assert accuracy < 0.75
-
-
-def pictures_of(people: range, count: int, seed: int) -> set[bytes]:
-    """Pixels of everyone's pictures, drawn here one by one and sent through the JPEG codec."""
-    return {
-        decode_rgb(encode_jpeg(draw_face(Person.draw(seed, n), View.draw(seed, n, k)), QUALITY), "here").tobytes()
-        for n in people
-        for k in range(count)
-    }
-
-
-def test_a_face_set_trains_on_some_people_and_verifies_on_others(tmp_path):
-    seen = []
-    write_face_set(
-        tmp_path / "set", people=5, pictures=3, pairs=20, seed=7, name="other", progress=lambda *at: seen.append(at)
-    )
-    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
-        "other.bin",
-        "property",
-        "train.idx",
-        "train.rec",
-    ]
-    records, verification = FaceRecords(tmp_path / "set"), load_bin(tmp_path / "set" / "other.bin")
-    assert {records[i][0].tobytes() for i in range(len(records))} == pictures_of(range(5), 3, seed=7)
-    assert [records[i][1] for i in range(len(records))] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
-    assert {np.asarray(image).tobytes() for image in verification.images} <= pictures_of(range(5, 13), 3, seed=7)
-    assert (len(verification.same), sum(verification.same)) == (20, 10)
-    assert (seen[0], seen[-1]) == ((3, 39), (39, 39)), "pictures drawn, and 13 people with 3 each in all"
-
-
-def test_equal_seeds_give_equal_files(tmp_path):
-    for name, seed in (("one", 7), ("two", 7), ("three", 8)):
-        write_face_set(tmp_path / name, people=3, pictures=3, pairs=20, seed=seed)
-    for file in ("train.rec", "dev.bin"):
-        one, two, three = ((tmp_path / name / file).read_bytes() for name in ("one", "two", "three"))
-        assert one == two
-        assert one != three
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [
-        ({"people": 1}, "people is 1; expected at least 2"),
-        ({"pictures": 1}, "pictures is 1; expected at least 2"),
-        ({"seed": -1}, "seed is -1; expected at least 0"),
-        ({"pairs": 30}, "30 pairs of 8 people with 4 pictures each; expected a multiple of 20, at most 80"),
-        ({"pairs": 100}, "100 pairs of 8 people with 4 pictures each; expected a multiple of 20, at most 80"),
-        ({"pairs": 0}, "0 pairs of 8 people"),
-    ],
-)
-def test_numbers_that_give_no_face_set_stop_before_anything_is_drawn(numbers, text, tmp_path):
-    drawn = []
-    with pytest.raises(DataError, match=text):
-        write_face_set(
-            tmp_path / "set",
-            **{"people": 3, "pictures": 4, "pairs": 20, **numbers},
-            progress=lambda *at: drawn.append(at),
-        )
-    assert drawn == []
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_largest_number_of_pairs_is_one_that_can_be_had(tmp_path):
-    write_face_set(tmp_path / "set", people=3, pictures=4, pairs=80, seed=7)
-    assert len(load_bin(tmp_path / "set" / "dev.bin").same) == 80
-
-
-def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path):
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "mine.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"set: exists already; expected a new or empty folder"):
-        write_face_set(tmp_path / "set", people=3, pictures=3, pairs=20)
-    assert [path.name for path in (tmp_path / "set").iterdir()] == ["mine.txt"]
-
-
-def test_nothing_is_left_when_a_later_step_fails(tmp_path, monkeypatch):
-    def fail(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("insightface_cakd.data.faces.sets.make_bin", fail)
-    with pytest.raises(DataError, match=r"set: cannot be written: No space left on device; nothing was left"):
-        write_face_set(tmp_path / "set", people=3, pictures=3, pairs=20)
-    assert list(tmp_path.iterdir()) == []

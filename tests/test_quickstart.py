@@ -1,0 +1,153 @@
+"""The whole job in small: data, three trainings, export, report, and the table that compares them."""
+
+import re
+from dataclasses import replace
+from functools import partial
+
+import onnx
+import pytest
+import torch
+
+from insightface_cakd import quickstart
+from insightface_cakd.data.bins import load_bin
+from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.data.faces.sets import draw_folders
+from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from tests.commands import cakd, contents, refused
+
+JOB = """
+from insightface_cakd.hosts.embedded.configs import {name} as job
+
+config = dict(job.config, batch_size=8, num_epoch=1, warmup_epoch=0, num_workers=0, embedding_size=64, device="cpu")
+"""
+RECIPE = """
+teacher: {network: vit_tiny, check: {bin: dev.bin, floor: 0.01}}
+losses: [{loss: cosine, weight: 64}]
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Make the quickstart small: few people, one epoch, no demand on the teacher. Return an empty folder to work in."""
+    for stage in ("TEACHER", "ALONE", "DISTILLED"):
+        full = getattr(quickstart, stage)
+        job = tmp_path / f"{full.config}.py"
+        job.write_text(JOB.format(name=full.config))
+        recipe = full.recipe and str(tmp_path / "recipe.yaml")
+        monkeypatch.setattr(quickstart, stage, replace(full, config=str(job), recipe=recipe))
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    monkeypatch.setattr(quickstart, "write_face_set", partial(write_face_set, people=6, pictures=4, pairs=20))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def table(text):
+    """Return the cells of the printed table by the name of the row."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return {name: (accuracy, seconds) for name, accuracy, seconds in rows}
+
+
+@pytest.mark.parametrize("source", ["drawn", "own"])
+def test_the_quickstart_ends_with_a_table_a_model_and_a_report(source, small):
+    arguments = ["--output", "work", "--seed", 7]
+    if source == "own":
+        draw_folders(small / "faces", range(12), 4, seed=5)
+        arguments += ["--data", "faces"]
+    before = contents(small / "faces")
+    ran = cakd("quickstart", *arguments)
+    assert ran.code == 0, ran.err
+    assert [line[:5] for line in ran.out.splitlines() if line.startswith("[")] == [
+        f"[{step}/6]" for step in range(1, 7)
+    ]
+    cells = table(ran.out)
+    assert list(cells)[-4:] == ["teacher", "student alone", "student + distillation", "difference"]
+    points = {name: float(re.match(r"[+-]?[\d.]+", cells[name][0])[0]) for name in list(cells)[-4:]}
+    gained = points["student + distillation"] - points["student alone"]
+    assert points["difference"] == pytest.approx(gained, abs=0.011)
+    assert "insightface.model_zoo" in ran.out
+    for line in ("model:  work/student.onnx (weights: work/distilled/model.pt)", "report: work/report.html"):
+        assert line in ran.out
+    assert contents(small / "faces") == before
+    check_outputs(small / "work")
+
+
+def check_outputs(work):
+    """Look at what the run left behind."""
+    names = {path.name for path in work.iterdir()}
+    assert names == {"data", "teacher", "alone", "distilled", "student.onnx", "report.html"}
+    assert {path.name for path in (work / "data").iterdir()} == {"train.rec", "train.idx", "property", "dev.bin"}
+    metadata = {entry.key: entry.value for entry in onnx.load(work / "student.onnx").metadata_props}
+    assert metadata["teacher"] == "vit_tiny"
+    report = (work / "report.html").read_text()
+    assert "student + distillation" in report
+    assert "difference" in report
+    alone, distilled = (torch.load(work / run / "model.pt", weights_only=True) for run in ("alone", "distilled"))
+    network = get_model("cnn_tiny", num_features=64)
+    network.load_state_dict(alone, strict=True)
+    network.load_state_dict(distilled, strict=True)
+    assert not all(torch.equal(alone[key], distilled[key]) for key in alone), "the teacher made a difference"
+
+
+@pytest.fixture
+def trained(small, monkeypatch):
+    """Replace the trainings by known results; return the jobs that were asked for."""
+    jobs, accuracies = [], iter([0.9, 0.75, 0.805])
+
+    def train(job):
+        jobs.append(job)
+        return RunResult(accuracy={"dev": next(accuracies)}, seconds=61.4)
+
+    monkeypatch.setattr(quickstart, "train", train)
+    monkeypatch.setattr(quickstart, "export_run", lambda *_: type("Exported", (), {"summary": lambda _: "exported"})())
+    monkeypatch.setattr(quickstart, "write_report", lambda path, report: path.write_text(report.title))
+    return jobs
+
+
+def test_the_table_has_percents_points_and_seconds(trained):
+    cells = table(cakd("quickstart").out)
+    assert cells["teacher"] == ("90.00 %", "61")
+    assert cells["student alone"] == ("75.00 %", "61")
+    assert cells["student + distillation"] == ("80.50 %", "61")
+    assert cells["difference"] == ("+5.50 points", "")
+
+
+def test_both_students_train_alike_but_for_the_teacher(trained):
+    assert cakd("quickstart", "--seed", 9, "--output", "work").code == 0
+    teacher, alone, distilled = trained
+    assert (alone.config, alone.distill, alone.teacher) == (distilled.config, None, None)
+    assert distilled.teacher == "work/teacher/model.pt"
+    outputs = {"output='work/teacher'", "output='work/alone'", "output='work/distilled'"}
+    assert {setting for job in trained for setting in job.settings if setting.startswith("output")} == outputs
+    common = {"rec='work/data'", "seed=9", "val_targets=['dev']"}
+    assert all(set(job.settings) - outputs == common for job in trained)
+    assert teacher.config != alone.config
+
+
+def test_the_seed_makes_the_data(trained, small):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        quickstart._make_data(small / name, None, seed)
+    a, b, c = (contents(small / name) for name in "abc")
+    assert a == b != c
+
+
+def test_own_faces_are_split_by_person(trained, small):
+    draw_folders(small / "faces", range(12), 4, seed=5)
+    quickstart._make_data(small / "data", small / "faces", 1)
+    assert FaceRecords(small / "data").num_classes == 10
+    assert len(load_bin(small / "data" / "dev.bin").same) == 20
+
+
+@pytest.mark.parametrize("inside", ["notes.txt", "data/train.rec"])
+def test_a_folder_with_something_in_it_is_refused(inside, small):
+    file = small / "quickstart" / inside
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    refused(["quickstart"], r"quickstart: quickstart is in use; expected a new or empty folder\. Pass --output", small)
+
+
+def test_an_empty_folder_is_taken(trained, small):
+    (small / "quickstart").mkdir()
+    assert cakd("quickstart").code == 0

@@ -1,0 +1,92 @@
+"""A few steps on real faces with a published recogniser as teacher, where they are there; see recipes/README.md."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+
+from insightface_cakd.data.bins import read_bin, write_bin
+from insightface_cakd.hosts.embedded.backbones import get_model
+from tests.commands import cakd, train
+
+PEOPLE, PAIRS = 10, 20
+
+
+def run(*arguments):
+    ran = cakd(*arguments)
+    assert ran.code == 0, ran.err
+    return ran.out
+
+
+@pytest.fixture(scope="module")
+def work(shared_data, tmp_path_factory):
+    """Pack some people of lfw_train, take some pairs of lfw_dev.bin, and cache the teacher's embeddings."""
+    folder = tmp_path_factory.mktemp("real")
+    people = sorted(path for path in (shared_data / "lfw_train").iterdir() if 3 <= len(list(path.iterdir())) <= 6)
+    for person in people[:PEOPLE]:
+        shutil.copytree(person, folder / "faces" / person.name)
+    assert f"images of {PEOPLE} people" in run("data", "pack", folder / "faces", folder / "data")
+    images, same = read_bin(shared_data / "lfw_dev.bin")
+    chosen = [same.index(kind, 10 * number) for number in range(PAIRS // 2) for kind in (True, False)]
+    few = [image for pair in chosen for image in images[2 * pair : 2 * pair + 2]]
+    write_bin(folder / "data" / "dev.bin", few, [same[pair] for pair in chosen])
+    run("data", "cache-teacher", "onnx", folder / "data", folder / "cache", "--teacher", teacher(shared_data))
+    return folder
+
+
+def teacher(shared_data):
+    return shared_data / "models" / "edgeface_xs.onnx"
+
+
+@pytest.fixture(scope="module")
+def students(work, shared_data):
+    """Train the same student alone, under the cache and under the live teacher, three steps each."""
+    taught = {
+        "alone": [],
+        "cached": ["--distill", "cached", "--teacher", work / "cache"],
+        "live": ["--distill", "onnx", "--teacher", teacher(shared_data)],
+    }
+    for name, options in taught.items():
+        run(*train(work / "data", *options, output=work / name, embedding_size=512))
+    return {name: torch.load(work / name / "model.pt", weights_only=True) for name in taught}
+
+
+def accuracy(text):
+    return float(re.search(r"accuracy ([\d.]+)", text)[1])
+
+
+def test_what_was_packed_is_readable_and_has_the_pictures_of_the_folders(work):
+    images = len(list((work / "faces").rglob("*.jpg")))
+    assert "every record is readable" in run("data", "check", work / "data")
+    assert f"{images} images of {PEOPLE} people" in run("data", "info", work / "data")
+
+
+def test_the_recogniser_tells_the_people_apart(work, shared_data):
+    """EdgeFace XS reaches 99.3 % on the whole set."""
+    assert accuracy(run("eval", "bin", teacher(shared_data), work / "data" / "dev.bin")) >= 0.9
+
+
+def test_every_student_loads_strictly_and_is_measured(students, work):
+    for name, state in students.items():
+        get_model("cnn_tiny", num_features=512).load_state_dict(state, strict=True)
+        measured = json.loads((work / name / "result.json").read_text())
+        assert measured["steps"] >= 3
+        said = run("eval", "bin", work / name / "model.pt", work / "data" / "dev.bin", "--network", "cnn_tiny")
+        assert accuracy(said) == pytest.approx(measured["accuracy"]["dev"], abs=1e-4)
+
+
+def test_cached_and_live_teacher_give_the_same_student_and_another_than_none(students):
+    """The cache holds half precision."""
+    weight = "layer1.0.weight"
+    alone, cached, live = (students[name][weight] for name in ("alone", "cached", "live"))
+    torch.testing.assert_close(cached, live, rtol=1e-2, atol=1e-3)
+    assert (alone - live).abs().max() > 10 * (cached - live).abs().max()
+
+
+def test_a_run_says_which_recogniser_taught_it(students, work):
+    live, cached = (json.loads((work / name / "run.json").read_text())["teacher"] for name in ("live", "cached"))
+    assert live["name"] == "edgeface_xs.onnx"
+    assert cached["name"] == "edgeface_xs.onnx (cached)"
+    assert live["sha256"] == cached["sha256"]
