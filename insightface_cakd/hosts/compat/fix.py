@@ -1,0 +1,78 @@
+"""A fix: one thing that arcface_torch's code needs on today's stack, applied in this process and taken back."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from insightface_cakd.errors import RunError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One named fix.
+
+    Args:
+        name: what the user switches it on or off by; words with hyphens.
+        breaks: what stops or goes wrong without it, with file:line of the pinned checkout.
+        since: from which version of what.
+        fix: what is done about it.
+        until: when it can go away.
+        applies: why it is needed in this process, or None where it is not.
+        apply: does it; whatever is replaced goes back when the stack closes.
+        changes_results: training results differ with it; off unless asked for, and printed when on.
+    """
+
+    name: str
+    breaks: str
+    since: str
+    fix: str
+    until: str
+    applies: Callable[[], str | None]
+    apply: Callable[[ExitStack], None]
+    changes_results: bool = False
+
+
+@contextmanager
+def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[list[Fix]]:
+    """Apply what this process needs, for the length of a `with` block; nothing on import of this package.
+
+    Args:
+        fixes: all there are.
+        wanted: names of fixes that change results and were asked for.
+        unwanted: names of fixes to leave out.
+
+    Raises:
+        RunError: a name that no fix has.
+    """
+    known = [fix.name for fix in fixes]
+    for name in (*wanted, *unwanted):
+        if name not in known:
+            raise RunError(f"fix '{name}': no such fix; known: {', '.join(known)}.{did_you_mean(name, known)}")
+    chosen = [
+        fix
+        for fix in fixes
+        if fix.name not in unwanted
+        and (fix.name in wanted or not fix.changes_results)
+        and fix.applies() is not None
+    ]
+    with ExitStack() as stack:
+        for fix in chosen:
+            fix.apply(stack)
+            if fix.changes_results and os.environ.get("RANK", "0") == "0":
+                print(f"fix {fix.name} is on and changes results: {fix.fix}", flush=True)
+        yield chosen
+
+
+MISSING = object()
+
+
+def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
+    """Set an attribute until the stack closes; one that did not exist is removed again."""
+    before = vars(owner).get(name, MISSING) if hasattr(owner, "__dict__") else getattr(owner, name, MISSING)
+    setattr(owner, name, value)
+    if before is MISSING:
+        stack.callback(delattr, owner, name)
+    else:
+        stack.callback(setattr, owner, name, before)
