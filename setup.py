@@ -8,6 +8,9 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "insightface_cakd/__init__.py").read_text())[1]
 
+# What arcface_torch's own scripts import besides: `--host`, `cakd host run`.
+HOST = ["pandas", "prettytable", "scikit-image", "scikit-learn", "scipy", "tabulate", "torchvision", "tqdm"]
+
 setup(
     name="insightface-cakd",
     version=VERSION,
@@ -35,7 +38,7 @@ setup(
         "rich",
         "typer>=0.12",
     ],
-    extras_require={"test": ["pytest", "pytest-timeout", "mypy", "ruff", "scikit-learn", "types-PyYAML"]},
+    extras_require={"host": HOST, "test": [*HOST, "pytest", "pytest-timeout", "mypy", "ruff", "types-PyYAML"]},
     entry_points={"console_scripts": ["cakd = insightface_cakd.cli:main"]},
     classifiers=["Programming Language :: Python :: 3", "License :: OSI Approved :: MIT License"],
 )

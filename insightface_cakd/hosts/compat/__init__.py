@@ -1,1 +1,41 @@
 """What arcface_torch needs on today's stack: small named fixes, applied only in a process that runs host code."""
+
+from insightface_cakd.hosts.compat.cuda import CPU_FILES, CPU_STREAMS, CPU_TENSORS, DDP_DEVICES, GLOO, SEED_DEVICE
+from insightface_cakd.hosts.compat.export import EXPORT_BATCH
+from insightface_cakd.hosts.compat.fix import Fix, applied
+from insightface_cakd.hosts.compat.mxnet import MXNET
+from insightface_cakd.hosts.compat.numpy_names import NUMPY_NAMES
+from insightface_cakd.hosts.compat.processes import PROCESS_ERRORS
+from insightface_cakd.hosts.compat.results import FIRST_STEP_LR, MEAN_BATCH_NORM, MEAN_GRADIENT, OWN_CENTRES
+from insightface_cakd.hosts.compat.science import INTERP1D, MENPO, PTFLOPS, SKIMAGE, SKLEARN
+from insightface_cakd.hosts.compat.torch_names import AMP_NAMES, SCHEDULER_VERBOSE, TIMM_LAYERS
+from insightface_cakd.hosts.compat.training import FREE_PORT, LOADER_ERRORS
+
+FIXES: tuple[Fix, ...] = (
+    MXNET,
+    NUMPY_NAMES,
+    INTERP1D,
+    SKIMAGE,
+    SKLEARN,
+    MENPO,
+    PTFLOPS,
+    EXPORT_BATCH,
+    PROCESS_ERRORS,
+    SCHEDULER_VERBOSE,
+    TIMM_LAYERS,
+    AMP_NAMES,
+    GLOO,
+    CPU_TENSORS,
+    CPU_STREAMS,
+    DDP_DEVICES,
+    SEED_DEVICE,
+    CPU_FILES,
+    FREE_PORT,
+    LOADER_ERRORS,
+    FIRST_STEP_LR,
+    MEAN_GRADIENT,
+    OWN_CENTRES,
+    MEAN_BATCH_NORM,
+)
+
+__all__ = ["FIXES", "Fix", "applied"]

@@ -53,9 +53,7 @@ def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable
     chosen = [
         fix
         for fix in fixes
-        if fix.name not in unwanted
-        and (fix.name in wanted or not fix.changes_results)
-        and fix.applies() is not None
+        if fix.name not in unwanted and (fix.name in wanted or not fix.changes_results) and fix.applies() is not None
     ]
     with ExitStack() as stack:
         for fix in chosen:

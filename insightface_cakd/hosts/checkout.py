@@ -1,0 +1,210 @@
+"""A user's arcface_torch folder: found, recognised by its files, imported without a trace. Nothing in it is ever changed."""
+
+import ast
+import hashlib
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from insightface_cakd.errors import CAKDError, RunError
+from insightface_cakd.hosts.pinned import KNOWN, PINNED, PINNED_COMMIT
+
+ENVIRONMENT = "ARCFACE_TORCH"
+INSIDE = Path("recognition") / "arcface_torch"
+NAMES = ("get_model", "CombinedMarginLoss", "PartialFC_V2")
+GET_ONE = "git clone https://github.com/deepinsight/insightface and pass its recognition/arcface_torch."
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """An arcface_torch folder.
+
+    Args:
+        folder: holds `train_v2.py`; absolute.
+        version: "pinned" (deepinsight/insightface at `PINNED_COMMIT`), "known" (an earlier state of it) or "modified".
+        changed: code files that differ from the pinned ones, or are missing. Files that the user added and `configs/` do not count.
+        commit: of a pinned or known version.
+    """
+
+    folder: Path
+    version: str
+    changed: tuple[str, ...] = field(default=())
+    commit: str | None = None
+
+    def __str__(self) -> str:
+        files = f"; differs in {', '.join(self.changed)}" if self.version == "modified" else ""
+        commit = f" ({self.commit})" if self.commit else ""
+        return f"{self.folder}: {self.version}{commit}{files}"
+
+    @contextmanager
+    def imported(self) -> Iterator[None]:
+        """Let host code be imported and run for the length of a `with` block; see `load`.
+
+        The folder comes first on `sys.path`. Modules of other origin that bear one of its top-level names (`utils`, `eval`,
+        `dataset`, ...) are set aside and put back; the folder's own are gone afterwards.
+        """
+        names = top_level_names(self.folder)
+        aside = _take_out(names)
+        path = list(sys.path)
+        writes = sys.dont_write_bytecode
+        sys.path.insert(0, str(self.folder))
+        # The folder may be somebody else's, or mounted read-only: no `__pycache__` is left in it.
+        sys.dont_write_bytecode = True
+        importlib.invalidate_caches()
+        try:
+            yield
+        finally:
+            _take_out(names)
+            sys.modules.update(aside)
+            sys.path[:] = path
+            sys.dont_write_bytecode = writes
+            importlib.invalidate_caches()
+
+    def load(self, name: str) -> ModuleType:
+        """Import a module of the folder; only inside `imported`.
+
+        Raises:
+            RunError: host code raised at import; the line names file and line.
+        """
+        try:
+            with warnings.catch_warnings():
+                # Of the host's source text (`is 0`, a decorated class): nothing that its user could change.
+                warnings.simplefilter("ignore", SyntaxWarning)
+                warnings.filterwarnings("ignore", "Decorating classes is deprecated", FutureWarning)
+                return importlib.import_module(name)
+        except CAKDError:
+            raise
+        except Exception as error:
+            raise RunError(
+                f"{where_raised(error, self.folder)}: {type(error).__name__} while importing {name}: "
+                f"{' '.join(str(error).split())}; expected code that imports. `cakd doctor --host DIR` lists what is missing."
+            ) from error
+
+    def require_seam(self) -> None:
+        """Check, without importing it, that `train_v2.py` binds the three names by which a recipe enters it.
+
+        Raises:
+            RunError: the file is missing, is not Python, or lacks a name.
+        """
+        script = self.folder / "train_v2.py"
+        bound = bound_names(_parsed(script))
+        gone = [name for name in NAMES if name not in bound]
+        if gone:
+            raise RunError(
+                f"{script}: {', '.join(gone)} not bound at module level; expected `from ... import` of {', '.join(NAMES)}, as in "
+                f"{PINNED_COMMIT}. Undo that change, or train on the embedded host (without --host)."
+            )
+
+
+def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
+    """Find arcface_torch from any folder of a clone of insightface.
+
+    Args:
+        path: the clone, its `recognition`, `arcface_torch` itself, or a folder in it; None takes `$ARCFACE_TORCH`.
+
+    Raises:
+        RunError: nothing is named, it is no checkout, or it is older than `partial_fc_v2.PartialFC_V2`.
+    """
+    given = os.fspath(path) if path is not None else os.environ.get(ENVIRONMENT, "")
+    where = f"--host {given}" if path is not None else f"{ENVIRONMENT}={given}"
+    if not given:
+        raise RunError(
+            f"--host: no folder, and {ENVIRONMENT} is not set; expected an arcface_torch checkout. {GET_ONE}"
+        )
+    start = Path(given).expanduser().absolute()
+    if not start.is_dir():
+        raise RunError(f"{where}: no such folder; expected an arcface_torch checkout. {GET_ONE}")
+    folder = next(filter(_is_arcface_torch, _candidates(start)), None)
+    if folder is None:
+        raise RunError(f"{where}: no arcface_torch in it or around it; expected a clone of insightface. {GET_ONE}")
+    head = folder / "partial_fc_v2.py"
+    if not head.is_file() or "PartialFC_V2" not in bound_names(_parsed(head)):
+        raise RunError(
+            f"{folder}: too old, it has no partial_fc_v2.PartialFC_V2; expected a checkout since 2022-07-13. Update it: git pull."
+        )
+    return fingerprint(folder)
+
+
+def fingerprint(folder: Path) -> Checkout:
+    """Name the version of a folder by the hashes of its code files."""
+    hashes = {name: _sha256(folder / name) for name in PINNED}
+    changed = tuple(name for name, digest in hashes.items() if digest != PINNED[name])
+    if not changed:
+        return Checkout(folder, "pinned", (), PINNED_COMMIT)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(hashes.items(), key=lambda item: item[0]))
+    commit = KNOWN.get(hashlib.sha256(lines.encode()).hexdigest())
+    return Checkout(folder, "modified" if commit is None else "known", changed, commit)
+
+
+def top_level_names(folder: Path) -> set[str]:
+    """Return the names that the folder's modules and packages take at top level."""
+    packages = {child.name for child in folder.iterdir() if child.is_dir() and any(child.glob("*.py"))}
+    return packages | {file.stem for file in folder.glob("*.py")}
+
+
+def bound_names(tree: ast.Module) -> set[str]:
+    """Return what a module binds at top level, inside `if`, `try` and `with` too."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def where_raised(error: BaseException, folder: Path) -> str:
+    """Return `file:line` of the innermost frame inside the folder, else the folder."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    return f"{inside[-1].filename}:{inside[-1].lineno}" if inside else str(folder)
+
+
+def _candidates(start: Path) -> Iterator[Path]:
+    yield from (start, start / "arcface_torch", start / INSIDE)
+    for parent in start.parents:
+        yield parent
+        if (parent / ".git").exists() or start.is_relative_to(parent / INSIDE.parent):
+            yield parent / INSIDE
+
+
+def _is_arcface_torch(folder: Path) -> bool:
+    scripts = ("train_v2.py", "train.py")
+    return (folder / "backbones").is_dir() and any((folder / name).is_file() for name in scripts)
+
+
+def _parsed(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes(), str(file))
+    except (OSError, SyntaxError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
+        reason = error.strerror if isinstance(error, OSError) else getattr(error, "msg", error)
+        raise RunError(
+            f"{file}{line}: cannot be read as Python ({reason}); expected arcface_torch's file. Restore it: git checkout {file.name}."
+        ) from error
+
+
+def _sha256(file: Path) -> str | None:
+    if not file.is_file():
+        return None
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _take_out(names: set[str]) -> dict[str, ModuleType]:
+    """Remove the modules of these top-level names from `sys.modules` and return them."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}

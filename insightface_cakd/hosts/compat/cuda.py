@@ -1,0 +1,163 @@
+"""arcface_torch without CUDA: a smoke run on a laptop or a CI machine. Nothing here applies where CUDA is available."""
+
+import functools
+from contextlib import ExitStack, nullcontext
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.compat.imports import after_import
+
+CPU = torch.device("cpu")
+
+
+def _no_cuda() -> str | None:
+    return None if torch.cuda.is_available() else "CUDA is not available"
+
+
+def _use_gloo(stack: ExitStack) -> None:
+    original = dist.init_process_group
+
+    @functools.wraps(original)
+    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+        original("gloo" if backend == "nccl" else backend, *args, **kwargs)
+
+    replace(stack, dist, "init_process_group", init_process_group)
+
+
+def _stay_on_cpu(stack: ExitStack) -> None:
+    # A function each: torch.compile's tables, filled by the first DDP, refuse one object under two names.
+    for owner in (torch.Tensor, torch.nn.Module):
+        replace(stack, owner, "cuda", lambda self, *_, **__: self)
+    for name in ("set_device", "synchronize", "empty_cache"):
+        # There is no device to choose or to wait for.
+        replace(stack, torch.cuda, name, lambda *_, **__: None)
+
+
+class NoStream:
+    """Takes the place of a CUDA stream: on the CPU everything is done when the call returns."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def wait_stream(self, _: Any) -> None:
+        """Do nothing: there is nothing to wait for."""
+
+    def synchronize(self) -> None:
+        """Do nothing: there is nothing to wait for."""
+
+
+def _do_without_streams(stack: ExitStack) -> None:
+    replace(stack, torch.cuda, "Stream", NoStream)
+    replace(stack, torch.cuda, "current_stream", lambda *_: NoStream())
+    replace(stack, torch.cuda, "stream", lambda _: nullcontext())
+    after_import(stack, "dataset", _load_to_cpu)
+
+
+def _load_to_cpu(dataset: ModuleType) -> None:
+    """Let the loader move its batches to the CPU instead of device number `local_rank`, and pin nothing."""
+    loader = getattr(dataset, "DataLoaderX", None)
+    if loader is None:
+        return
+    original = loader.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, local_rank: Any, **kwargs: Any) -> None:  # noqa: N807
+        original(self, local_rank=CPU, **{**kwargs, "pin_memory": False})
+
+    loader.__init__ = __init__
+
+
+def _leave_out_device_ids(stack: ExitStack) -> None:
+    original = DistributedDataParallel.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        original(self, module, None, *args, **kwargs)
+
+    replace(stack, DistributedDataParallel, "__init__", __init__)
+
+
+def _seed_on_cpu(stack: ExitStack) -> None:
+    after_import(stack, "utils.utils_distributed_sampler", _share_seed_on_cpu)
+
+
+def _share_seed_on_cpu(sampler: ModuleType) -> None:
+    original = getattr(sampler, "sync_random_seed", None)
+    if original is not None:
+        sampler.sync_random_seed = functools.partial(original, device="cpu")  # type: ignore[attr-defined]
+
+
+def _load_onto_cpu(stack: ExitStack) -> None:
+    for owner in (torch, torch.jit):
+        original = owner.load
+        replace(stack, owner, "load", _mapped(original))
+
+
+def _mapped(original: Any) -> Any:
+    @functools.wraps(original)
+    def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return original(f, "cpu" if map_location is None else map_location, *args, **kwargs)
+
+    return load
+
+
+UNTIL = "arcface_torch takes its device from a variable"
+
+GLOO = Fix(
+    name="gloo-for-nccl",
+    breaks="train_v2.py:29, 34: the process group wants NCCL, at import",
+    since="torch without CUDA",
+    fix="gloo in the place of nccl",
+    until=UNTIL,
+    applies=_no_cuda,
+    apply=_use_gloo,
+)
+CPU_TENSORS = Fix(
+    name="cuda-calls-on-cpu",
+    breaks="train_v2.py:49, 96, 119, 129; partial_fc_v2.py:92-97, 133, 137; eval_ijbc.py:61, 105: set_device and .cuda()",
+    since="torch without CUDA",
+    fix="tensors and modules stay where they are",
+    until=UNTIL,
+    applies=_no_cuda,
+    apply=_stay_on_cpu,
+)
+CPU_STREAMS = Fix(
+    name="streams-on-cpu",
+    breaks="dataset.py:89, 111, 124-129: the loader copies on a CUDA stream to device number local_rank",
+    since="torch without CUDA",
+    fix="the loader copies to the CPU, without a stream and without pinned memory",
+    until=UNTIL,
+    applies=_no_cuda,
+    apply=_do_without_streams,
+)
+DDP_DEVICES = Fix(
+    name="ddp-without-device-ids",
+    breaks="train_v2.py:98-100: device_ids of a module on the CPU is a ValueError",
+    since="torch without CUDA",
+    fix="DistributedDataParallel gets no device_ids",
+    until=UNTIL,
+    applies=_no_cuda,
+    apply=_leave_out_device_ids,
+)
+SEED_DEVICE = Fix(
+    name="seed-on-cpu",
+    breaks="utils/utils_distributed_sampler.py:45, 100: the ranks share their seed in a CUDA tensor",
+    since="torch without CUDA",
+    fix="they share it in a CPU tensor",
+    until=UNTIL,
+    applies=_no_cuda,
+    apply=_seed_on_cpu,
+)
+CPU_FILES = Fix(
+    name="cuda-files-on-cpu",
+    breaks="train_v2.py:148, eval_ijbc.py:58, torch2onnx.py:14, inference.py:23: weights saved on a GPU cannot be read",
+    since="torch without CUDA",
+    fix="torch.load and torch.jit.load put them on the CPU when told nothing else",
+    until=UNTIL,
+    applies=_no_cuda,
+    apply=_load_onto_cpu,
+)

@@ -1,0 +1,119 @@
+"""Processes that a script starts and waits for: one that stops with an error must not leave the others waiting."""
+
+import multiprocessing
+import signal
+import sys
+import traceback
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+from insightface_cakd.errors import CAKDError, RunError
+from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.failures import describe, print_traceback
+
+POLL_SECONDS = 0.2
+
+
+class WatchedProcess(multiprocessing.Process):
+    """A process whose error is raised where its siblings, or itself, are joined.
+
+    An uncaught exception in it becomes one line, handed to the process that started it. `join()` without a timeout ends
+    all started processes when one of them stopped that way, and raises the line as a RunError.
+    """
+
+    started: ClassVar[list["WatchedProcess"]] = []
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.said: multiprocessing.SimpleQueue[str] = multiprocessing.SimpleQueue()
+        self.asked_to_stop = False
+
+    def start(self) -> None:
+        """Start the process and watch it."""
+        super().start()
+        WatchedProcess.started.append(self)
+
+    def run(self) -> None:
+        """Run the target; an error is handed over, and a request to stop unwinds, so that no half file is left."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        try:
+            super().run()
+        except Exception as error:
+            print_traceback(error)
+            self.said.put(_in_one_line(error, self.name))
+            sys.exit(1)
+
+    def terminate(self) -> None:
+        """Ask the process to stop; that it then did is no error."""
+        self.asked_to_stop = True
+        super().terminate()
+
+    def kill(self) -> None:
+        """End the process; that it then ended is no error."""
+        self.asked_to_stop = True
+        super().kill()
+
+    def wait(self) -> None:
+        """Wait for this process alone."""
+        super().join()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the process, and meanwhile for an error of any other.
+
+        Raises:
+            RunError: one of them stopped with an error.
+        """
+        if timeout is not None:
+            super().join(timeout)
+            return
+        while self.exitcode is None and not _failed():
+            super().join(POLL_SECONDS)
+        for process in _failed():
+            _end_all()
+            if process.said.empty():
+                raise RunError(f"{process.name}: ended by signal {-(process.exitcode or 0)}; expected it to finish.")
+            raise RunError(process.said.get())
+
+
+def _failed() -> list[WatchedProcess]:
+    """Return the processes that stopped with an exception, or were killed; one that was asked to stop is not among them."""
+    ended = [process for process in WatchedProcess.started if process.exitcode not in (None, 0)]
+    killed = [process for process in ended if (process.exitcode or 0) < 0 and not process.asked_to_stop]
+    return [process for process in ended if not process.said.empty()] + [
+        process for process in killed if process.said.empty()
+    ]
+
+
+def _end_all() -> None:
+    for process in WatchedProcess.started:
+        if process.is_alive():
+            process.terminate()
+            process.wait()
+
+
+def _in_one_line(error: Exception, process: str) -> str:
+    if isinstance(error, CAKDError):
+        return describe(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{process}, {last.filename}:{last.lineno}: {describe(error)}"
+
+
+def _watch(stack: ExitStack) -> None:
+    WatchedProcess.started.clear()
+    replace(stack, multiprocessing, "Process", WatchedProcess)
+    stack.callback(WatchedProcess.started.clear)
+
+
+def _always() -> str:
+    return "every version"
+
+
+PROCESS_ERRORS = Fix(
+    name="process-errors",
+    breaks="scripts/shuffle_rec.py:66-75: when reading stops with an error, writing waits for ever",
+    since="every version",
+    fix="the processes that a script starts are ended when one of them stops with an error, and the error is told",
+    until="arcface_torch looks at its processes",
+    applies=_always,
+    apply=_watch,
+)

@@ -1,0 +1,39 @@
+"""Packages that arcface_torch's code imports for a few calls, served by our own code.
+
+Each folder here holds one package and goes on `sys.path` while host code runs. A path rather than entries of
+`sys.modules`, because a spawned worker process starts afresh with its parent's `sys.path` and nothing else of it.
+"""
+
+import importlib
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import ModuleType
+
+
+def stand_in(stack: ExitStack, package: str) -> None:
+    """Let `import PACKAGE` find the stand-in until the stack closes.
+
+    Args:
+        stack: takes it back: the path entry and the imported modules go, modules that were there before return.
+        package: one of the folders beside this file.
+    """
+    before = _take_out(package)
+    root = str(Path(__file__).parent / package)
+    sys.path.insert(0, root)
+    importlib.invalidate_caches()
+    stack.callback(_take_back, package, root, before)
+
+
+def _take_back(package: str, root: str, before: dict[str, ModuleType]) -> None:
+    if root in sys.path:
+        sys.path.remove(root)
+    _take_out(package)
+    sys.modules.update(before)
+    importlib.invalidate_caches()
+
+
+def _take_out(package: str) -> dict[str, ModuleType]:
+    """Remove a package and its modules from `sys.modules`, and return them."""
+    names = [name for name in sys.modules if name == package or name.startswith(package + ".")]
+    return {name: sys.modules.pop(name) for name in names}

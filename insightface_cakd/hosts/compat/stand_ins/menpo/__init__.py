@@ -1,0 +1,1 @@
+"""The folder that goes on `sys.path`; see the package in it."""

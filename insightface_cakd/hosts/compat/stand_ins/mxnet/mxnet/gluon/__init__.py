@@ -1,0 +1,7 @@
+"""`mxnet.gluon`: the base class of data sets only."""
+
+from ..refusal import refuse
+from . import data
+
+__all__ = ["data"]
+__getattr__ = refuse("mxnet.gluon")

@@ -1,0 +1,96 @@
+"""What goes wrong in a training run whatever the versions are, without any change of its results."""
+
+import functools
+import os
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any
+
+import torch.distributed as dist
+
+from insightface_cakd.errors import CAKDError
+from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.compat.imports import after_import
+
+
+def _one_process() -> str | None:
+    return None if "RANK" in os.environ else "one process, not under torchrun"
+
+
+def _use_no_port(stack: ExitStack) -> None:
+    original = dist.init_process_group
+
+    @functools.wraps(original)
+    def init_process_group(*args: Any, **kwargs: Any) -> None:
+        """Open a group of one process without a network address."""
+        if kwargs.get("world_size") == 1 and str(kwargs.get("init_method")).startswith("tcp://127.0.0.1:"):
+            del kwargs["init_method"]
+            kwargs["store"] = dist.HashStore()
+        original(*args, **kwargs)
+
+    replace(stack, dist, "init_process_group", init_process_group)
+
+
+def _always() -> str:
+    return "every version"
+
+
+class _Failed:
+    """What the prefetch thread hands over in the place of a batch."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _hand_over_errors(stack: ExitStack) -> None:
+    after_import(stack, "dataset", _raise_in_consumer)
+
+
+def _raise_in_consumer(dataset: ModuleType) -> None:
+    thread = getattr(dataset, "BackgroundGenerator", None)
+    if thread is None:
+        return
+    run, take = thread.run, thread.next
+
+    @functools.wraps(run)
+    def run_or_fail(self: Any) -> None:
+        try:
+            run(self)
+        except Exception as error:
+            self.queue.put(_Failed(error))
+
+    @functools.wraps(take)
+    def next_or_raise(self: Any) -> Any:
+        item = take(self)
+        if isinstance(item, _Failed):
+            raise one_line(item.error)
+        return item
+
+    thread.run, thread.next = run_or_fail, next_or_raise
+
+
+def one_line(error: BaseException) -> BaseException:
+    """Return a user's mistake as it was raised: a loader's worker sends it wrapped in its own traceback."""
+    if isinstance(error, CAKDError) and "Traceback (most recent call last)" in str(error):
+        return type(error)(str(error).strip().splitlines()[-1].partition(": ")[2])
+    return error
+
+
+FREE_PORT = Fix(
+    name="no-fixed-port",
+    breaks="train_v2.py:33-38: port 12584 is fixed, so a second run on the machine stops",
+    since="every version",
+    fix="a group of one process needs no port",
+    until="arcface_torch chooses a free port",
+    applies=_one_process,
+    apply=_use_no_port,
+)
+LOADER_ERRORS = Fix(
+    name="loader-errors",
+    breaks="dataset.py:88-92: an exception in the prefetch thread ends the thread, and training waits for ever",
+    since="every version",
+    fix="the exception is raised in the training loop",
+    until="arcface_torch hands it over",
+    applies=_always,
+    apply=_hand_over_errors,
+)
