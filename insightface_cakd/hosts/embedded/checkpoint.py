@@ -1,36 +1,39 @@
 """A run's output folder, and what a stopped run needs to go on as if it had not stopped."""
 
 import errno
-import random
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.parts import Parts
+from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.ranks import rank, world_size
 
 MODEL = "model.pt"
 BEST = "best.pt"
 RESULT = "result.json"
 
-# arcface_torch's keys, and a few more.
-KEYS = (
-    "epoch",
-    "global_step",
-    "state_dict_backbone",
-    "state_dict_softmax_fc",
-    "state_optimizer",
-    "state_lr_scheduler",
-    "state_grad_scaler",
-    "state_rng",
-    "world_size",
-    "best",
-)
+# arcface_torch's keys, and what they hold.
+KEYS = {
+    "epoch": int,
+    "global_step": int,
+    "state_dict_backbone": dict,
+    "state_dict_softmax_fc": dict,
+    "state_optimizer": dict,
+    "state_lr_scheduler": dict,
+}
+# What this host saves besides, and what a run does that goes on without it.
+ADDED = {
+    "state_grad_scaler": "the loss scaler starts afresh",
+    "state_rng": "sampled classes, dropped tokens and paths are drawn afresh from the seed",
+    "world_size": "the number of ranks is not checked",
+    "best": "best.pt is chosen among the epochs to come",
+}
 
 
 def check_output(output: Path, resume: bool) -> None:
@@ -85,34 +88,6 @@ def checkpoint_path(output: Path, rank: int) -> Path:
     return output / f"checkpoint_gpu_{rank}.pt"
 
 
-def rng_state() -> dict[str, Any]:
-    """Return the state of every generator that training draws from, as tensors and plain numbers."""
-    numpy = np.random.get_state(legacy=False)
-    version, numbers, gauss = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [
-            torch.from_numpy(numpy["state"]["key"].astype(np.int64)),
-            numpy["state"]["pos"],
-            numpy["has_gauss"],
-            numpy["gauss"],
-        ],
-        "python": [version, list(numbers), gauss],
-    }
-
-
-def restore_rng(state: dict[str, Any]) -> None:
-    """Put every generator back where `rng_state` found it."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
-    keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    version, numbers, gauss = state["python"]
-    random.setstate((version, tuple(numbers), gauss))
-
-
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a rank's checkpoint on the CPU.
 
@@ -128,14 +103,72 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
-            f"--resume: {path} cannot be read ({reason}); expected a checkpoint of this host. Start a new run."
+            f"--resume: {path} cannot be read ({reason}); expected a checkpoint of this host or of arcface_torch. Start a new run."
         ) from error
-    missing = [key for key in KEYS if not isinstance(content, dict) or key not in content]
-    if missing:
+    kinds = {key: content.get(key) for key in KEYS} if isinstance(content, dict) else dict.fromkeys(KEYS)
+    wrong = [key for key, kind in KEYS.items() if not isinstance(kinds[key], kind)]
+    if wrong:
         raise RunError(
-            f"--resume: {path} lacks {', '.join(missing)}; expected a checkpoint of this host. Start a new run."
+            f"--resume: {path} lacks {', '.join(wrong)}; expected a checkpoint of this host or of arcface_torch. Start a new run."
         )
     return content
+
+
+def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
+    """Write this rank's checkpoint: arcface_torch's keys, which mean what they mean there, and `ADDED`."""
+    content = {
+        "epoch": parts.epoch,
+        "global_step": parts.epoch * len(parts.loader),
+        "state_dict_backbone": student,
+        "state_dict_softmax_fc": parts.head.state_dict(),
+        "state_optimizer": parts.optimizer.state_dict(),
+        "state_lr_scheduler": schedule_in_batches(parts),
+        "state_grad_scaler": parts.scaler.state_dict(),
+        "state_rng": rng_state(),
+        "world_size": world_size(),
+        "best": best,
+    }
+    save_atomically(content, checkpoint_path(parts.output, rank()))
+
+
+def schedule_in_batches(parts: Parts) -> dict[str, Any]:
+    """Return the schedule's state as arcface_torch's scheduler, which steps with every batch, takes it over.
+
+    The two differ where `gradient_acc` exceeds 1: this host's schedule counts optimiser steps.
+    """
+    batches = len(parts.loader)
+    return parts.scheduler.state_dict() | {
+        "last_epoch": parts.epoch * batches,
+        "total_iters": parts.cfg.num_epoch * batches,
+        "warmup_iters": int(batches * parts.cfg.warmup_epoch),
+    }
+
+
+def load(parts: Parts) -> dict[str, float]:
+    """Put every part where a checkpoint left it, this host's or arcface_torch's; return the best accuracies so far.
+
+    Weights, optimiser buffers and the schedule's power are the checkpoint's. Learning rate, weight decay, momentum and the number of
+    epochs are the config's, and step and schedule stand where this config has them after so many epochs: a run can be prolonged.
+
+    Raises:
+        RunError: no checkpoint, a damaged one, or another config's.
+    """
+    saved = load_checkpoint(checkpoint_path(parts.output, rank()))
+    if saved.get("world_size", world_size()) != world_size():
+        raise RunError(
+            f"--resume: the checkpoint is of {saved['world_size']} ranks, this run has {world_size()}. Use as many ranks."
+        )
+    restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
+    restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
+    restore("optimiser", functools.partial(load_optimizer, parts.optimizer), saved["state_optimizer"])
+    restore("schedule", functools.partial(place, parts, saved["epoch"]), saved["state_lr_scheduler"])
+    if "state_grad_scaler" in saved:
+        restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
+    if "state_rng" in saved:
+        restore("random state", restore_rng, saved["state_rng"])
+    if rank() == 0:
+        say_what_is_missing(saved, parts)
+    return saved.get("best", {})
 
 
 def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
@@ -146,46 +179,51 @@ def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
     """
     try:
         load(state)
-    except (RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RunError(
             f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config, recipe and ranks of the run."
         ) from error
 
 
-def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
-    """Write this rank's checkpoint, under arcface_torch's keys and a few more."""
-    content = {
-        "epoch": parts.epoch,
-        "global_step": parts.step,
-        "state_dict_backbone": student,
-        "state_dict_softmax_fc": parts.head.state_dict(),
-        "state_optimizer": parts.optimizer.state_dict(),
-        "state_lr_scheduler": parts.scheduler.state_dict(),
-        "state_grad_scaler": parts.scaler.state_dict(),
-        "state_rng": rng_state(),
-        "world_size": world_size(),
-        "best": best,
-    }
-    save_atomically(content, checkpoint_path(parts.output, rank()))
-
-
-def load(parts: Parts) -> dict[str, float]:
-    """Put every part where the checkpoint left it; return the best accuracies so far.
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the buffers of every parameter; rates and other settings stay the config's.
 
     Raises:
-        RunError: no checkpoint, a damaged one, or another config's.
+        ValueError: the state is of the other optimiser, or of other parameters.
     """
-    saved = load_checkpoint(checkpoint_path(parts.output, rank()))
-    if saved["world_size"] != world_size():
-        raise RunError(
-            f"--resume: the checkpoint is of {saved['world_size']} ranks, this run has {world_size()}. Use as many ranks."
-        )
-    restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
-    restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
-    restore("optimiser", parts.optimizer.load_state_dict, saved["state_optimizer"])
-    restore("schedule", parts.scheduler.load_state_dict, saved["state_lr_scheduler"])
-    restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
-    parts.epoch, parts.step = saved["epoch"], saved["global_step"]
-    restore_rng(saved["state_rng"])
-    return saved["best"]
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    saved, wanted = ("adamw" if "betas" in groups[0] else "sgd" for groups in (state["param_groups"], settings))
+    if saved != wanted:
+        raise ValueError(f"it is {saved}'s, the config says {wanted}")
+    optimizer.load_state_dict(state)
+    for group, kept in zip(optimizer.param_groups, settings, strict=True):
+        group.update(kept)
+
+
+def place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
+    """Put step and schedule behind the last step of an epoch; arcface_torch's schedule keeps its power.
+
+    Raises:
+        ValueError: the state is of another schedule.
+    """
+    if "power" not in schedule:
+        raise ValueError("it has no power, as if of another schedule than PolynomialLRWarmup")
+    parts.scheduler.power = float(schedule["power"])
+    parts.epoch = epoch
+    parts.step = parts.scheduler.last_epoch = epoch * (parts.scheduler.total_iters // parts.cfg.num_epoch)
+    rates = parts.scheduler.get_lr()
+    parts.scheduler._last_lr = rates
+    for group, rate in zip(parts.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
+def say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
+    """Print what a checkpoint of arcface_torch does not say, and what this run does about it."""
+    means = [
+        f"no {key} ({meaning})"
+        for key, meaning in ADDED.items()
+        if key not in saved and (key != "state_grad_scaler" or parts.scaler.is_enabled())
+    ]
+    if means:
+        print(f"--resume: a checkpoint of arcface_torch: {'; '.join(means)}", flush=True)

@@ -113,11 +113,13 @@ class PartialFC_V2(nn.Module):
     def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Choose this step's rows, all positives among them; return labels as positions in the choice, and the rows."""
         with torch.no_grad():
-            positive = labels[labels >= 0].unique()
-            chance = torch.rand(self.num_local, device=labels.device)
-            chance[positive] = 2.0
-            count = max(self.num_sample, len(positive))
-            self.weight_index = index = chance.topk(count)[1].sort()[0]
+            index = labels[labels >= 0].unique()
+            # Nothing is drawn where there is no room for others: the draws of a seed stay arcface_torch's.
+            if len(index) <= self.num_sample:
+                chance = torch.rand(self.num_local, device=labels.device)
+                chance[index] = 2.0
+                index = chance.topk(self.num_sample)[1].sort()[0]
+            self.weight_index = index
             labels = torch.where(labels >= 0, torch.searchsorted(index, labels.clamp_min(0)), -1)
         return labels, self.weight[index]
 

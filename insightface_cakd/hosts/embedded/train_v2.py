@@ -26,8 +26,6 @@ from insightface_cakd.hosts.embedded.checkpoint import (
     check_output,
     load,
     make_output,
-    restore_rng,
-    rng_state,
     save,
     save_atomically,
 )
@@ -37,6 +35,7 @@ from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.hosts.embedded.parts import Parts, RunResult
+from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLogging, CallBackVerification, mean_buffers
 from insightface_cakd.hosts.embedded.utils.utils_config import check_config
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed

@@ -47,5 +47,5 @@ def setup_seed(seed: int, cuda_deterministic: bool = True) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     if cuda_deterministic:
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
+        cudnn = torch.backends.cudnn
+        cudnn.benchmark, cudnn.deterministic = False, True

@@ -124,7 +124,16 @@ def test_one_seed_gives_the_same_first_weights(name, theirs):
     assert [key for key in host if not torch.equal(host[key], ours[key])] == []
 
 
-@pytest.mark.parametrize("name", ["r18", "mbf", "vit_t", "vit_t_dp005_mask0", pytest.param("vit_b", marks=SLOW)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "r18",
+        "mbf",
+        "vit_t",
+        "vit_t_dp005_mask0",
+        *(pytest.param(name, marks=SLOW) for name in ("r50", "vit_s", "vit_b")),
+    ],
+)
 def test_a_training_step_from_one_seed_is_the_same_step(name, theirs, double):
     """Embeddings, gradients and buffers; for a ViT that includes which tokens are masked and which paths dropped.
 
