@@ -36,6 +36,10 @@ class RunError(CAKDError):
     """A training run cannot start or cannot go on."""
 
 
+class PatchError(CAKDError):
+    """A patch cannot be put into a checkout, or taken out of it."""
+
+
 class ExportError(CAKDError):
     """A model could not be exported, or the exported file does not do what the network does."""
 

@@ -1,6 +1,7 @@
 """How a recipe enters a training loop: three names of `train_v2` are replaced, and nothing else."""
 
-from collections.abc import Callable, Iterator
+import atexit
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -13,23 +14,24 @@ from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_he
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
-from insightface_cakd.errors import RecipeError
-from insightface_cakd.recipe import Recipe
+from insightface_cakd.errors import CAKDError, RecipeError
+from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.teachers import Teacher, build_teacher, check_teacher, load_centres
 
 NAMES = ("get_model", "CombinedMarginLoss", "PartialFC_V2")
 
 
 def make_teacher(
-    namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True
+    namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True, data: Path | None = None
 ) -> tuple[Teacher, float | None]:
-    """Build the recipe's teacher and measure it.
+    """Build the recipe's teacher, measure it where the recipe asks for that, and print what was measured.
 
     Args:
         namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
         recipe: names the teacher.
         device: where the teacher runs.
         checks: measure it on the recipe's .bin; one rank of a run is enough.
+        data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
 
     Returns:
         The teacher and its accuracy, None where it was not measured.
@@ -37,8 +39,20 @@ def make_teacher(
     Raises:
         TeacherError: it cannot be built, or is below its floor.
     """
+    if data is not None:
+        find_check_bin(recipe, data)
     teacher = build_teacher(recipe.teacher, namespace.get_model, device)
-    return teacher, check_teacher(teacher, recipe.teacher, device) if checks else None
+    accuracy = check_teacher(teacher, recipe.teacher, device) if checks else None
+    if accuracy is not None and recipe.teacher.check is not None:
+        print(f"teacher {teacher.name}: accuracy {accuracy:.4f} on {Path(recipe.teacher.check.bin).name}", flush=True)
+    return teacher, accuracy
+
+
+def find_check_bin(recipe: Recipe, data: Path) -> None:
+    """Let the recipe's `teacher.check.bin` be the name of a set in the run's data folder."""
+    check = recipe.teacher.check
+    if check is not None and not Path(check.bin).is_file() and (data / check.bin).is_file():
+        check.bin = str(data / check.bin)
 
 
 @contextmanager
@@ -90,6 +104,45 @@ def install(
         margin = namespace.CombinedMarginLoss
         namespace.CombinedMarginLoss = lambda *args, **kwargs: SeenMargin(margin(*args, **kwargs))  # type: ignore[attr-defined]
     return distillation
+
+
+def enter(
+    namespace: ModuleType, config: str, recipe: str | None, teacher: str | None = None, centres: Sequence[str] = ()
+) -> Distillation:
+    """Distil for the rest of the process: what a patched `train_v2.py` calls before its own `main`.
+
+    The teacher is built on the script's device (the GPU of its rank, else the CPU) and measured by rank 0.
+
+    Args:
+        namespace: the running script, `sys.modules["__main__"]`.
+        config: path of the run's config, as the script takes it.
+        recipe: name or path.
+        teacher: replaces the recipe's `teacher.weights`.
+        centres: replaces the recipe's `teacher.centres`.
+
+    Raises:
+        SystemExit: no recipe, or recipe or teacher cannot be used; one line on stderr and exit code 1, as a script ends.
+    """
+    try:
+        if not recipe:
+            raise RecipeError("--teacher or --centres without --distill; expected a recipe. Add --distill RECIPE.")
+        return _enter(namespace, namespace.get_config(config), load_recipe(recipe, teacher, centres))
+    except CAKDError as error:
+        raise SystemExit(f"train_v2.py: error: {error}") from error
+
+
+def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
+    device = torch.device("cuda", namespace.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    first = namespace.rank == 0
+    teacher, _ = make_teacher(namespace, recipe, device, first, Path(str(cfg.rec)))
+    distillation = install(namespace, recipe, teacher, log_folder(cfg.output) if first else None, cfg.frequent)
+    atexit.register(distillation.monitor.close)
+    return distillation
+
+
+def log_folder(output: str) -> Path:
+    """Return where a run's terms are logged for TensorBoard."""
+    return Path(output) / "tensorboard" / "distill"
 
 
 def _centres(recipe: Recipe) -> Tensor | None:

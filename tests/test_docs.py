@@ -73,7 +73,7 @@ def parameters(thing):
     if inspect.isclass(thing) and issubclass(thing, BaseModel):
         return list(thing.model_fields)
     signature = inspect.signature(thing.__init__ if inspect.isclass(thing) else thing)
-    return [name for name in signature.parameters if name not in ("self", "cls")]
+    return [name for name in signature.parameters if name not in ("self", "cls", "_")]
 
 
 def test_this_file_sees_the_names_of_a_docstring():
@@ -129,7 +129,7 @@ def test_what_a_docstring_says_is_raised_exists(name):
     errors = importlib.import_module("insightface_cakd.errors")
     for raised in entries(text or ""):
         found = [getattr(place, raised, None) for place in (module, errors, builtins)]
-        assert any(inspect.isclass(kind) and issubclass(kind, Exception) for kind in found), raised
+        assert any(inspect.isclass(kind) and issubclass(kind, BaseException) for kind in found), raised
 
 
 def blocks(page, *languages):
@@ -197,7 +197,7 @@ def test_commands_in_blocks_parse(page, command_line):
 @every_page
 def test_jobs_and_recipes_in_blocks_exist(page):
     for words in commands(page):
-        if words[:2] == ["cakd", "train"] and not words[2].endswith(".py"):
+        if words[:2] == ["cakd", "train"] and not words[2].endswith(".py") and "--host" not in words:
             find_config(words[2])
         for before, word in pairwise(words):
             if before == "--distill":

@@ -5,22 +5,46 @@ from typing import Annotated
 
 import typer
 
+HELP = """Say whether a run would start: versions, devices, host, config, data, teacher; one line each.
+
+`ok` is as it should be, `note` is worth knowing, `problem` would stop the run or let it do something else than
+its config says. The exit code is 1 if there is a problem. Nothing is trained, downloaded or written.
+
+Examples:
+
+    cakd doctor
+
+    cakd doctor --config faces_cnn_tiny --data data --distill cosine --teacher teacher/model.pt
+
+    cakd doctor --host ~/insightface --config configs/ms1mv3_mbf --data /data/ms1m-retinaface-t1
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    app.command("doctor")(_doctor)
+    app.command("doctor", help=HELP)(_doctor)
 
 
 def _doctor(
-    config: Annotated[str | None, typer.Option(help="A job by name or path, to check with its data.")] = None,
+    config: Annotated[str | None, typer.Option(help="A job by name or path; with --host, one of the checkout.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with train.rec; replaces the config's rec.")] = None,
+    host: Annotated[str | None, typer.Option(help="Folder of a clone of insightface, for `cakd train --host`.")] = None,
+    distill: Annotated[str | None, typer.Option(help="Recipe, by name or path: look at its teacher too.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="As in `cakd train`: replaces the recipe's weights.")] = None,
+    centres: Annotated[list[str] | None, typer.Option(help="As in `cakd train`: the teacher's class centres.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
+    fixes: Annotated[list[str] | None, typer.Option("--fix", help="As in `cakd train`, with --host.")] = None,
+    no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="As in `cakd train`, with --host.")] = None,
 ) -> None:
-    """Say what is installed and whether a run would start; exit code 1 if it would not."""
-    from insightface_cakd.doctor import examine
+    from insightface_cakd.doctor.examine import examine
+    from insightface_cakd.doctor.findings import Case
 
-    findings = []
-    for finding in examine(config, data):
-        print(finding)
-        findings.append(finding)
-    if not all(finding.good for finding in findings):
+    lists = (tuple(given or ()) for given in (centres, settings, fixes, no_fixes))
+    problems = 0
+    for finding in examine(Case(config, data, host, distill, teacher, *lists)):
+        print(finding, flush=True)
+        problems += finding.kind == "problem"
+    if problems:
+        print(f"{problems} problem{'s' * (problems > 1)}")
         raise typer.Exit(1)
+    print("no problem: a run would start" if config is not None else "no problem; --config looks at a run as well")

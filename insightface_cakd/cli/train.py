@@ -12,6 +12,7 @@ Examples:
     cakd train faces_vit_tiny --set rec=data --output teacher
     cakd train faces_cnn_tiny --set rec=data --distill cosine --teacher teacher/model.pt --output student
     torchrun --nproc_per_node 8 -m insightface_cakd train my_config.py --distill onnx --teacher w600k_r50.onnx
+    cakd train configs/ms1mv3_mbf --host ~/insightface --distill onnx --teacher w600k_r50.onnx
 """
 
 
@@ -53,11 +54,21 @@ def _train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
     ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Folder of a clone of insightface: run its own arcface_torch instead of the embedded host."),
+    ] = None,
+    fixes: Annotated[
+        list[str] | None,
+        typer.Option("--fix", help="With --host: a fix that changes results, by name; see `cakd doctor`."),
+    ] = None,
+    no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="With --host: a fix to leave out.")] = None,
 ) -> None:
     from insightface_cakd.launch import Job, train
 
     overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
-    result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume))
+    given = (tuple(fixes or ()), tuple(no_fixes or ()))
+    result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume, host, *given))
     for name, accuracy in result.accuracy.items():
         print(f"{name}: {accuracy:.4f}")
 

@@ -18,6 +18,7 @@ from insightface_cakd.export.check import ExportReport, check_onnx
 from insightface_cakd.export.onnx import Exporter, export_onnx
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
+TRAINING_KEYS = ("seed", "num_epoch", "batch_size", "gradient_acc", "margin_list", "sample_rate")
 CAREFUL_USE = "non-commercial research unless the owners of the teacher and of the training data allow more"
 
 
@@ -102,14 +103,15 @@ def provenance(facts: dict[str, Any]) -> dict[str, str]:
     Args:
         facts: of the run's `run.json`, with `accuracy` of its `result.json`; empty for weights alone.
     """
-    said = {
-        f"training_{key}": str(value) for key, value in facts.get("config", {}).items() if key in ("seed", "num_epoch")
-    }
+    said = {f"training_{key}": str(value) for key, value in facts.get("config", {}).items() if key in TRAINING_KEYS}
+    if "ranks" in facts:
+        said["training_ranks"] = str(facts["ranks"])
     for name, accuracy in facts.get("accuracy", {}).items():
         said[f"accuracy_{name}"] = f"{accuracy:.4f} (ten folds, image + mirror image)"
     teacher = facts.get("teacher")
     if teacher is not None:
         said |= {
+            "recipe_name": str(facts["recipe_name"]),
             "recipe": json.dumps([_set_keys(term) for term in facts["recipe"]["losses"]], sort_keys=True),
             "teacher": str(teacher["name"]),
             "teacher_sha256": str(teacher["sha256"] or "not a file"),
@@ -130,17 +132,22 @@ def _facts(run: Path) -> dict[str, Any]:
         ExportError: the folder is not that of a finished run.
     """
     saved, result = run / "run.json", run / "result.json"
-    for path in (saved, result):
-        if not path.is_file():
-            raise ExportError(
-                f"{run}: holds no {path.name}; expected the output folder of a finished `cakd train`. Pass weights and "
-                "--network."
-            )
+    _require(saved)
     try:
-        accuracy = dict(json.loads(result.read_text(encoding="utf-8"))["accuracy"])
-        facts = {**json.loads(saved.read_text(encoding="utf-8")), "accuracy": accuracy}
+        facts = json.loads(saved.read_text(encoding="utf-8"))
+        # A checkout writes what it measured into its log only.
+        if "host" not in facts:
+            _require(result)
+            facts["accuracy"] = dict(json.loads(result.read_text(encoding="utf-8"))["accuracy"])
         return {**facts, "network": str(facts["config"]["network"])}
     except (ValueError, KeyError, TypeError) as error:
         raise ExportError(
             f"{run}: run.json or result.json is damaged ({error!r}); expected what `cakd train` wrote. Pass weights and --network."
         ) from error
+
+
+def _require(file: Path) -> None:
+    if not file.is_file():
+        raise ExportError(
+            f"{file.parent}: holds no {file.name}; expected the output folder of a finished `cakd train`. Pass weights and --network."
+        )

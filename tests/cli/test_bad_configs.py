@@ -63,7 +63,7 @@ def test_a_file_that_is_no_config(content, message, here):
     refused(["train", "own.py"], message, here)
     doctor = cakd("doctor", "--config", "own.py")
     assert doctor.code == 1
-    assert "FAIL config" in doctor.out
+    assert "problem config" in doctor.out
 
 
 def test_a_config_that_is_not_there_and_a_folder_in_its_place(here):

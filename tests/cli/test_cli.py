@@ -92,9 +92,9 @@ def test_recipes_are_listed_shown_and_checked(cakd):
 
 
 def test_the_doctor_says_whether_a_run_would_start(face_set, cakd):
-    good = cakd.run("doctor", "--config", "faces_cnn_tiny", "--data", face_set)
+    good = cakd.run("doctor", "--config", "faces_cnn_tiny", "--data", face_set, "--set", "batch_size=8")
     assert good.returncode == 0, good.stdout
     assert "48 images of 12 people" in good.stdout
     bad = cakd.run("doctor", "--data", "nowhere")
     assert bad.returncode == 1
-    assert "FAIL nowhere" in bad.stdout
+    assert "problem nowhere" in bad.stdout

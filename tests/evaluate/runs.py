@@ -19,9 +19,15 @@ def write_run(folder: Path, distilled: bool = False) -> Path:
         for step in (20, 40, 60):
             writer.add_scalar("accuracy/dev", 0.6 + step / 300 + 0.03 * distilled, step)
     config = {"network": "cnn_tiny", "embedding_size": 512, "seed": 2048, "num_epoch": 8, "batch_size": 64, "lr": 0.1}
-    facts = {"insightface_cakd": "0.1.0", "config": config, "versions": {"python": "3.11", "torch": "2.15.0"}}
+    facts = {
+        "insightface_cakd": "0.1.0",
+        "config": config,
+        "versions": {"python": "3.11", "torch": "2.15.0"},
+        "ranks": 1,
+    }
     if distilled:
         write_terms(folder / "tensorboard" / "distill")
+        facts["recipe_name"] = "cosine"
         facts["recipe"] = {
             "teacher": {"network": "vit_tiny"},
             "losses": [{"loss": "cosine", "name": "cosine", "weight": 64.0, "projector": None}],

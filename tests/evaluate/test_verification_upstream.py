@@ -50,7 +50,10 @@ def test_accuracy_deviation_and_norm_are_upstreams(upstream, pairs):
     assert len(embeddings[0]) == 2 * pairs
 
 
-def test_thresholds_are_upstreams_for_embeddings_of_any_accuracy(upstream):
+def test_accuracies_and_thresholds_are_upstreams_for_embeddings_of_any_accuracy(upstream, monkeypatch):
+    asked = []
+    count = upstream.calculate_accuracy
+    monkeypatch.setattr(upstream, "calculate_accuracy", lambda *given: asked.append(given[0]) or count(*given))
     generator = np.random.default_rng(5)
     for noise in (0.3, 1.0, 3.0):
         first = generator.normal(size=(105, 8))
@@ -59,8 +62,12 @@ def test_thresholds_are_upstreams_for_embeddings_of_any_accuracy(upstream):
         images = np.zeros((210, 8, 8, 3), np.uint8)
         rows = np.stack([first, second], axis=1).reshape(210, 8).astype(np.float32)
         units = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows[0::2], rows[1::2])]
+        asked.clear()
         _, _, accuracies = upstream.calculate_roc(np.arange(0, 4, 0.01), *[u.astype(np.float64) for u in units], same)
         # the two views of a batch are asked one after the other
         views = iter([torch.from_numpy(rows), torch.from_numpy(rows)])
         result = verify(lambda _, views=views: next(views), VerificationSet(images, same), batch_size=210)
         assert result.accuracy == np.mean(accuracies)
+        # A fold tries 400 thresholds on the other folds and 400 on its own pairs, then judges these with the best.
+        assert len(asked) == 10 * 801
+        assert result.threshold == np.mean(asked[800::801])

@@ -1,0 +1,44 @@
+"""`cakd host run`: the scripts of an arcface_torch checkout."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = "Run the scripts of an unmodified arcface_torch checkout on today's stack."
+RUN_HELP = """Run a script of the checkout to its end, as `python SCRIPT ARGS` would.
+
+SCRIPT is looked up in the checkout, in recognition/ around it, and as a path. The working directory stays as it is.
+
+Examples:
+
+    cakd host run torch2onnx.py -- model.pt --network mbf --output model.onnx
+
+    cakd host run ../_evaluation_/ijb/ijb_evals.py --host insightface -- -m model.onnx -d IJB -s IJBC
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    group = typer.Typer(help=HELP, no_args_is_help=True)
+    group.command("run", help=RUN_HELP)(_run)
+    app.add_typer(group, name="host")
+
+
+def _run(
+    script: Annotated[str, typer.Argument(help="As upstream writes it: eval_ijbc.py, scripts/shuffle_rec.py.")],
+    args: Annotated[list[str] | None, typer.Argument(help="After --: what the script gets.")] = None,
+    host: Annotated[Path | None, typer.Option(help="The checkout; $ARCFACE_TORCH when not given.")] = None,
+    wanted: Annotated[list[str] | None, typer.Option("--fix", help="Switch a fix on that changes results.")] = None,
+    unwanted: Annotated[list[str] | None, typer.Option("--no-fix", help="Leave a fix out.")] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    from insightface_cakd.hosts.failures import TRACEBACK
+    from insightface_cakd.hosts.scripts import run_script
+
+    if traceback:
+        os.environ[TRACEBACK] = "1"
+    code = run_script(script, args or (), host, wanted or (), unwanted or ())
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,67 @@
+"""`cakd patch status | apply | revert`."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insightface_cakd.hosts.checkout import find_checkout
+from insightface_cakd.hosts.patch_series import Group, Patch
+from insightface_cakd.hosts.patching import apply, revert, status
+
+
+class Only(str, Enum):
+    """The groups, as typer wants them."""
+
+    seam = "seam"
+    modern_stack = "modern-stack"
+
+
+Host = Annotated[Path | None, typer.Option(help="Checkout of arcface_torch; $ARCFACE_TORCH when not given.")]
+OnlyGroup = Annotated[Only | None, typer.Option(help="Just this group of patches.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    group = typer.Typer(
+        help="Put git patches into a checkout of arcface_torch, and take them out.", no_args_is_help=True
+    )
+    for name, command in (("status", _status), ("apply", _apply), ("revert", _revert)):
+        group.command(name)(command)
+    app.add_typer(group, name="patch")
+
+
+def _status(host: Host = None) -> None:
+    """Say of each patch whether it is in, could be put in, or why not. Example: `cakd patch status --host insightface`."""
+    folder = find_checkout(host).folder
+    print(folder)
+    for state in status(folder):
+        print(state)
+
+
+def _apply(host: Host = None, only: OnlyGroup = None) -> None:
+    """Put the patches in, all or none; those that are in stay.
+
+    Example: `cakd patch apply --host insightface`, then `python train_v2.py configs/NAME --distill RECIPE` in the checkout.
+    """
+    folder = find_checkout(host).folder
+    _tell(folder, "applied", apply(folder, _group(only)), "every patch is in already", only)
+
+
+def _revert(host: Host = None, only: OnlyGroup = None) -> None:
+    """Take the patches out, all or none; unchanged files are the pinned ones again, byte for byte."""
+    folder = find_checkout(host).folder
+    _tell(folder, "reverted", revert(folder, _group(only)), "no patch is in", only)
+
+
+def _group(only: Only | None) -> Group | None:
+    return None if only is None else "seam" if only is Only.seam else "modern-stack"
+
+
+def _tell(folder: Path, done: str, patches: list[Patch], otherwise: str, only: Only | None) -> None:
+    for patch in patches:
+        print(f"{done} {patch.name}: {patch.subject}")
+    group = f" ({only.value})" if only else ""
+    count = f"{len(patches)} patch{'es' * (len(patches) > 1)} {done}"
+    print(f"{folder}: {count if patches else f'{otherwise}{group}; nothing was changed'}")

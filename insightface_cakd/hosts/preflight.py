@@ -1,0 +1,125 @@
+"""What would stop a run on a checkout, or train nothing without a word: found before its first step."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from easydict import EasyDict
+
+from insightface_cakd.data.bins import read_bin
+from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.errors import DataError, RunError
+
+# Keys that arcface_torch reads and its base config lacks.
+NEEDED = ("rec", "num_classes", "num_image", "num_epoch", "warmup_epoch", "val_targets")
+# Up to here all labels are read; above, this many that lie evenly over the file, since each costs a read of the disk.
+ALL_LABELS = 1 << 16
+SAMPLED_LABELS = 1 << 12
+FOLDS = 10
+
+
+def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
+    """Check a config against the ranks, the data and the output folder.
+
+    Raises:
+        RunError: a key is missing, there are more ranks than classes, a label has no class, less than one batch of images, a
+            verification set that cannot be judged, or nothing to resume from.
+        DataError: the record file or a verification set is damaged.
+    """
+    missing = [key for key in NEEDED if cfg.get(key) is None]
+    if missing:
+        raise RunError(
+            f"config: {', '.join(missing)} not set; arcface_torch needs them. Set them in the config's file."
+        )
+    if cfg.num_classes < world_size:
+        raise RunError(
+            f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "
+            "would wait for ever. Start fewer ranks."
+        )
+    check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
+    for path in verification_sets(cfg):
+        check_folds(path)
+    checkpoint = Path(cfg.output) / f"checkpoint_gpu_{rank}.pt"
+    if cfg.resume and not checkpoint.is_file():
+        raise RunError(
+            f"resume: {checkpoint} does not exist; expected the checkpoint of a run with save_all_states=True on as many ranks. "
+            "Start without resume, and with --set save_all_states=True."
+        )
+
+
+def check_data(rec: str, num_classes: int, total_batch: int) -> None:
+    """Check that the data is there, that its labels lie below `num_classes`, and that it fills a batch of all ranks.
+
+    Raises:
+        RunError, DataError: it does not.
+    """
+    if rec == "synthetic":
+        return
+    images, classes = count_records(rec) if (Path(rec) / "train.rec").exists() else count_folders(rec)
+    if classes > num_classes:
+        raise RunError(
+            f"{rec}: has labels up to {classes - 1}, num_classes is {num_classes}; expected labels below num_classes, since a label "
+            f"without a class is trained against all of them. Set num_classes={classes}."
+        )
+    if images is not None and images < total_batch:
+        raise RunError(
+            f"{rec}: {images} images; expected at least one batch of {total_batch} over all ranks. Lower batch_size."
+        )
+
+
+def verification_sets(cfg: EasyDict) -> list[Path]:
+    """Return the sets named in val_targets that are there; arcface_torch passes over the others without a word."""
+    paths = [Path(str(cfg.rec)) / f"{name}.bin" for name in cfg.val_targets]
+    return [path for path in paths if path.is_file()]
+
+
+def check_folds(path: Path) -> None:
+    """Check that each of the ten folds of a set holds pairs of both kinds: arcface_torch divides by their numbers.
+
+    Raises:
+        RunError: one does not, and a run would stop at its first verification.
+        DataError: the file is damaged.
+    """
+    _, same = read_bin(path)
+    for number, fold in enumerate(np.array_split(np.asarray(same, bool), FOLDS)):
+        if not fold.any() or fold.all():
+            raise RunError(
+                f"{path}: fold {number} of {FOLDS} holds {int(fold.sum())} same and {int((~fold).sum())} different pairs; expected both "
+                "kinds in each tenth of the file, in its order. Use a larger set, or take it out of val_targets."
+            )
+
+
+def count_records(rec: str) -> tuple[int, int]:
+    """Return how many images a record folder has, and its highest label plus one.
+
+    The header says how many people there are. Without one, or where it does not say, labels are read: all of a small file, a sample
+    of a large one, which is enough to see a num_classes that is of another data set.
+
+    Raises:
+        DataError: the files are missing or damaged.
+    """
+    faces = FaceRecords(rec)
+    if len(faces) == 0:
+        raise DataError(f"{rec}: no images in train.rec; expected some. Pack the data again.")
+    if faces.header is not None and faces.header[1] > faces.header[0]:
+        return len(faces), faces.num_classes
+    if len(faces) <= ALL_LABELS:
+        return len(faces), int(faces.labels().max()) + 1
+    rows = np.linspace(0, len(faces) - 1, SAMPLED_LABELS).astype(np.int64)
+    return len(faces), int(faces.reader.scan(faces.keys[rows])["label"].max()) + 1
+
+
+def count_folders(rec: str) -> tuple[Any, int]:
+    """Return None, since counting images is slow, and the number of sub-folders, each of which arcface_torch takes for a person.
+
+    Raises:
+        DataError: there is no such folder, or it holds no folders.
+    """
+    folder = Path(rec)
+    people = sum(child.is_dir() for child in folder.iterdir()) if folder.is_dir() else 0
+    if people == 0:
+        raise DataError(
+            f"{rec}: no train.rec and no folders of people; expected train.rec and train.idx, or one folder of images per person. "
+            "Correct rec."
+        )
+    return None, people

@@ -1,0 +1,151 @@
+"""Runs any script of an arcface_torch checkout on today's stack, as `python SCRIPT ARGS` would."""
+
+import difflib
+import importlib
+import multiprocessing
+import os
+import runpy
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from insightface_cakd.errors import CAKDError, RunError
+from insightface_cakd.hosts.checkout import Checkout, find_checkout, where_raised
+from insightface_cakd.hosts.compat.fix import applied, replace
+from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
+from insightface_cakd.hosts.packages import how_to_install
+
+EVALUATION = "_evaluation_"
+
+
+def run_script(
+    script: str,
+    args: Sequence[str] = (),
+    host: str | os.PathLike[str] | None = None,
+    wanted: Iterable[str] = (),
+    unwanted: Iterable[str] = (),
+) -> int:
+    """Run a script to its end, with the fixes that this process needs.
+
+    The working directory stays as it is: relative paths among the arguments, and those that the script itself writes
+    to, mean what they mean to the caller. The script's folder and then the checkout come first on `sys.path`.
+
+    Args:
+        script: its name; see `find_script`.
+        args: what the script gets as its command line.
+        host: the checkout; None takes `$ARCFACE_TORCH`.
+        wanted: names of fixes that change results and were asked for.
+        unwanted: names of fixes to leave out.
+
+    Returns:
+        The script's exit code.
+
+    Raises:
+        RunError: no checkout, no such script, no such fix, or the script stopped with an error, told in one line;
+            with `CAKD_TRACEBACK=1` its traceback is printed before.
+    """
+    checkout = find_checkout(host)
+    path = find_script(checkout, script)
+    fixes = importlib.import_module("insightface_cakd.hosts.compat").FIXES
+    with checkout.imported(), applied(fixes, wanted, unwanted), _as_main(path, args):
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as leaving:
+            return exit_code(leaving.code)
+        except Exception as error:
+            print_traceback(error)
+            raise in_one_line(error, path, checkout) from error
+    return 0
+
+
+def find_script(checkout: Checkout, script: str) -> Path:
+    """Return a script's file, looked up in the checkout, in `recognition/` around it, and as a path.
+
+    Args:
+        checkout: where to look.
+        script: as upstream's documents write it: `eval_ijbc.py`, `scripts/shuffle_rec.py`,
+            `../_evaluation_/ijb/ijb_evals.py`, or any path.
+
+    Raises:
+        RunError: there is none; the nearest names are told.
+    """
+    places = (checkout.folder / script, checkout.folder.parent / script, Path(script))
+    for place in places:
+        if place.is_file():
+            return Path(os.path.normpath(place.absolute()))
+    known = known_scripts(checkout)
+    by_file = {Path(name).name: name for name in known}
+    near = [by_file[name] for name in difflib.get_close_matches(Path(script).name, by_file, n=3, cutoff=0.6)]
+    near += difflib.get_close_matches(script, known, n=1, cutoff=0.6)
+    nearest = ", ".join(dict.fromkeys(near)) or ", ".join(name for name in known if "/" not in name)
+    raise RunError(
+        f"host run {script}: no such file in {checkout.folder}, in {checkout.folder.parent}, or as a path; expected a "
+        f"script. Nearest: {nearest}."
+    )
+
+
+def known_scripts(checkout: Checkout) -> list[str]:
+    """Return the Python files that run by themselves, relative to the checkout, as they can be given to `find_script`."""
+    around = checkout.folder.parent
+    files = [
+        *checkout.folder.glob("*.py"),
+        *checkout.folder.glob("scripts/*.py"),
+        *checkout.folder.glob("utils/plot.py"),
+    ]
+    files += (around / EVALUATION).glob("*/*.py")
+    runs = [file for file in files if _runs_by_itself(file)]
+    return sorted(Path(os.path.relpath(file, checkout.folder)).as_posix() for file in runs)
+
+
+def exit_code(code: object) -> int:
+    """Return what Python makes of `sys.exit(code)`; a text is printed on stderr and means 1."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code
+    print(code, file=sys.stderr)
+    return 1
+
+
+def in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
+    """Return what to tell of a script that stopped: where in host code, and what.
+
+    Args:
+        error: what it raised.
+        script: its file.
+        checkout: its checkout; an error raised outside of host code is told at the host's line that led there.
+    """
+    inside = checkout.folder if script.is_relative_to(checkout.folder) else script.parent
+    where = f"{script.name} stopped at {where_raised(error, inside)}: {describe(error)}"
+    if isinstance(error, CAKDError):
+        return RunError(where)
+    hint = how_to_install(error) if isinstance(error, ImportError) else f"--traceback or {TRACEBACK}=1 tells more."
+    return RunError(f"{where}. {hint}")
+
+
+def _runs_by_itself(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8", errors="replace")
+    return "__main__" in text or "sys.argv" in text or "parse_args" in text
+
+
+@contextmanager
+def _as_main(script: Path, args: Sequence[str]) -> Iterator[None]:
+    """Let the process look as if Python had been started with the script."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    methods = multiprocessing.get_all_start_methods()
+    with ExitStack() as stack:
+        replace(stack, sys, "argv", [str(script), *args])
+        sys.path.insert(0, str(script.parent))
+        stack.callback(_remove, str(script.parent))
+        if "fork" in methods and (chosen or methods[0]) != "fork":
+            # A worker that starts afresh gets none of the fixes, and cannot be sent a script's local functions
+            # (onnx_ijbc.py:61).
+            multiprocessing.set_start_method("fork", force=True)
+            stack.callback(multiprocessing.set_start_method, chosen, force=True)
+        yield
+
+
+def _remove(folder: str) -> None:
+    if folder in sys.path:
+        sys.path.remove(folder)

@@ -1,0 +1,166 @@
+"""Runs a checkout's own `train_v2.main`: nothing of the loop is ours, only what it finds around itself."""
+
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from easydict import EasyDict
+
+from insightface_cakd.errors import CAKDError, RunError, did_you_mean
+from insightface_cakd.hosts.checkout import Checkout, where_raised
+from insightface_cakd.hosts.compat import FIXES, Fix, applied
+from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
+from insightface_cakd.ranks import world_size
+
+
+@dataclass(frozen=True)
+class Host:
+    """A checkout whose `train_v2` is imported, in a process with the fixes it needs.
+
+    Args:
+        checkout: the folder.
+        train_v2: its training script, as a module; the process group is open.
+        fixes: those that are on.
+    """
+
+    checkout: Checkout
+    train_v2: ModuleType
+    fixes: tuple[Fix, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the checkout trains in this process."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run's provenance says about its host."""
+        return {
+            "folder": str(self.checkout.folder),
+            "version": self.checkout.version,
+            "commit": self.checkout.commit,
+            "changed": list(self.checkout.changed),
+            "fixes": [fix.name for fix in self.fixes],
+        }
+
+    def get_config(self, name: str) -> EasyDict:
+        """Return a job's config as the checkout's own `get_config` merges it.
+
+        Args:
+            name: path of a config file, or a job of the checkout: `configs/NAME`, with or without `.py`, or `NAME`.
+
+        Raises:
+            RunError: there is no such config, or it raises, or sets no `config`.
+        """
+        path = find_config(name, self.checkout)
+        module = f"configs.{path.stem}"
+        try:
+            if path.parent != self.checkout.folder / "configs":
+                _import_file(module, path)
+            return self.train_v2.get_config(f"configs/{path.stem}.py")
+        except CAKDError:
+            raise
+        except Exception as error:
+            raise RunError(
+                f"config {where_raised(error, path.parent)}: {type(error).__name__}: {' '.join(str(error).split())}; "
+                "expected a file that sets `config`, as those in the checkout's configs/. Correct it."
+            ) from error
+
+    def train(self, cfg: EasyDict) -> None:
+        """Run the checkout's `main` to its end with this config, in this working directory.
+
+        Raises:
+            RunError: host code raised; the line names file and line, `CAKD_TRACEBACK=1` prints the rest.
+        """
+        self.train_v2.get_config = lambda _: cfg  # type: ignore[attr-defined]
+        try:
+            self.train_v2.main(SimpleNamespace(config="configs/given.py"))
+        except CAKDError:
+            raise
+        except Exception as error:
+            print_traceback(error)
+            raise RunError(
+                f"train_v2.py stopped at {where_raised(error, self.checkout.folder)}: {describe(error)}. {TRACEBACK}=1 tells more."
+            ) from error
+
+
+@contextmanager
+def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[Host]:
+    """Import a checkout's `train_v2` with the fixes that this process needs, and leave no trace of it afterwards.
+
+    Args:
+        checkout: from `find_checkout`.
+        wanted: names of fixes that change results.
+        unwanted: names of fixes to leave out.
+
+    Raises:
+        RunError: the checkout cannot take a recipe, a fix does not exist, or host code raises at import.
+    """
+    checkout.require_seam()
+    with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
+        try:
+            yield Host(checkout, checkout.load("train_v2"), tuple(fixes))
+        except BaseException:
+            # Ranks that still wait for this one in a collective would keep it waiting here.
+            if world_size() == 1:
+                _close_group()
+            raise
+        _close_group()
+
+
+def _close_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def find_config(name: str, checkout: Checkout) -> Path:
+    """Return the file of a config: a path first, then a job of the checkout.
+
+    Raises:
+        RunError: there is none.
+    """
+    file = name if name.endswith(".py") else f"{name}.py"
+    jobs = checkout.folder / "configs"
+    for path in (Path(name), Path(file), checkout.folder / file, jobs / file):
+        if path.is_file():
+            return path.absolute()
+    known = sorted(path.stem for path in jobs.glob("*.py") if path.stem not in ("__init__", "base"))
+    raise RunError(
+        f"config {name}: no such file, and no such job in {jobs}; expected a path, or configs/NAME."
+        f"{did_you_mean(Path(file).stem, known)}"
+    )
+
+
+def _import_file(name: str, path: Path) -> None:
+    """Run a file as a module of that name: it takes the place of one of the checkout's."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RunError(f"config {path}: not a Python file; expected one that sets `config`.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Take back what the checkout's `init_logging` adds to the root logger, and close its file."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for handler in [handler for handler in root.handlers if handler not in before]:
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(level)

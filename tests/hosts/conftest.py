@@ -1,0 +1,28 @@
+"""A folder of its own for each run, and runs of a small job on the checkout."""
+
+import pytest
+
+from insightface_cakd.launch import Job, train
+from tests.hosts.jobs import write_job
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Work in a folder of its own, as one process."""
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, arcface_torch, face_set):
+    """Run the small job on the checkout in this process; return its output folder."""
+    config = write_job(folder, face_set)
+
+    def start(output, *settings, **changes):
+        job = {"config": str(config), "host": str(arcface_torch), **changes}
+        train(Job(settings=(f"output={output!r}", *settings), **job))
+        return folder / output
+
+    return start
