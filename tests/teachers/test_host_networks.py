@@ -1,11 +1,9 @@
 """The embedding size is read right from every network of arcface_torch, and its files load as teachers."""
 
-import importlib
-import sys
-
 import pytest
 import torch
 
+from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.teachers import TeacherSpec, build_teacher
 from insightface_cakd.teachers.weights import infer_embedding_size
@@ -15,13 +13,10 @@ NAMES = ["r18", "mbf", "mbf_large", "vit_t"]
 
 
 @pytest.fixture
-def upstream_get_model(arcface_torch, monkeypatch):
-    monkeypatch.syspath_prepend(str(arcface_torch))
-    before = set(sys.modules)
-    yield importlib.import_module("backbones").get_model
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] == "backbones":
-            del sys.modules[name]
+def upstream_get_model(arcface_torch):
+    checkout = find_checkout(arcface_torch)
+    with checkout.imported():
+        yield checkout.load("backbones").get_model
 
 
 def width(get_model, name):
