@@ -40,5 +40,5 @@ setup(
     ],
     extras_require={"host": HOST, "test": [*HOST, "pytest", "pytest-timeout", "mypy", "ruff", "types-PyYAML"]},
     entry_points={"console_scripts": ["cakd = insightface_cakd.cli:main"]},
-    classifiers=["Programming Language :: Python :: 3", "License :: OSI Approved :: MIT License"],
+    classifiers=["Programming Language :: Python :: 3"],
 )
