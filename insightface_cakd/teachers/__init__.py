@@ -4,6 +4,7 @@ from insightface_cakd.teachers.base import Teacher
 from insightface_cakd.teachers.build import build_teacher
 from insightface_cakd.teachers.centres import load_centres
 from insightface_cakd.teachers.check import check_teacher
+from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 from insightface_cakd.teachers.spec import TeacherSpec
 
-__all__ = ["Teacher", "TeacherSpec", "build_teacher", "check_teacher", "load_centres"]
+__all__ = ["PromptedTeacher", "Teacher", "TeacherSpec", "build_teacher", "check_teacher", "load_centres"]

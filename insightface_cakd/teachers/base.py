@@ -72,6 +72,15 @@ class Teacher(nn.Module):
             ShapeError: the images are not (B, 3, H, W) floats, or the embeddings have another shape than was promised.
             TeacherError: the teacher has no answer for these images (a cache miss).
         """
+        return self._embed(images)
+
+    @torch.no_grad()
+    def plain(self, images: Tensor) -> Tensor:
+        """Return what the frozen network alone says: for a teacher without prompts, the embeddings of `forward`."""
+        return self._embed(images)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """Check the images, run the network, check the embeddings."""
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ShapeError(
                 f"teacher {self.name}: images are {tuple(images.shape)} of {images.dtype}; expected (B, 3, H, W) "

@@ -12,6 +12,7 @@ from insightface_cakd.teachers.base import Teacher, freeze, measure_width
 from insightface_cakd.teachers.cached import CachedEmbeddings
 from insightface_cakd.teachers.networks import GetModel, host_network, own_network, timm_network, torchscript_network
 from insightface_cakd.teachers.onnx import OnnxNetwork
+from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 from insightface_cakd.teachers.spec import TeacherSpec
 from insightface_cakd.teachers.weights import (
     check_sha256,
@@ -21,8 +22,13 @@ from insightface_cakd.teachers.weights import (
     read_state,
     weights_file,
 )
+from insightface_cakd.timm_networks import TIMM, has_face_head
 
-TIMM = "timm:"
+CANNOT_LEARN = {
+    "cached": ("its embeddings were written beforehand", "the network that wrote the cache"),
+    "onnx": ("no gradient passes through an ONNX graph", "the torch network that the file was exported from"),
+    "torchscript": ("the modules of a TorchScript graph are closed", "the torch network that the file was made from"),
+}
 
 
 def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device | str) -> Teacher:
@@ -38,9 +44,10 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
     Raises:
         TeacherError: the file is missing, truncated, another one than the sha256 says, or for another network; the
             network does not exist or cannot embed images of `spec.input_size`; its embedding is not
-            `spec.embedding_size` wide.
+            `spec.embedding_size` wide; prompts are asked of what cannot learn.
     """
     device = torch.device(device)
+    _check_learns(spec)
     if spec.network == "cached":
         return _cached(spec, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -101,20 +108,38 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
         check_sha256(digest, spec.sha256, where)
         state = read_state(path, where)
         width = spec.embedding_size or infer_embedding_size(state, where)
-        network = _torch_network(spec, width, get_model, device)
+        network = _torch_network(spec, width, get_model, device, has_face_head(state))
         load_strictly(network, state, where)
     network = freeze(network, device)
     width = measure_width(network, device, spec.input_size, where)
     _check_width(width, spec.embedding_size, where)
-    return _teacher(spec, network, spec.network, width, device, digest, autocast=":" in spec.network)
+    if spec.prompts is None:
+        return _teacher(spec, network, spec.network, width, device, digest, autocast=":" in spec.network)
+    return PromptedTeacher(
+        network, spec.network, width, device, spec.prompts, sha256=digest, input_size=spec.input_size, autocast=True
+    )
 
 
-def _torch_network(spec: TeacherSpec, width: int, get_model: GetModel, device: torch.device) -> nn.Module:
+def _torch_network(
+    spec: TeacherSpec, width: int, get_model: GetModel, device: torch.device, face_head: bool
+) -> nn.Module:
     if spec.network.startswith(TIMM):
-        return timm_network(spec.network[len(TIMM) :], width, spec.input_size)
+        return timm_network(spec.network[len(TIMM) :], width, spec.input_size, face_head)
     if ":" in spec.network:
         return own_network(spec.network, width)
-    return host_network(spec.network, width, get_model, device)
+    # A gradient to the prompts would underflow in the float16 that the host's networks choose; `Teacher` chooses bfloat16.
+    place = device if spec.prompts is None else torch.device("cpu")
+    return host_network(spec.network, width, get_model, place)
+
+
+def _check_learns(spec: TeacherSpec) -> None:
+    """Refuse prompts in what has no modules to put them between."""
+    if spec.prompts is not None and spec.network in CANNOT_LEARN:
+        reason, instead = CANNOT_LEARN[spec.network]
+        raise TeacherError(
+            f"teacher {spec.network}: cannot learn prompts, {reason}; expected a torch Transformer. Remove "
+            f"teacher.prompts, or set teacher.network to {instead}."
+        )
 
 
 def _teacher(

@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import timm
 import torch
 from torch import nn
 
 from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
+from insightface_cakd.timm_networks import create_timm, timm_face
 
 GetModel = Callable[..., nn.Module]
 
@@ -37,34 +37,21 @@ def host_network(name: str, embedding_size: int, get_model: GetModel, device: to
         ) from error
 
 
-def timm_network(name: str, embedding_size: int, input_size: int) -> nn.Module:
-    """Build a network of timm whose classifier is the embedding layer (`num_classes=embedding_size`).
+def timm_network(name: str, embedding_size: int, input_size: int, face_head: bool = False) -> nn.Module:
+    """Build a network of timm whose classifier is the embedding layer (`num_classes=embedding_size`), or one trained here.
 
     Args:
         name: as in `timm.list_models()`.
         embedding_size: width of the embedding.
         input_size: side of the images, for networks that are built for one size.
+        face_head: with the head that `cakd train` gives a network of timm, in place of timm's classifier.
 
     Raises:
         TeacherError: timm has no such network, or cannot build it for this size.
     """
-    where = f"teacher.network timm:{name}"
-    if not timm.is_model(name):
-        raise TeacherError(
-            f"{where}: timm {timm.__version__} has no such network; expected a name of timm.list_models()."
-            f"{did_you_mean(name.split('.')[0], timm.list_models())}"
-        )
-    create: Callable[..., nn.Module] = timm.create_model
-    try:
-        return create(name, pretrained=False, num_classes=embedding_size, img_size=input_size)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        if "img_size" in str(error) and isinstance(error, TypeError):
-            return create(name, pretrained=False, num_classes=embedding_size)
-        reason = " ".join(str(error).split())
-        raise TeacherError(
-            f"{where}: cannot be built for {input_size}x{input_size} images ({reason}). Set teacher.input_size to a "
-            "size that it takes."
-        ) from error
+    if face_head:
+        return timm_face(name, embedding_size, input_size, TeacherError)
+    return create_timm(name, input_size, TeacherError, num_classes=embedding_size)
 
 
 def own_network(target: str, embedding_size: int | None) -> nn.Module:

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from insightface_cakd.teachers.prompts.spec import PromptSpec
+
 
 class CheckSpec(BaseModel):
     """The measurement that a teacher must pass before step 1.
@@ -30,6 +32,7 @@ class TeacherSpec(BaseModel):
         input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
         check: measure the teacher before training.
         centres: files with the teacher's class centres in rank order; only logits terms need them.
+        prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
         source: where the weights come from; saved with the run.
         licence: under which terms; saved with the run.
     """
@@ -43,5 +46,6 @@ class TeacherSpec(BaseModel):
     input_size: int = Field(default=112, gt=0)
     check: CheckSpec | None = None
     centres: list[str] = Field(default_factory=list)
+    prompts: PromptSpec | None = None
     source: str | None = None
     licence: str | None = None

@@ -9,8 +9,10 @@ from torch import nn
 from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.hosts.embedded.backbones.iresnet import IResNet
 from insightface_cakd.hosts.embedded.backbones.mobilefacenet import MobileFaceNet
+from insightface_cakd.hosts.embedded.backbones.timm_family import swin_tiny, timm_backbone
 from insightface_cakd.hosts.embedded.backbones.tiny import cnn_tiny, vit_tiny
 from insightface_cakd.hosts.embedded.backbones.vit import VisionTransformer
+from insightface_cakd.timm_networks import TIMM
 
 
 class Network(NamedTuple):
@@ -55,6 +57,7 @@ NETWORKS: dict[str, Network] = {
     # our own, small enough to train on a CPU in minutes
     "cnn_tiny": Network(cnn_tiny),
     "vit_tiny": Network(vit_tiny),
+    "swin_tiny": Network(swin_tiny),
 }
 
 DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}
@@ -68,16 +71,13 @@ def get_model(name: str, **kwargs: Any) -> nn.Module:
     used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
 
     Args:
-        name: a key of `NETWORKS`.
+        name: a key of `NETWORKS`, or `timm:NAME` for a network of timm.
         kwargs: `num_features`, width of the embedding (512); `fp16`, half precision on CUDA (False); `dropout` before
             the last linear layer of the r-family (0.0).
     Raises:
         RunError: unknown name or option, a value out of range, or dropout asked of a network that has none.
     """
-    if name not in NETWORKS:
-        nearest = did_you_mean(str(name), NETWORKS)
-        raise RunError(f"network: {name!r} is not a known network; known: {', '.join(NETWORKS)}.{nearest}")
-    build, settings = NETWORKS[name]
+    build, settings = _network(name)
     options = _checked_options(name, kwargs)
     understood = inspect.signature(build).parameters
     if options["dropout"] and "dropout" not in understood:
@@ -86,6 +86,16 @@ def get_model(name: str, **kwargs: Any) -> nn.Module:
             "Leave dropout at 0, or use one of the r-family."
         )
     return build(**settings, **{key: value for key, value in options.items() if key in understood})
+
+
+def _network(name: str) -> Network:
+    """Return how a name is built, or raise `RunError`."""
+    if isinstance(name, str) and name.startswith(TIMM):
+        return Network(timm_backbone, {"name": name})
+    if name not in NETWORKS:
+        known = f"{', '.join(NETWORKS)}, {TIMM}NAME"
+        raise RunError(f"network: {name!r} is not a known network; known: {known}.{did_you_mean(str(name), NETWORKS)}")
+    return NETWORKS[name]
 
 
 def _checked_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

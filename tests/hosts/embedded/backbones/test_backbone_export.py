@@ -38,8 +38,9 @@ def export(network: nn.Module, path: Path, dynamo: bool) -> None:
     [
         ("mbf", False),
         ("vit_t", False),
+        ("swin_tiny", False),
         pytest.param("r18", False, marks=pytest.mark.slow),
-        *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("mbf", "r18", "vit_t")),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in ("mbf", "r18", "vit_t", "swin_tiny")),
     ],
 )
 def test_the_exported_network_takes_any_batch(name, dynamo, tmp_path):

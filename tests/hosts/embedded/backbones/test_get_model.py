@@ -8,14 +8,15 @@ from insightface_cakd.hosts.embedded.backbones import NETWORKS, get_model
 from tests.hosts.embedded.backbones.facts import LAST_WEIGHT, SIZES, TAPS
 
 FAMILIES = ("r18", "mbf", "vit_t")
+TINY = ("cnn_tiny", "vit_tiny", "swin_tiny")
 
 
 def images(count: int) -> torch.Tensor:
     return torch.rand(count, 3, 112, 112, generator=torch.Generator().manual_seed(count)) * 2 - 1
 
 
-def test_every_name_of_arcface_torch_and_the_two_tiny_ones_are_known():
-    assert set(NETWORKS) == {*SIZES, "cnn_tiny", "vit_tiny"}
+def test_every_name_of_arcface_torch_and_the_three_tiny_ones_are_known():
+    assert set(NETWORKS) == {*SIZES, *TINY}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -45,7 +46,7 @@ def test_tap_points_have_their_documented_shapes(name):
     assert seen == TAPS[name]
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "cnn_tiny", "vit_tiny"])
+@pytest.mark.parametrize("name", [*FAMILIES, *TINY])
 def test_every_trainable_weight_gets_a_finite_gradient(name):
     torch.manual_seed(0)
     network = get_model(name, num_features=32, fp16=False, dropout=0.0)
@@ -58,7 +59,7 @@ def test_every_trainable_weight_gets_a_finite_gradient(name):
     assert all(weight.grad.isfinite().all() for weight in network.parameters() if weight.requires_grad)
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "cnn_tiny", "vit_tiny"])
+@pytest.mark.parametrize("name", [*FAMILIES, *TINY])
 def test_an_embedding_in_eval_mode_does_not_depend_on_the_batch_around_it(name):
     torch.manual_seed(0)
     network = get_model(name, num_features=32)

@@ -1,0 +1,44 @@
+"""Networks of timm as backbones: any by name, and a small Swin that trains on a CPU in minutes."""
+
+from timm.models.swin_transformer import SwinTransformer
+from torch import nn
+
+from insightface_cakd.errors import RunError
+from insightface_cakd.timm_networks import TIMM, TimmFace, timm_face
+
+SIZE = 112
+
+
+def timm_backbone(name: str, num_features: int = 512, fp16: bool = False) -> nn.Module:
+    """Return `timm:NAME` for faces of 112 x 112 with arcface_torch's embedding head.
+
+    Args:
+        name: `timm:` and a name of `timm.list_models()`.
+        num_features: width of the embedding.
+        fp16: run the body in half precision on CUDA.
+
+    Raises:
+        RunError: timm has no such network, or cannot build it for 112 x 112.
+    """
+    return timm_face(name.removeprefix(TIMM), num_features, SIZE, RunError, fp16)
+
+
+def swin_tiny(num_features: int = 512, fp16: bool = False) -> TimmFace:
+    """Return a small Swin: patches of 4, maps of 28, 14 and 7, two blocks each, the second with shifted windows.
+
+    Args:
+        num_features: width of the embedding.
+        fp16: run the body in half precision on CUDA.
+    """
+    body = SwinTransformer(
+        img_size=SIZE,
+        patch_size=4,
+        num_classes=0,
+        global_pool="",
+        embed_dim=32,
+        depths=(2, 2, 2),
+        num_heads=(2, 4, 8),
+        window_size=7,
+        drop_path_rate=0.0,
+    )
+    return TimmFace(body, num_features, SIZE, fp16)

@@ -1,0 +1,98 @@
+"""What a Transformer must have to take prompts: blocks in order, and a way through each with prompts beside the tokens."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from insightface_cakd.teachers.prompts.spec import Placement
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class PromptBlocks(ABC):
+    """The blocks of one Transformer, and how prompts pass through them.
+
+    Args:
+        blocks: in the order in which the network calls them.
+        stages: index of the first block of each stage.
+        norm: the network's last norm, applied to the tokens after the last block.
+        input_size: side of the images.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], stages: Sequence[int], norm: nn.Module, input_size: int) -> None:
+        self.blocks = list(blocks)
+        self.stages = list(stages)
+        self.norm = norm
+        self.input_size = input_size
+
+    def starts(self, placement: Placement) -> list[int]:
+        """Return the indices of the blocks before which a new set of prompts begins."""
+        return {"deep": list(range(len(self.blocks))), "stage": self.stages, "shallow": [0]}[placement]
+
+    def ends(self) -> list[int]:
+        """Return the indices of the blocks that prompts from before cannot reach."""
+        return []
+
+    def forget(self) -> None:  # noqa: B027
+        """Let go of what was kept of the last forward."""
+
+    @abstractmethod
+    def through(
+        self, block: nn.Module, forward: Forward, tokens: Tensor, prompts: Tensor, recompute: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return a block's tokens and prompts.
+
+        Args:
+            block: one of `blocks`.
+            forward: the block's own forward.
+            tokens: as the network gives them to the block.
+            prompts: (B, t, C).
+            recompute: run the block again in the backward pass instead of keeping its activations.
+        """
+
+    @abstractmethod
+    def grid(self, tokens: Tensor) -> tuple[int, int]:
+        """Return rows and columns of the patches among a block's tokens."""
+
+    @abstractmethod
+    def patches(self, tokens: Tensor) -> Tensor:
+        """Return the patches among a block's tokens, (B, rows * columns, C), row by row."""
+
+
+def run(function: Callable[..., Any], *tensors: Tensor, recompute: bool) -> Any:
+    """Call a function, under a checkpoint when asked and where there is a backward pass; nothing frozen is random.
+
+    Args:
+        function: of tensors.
+        tensors: its arguments.
+        recompute: whether to.
+    """
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(function, *tensors, use_reentrant=False, preserve_rng_state=False)
+    return function(*tensors)
+
+
+@contextmanager
+def forwards(modules: Sequence[nn.Module], replacements: Sequence[Callable[..., Tensor]]) -> Iterator[None]:
+    """Let modules run other functions as their forward for the length of a `with` block; hooks fire as ever.
+
+    Args:
+        modules: to be changed.
+        replacements: one for each.
+    """
+    before = [vars(module).get("forward") for module in modules]
+    for module, replacement in zip(modules, replacements, strict=True):
+        module.forward = replacement
+    try:
+        yield
+    finally:
+        for module, own in zip(modules, before, strict=True):
+            if own is None:
+                del module.forward
+            else:
+                module.forward = own

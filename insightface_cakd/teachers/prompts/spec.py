@@ -1,0 +1,30 @@
+"""What a recipe says about the prompts of its teacher."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Placement = Literal["deep", "stage", "shallow"]
+
+
+class PromptSpec(BaseModel):
+    """Learnt tokens that take part in the attention of a frozen Transformer.
+
+    How many tokens CAKD uses, where a ViT's stages begin and whether the last norm comes before the tokens are shown is not
+    known; the defaults are our reading.
+
+    Args:
+        tokens: prompts per set, at least 1.
+        placement: where a new set replaces the one before: `stage`, before each stage (a ViT's blocks are divided into 4),
+            as in CAKD; `deep`, before every block; `shallow`, before the first block only. A Swin drops its prompts at every
+            patch merging, so that `shallow` leaves none in its last stage.
+        checkpoint: recompute the teacher's blocks in the backward pass instead of keeping their activations.
+        output: what the teacher's tokens are: those after the network's last `norm`, or what its last `block` gives.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tokens: int = Field(default=8, ge=1)
+    placement: Placement = "stage"
+    checkpoint: bool = False
+    output: Literal["norm", "block"] = "norm"

@@ -1,0 +1,174 @@
+"""Networks of timm for faces: built for the size of the images, with the head of a face recogniser where they are trained here."""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
+
+TIMM = "timm:"
+BATCH_NORM_EPS = 2e-5  # that of every arcface_torch head
+
+
+class TimmFace(nn.Module):
+    """A network of timm with the embedding head of arcface_torch: all of the last map or tokens, one linear layer, BatchNorm.
+
+    A face is aligned, so where something is seen matters: nothing is pooled.
+
+    Shape:
+        images (B, 3, S, S), RGB in [-1, 1] -> (B, num_features).
+
+    Args:
+        body: gives a map (B, C, H, W), (B, H, W, C) or tokens (B, N, C).
+        num_features: width of the embedding.
+        input_size: side of the images.
+        fp16: run the body in half precision on CUDA; the head never is.
+    """
+
+    def __init__(self, body: nn.Module, num_features: int, input_size: int = 112, fp16: bool = False) -> None:
+        super().__init__()
+        self.fp16 = fp16
+        self.body = body
+        linear = nn.Linear(_values(body, input_size), num_features, bias=False)
+        nn.init.trunc_normal_(linear.weight, std=0.02)
+        self.feature = nn.Sequential(linear, nn.BatchNorm1d(num_features, eps=BATCH_NORM_EPS))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings of a batch of images."""
+        half = self.fp16 and images.is_cuda
+        with torch.autocast("cuda", torch.float16) if half else nullcontext():
+            seen = self.body(images).flatten(1)  # (B, values)
+        with _no_autocast(seen):
+            return self.feature(seen.to(next(self.feature.parameters()).dtype))  # (B, num_features)
+
+
+def timm_face(name: str, num_features: int, input_size: int, error: type[CAKDError], fp16: bool = False) -> TimmFace:
+    """Build a network of timm with the head of a face recogniser, random weights.
+
+    Args:
+        name: as in `timm.list_models()`, without `timm:`.
+        num_features: width of the embedding.
+        input_size: side of the images.
+        error: what is raised.
+        fp16: run the body in half precision on CUDA.
+
+    Raises:
+        CAKDError: `error`; timm has no such network, or cannot build it for this size.
+    """
+    body = create_timm(name, input_size, error, num_classes=0, global_pool="")
+    try:
+        return TimmFace(body, num_features, input_size, fp16)
+    # What a network of timm is built for may show only when it runs, and in any exception.
+    except Exception as problem:
+        raise error(_not_for(name, input_size, problem, error)) from problem
+
+
+def has_face_head(keys: Iterable[str]) -> bool:
+    """Return whether a state dict is a `TimmFace`'s, and not one of timm's own."""
+    return any(key.endswith("feature.1.running_mean") for key in keys)
+
+
+def create_timm(name: str, input_size: int, error: type[CAKDError], **options: Any) -> nn.Module:
+    """Build a network of timm for the size of the images, without pretrained weights.
+
+    A Swin keeps its patch size if patch merging can halve its maps evenly; if not, the patch is halved (at 112 pixels: patch 2,
+    maps of 56, 28, 14, 7). Its window is the one nearest to its own that tiles every map.
+
+    Args:
+        name: as in `timm.list_models()`, without `timm:`.
+        input_size: side of the images, for networks that are built for one size.
+        error: what is raised.
+        options: as `timm.create_model` takes them.
+
+    Raises:
+        CAKDError: `error`; timm has no such network, or cannot build it for this size.
+    """
+    where = f"network {TIMM}{name}"
+    if not timm.is_model(name):
+        raise error(
+            f"{where}: timm {timm.__version__} has no such network; expected a name of timm.list_models()."
+            f"{did_you_mean(name.split('.')[0], timm.list_models())}"
+        )
+    create: Callable[..., nn.Module] = timm.create_model
+    if timm.models.is_model_in_modules(name.split(".")[0], ["swin_transformer"]):
+        options |= swin_geometry(name, input_size, error)
+    try:
+        return create(name, pretrained=False, img_size=input_size, **options)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as problem:
+        if "img_size" in str(problem) and isinstance(problem, TypeError):
+            return create(name, pretrained=False, **options)
+        raise error(_not_for(name, input_size, problem, error)) from problem
+
+
+def swin_geometry(name: str, input_size: int, error: type[CAKDError]) -> dict[str, Any]:
+    """Return patch and window with which a Swin of timm takes images of a size.
+
+    Args:
+        name: a Swin of timm.
+        input_size: side of the images.
+        error: what is raised.
+
+    Returns:
+        `patch_size` and `window_size` for `timm.create_model`.
+
+    Raises:
+        CAKDError: `error`; patch merging would have to halve an odd map, whatever the patch.
+    """
+    with torch.device("meta"):
+        built: Any = timm.create_model(name, pretrained=False)
+    patch, stages = built.patch_embed.patch_size[0], len(built.layers)
+    windows = [max(stage.blocks[0].window_size) for stage in built.layers]
+    halvings = 2 ** (stages - 1)
+    fitting = next((side for side in (patch, patch // 2) if side and input_size % (side * halvings) == 0), None)
+    if fitting is None:
+        step = max(patch // 2, 1) * halvings
+        lower = max(input_size // step, 1) * step
+        raise error(
+            f"network {TIMM}{name}: images of {input_size}x{input_size} give patch merging an odd map to halve, with patches of "
+            f"{patch} and of {patch // 2}; expected a multiple of {step}. {_fix(error, f'{lower} or {lower + step}')}"
+        )
+    maps = [input_size // fitting // 2**stage for stage in range(stages)]
+    if all(_tiles(window, side) for window, side in zip(windows, maps, strict=True)):
+        return {"patch_size": fitting, "window_size": tuple(windows)}
+    own = windows[0]
+    window = min(
+        (w for w in range(1, maps[0] + 1) if all(_tiles(w, m) for m in maps)), key=lambda w: (abs(w - own), -w)
+    )
+    return {"patch_size": fitting, "window_size": window}
+
+
+def _not_for(name: str, input_size: int, problem: Exception, error: type[CAKDError]) -> str:
+    reason = " ".join(str(problem).split())[:300]
+    fix = _fix(error, "a size that it takes")
+    return f"network {TIMM}{name}: cannot be built for {input_size}x{input_size} images ({reason}). {fix}"
+
+
+def _fix(error: type[CAKDError], sizes: str) -> str:
+    """Return an error line's last words: a teacher may take images of another size than the student, a student may not."""
+    return f"Set teacher.input_size to {sizes}." if error is TeacherError else "Choose another network."
+
+
+def _tiles(window: int, side: int) -> bool:
+    """Return whether windows cover a map exactly, or one window covers it all."""
+    return side <= window or side % window == 0
+
+
+def _values(body: nn.Module, input_size: int) -> int:
+    """Return how many numbers a network gives for one image."""
+    training = body.training
+    with torch.no_grad():
+        seen = body.eval()(torch.zeros(1, 3, input_size, input_size, device=next(body.parameters()).device))
+    body.train(training)
+    return seen[0].numel()
+
+
+def _no_autocast(activations: Tensor) -> AbstractContextManager:
+    """Return a context without autocast; none at all where none is needed, so that exporters see plain layers."""
+    device = activations.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
