@@ -8,10 +8,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import DistillLoss
 from insightface_cakd.shipped import shipped_folder
+from insightface_cakd.teachers.prompts.spec import PromptSpec
 from insightface_cakd.teachers.spec import CheckSpec, TeacherSpec
 
 
@@ -51,6 +53,7 @@ class Recipe(BaseModel):
     Args:
         about: one line for `cakd recipes list`.
         teacher: who teaches.
+        urfm: the unified receptive fields that its terms compare; only such terms need them.
         losses: the terms; at least one, with different names.
     """
 
@@ -58,6 +61,7 @@ class Recipe(BaseModel):
 
     about: str = ""
     teacher: TeacherSpec
+    urfm: URFMSpec | None = None
     losses: list[TermSpec] = Field(min_length=1)
 
     @property
@@ -118,6 +122,7 @@ def parse_recipe(
         raise RecipeError(f"{where}: two terms are called '{twice}'; expected different names. Give one a `name`.")
     for number, term in enumerate(recipe.losses):
         _try_options(term, f"{where}: losses[{number}]")
+    _check_parts(recipe, where)
     return recipe
 
 
@@ -174,6 +179,31 @@ def _try_options(term: TermSpec, where: str) -> None:
         raise RecipeError(f"{where}: {error}") from error
 
 
+def _check_parts(recipe: Recipe, where: str) -> None:
+    """Check that terms have the parts that they read, and that prompts have a term to learn from."""
+    reads = {LOSSES[term.loss].reads: term.name for term in recipe.losses if term.weight > 0}
+    fields = next((name for kind, name in reads.items() if kind.startswith("urfm_")), None)
+    if fields is not None and recipe.urfm is None:
+        raise RecipeError(
+            f"{where}: term '{fields}' reads unified receptive fields, and the recipe has none; expected a part `urfm`. Add `urfm:` with "
+            "the student's tap."
+        )
+    if recipe.urfm is not None and fields is None:
+        raise RecipeError(
+            f"{where}: urfm is given, and no term reads it; expected a term such as urfm_feature. Add one."
+        )
+    if "prompted" in reads and recipe.teacher.prompts is None:
+        raise RecipeError(
+            f"{where}: term '{reads['prompted']}' compares the teacher with and without prompts; expected teacher.prompts. Add them or "
+            "remove the term."
+        )
+    if recipe.teacher.prompts is not None and not {"urfm_attention", "urfm_fields", "prompted"} & reads.keys():
+        raise RecipeError(
+            f"{where}: teacher.prompts learn from no term; expected urfm_attention, urfm_feature or prompt_anchor. Add one, or remove "
+            "the prompts."
+        )
+
+
 def _first_problem(error: ValidationError) -> str:
     """Turn one of pydantic's complaints into one line; a misspelt key comes before the key that is missing for it."""
     problems = error.errors()
@@ -181,7 +211,12 @@ def _first_problem(error: ValidationError) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     if problem["type"] == "extra_forbidden":
         inside: dict[tuple[int | str, ...], type[BaseModel]]
-        inside = {("teacher",): TeacherSpec, ("teacher", "check"): CheckSpec}
+        inside = {
+            ("teacher",): TeacherSpec,
+            ("teacher", "check"): CheckSpec,
+            ("teacher", "prompts"): PromptSpec,
+            ("urfm",): URFMSpec,
+        }
         model = inside.get(problem["loc"][:-1], Recipe)
         known = list(model.model_fields)
         return f"{place} is not a key; known: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"

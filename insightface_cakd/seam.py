@@ -95,7 +95,7 @@ def install(
         backbone = get_model(name, **kwargs)
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
-            distillation.student = DistilledStudent(backbone, teacher, terms)
+            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm)
         return distillation.student
 
     namespace.get_model = get_distilled_student  # type: ignore[attr-defined]

@@ -88,6 +88,10 @@ ORACLES: dict[str, Callable[[Array, Array], float]] = {
     "rkd_distance": rkd_distance,
     "rkd_angle": rkd_angle,
     "kd": kd,
+    "urfm_attention": fitnet,
+    "urfm_feature": fitnet,
+    "urfm_anchor": cosine,
+    "prompt_anchor": cosine,
 }
 
 # Values on the fixture of tests/losses/test_contract.py, worked out outside this project.
@@ -98,7 +102,11 @@ KNOWN: dict[str, float] = {
     "rkd_distance": 0.006045384,
     "rkd_angle": 0.010479353,
     "kd": 1.310118316,
+    "urfm_attention": 0.305833333,
+    "urfm_feature": 0.305833333,
+    "urfm_anchor": 0.024866017,
+    "prompt_anchor": 0.024866017,
 }
 
 # Losses that do not change when the student's embedding is scaled.
-SCALE_FREE = {"cosine", "fcd", "rkd_distance", "rkd_angle"}
+SCALE_FREE = {"cosine", "fcd", "rkd_distance", "rkd_angle", "urfm_anchor", "prompt_anchor"}

@@ -37,7 +37,7 @@ def test_options_of_the_loss_stand_beside_the_terms_own_keys():
         ({"losses": [{"loss": "cosine", "weight": 1}]}, r"teacher is missing; it must be given"),
         (
             {**recipe(), "teachers": 1},
-            r"teachers is not a key; known: about, teacher, losses\. Did you mean 'teacher'\?",
+            r"teachers is not a key; known: about, teacher, urfm, losses\. Did you mean 'teacher'\?",
         ),
         (
             {"teacher": {"network": "r50", "wights": "a"}, "losses": recipe()["losses"]},

@@ -19,7 +19,9 @@ TERMS = {
     "fitnet": [{"loss": "fitnet", "weight": 20, "student": "conv", "teacher": "conv", "projector": "conv1x1"}],
     "rkd": [{"loss": "rkd_distance", "weight": 25}, {"loss": "rkd_angle", "weight": 50}],
     "kd": [{"loss": "kd", "weight": 1}],
+    "urfm": [{"loss": f"urfm_{name}", "weight": 20} for name in ("attention", "feature", "anchor")],
 }
+FIELDS = {"student": "conv", "teacher": "conv", "centres": 4, "width": 8, "heads": 2}
 
 
 def build(losses, tmp_path, sample_rate=1.0):
@@ -32,7 +34,10 @@ def build(losses, tmp_path, sample_rate=1.0):
             tmp_path / f"head{rank()}.pt",
         )
         teacher_spec["centres"] = [str(tmp_path / f"head{rank()}.pt")]
-    recipe = parse_recipe({"teacher": teacher_spec, "losses": losses}, "recipe")
+    content = {"teacher": teacher_spec, "losses": losses}
+    if any(term["loss"].startswith("urfm") for term in losses):
+        content["urfm"] = FIELDS
+    recipe = parse_recipe(content, "recipe")
     torch.manual_seed(0)
     distillation = seam.install(host, recipe, toy_teacher())
     student = host.get_model("toy", dropout=0.0, fp16=False, num_features=WIDTH)
@@ -77,6 +82,8 @@ def test_gradients_of_several_ranks_equal_one_process_margin_loss_included(world
     results = run_ranks(gradients_of_each, world, tmp_path, steps)
     for method, (student, head) in expected.items():
         scale = max(1.0, *(float(gradient.abs().max()) for gradient in student.values()))
+        # Tokens are divided by their deviation over the images of all ranks, whose rounding depends on the order of the sum.
+        scale *= 3 if method == "urfm" else 1
         for ours in results:
             for name, gradient in student.items():
                 torch.testing.assert_close(

@@ -164,13 +164,13 @@ def teacher_rows(distillation: Distillation, start: int, count: int, width: int)
 
 
 def method_state(distillation: Distillation) -> dict[str, Tensor]:
-    """Return what a resumed run needs besides the host's own state: step count, projectors, buffers of the losses."""
+    """Return what a resumed run needs besides the host's own state: step count, projectors, fields, prompts, buffers of the losses."""
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
     state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
     if distillation.student is not None:
-        projectors = distillation.student.projectors.state_dict()
-        state |= {f"{PREFIX}projectors.{key}": value for key, value in projectors.items()}
+        method = distillation.student.method.state_dict()
+        state |= {f"{PREFIX}{key}": value for key, value in method.items()}
     return state
 
 
@@ -194,7 +194,8 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     distillation.step.step = int(state[f"{PREFIX}step"])
     _load_part(distillation.step.losses, state, f"{PREFIX}losses.")
     if distillation.student is not None:
-        _load_part(distillation.student.projectors, state, f"{PREFIX}projectors.")
+        method = distillation.student.method
+        method.load_state_dict({key: state[f"{PREFIX}{key}"] for key in method.state_dict()})
 
 
 def _load_part(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:

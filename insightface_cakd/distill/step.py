@@ -14,6 +14,7 @@ from insightface_cakd.recipe import TermSpec
 
 Side = Literal["student", "teacher"]
 SIDES: tuple[Side, Side] = ("student", "teacher")
+URFM = "urfm_"
 
 
 def feature_key(term: TermSpec, side: Side) -> str:
@@ -26,7 +27,12 @@ def feature_key(term: TermSpec, side: Side) -> str:
         term: of the recipe.
         side: "student" or "teacher".
     """
-    own = LOSSES[term.loss].reads == "logits" or (side == "student" and term.projector is not None)
+    reads = LOSSES[term.loss].reads
+    if reads.startswith(URFM):
+        return f"urfm.{side}.{reads.removeprefix(URFM)}"
+    if reads == "prompted":
+        return "teacher.embedding" if side == "student" else "teacher.plain"
+    own = reads == "logits" or (side == "student" and term.projector is not None)
     path = term.student if side == "student" else term.teacher
     return f"{term.name}.{side}" if own else f"{side}.{path or 'embedding'}"
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from insightface_cakd.distill.projectors import build_projector, check_shapes
 from insightface_cakd.distill.step import feature_key
 from insightface_cakd.distill.taps import Taps
+from insightface_cakd.distill.urfm import URFM, TokenGrid, URFMSpec, as_tokens
 from insightface_cakd.errors import TapError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import TermSpec
-from insightface_cakd.teachers import Teacher
+from insightface_cakd.teachers import PromptedTeacher, Teacher
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
 
@@ -41,6 +42,7 @@ class DistilledStudent(nn.Module):
         backbone: the student, an ordinary network of the host.
         teacher: frozen; deliberately not a submodule, so that no optimiser, checkpoint or DDP ever sees it.
         terms: the recipe's terms.
+        urfm: the receptive fields that terms compare, if any do.
         image_size: side of the square input.
 
     Raises:
@@ -48,21 +50,39 @@ class DistilledStudent(nn.Module):
         ShapeError: student and teacher do not fit and no projector is given.
     """
 
-    def __init__(self, backbone: nn.Module, teacher: Teacher, terms: Iterable[TermSpec], image_size: int = 112) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        teacher: Teacher,
+        terms: Iterable[TermSpec],
+        urfm: URFMSpec | None = None,
+        image_size: int = 112,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.terms = [term for term in terms if LOSSES[term.loss].reads != "logits"]
+        terms = list(terms)
+        self.terms = [term for term in terms if LOSSES[term.loss].reads in ("embedding", "map")]
+        kinds = {LOSSES[term.loss].reads for term in terms}
+        self._reads_anchor = "urfm_anchor" in kinds
+        # Prompts would draw an anchor that they can move to where it is easily reached.
+        self._reads_plain = isinstance(teacher, PromptedTeacher) and bool(kinds & {"prompted", "urfm_anchor"})
+        self._urfm = urfm
         self._teacher = [teacher]
-        self._student_taps = Taps(backbone, _paths(self.terms, "student"))
-        self._teacher_taps = Taps(_tappable(teacher, self.terms), _paths(self.terms, "teacher"))
+        self._student_taps = Taps(backbone, _paths(self.terms, urfm, "student"))
+        self._teacher_taps = Taps(*_tappable(teacher, _paths(self.terms, urfm, "teacher")))
         self.gradients = EmbeddingGradients()
         self.measures_gradients = False
-        self.projectors = nn.ModuleDict(self._build_projectors(image_size))
+        self.method = nn.ModuleDict(self._build_method(image_size))
 
     @property
     def teacher(self) -> Teacher:
         """The frozen teacher."""
         return self._teacher[0]
+
+    @property
+    def projectors(self) -> nn.ModuleDict:
+        """The projector of each term that has one, by the term's name."""
+        return self.method["projectors"]  # type: ignore[return-value]
 
     def forward(self, images: Tensor) -> Tensor | Outputs:
         """Return `(embedding, features)` in train mode, the embedding in eval mode."""
@@ -81,7 +101,9 @@ class DistilledStudent(nn.Module):
                 features[feature_key(term, "student")] = self._project(term, activation)
             if term.teacher is not None:
                 features[feature_key(term, "teacher")] = teacher[term.teacher]
-        return for_margin, features
+        if self._reads_plain:
+            features["teacher.plain"] = self.teacher.plain(images)
+        return for_margin, features | self._map_fields(student, teacher, features.get("teacher.plain", taught))
 
     def train(self, mode: bool = True) -> "DistilledStudent":
         """Switch the student; the teacher stays in eval whatever the loop does."""
@@ -105,8 +127,35 @@ class DistilledStudent(nn.Module):
             embedding = self.backbone(images)
             return embedding.float(), taps.collect()
 
+    def _map_fields(
+        self, student: dict[str, Tensor], teacher: dict[str, Tensor], embedding: Tensor
+    ) -> dict[str, Tensor]:
+        """Return attention and fields of both sides, and the anchor's pair, if the recipe has unified receptive fields."""
+        if self._urfm is None:
+            return {}
+        ours = self._student_tokens(self._urfm, student)[0]
+        theirs = self._teacher_tokens(self._urfm, teacher)[0]
+        fields = self.method["urfm"](ours, theirs, embedding=embedding)
+        return {f"urfm.{key}": value for key, value in fields.items()}
+
+    @staticmethod
+    def _student_tokens(spec: URFMSpec, taps: dict[str, Tensor]) -> tuple[Tensor, TokenGrid]:
+        return as_tokens(taps[spec.student], spec.student_extra, "urfm.student")
+
+    def _teacher_tokens(self, spec: URFMSpec, taps: dict[str, Tensor]) -> tuple[Tensor, TokenGrid]:
+        """Return the tokens that the teacher shows: those of the tap, else the prompted teacher's last."""
+        if spec.teacher is not None:
+            return as_tokens(taps[spec.teacher], spec.teacher_extra, "urfm.teacher")
+        if isinstance(self.teacher, PromptedTeacher):
+            return self.teacher.tokens, self.teacher.grid
+        raise TapError(
+            f"urfm.teacher: not set, and teacher {self.teacher.name} has no prompts; expected a tap of the teacher. Set urfm.teacher "
+            "to a module path, or teacher.prompts."
+        )
+
     def _run_teacher(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad(), self._teacher_taps as taps:
+        # Prompts learn through the frozen teacher.
+        with torch.set_grad_enabled(isinstance(self.teacher, PromptedTeacher)), self._teacher_taps as taps:
             embedding = self.teacher(images)
             return embedding, taps.collect()
 
@@ -124,47 +173,63 @@ class DistilledStudent(nn.Module):
             for_terms.register_hook(keep("distillation"))
 
     @torch.no_grad()
-    def _build_projectors(self, image_size: int) -> dict[str, nn.Module]:
-        """Learn the shapes from one blank image and build the projector of each term that names one."""
-        student, teacher = self._blank_shapes(image_size)
-        projectors = {}
-        for term in self.terms:
-            ours, theirs = student[term.student], teacher[term.teacher]
-            where = f"term '{term.name}'"
-            if term.projector is not None:
-                projectors[term.name] = build_projector(term.projector, ours, theirs, where)
-            elif LOSSES[term.loss].same_shape:
-                check_shapes(where, ours, theirs)
-        return projectors
-
-    def _blank_shapes(
-        self, image_size: int
-    ) -> tuple[dict[str | None, tuple[int, ...]], dict[str | None, tuple[int, ...]]]:
-        """Return tap -> shape without the batch for student and teacher; the key None is the embedding."""
+    def _build_method(self, image_size: int) -> dict[str, nn.Module]:
+        """Learn the shapes from one blank image, and build what the method trains beside the student."""
+        device = next(self.backbone.parameters()).device
+        blank = torch.zeros(1, 3, image_size, image_size, device=device)
         was_training = self.backbone.training
         self.backbone.eval()
-        blank = torch.zeros(1, 3, image_size, image_size, device=next(self.backbone.parameters()).device)
         embedding, student = self._run_student(blank)
         self.backbone.train(was_training)
-        ours: dict[str | None, tuple[int, ...]] = {path: tuple(tap.shape[1:]) for path, tap in student.items()}
-        theirs: dict[str | None, tuple[int, ...]] = {None: (self.teacher.embedding_size,)}
-        if self._teacher_taps.paths:
-            _, teacher = self._run_teacher(blank.to(self.teacher.device))
-            theirs |= {path: tuple(tap.shape[1:]) for path, tap in teacher.items()}
-        return {None: tuple(embedding.shape[1:]), **ours}, theirs
+        teacher = self._blank_teacher(blank)
+        method: dict[str, nn.Module] = {"projectors": self._build_projectors(embedding, student, teacher)}
+        if self._urfm is not None:
+            ours, grid = self._student_tokens(self._urfm, student)
+            theirs, their_grid = self._teacher_tokens(self._urfm, teacher)
+            width = self.teacher.embedding_size if self._reads_anchor else None
+            method["urfm"] = URFM(self._urfm, grid, their_grid, ours.shape[-1], theirs.shape[-1], width)
+        if isinstance(self.teacher, PromptedTeacher):
+            method["prompts"] = self.teacher.prompts
+        return method
+
+    def _blank_teacher(self, blank: Tensor) -> dict[str, Tensor]:
+        """Return the teacher's taps on a blank image; an ONNX or cached teacher is not asked."""
+        if not self._teacher_taps.paths and not isinstance(self.teacher, PromptedTeacher):
+            return {}
+        return self._run_teacher(blank.to(self.teacher.device))[1]
+
+    def _build_projectors(
+        self, embedding: Tensor, student: dict[str, Tensor], teacher: dict[str, Tensor]
+    ) -> nn.ModuleDict:
+        """Build the projector of each term that names one; check the shapes of those that need none."""
+        ours = {None: tuple(embedding.shape[1:]), **_shapes(student)}
+        theirs = {None: (self.teacher.embedding_size,), **_shapes(teacher)}
+        projectors = nn.ModuleDict()
+        for term in self.terms:
+            where = f"term '{term.name}'"
+            if term.projector is not None:
+                projectors[term.name] = build_projector(term.projector, ours[term.student], theirs[term.teacher], where)
+            elif LOSSES[term.loss].same_shape:
+                check_shapes(where, ours[term.student], theirs[term.teacher])
+        return projectors
 
 
-def _paths(terms: Iterable[TermSpec], side: str) -> list[str]:
+def _shapes(taps: dict[str, Tensor]) -> dict[str | None, tuple[int, ...]]:
+    """Return each activation's shape without the batch."""
+    return {path: tuple(activation.shape[1:]) for path, activation in taps.items()}
+
+
+def _paths(terms: Iterable[TermSpec], urfm: URFMSpec | None, side: str) -> list[str]:
     """Return the tap paths of one side, each once."""
-    return list(dict.fromkeys(path for term in terms if (path := getattr(term, side)) is not None))
+    readers = [*terms, *([] if urfm is None else [urfm])]
+    return list(dict.fromkeys(path for reader in readers if (path := getattr(reader, side)) is not None))
 
 
-def _tappable(teacher: Teacher, terms: Iterable[TermSpec]) -> nn.Module:
-    """Return the module whose activations teacher taps read."""
-    paths = _paths(terms, "teacher")
+def _tappable(teacher: Teacher, paths: list[str]) -> tuple[nn.Module, list[str]]:
+    """Return the module whose activations teacher taps read, and their paths."""
     if paths and teacher.network is None:
         raise TapError(
             f"teacher tap '{paths[0]}': teacher {teacher.name} gives embeddings only, it has no modules to tap; "
             "expected a torch teacher. Leave the term's `teacher` out to use the embedding, or use a torch teacher."
         )
-    return teacher.network if teacher.network is not None else nn.Identity()
+    return teacher.network if teacher.network is not None else nn.Identity(), paths

@@ -5,7 +5,9 @@ from insightface_cakd.losses.cosine import CosineLoss
 from insightface_cakd.losses.fcd import FeatureConsistencyLoss
 from insightface_cakd.losses.fitnet import FitNetLoss
 from insightface_cakd.losses.kd import SoftTargetLoss
+from insightface_cakd.losses.prompts import PromptAnchorLoss
 from insightface_cakd.losses.rkd import RelationAngleLoss, RelationDistanceLoss
+from insightface_cakd.losses.urfm import URFMAnchorLoss, URFMAttentionLoss, URFMFeatureLoss
 
 LOSSES: dict[str, type[DistillLoss]] = {
     "cosine": CosineLoss,
@@ -14,6 +16,10 @@ LOSSES: dict[str, type[DistillLoss]] = {
     "rkd_distance": RelationDistanceLoss,
     "rkd_angle": RelationAngleLoss,
     "kd": SoftTargetLoss,
+    "urfm_attention": URFMAttentionLoss,
+    "urfm_feature": URFMFeatureLoss,
+    "urfm_anchor": URFMAnchorLoss,
+    "prompt_anchor": PromptAnchorLoss,
 }
 
 __all__ = ["LOSSES", "DistillLoss"]

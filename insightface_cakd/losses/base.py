@@ -8,23 +8,27 @@ from torch import Tensor, nn
 from insightface_cakd.errors import ShapeError
 
 EPS = 1e-6
+Reads = Literal["embedding", "map", "logits", "urfm_attention", "urfm_fields", "urfm_anchor", "prompted"]
 
 
 class DistillLoss(nn.Module):
     """A loss of a student's activation against a teacher's; it knows no module, rank, file or weight.
 
-    Subclasses state what they read and implement `compute`, which receives float32 (or float64) tensors, the teacher's detached.
+    Subclasses state what they read and implement `compute`, which receives float32 (or float64) tensors, the teacher's detached
+    unless they say otherwise.
 
     Attributes:
         reads: which activation a term gives it.
         gathers: whether it compares images of a batch, so that the rows of all ranks must be gathered first.
         same_shape: whether both sides must agree in shape, so that a term may need a projector.
+        detaches_teacher: whether the teacher's side is a constant; not where what it comes from learns by this loss.
         paper: source, for `cakd recipes check`.
     """
 
-    reads: ClassVar[Literal["embedding", "map", "logits"]] = "embedding"
+    reads: ClassVar[Reads] = "embedding"
     gathers: ClassVar[bool] = False
     same_shape: ClassVar[bool] = True
+    detaches_teacher: ClassVar[bool] = True
     paper: ClassVar[str] = ""
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -34,8 +38,9 @@ class DistillLoss(nn.Module):
             ShapeError: the two sides cannot be compared.
         """
         self.check(student, teacher)
+        teacher = teacher.detach() if self.detaches_teacher else teacher
         with torch.autocast(student.device.type, enabled=False):
-            return self.compute(precise(student), precise(teacher.detach()), labels)
+            return self.compute(precise(student), precise(teacher), labels)
 
     def check(self, student: Tensor, teacher: Tensor) -> None:
         """Raise a `ShapeError` with both shapes if the two sides do not fit."""

@@ -1,8 +1,10 @@
 """Feature maps and tokens, entry by entry."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
-from insightface_cakd.losses.base import DistillLoss
+from insightface_cakd.losses.base import DistillLoss, Reads
 
 
 class FitNetLoss(DistillLoss):
@@ -20,7 +22,7 @@ class FitNetLoss(DistillLoss):
         Romero et al., FitNets, ICLR 2015; mean instead of sum as in the RKD authors' code.
     """
 
-    reads = "map"
+    reads: ClassVar[Reads] = "map"
     paper = "FitNets (1412.6550)"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:

@@ -49,17 +49,23 @@ from pathlib import Path
 from insightface_cakd import seam
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.recipe import parse_recipe
-from insightface_cakd.teachers.base import Teacher
+from insightface_cakd.teachers import PromptedTeacher, Teacher
 import torch
 from tests.hosts.embedded.jobs import small_job
 
 data, output, resume, killed_at = sys.argv[1], sys.argv[2], sys.argv[3] == "resume", int(sys.argv[4])
 torch.set_num_threads(1)
-recipe = parse_recipe({"teacher": {"network": "x"}, "losses": [
+terms = {"teacher": {"network": "x"}, "losses": [
     {"loss": "cosine", "weight": 8, "warmup_steps": 6},
-    {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "layer4", "projector": "conv1x1"}]}, "recipe")
+    {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "layer4", "projector": "conv1x1"}]}
+cakd = {"teacher": {"network": "x", "prompts": {}}, "urfm": {"student": "layer4", "centres": 9, "width": 32, "heads": 4},
+    "losses": [{"loss": name, "weight": 1} for name in ("urfm_attention", "urfm_feature", "urfm_anchor", "prompt_anchor")]}
 torch.manual_seed(3)
-teacher = Teacher.of_network(train_v2.get_model("cnn_tiny", num_features=32), "x", 32, "cpu")
+if sys.argv[5] == "cakd":
+    recipe, teacher = cakd, PromptedTeacher(train_v2.get_model("vit_tiny", num_features=32), "x", 32, "cpu")
+else:
+    recipe, teacher = terms, Teacher.of_network(train_v2.get_model("cnn_tiny", num_features=32), "x", 32, "cpu")
+recipe = parse_recipe(recipe, "recipe")
 update = train_v2.update
 def killing(parts):
     update(parts)
@@ -71,12 +77,17 @@ with seam.installed(train_v2, recipe, teacher):
 """
 
 
-@pytest.mark.parametrize("killed_at", [5, 8])
-def test_a_run_stopped_with_sigkill_and_resumed_ends_with_the_same_weights(face_set, tmp_path, killed_at):
+STATE = {
+    "terms": {"cakd.projectors.fitnet.channels.weight"},
+    "cakd": {"cakd.prompts.sets.0", "cakd.urfm.scaled.teacher.moments", "cakd.urfm.readout.weight"},
+}
+
+
+@pytest.mark.parametrize(("method", "killed_at"), [("terms", 5), ("terms", 8), ("cakd", 5)])
+def test_a_run_stopped_with_sigkill_and_resumed_ends_with_the_same_weights(face_set, tmp_path, method, killed_at):
     def run(output, mode, step):
-        return subprocess.run(
-            [sys.executable, "-c", JOB, face_set, tmp_path / output, mode, str(step)], capture_output=True, text=True
-        )
+        arguments = [face_set, tmp_path / output, mode, str(step), method]
+        return subprocess.run([sys.executable, "-c", JOB, *arguments], capture_output=True, text=True)
 
     whole = run("whole", "new", -1)
     assert whole.returncode == 0, whole.stderr
@@ -90,7 +101,8 @@ def test_a_run_stopped_with_sigkill_and_resumed_ends_with_the_same_weights(face_
     for part in ("state_dict_backbone", "state_dict_softmax_fc"):
         assert list(found[part]) == list(expected[part])
         assert all(torch.equal(found[part][key], expected[part][key]) for key in expected[part])
-    assert "cakd.projectors.fitnet.channels.weight" in found["state_dict_softmax_fc"]
+    assert STATE[method] <= found["state_dict_softmax_fc"].keys()
+    assert not [key for key in found["state_dict_backbone"] if "prompts" in key or "urfm" in key]
 
 
 def test_accumulated_gradients_are_divided_by_their_number():

@@ -1,0 +1,66 @@
+"""Tokens without what all images have in common."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from insightface_cakd.ranks import world_size
+
+
+class Standardised(nn.Module):
+    """Give each channel of each token mean 0 and variance 1 over the images.
+
+    y = (x - m) / sqrt(max(v, 1e-6)), m and v running mean and variance over steps and ranks.
+
+    The last tokens of a Transformer are nearly the same for every face: in a trained `vit_tiny` 1.3 % of their power tells
+    images apart, the rest where a token lies. What centres see of such tokens tells 0.06 %, and two sides that agree on the constant have
+    agreed on nothing. Networks with a fully connected head standardise in the same way: by the batch norm behind it.
+
+    Shape:
+        tokens: (B, N, C), float32; the result too.
+
+    Args:
+        count: N.
+        width: C.
+        momentum: share of a step in the running means; the first steps count equally.
+
+    Edge cases:
+        The moments are constants for the gradient. They are updated in train mode only; before the first update they are the batch's.
+    """
+
+    moments: Tensor
+    steps: Tensor
+
+    def __init__(self, count: int, width: int, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("moments", torch.zeros(2, count, width))
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return standardised tokens; in train mode the batch counts first."""
+        mean, variance = self._moments(tokens.detach())
+        return (tokens - mean) * variance.clamp_min(1e-6).rsqrt()
+
+    @torch.no_grad()
+    def _moments(self, tokens: Tensor) -> Tensor:
+        """Return mean and variance, (2, N, C), updated in train mode."""
+        if not self.training:
+            return torch.where(self.steps > 0, self.moments, torch.stack((tokens.mean(0), tokens.var(0, correction=0))))
+        mean = over_ranks(tokens.mean(0))
+        variance = over_ranks((tokens - mean).square().mean(0))
+        self.steps += 1
+        share = (1 / self.steps).clamp_min(self.momentum)
+        # Of the two batches joined: their variances, and what their means differ by.
+        apart = share * (1 - share) * (mean - self.moments[0]).square()
+        joined = torch.lerp(self.moments, torch.stack((mean, variance)), share)
+        self.moments = torch.stack((joined[0], joined[1] + apart))
+        return self.moments
+
+
+def over_ranks(mean: Tensor) -> Tensor:
+    """Return the mean over ranks; every rank has as many images, so that it is the joined batch's."""
+    if world_size() > 1:
+        dist.all_reduce(mean)
+        mean /= world_size()
+    return mean

@@ -1,0 +1,40 @@
+"""CAKD on an unmodified checkout: its own ViT learns to teach its own MobileFaceNet."""
+
+import pytest
+import torch
+
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.teachers import PromptedTeacher
+from insightface_cakd.teachers.prompts import PromptSpec
+
+pytestmark = pytest.mark.upstream
+RECIPE = """\
+teacher: {network: vit_t, prompts: {tokens: 2}}
+urfm: {student: conv_sep, centres: 9, width: 32, heads: 4}
+losses:
+  - {loss: urfm_attention, weight: 1000}
+  - {loss: urfm_feature, weight: 10}
+  - {loss: urfm_anchor, weight: 1}
+  - {loss: prompt_anchor, weight: 10}
+"""
+
+
+def test_fields_and_prompts_learn_travel_in_the_checkpoint_and_never_in_the_student(run, folder):
+    (folder / "recipe.yaml").write_text(RECIPE)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        torch.save(get_model("vit_t", num_features=64).state_dict(), folder / "teacher.pt")
+    given = {"distill": "recipe.yaml", "teacher": "teacher.pt"}
+    run("out", "save_all_states=true", **given)
+    first = torch.load(folder / "out" / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
+    run("out", "save_all_states=true", "num_epoch=2", resume=True, **given)
+    second = torch.load(folder / "out" / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
+    assert (int(first["cakd.step"]), int(second["cakd.step"])) == (4, 8)
+    # arcface_torch's schedule has ended after the first run, so the second changes no weight.
+    fresh = PromptedTeacher(get_model("vit_t", num_features=64), "vit_t", 64, "cpu", PromptSpec(tokens=2)).prompts
+    for key, value in fresh.state_dict().items():
+        assert not torch.equal(first[f"cakd.prompts.{key}"], value), key
+        assert torch.equal(first[f"cakd.prompts.{key}"], second[f"cakd.prompts.{key}"])
+    assert int(second["cakd.urfm.scaled.teacher.steps"]) > int(first["cakd.urfm.scaled.teacher.steps"]) >= 4
+    student = torch.load(folder / "out" / "model.pt", weights_only=True)
+    get_model("mbf", num_features=64).load_state_dict(student, strict=True)
