@@ -90,20 +90,19 @@ class DistilledStudent(nn.Module):
             return self.backbone(images)
         # The teacher first: its activations are freed before the student's are kept for the backward.
         taught, teacher = self._run_teacher(images)
+        plain = {"teacher.plain": self.teacher.plain(images)} if self._reads_plain else {}
         embedding, student = self._run_student(images)
         # Two views of one embedding, so that the gradients of margin and distillation can be told apart.
         for_margin, for_terms = embedding.view_as(embedding), embedding.view_as(embedding)
         self._watch(for_margin, for_terms)
-        features = {"student.embedding": for_terms, "teacher.embedding": taught}
+        features = {"student.embedding": for_terms, "teacher.embedding": taught, **plain}
         for term in self.terms:
             if term.student is not None or term.projector is not None:
                 activation = for_terms if term.student is None else student[term.student]
                 features[feature_key(term, "student")] = self._project(term, activation)
             if term.teacher is not None:
                 features[feature_key(term, "teacher")] = teacher[term.teacher]
-        if self._reads_plain:
-            features["teacher.plain"] = self.teacher.plain(images)
-        return for_margin, features | self._map_fields(student, teacher, features.get("teacher.plain", taught))
+        return for_margin, features | self._map_fields(student, teacher, plain.get("teacher.plain", taught))
 
     def train(self, mode: bool = True) -> "DistilledStudent":
         """Switch the student; the teacher stays in eval whatever the loop does."""

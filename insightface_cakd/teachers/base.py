@@ -131,6 +131,11 @@ def describe(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
+def reason_of(error: Exception) -> str:
+    """Return what a foreign network raised in one line of at most 300 characters, for an error line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 @torch.no_grad()
 def measure_width(embedder: nn.Module, device: torch.device, input_size: int, where: str) -> int:
     """Run two blank images through an embedder and return the width of its embedding.
@@ -151,9 +156,8 @@ def measure_width(embedder: nn.Module, device: torch.device, input_size: int, wh
         raise
     # A foreign network may raise anything here; all of it means that this teacher cannot be used.
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise TeacherError(
-            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason}); expected a network of free "
+            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason_of(error)}); expected a network of free "
             "batch size. Is teacher.input_size right?"
         ) from error
     if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or embeddings.shape[0] != 2:

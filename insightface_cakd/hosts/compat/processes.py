@@ -79,9 +79,9 @@ def _failed() -> list[WatchedProcess]:
     """Return the processes that stopped with an exception, or were killed; one that was asked to stop is not among them."""
     ended = [process for process in WatchedProcess.started if process.exitcode not in (None, 0)]
     killed = [process for process in ended if (process.exitcode or 0) < 0 and not process.asked_to_stop]
-    return [process for process in ended if not process.said.empty()] + [
-        process for process in killed if process.said.empty()
-    ]
+    failed = [process for process in ended if process in killed or not process.said.empty()]
+    # Those that say why come first.
+    return sorted(failed, key=lambda process: process.said.empty())
 
 
 def _end_all() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.teachers.base import Teacher
+from insightface_cakd.teachers.base import Teacher, reason_of
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
 from insightface_cakd.teachers.prompts.spec import PromptSpec
 from insightface_cakd.teachers.prompts.swin import SwinBlocks
@@ -178,9 +178,8 @@ class PromptedTeacher(Teacher):
             raise
         # A foreign network may raise anything here.
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise TeacherError(
-                f"teacher {self.name}: cannot be run with {self.spec.tokens} more tokens ({reason}); expected attention over any "
+                f"teacher {self.name}: cannot be run with {self.spec.tokens} more tokens ({reason_of(error)}); expected attention over any "
                 "number of tokens. Remove teacher.prompts, or use another Transformer."
             ) from error
 
