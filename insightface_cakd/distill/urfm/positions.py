@@ -1,6 +1,7 @@
 """Facial positional encoding: how far a point of the face is from its origin, in space and in facial structure, as a bucket."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -76,7 +77,12 @@ def relative_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tens
     return torch.linalg.vector_norm(ours - theirs, dim=-1) / landmarks.shape[-2] ** 0.5
 
 
-STRUCTURES = {"saliency": saliency_distance, "relative": relative_distance}
+STRUCTURES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...]] = {
+    "both": (saliency_distance, relative_distance),
+    "saliency": (saliency_distance,),
+    "relative": (relative_distance,),
+    "none": (),
+}
 
 
 def facial_distance(points: Tensor, landmarks: Tensor, spec: URFMSpec) -> Tensor:
@@ -97,9 +103,8 @@ def facial_distance(points: Tensor, landmarks: Tensor, spec: URFMSpec) -> Tensor
     middle = torch.full_like(landmarks[..., NOSE, :], IMAGE / 2 / spec.cell)
     origin = landmarks[..., NOSE, :] if spec.origin == "nose" else middle
     distance = spatial_distance(points, origin)
-    if spec.structure in STRUCTURES:
-        distance = distance + spec.gamma * STRUCTURES[spec.structure](points, origin, landmarks)
-    return distance
+    structures = [measure(points, origin, landmarks) for measure in STRUCTURES[spec.structure]]
+    return distance + spec.gamma * torch.stack(structures).mean(dim=0) if structures else distance
 
 
 def piecewise_index(distances: Tensor, alpha: float = 1.9, beta: float = 3.8, reach: float = 15.2) -> Tensor:

@@ -24,8 +24,8 @@ class URFMSpec(BaseModel):
         heads: heads of the self-attention over the fields.
         bias: where the positional vectors are added: to the queries of the centres, which then lie on a sqrt(L) x sqrt(L) grid
             over the face; to the keys of the tokens; or nowhere.
-        structure: the facial structure distance: saliency (difference of the distances to the nearest landmark), relative (of the
-            distances to all five), none.
+        structure: the facial structure distance: saliency (difference of the distances to the nearest landmark) and relative (of the
+            distances to all five): the mean of the two (both), one, or none.
         gamma: its factor beside the spatial distance.
         origin: the point that distances are measured to: tip of the nose, or centre of the image.
         cell: pixels of a 112x112 image that count as distance 1; 16 is a cell of a 7x7 grid.
@@ -62,7 +62,7 @@ class URFMSpec(BaseModel):
     mapping_heads: int = Field(default=1, gt=0)
     heads: int = Field(default=8, gt=0)
     bias: Literal["query", "key", "none"] = "query"
-    structure: Literal["saliency", "relative", "none"] = "saliency"
+    structure: Literal["both", "saliency", "relative", "none"] = "both"
     gamma: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     origin: Literal["nose", "centre"] = "nose"
     cell: float = Field(default=16.0, gt=0, allow_inf_nan=False)

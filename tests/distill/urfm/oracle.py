@@ -47,8 +47,9 @@ def distance(point, landmarks, structure="none", gamma=1.0, cell=16.0, origin=No
     """Spatial distance to the nose plus gamma times the structure distance, in cells."""
     origin = landmarks[2] if origin is None else origin
     total = length(point, origin)
-    if structure != "none":
-        total += gamma * {"saliency": saliency, "relative": relative}[structure](point, origin, landmarks)
+    measures = {"saliency": [saliency], "relative": [relative], "both": [saliency, relative], "none": []}[structure]
+    for measure in measures:
+        total += gamma * measure(point, origin, landmarks) / len(measures)
     return total / cell
 
 

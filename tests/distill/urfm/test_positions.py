@@ -17,7 +17,7 @@ from tests.distill.urfm import oracle
 
 X = [0, 0.4, 0.6, 1, 1.4, 1.6, 1.9, 2, 3, 3.5, 4, 5, 7, 15.2, 20]
 MIRROR = [1, 0, 2, 4, 3]
-structures = pytest.mark.parametrize("structure", ["saliency", "relative", "none"])
+structures = pytest.mark.parametrize("structure", ["both", "saliency", "relative", "none"])
 
 
 def spec(**values):
