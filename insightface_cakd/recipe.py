@@ -66,8 +66,8 @@ class Recipe(BaseModel):
 
     @property
     def needs_logits(self) -> bool:
-        """Whether a term reads the class logits."""
-        return any(LOSSES[term.loss].reads == "logits" for term in self.losses)
+        """Whether a term reads logits, the student's or the teacher's."""
+        return any("logits" in LOSSES[term.loss].reads for term in self.losses if term.weight > 0)
 
 
 def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = ()) -> Recipe:
@@ -192,15 +192,16 @@ def _check_parts(recipe: Recipe, where: str) -> None:
         raise RecipeError(
             f"{where}: urfm is given, and no term reads it; expected a term such as urfm_feature. Add one."
         )
-    if "prompted" in reads and recipe.teacher.prompts is None:
+    anchor = next((name for kind, name in reads.items() if kind.startswith("prompted")), None)
+    if anchor is not None and recipe.teacher.prompts is None:
         raise RecipeError(
-            f"{where}: term '{reads['prompted']}' compares the teacher with and without prompts; expected teacher.prompts. Add them or "
-            "remove the term."
+            f"{where}: term '{anchor}' reads a teacher with prompts, and this one has none; expected teacher.prompts. Add them or remove "
+            "the term."
         )
-    if recipe.teacher.prompts is not None and not {"urfm_attention", "urfm_fields", "prompted"} & reads.keys():
+    if recipe.teacher.prompts is not None and anchor is None and not {"urfm_attention", "urfm_fields"} & reads.keys():
         raise RecipeError(
-            f"{where}: teacher.prompts learn from no term; expected urfm_attention, urfm_feature or prompt_anchor. Add one, or remove "
-            "the prompts."
+            f"{where}: teacher.prompts learn from no term; expected urfm_attention, urfm_feature, prompt_anchor or prompt_margin. Add one, "
+            "or remove the prompts."
         )
 
 

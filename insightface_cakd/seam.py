@@ -85,6 +85,15 @@ def install(
     namespace: ModuleType, recipe: Recipe, teacher: Teacher, log_dir: Path | None = None, every: int = 10
 ) -> Distillation:
     """Replace the three names for the rest of the process; see `installed`."""
+    if (
+        recipe.urfm is not None
+        and recipe.urfm.landmarks == "batch"
+        and not getattr(namespace, "GIVES_LANDMARKS", False)
+    ):
+        raise RecipeError(
+            "urfm.landmarks: batch, but this host's batches have no landmarks; expected a loop that calls the student with them. Set "
+            "urfm.landmarks: template, or train on the embedded host."
+        )
     terms = [term for term in recipe.losses if term.weight > 0]
     centres = _centres(recipe)
     distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres)

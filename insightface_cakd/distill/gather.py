@@ -10,30 +10,40 @@ from insightface_cakd.ranks import rank, world_size
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenate over ranks; backward sums over ranks and keeps the own slice.
-
-    Every rank computes the same loss from the gathered rows, and DDP averages parameter gradients over ranks: summing without the factor
-    W of PartialFC's gather gives exactly the gradient of one process.
-    """
+    """Concatenate over ranks; backward sums over ranks, times a factor, and keeps the own slice."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, factor: int) -> Tensor:
+        ctx.factor = factor
         return gather_constant(rows)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         gradient = gradient.contiguous()
         dist.all_reduce(gradient)
-        return gradient.chunk(world_size())[rank()]
+        return gradient.chunk(world_size())[rank()] * ctx.factor, None
 
 
 def gather(rows: Tensor) -> Tensor:
-    """Return the rows of all ranks, in rank order, differentiably; without a process group, the rows themselves.
+    """Return the rows of all ranks, in rank order, differentiably, for a loss that every rank computes whole.
+
+    DDP averages parameter gradients over ranks: the sum over ranks then gives exactly the gradient of one process.
 
     Shape:
-        rows: (B, ...), equal on every rank. Returns (R * B, ...).
+        rows: (B, ...), equal on every rank. Returns (R * B, ...); without a process group, the rows themselves.
     """
-    return _Gather.apply(rows) if world_size() > 1 else rows
+    return _Gather.apply(rows, 1) if world_size() > 1 else rows
+
+
+def gather_for_shards(rows: Tensor) -> Tensor:
+    """Return what `gather` does, for a loss of which each rank computes the gradient of its own classes.
+
+    The sum over ranks is whole only once, so that it takes the factor R of PartialFC's gather to cancel DDP's average.
+
+    Shape:
+        As `gather`.
+    """
+    return _Gather.apply(rows, world_size()) if world_size() > 1 else rows
 
 
 @torch.no_grad()

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from insightface_cakd.distill.gather import gather_constant
+from insightface_cakd.distill.gather import gather_for_shards
 from insightface_cakd.distill.monitor import Monitor
-from insightface_cakd.distill.step import DistillationStep
+from insightface_cakd.distill.step import LOGITS, DistillationStep
 from insightface_cakd.distill.student import DistilledStudent, Outputs
 from insightface_cakd.errors import RunError, ShapeError
 from insightface_cakd.losses import LOSSES
+from insightface_cakd.recipe import TermSpec
 
 PREFIX = "cakd."
 
@@ -38,13 +39,13 @@ class SeenMargin(nn.Module):
         self.logits = logits.clone()
         return logits
 
-    def taken(self) -> Tensor:
-        """Return the clone of the last logits."""
-        if self.logits is None:
+    def taken(self) -> tuple[Tensor, Tensor]:
+        """Return the clones of the last logits and labels."""
+        if self.logits is None or self.labels is None:
             raise RunError(
                 "head: a term reads the logits, but the head has not called its margin; expected an arcface_torch head."
             )
-        return self.logits
+        return self.logits, self.labels
 
     def release(self) -> None:
         """Forget the step's tensors, so that they do not outlive it."""
@@ -79,7 +80,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
         distillation: shared with the student.
     """
 
-    logit_terms = [term.name for term in distillation.step.terms if LOSSES[term.loss].reads == "logits"]
+    logit_terms = [term for term in distillation.step.terms if LOSSES[term.loss].reads in LOGITS]
 
     class DistilledHead(host_head):  # type: ignore[misc, valid-type]
         """The host's margin loss plus the recipe's weighted terms."""
@@ -119,23 +120,27 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
     return DistilledHead
 
 
-def add_logits(head: Any, distillation: Distillation, features: dict[str, Tensor], names: list[str]) -> None:
-    """Give logits terms the student's logits and the teacher's, for the same samples and the same classes.
+def add_logits(head: Any, distillation: Distillation, features: dict[str, Tensor], terms: list[TermSpec]) -> None:
+    """Give logits terms what they compare, for the same samples and the same classes.
+
+    The student's logits and the teacher's; or, for the margin of prompts, the teacher's with a graph and the column of each class.
 
     Args:
         head: has just computed its margin loss.
         distillation: holds the teacher's centres.
         features: gets `<name>.student` and `<name>.teacher`.
-        names: of the terms.
+        terms: that read logits.
     """
     seen: SeenMargin = head.margin_softmax
-    teacher = teacher_logits(head, distillation, features["teacher.embedding"], seen)
-    for name in names:
-        features[f"{name}.student"], features[f"{name}.teacher"] = seen.taken(), teacher
+    student, columns = seen.taken()
+    logits = teacher_logits(head, distillation, features["teacher.embedding"], seen)
+    for term in terms:
+        prompted = LOSSES[term.loss].reads == "prompted_logits"
+        pair = (logits, columns) if prompted else (student, logits.detach())
+        features[f"{term.name}.student"], features[f"{term.name}.teacher"] = pair
     seen.release()
 
 
-@torch.no_grad()
 def teacher_logits(head: Any, distillation: Distillation, embedding: Tensor, seen: SeenMargin) -> Tensor:
     """Return the teacher's logits (N, n) with the student's margin, on the rows that this rank used in this step."""
     if distillation.rows is None:
@@ -143,8 +148,9 @@ def teacher_logits(head: Any, distillation: Distillation, embedding: Tensor, see
     rows = distillation.rows = distillation.rows.to(embedding.device)
     if head.sample_rate < 1:
         rows = rows[head.weight_index.to(rows.device)]
-    everyone = gather_constant(normalize(embedding.float(), eps=1e-6))
-    return seen.margin((everyone @ rows.T).clamp_(-1, 1), seen.labels)
+    everyone = gather_for_shards(normalize(embedding.float(), eps=1e-6))
+    # A copy: the margin writes into the cosines, and into the labels of some hosts.
+    return seen.margin((everyone @ rows.T).clamp(-1, 1), seen.taken()[1].clone())
 
 
 def teacher_rows(distillation: Distillation, start: int, count: int, width: int) -> Tensor:

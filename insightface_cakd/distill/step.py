@@ -15,6 +15,7 @@ from insightface_cakd.recipe import TermSpec
 Side = Literal["student", "teacher"]
 SIDES: tuple[Side, Side] = ("student", "teacher")
 URFM = "urfm_"
+LOGITS = ("logits", "prompted_logits")
 
 
 def feature_key(term: TermSpec, side: Side) -> str:
@@ -32,7 +33,7 @@ def feature_key(term: TermSpec, side: Side) -> str:
         return f"urfm.{side}.{reads.removeprefix(URFM)}"
     if reads == "prompted":
         return "teacher.embedding" if side == "student" else "teacher.plain"
-    own = reads == "logits" or (side == "student" and term.projector is not None)
+    own = reads in LOGITS or (side == "student" and term.projector is not None)
     path = term.student if side == "student" else term.teacher
     return f"{term.name}.{side}" if own else f"{side}.{path or 'embedding'}"
 
@@ -100,7 +101,7 @@ class DistillationStep(nn.Module):
 
     def _run(self, term: TermSpec, student: Tensor, teacher: Tensor, labels: Tensor, everyone: Tensor) -> Tensor:
         loss, kind = self.losses[term.name], LOSSES[term.loss]
-        if kind.reads == "logits":
+        if kind.reads in LOGITS:
             return (
                 loss(student, teacher, everyone, classes=ShardedClasses())
                 if world_size() > 1

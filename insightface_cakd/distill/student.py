@@ -11,7 +11,7 @@ from insightface_cakd.distill.projectors import build_projector, check_shapes
 from insightface_cakd.distill.step import feature_key
 from insightface_cakd.distill.taps import Taps
 from insightface_cakd.distill.urfm import URFM, TokenGrid, URFMSpec, as_tokens
-from insightface_cakd.errors import TapError
+from insightface_cakd.errors import ShapeError, TapError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.teachers import PromptedTeacher, Teacher
@@ -35,8 +35,8 @@ class DistilledStudent(nn.Module):
     `state_dict` and `load_state_dict` are the bare backbone's, so a saved student loads into plain arcface_torch.
 
     Shape:
-        images: (B, 3, H, W), RGB in [-1, 1]. embedding: (B, D). features: under `feature_key` what each term
-        reads, the student's already projected.
+        images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image.
+        embedding: (B, D). features: under `feature_key` what each term reads, the student's already projected.
 
     Args:
         backbone: the student, an ordinary network of the host.
@@ -84,10 +84,24 @@ class DistilledStudent(nn.Module):
         """The projector of each term that has one, by the term's name."""
         return self.method["projectors"]  # type: ignore[return-value]
 
-    def forward(self, images: Tensor) -> Tensor | Outputs:
-        """Return `(embedding, features)` in train mode, the embedding in eval mode."""
+    @property
+    def reads_landmarks(self) -> bool:
+        """Whether `forward` needs the landmarks of each image in train mode."""
+        return self._urfm is not None and self._urfm.landmarks == "batch"
+
+    def forward(self, images: Tensor, landmarks: Tensor | None = None) -> Tensor | Outputs:
+        """Return `(embedding, features)` in train mode, the embedding in eval mode.
+
+        Raises:
+            ShapeError: the recipe reads the landmarks of each image, and there are none, or they do not fit the images.
+        """
         if not self.training:
             return self.backbone(images)
+        if self.reads_landmarks != (landmarks is not None):
+            raise ShapeError(
+                f"urfm.landmarks: {'none given' if landmarks is None else 'given'} with a batch; expected them with `landmarks: batch` "
+                "only. Call the student with (images, landmarks), or with images and `landmarks: template`."
+            )
         # The teacher first: its activations are freed before the student's are kept for the backward.
         taught, teacher = self._run_teacher(images)
         plain = {"teacher.plain": self.teacher.plain(images)} if self._reads_plain else {}
@@ -102,7 +116,8 @@ class DistilledStudent(nn.Module):
                 features[feature_key(term, "student")] = self._project(term, activation)
             if term.teacher is not None:
                 features[feature_key(term, "teacher")] = teacher[term.teacher]
-        return for_margin, features | self._map_fields(student, teacher, plain.get("teacher.plain", taught))
+        target = plain.get("teacher.plain", taught)
+        return for_margin, features | self._map_fields(student, teacher, target, landmarks)
 
     def train(self, mode: bool = True) -> "DistilledStudent":
         """Switch the student; the teacher stays in eval whatever the loop does."""
@@ -127,14 +142,14 @@ class DistilledStudent(nn.Module):
             return embedding.float(), taps.collect()
 
     def _map_fields(
-        self, student: dict[str, Tensor], teacher: dict[str, Tensor], embedding: Tensor
+        self, student: dict[str, Tensor], teacher: dict[str, Tensor], embedding: Tensor, landmarks: Tensor | None
     ) -> dict[str, Tensor]:
         """Return attention and fields of both sides, and the anchor's pair, if the recipe has unified receptive fields."""
         if self._urfm is None:
             return {}
         ours = self._student_tokens(self._urfm, student)[0]
         theirs = self._teacher_tokens(self._urfm, teacher)[0]
-        fields = self.method["urfm"](ours, theirs, embedding=embedding)
+        fields = self.method["urfm"](ours, theirs, landmarks, embedding)
         return {f"urfm.{key}": value for key, value in fields.items()}
 
     @staticmethod

@@ -5,7 +5,7 @@ from insightface_cakd.losses.cosine import CosineLoss
 from insightface_cakd.losses.fcd import FeatureConsistencyLoss
 from insightface_cakd.losses.fitnet import FitNetLoss
 from insightface_cakd.losses.kd import SoftTargetLoss
-from insightface_cakd.losses.prompts import PromptAnchorLoss
+from insightface_cakd.losses.prompts import PromptAnchorLoss, PromptMarginLoss
 from insightface_cakd.losses.rkd import RelationAngleLoss, RelationDistanceLoss
 from insightface_cakd.losses.urfm import URFMAnchorLoss, URFMAttentionLoss, URFMFeatureLoss
 
@@ -20,6 +20,7 @@ LOSSES: dict[str, type[DistillLoss]] = {
     "urfm_feature": URFMFeatureLoss,
     "urfm_anchor": URFMAnchorLoss,
     "prompt_anchor": PromptAnchorLoss,
+    "prompt_margin": PromptMarginLoss,
 }
 
 __all__ = ["LOSSES", "DistillLoss"]

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from insightface_cakd.errors import ShapeError
 
 EPS = 1e-6
-Reads = Literal["embedding", "map", "logits", "urfm_attention", "urfm_fields", "urfm_anchor", "prompted"]
+Reads = Literal[
+    "embedding", "map", "logits", "urfm_attention", "urfm_fields", "urfm_anchor", "prompted", "prompted_logits"
+]
 
 
 class DistillLoss(nn.Module):

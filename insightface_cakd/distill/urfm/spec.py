@@ -26,6 +26,8 @@ class URFMSpec(BaseModel):
             over the face; to the keys of the tokens; or nowhere.
         structure: the facial structure distance: saliency (difference of the distances to the nearest landmark) and relative (of the
             distances to all five): the mean of the two (both), one, or none.
+        landmarks: whose landmarks the structure distance and the nose are of: the alignment template's, or those of each image, where
+            the host's batches have them (batch; the embedded host reads `landmarks.npy` beside the records).
         gamma: its factor beside the spatial distance.
         origin: the point that distances are measured to: tip of the nose, or centre of the image.
         cell: pixels of a 112x112 image that count as distance 1; 16 is a cell of a 7x7 grid.
@@ -63,6 +65,7 @@ class URFMSpec(BaseModel):
     heads: int = Field(default=8, gt=0)
     bias: Literal["query", "key", "none"] = "query"
     structure: Literal["both", "saliency", "relative", "none"] = "both"
+    landmarks: Literal["template", "batch"] = "template"
     gamma: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     origin: Literal["nose", "centre"] = "nose"
     cell: float = Field(default=16.0, gt=0, allow_inf_nan=False)

@@ -13,6 +13,7 @@ from insightface_cakd.data.folders import find_people
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
+from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.ranks import rank, world_size
 
@@ -20,7 +21,7 @@ SYNTHETIC_IMAGES = 4096
 SYNTHETIC_CLASSES = 64
 
 
-Item = tuple[Tensor, int]
+Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
 class Flipped(Dataset[Item | DataError]):
@@ -36,6 +37,7 @@ class Flipped(Dataset[Item | DataError]):
     def __init__(self, faces: Any, seed: int) -> None:
         self.faces = faces
         self.seed = seed
+        self.landmarks: np.ndarray | None = None
         # Shared with worker processes that outlive an epoch.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -47,9 +49,14 @@ class Flipped(Dataset[Item | DataError]):
             rgb, label = self.faces[index]
         except DataError as error:
             return error
-        if np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5:
+        mirrored = np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5
+        if mirrored:
             rgb = rgb[:, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))), label
+        pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        if self.landmarks is None:
+            return pixels, label
+        points = self.landmarks[index]
+        return pixels, label, torch.from_numpy(mirror(points) if mirrored else points.copy())
 
 
 class FolderFaces:
@@ -107,6 +114,8 @@ def collate(items: list[Item | DataError]) -> list[Tensor] | DataError:
 class Batches:
     """Batches `[images, labels]` on the device: float32 (B, 3, 112, 112), RGB in [-1, 1], and int64 (B,).
 
+    After `with_landmarks` each batch ends with float32 (B, 5, 2), mirrored as its images are.
+
     Bytes travel to the device and are normalised there. An exception in a worker surfaces here; nothing waits for a dead thread.
 
     Args:
@@ -121,6 +130,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self.loader)
 
+    def with_landmarks(self, folder: Path) -> None:
+        """Read the landmarks of every image once; see `read_landmarks`."""
+        dataset: Any = self.loader.dataset
+        dataset.landmarks = read_landmarks(folder, len(dataset))
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's order and flips."""
         self.loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -130,9 +144,8 @@ class Batches:
         for batch in self.loader:
             if isinstance(batch, DataError):
                 raise batch
-            images, labels = batch
-            pixels = images.to(self.device, non_blocking=True)
-            yield [pixels.float().div_(255).sub_(0.5).div_(0.5), labels.to(self.device, non_blocking=True)]
+            pixels, *rest = (part.to(self.device, non_blocking=True) for part in batch)
+            yield [pixels.float().div_(255).sub_(0.5).div_(0.5), *rest]
 
 
 def open_faces(root_dir: str) -> Any:

@@ -42,6 +42,8 @@ from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setu
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
 from insightface_cakd.ranks import rank, world_size
 
+# A student that asks for the landmarks of each image gets them.
+GIVES_LANDMARKS = True
 MAX_NORM = 5.0
 SCALE = 64
 
@@ -93,6 +95,8 @@ def build(cfg: EasyDict, device: torch.device) -> Parts:
         str(cfg.rec), rank(), cfg.batch_size, cfg.dali, cfg.dali_aug, cfg.seed, cfg.num_workers, device, cfg.num_classes
     )
     backbone = get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size).to(device)
+    if getattr(backbone, "reads_landmarks", False):
+        loader.with_landmarks(Path(str(cfg.rec)))
     m1, m2, m3 = cfg.margin_list
     margin = CombinedMarginLoss(SCALE, m1, m2, m3, cfg.interclass_filtering_threshold)
     head = PartialFC_V2(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, False).train().to(device)
@@ -161,11 +165,11 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
     cfg, losses = parts.cfg, AverageMeter()
     parts.loader.set_epoch(epoch)
     batches = len(parts.loader)
-    for index, (images, labels) in enumerate(parts.loader):
+    for index, (images, labels, *landmarks) in enumerate(parts.loader):
         first = index - index % cfg.gradient_acc
         micro_steps = min(cfg.gradient_acc, batches - first)
         last = index == first + micro_steps - 1
-        loss = backward(parts, images, labels, micro_steps, last)
+        loss = backward(parts, (images, *landmarks), labels, micro_steps, last)
         losses.update(loss)
         if not last:
             continue
@@ -178,12 +182,12 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
             verification(parts.step, parts.backbone)
 
 
-def backward(parts: Parts, images: Tensor, labels: Tensor, micro_steps: int, last: bool) -> Tensor:
+def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_steps: int, last: bool) -> Tensor:
     """Return the loss of a micro-batch and add its share of the gradient; ranks exchange gradients with the last one only."""
     wrapped = parts.student
     alone = isinstance(wrapped, DistributedDataParallel) and not last
     with wrapped.no_sync() if alone else nullcontext():  # type: ignore[operator]
-        loss = parts.head(wrapped(images), labels)
+        loss = parts.head(wrapped(*inputs), labels)
         parts.scaler.scale(loss / micro_steps).backward()
     return loss
 
