@@ -2,12 +2,12 @@
 
 import math
 import warnings
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from insightface_cakd.damped import damped
 from insightface_cakd.distill.urfm.fields import Fields, LocalFields, Side
 from insightface_cakd.distill.urfm.positions import bucket_table, check_landmarks, template
 from insightface_cakd.distill.urfm.spec import URFMSpec
@@ -15,19 +15,6 @@ from insightface_cakd.distill.urfm.standard import Standardised
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.losses.base import precise
 from insightface_cakd.token_grid import TokenGrid
-
-
-class _Damped(torch.autograd.Function):
-    """The same tensor; its gradient times a factor."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.factor, None
 
 
 class ReadOut(nn.Module):
@@ -173,7 +160,7 @@ class URFM(nn.Module):
         if share == 0 or not tokens.requires_grad or not torch.is_grad_enabled():
             return Fields(*(x.detach() for x in live)), live.values
         # Prompts learn from the losses through a mapping that is held still.
-        return self._run("teacher", _Damped.apply(tokens, share), landmarks, held=True), live.values
+        return self._run("teacher", damped(tokens, share), landmarks, held=True), live.values
 
     def _build_norm(self, side: Side) -> nn.Module:
         if self.spec.normalise == "images":

@@ -19,6 +19,8 @@ class PromptSpec(BaseModel):
             as in CAKD; `deep`, before every block; `shallow`, before the first block only. A Swin drops its prompts at every
             patch merging, so that `shallow` leaves none in its last stage.
         checkpoint: recompute the teacher's blocks in the backward pass instead of keeping their activations.
+        rate: factor of the prompts' gradient, 0 to 1: with SGD, of their learning rate; and of what they add to the norm by which the
+            host clips the student's gradient. Prompts that learn as fast as the student leave it no target to learn.
         output: what the teacher's tokens are: those after the network's last `norm`, or what its last `block` gives.
     """
 
@@ -27,4 +29,5 @@ class PromptSpec(BaseModel):
     tokens: int = Field(default=8, ge=1)
     placement: Placement = "stage"
     checkpoint: bool = False
+    rate: float = Field(default=0.1, gt=0, le=1)
     output: Literal["norm", "block"] = "norm"

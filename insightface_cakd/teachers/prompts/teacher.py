@@ -7,6 +7,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from insightface_cakd.damped import damped
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.teachers.base import Teacher, reason_of
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
@@ -127,7 +128,7 @@ class PromptedTeacher(Teacher):
     def _through(self, index: int, forward: Forward, tokens: Tensor) -> Tensor:
         """Run one block in place of its own forward."""
         if index in self._starts:
-            prompts = self.prompts.sets[self._starts.index(index)]
+            prompts = damped(self.prompts.sets[self._starts.index(index)], self.spec.rate)
             self._now = prompts.expand(len(tokens), -1, -1)  # (B, t, C)
         elif index in self._ends:
             self._now = None
