@@ -20,6 +20,9 @@ class PromptSpec(BaseModel):
             patch merging, so that `shallow` leaves none in its last stage.
         checkpoint: recompute the teacher's blocks in the backward pass instead of keeping their activations.
         output: what the teacher's tokens are: those after the network's last `norm`, or what its last `block` gives.
+        plain: folder with the teacher's embeddings without prompts, for the anchors, as `cakd data cache-teacher` writes them (to
+            float16); images are found by their pixels, and may be mirrored but not changed otherwise. When not given, each step
+            runs the teacher a second time, without prompts.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -28,3 +31,4 @@ class PromptSpec(BaseModel):
     placement: Placement = "stage"
     checkpoint: bool = False
     output: Literal["norm", "block"] = "norm"
+    plain: str | None = None
