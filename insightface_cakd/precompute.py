@@ -22,7 +22,7 @@ def cache_teacher(
     teacher: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CacheMeta:
-    """Write the teacher's embedding of every image of a record file, and of its mirror image.
+    """Write the teacher's embedding of every image of a record file, and of its mirror image; without prompts, which change.
 
     Args:
         recipe: name or path; its teacher is run, its losses are not looked at.
@@ -35,6 +35,7 @@ def cache_teacher(
         CAKDError: recipe, teacher or data cannot be used, or `out` exists.
     """
     loaded = load_recipe(recipe, teacher)
+    loaded.teacher.prompts = None
     faces = FaceRecords(records)
     taught, _ = seam.make_teacher(train_v2, loaded, choose_device(None), checks=False)
     return write_cache(taught, _batches(faces), out, progress, total=len(faces))

@@ -1,6 +1,7 @@
 """Starting a run: overrides, recipes by name, provenance; every shipped recipe takes real steps, unedited."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.launch import Job, apply_settings, train
 from insightface_cakd.precompute import cache_teacher
-from insightface_cakd.recipe import load_recipe, shipped_recipes
+from insightface_cakd.recipe import find_recipe, load_recipe, shipped_recipes
 
 SMALL = (
     "batch_size=12",
@@ -40,6 +41,14 @@ def teacher_files(face_set, tmp_path_factory):
     }
 
 
+def test_a_cache_is_written_without_prompts_whatever_the_recipe_says(teacher_files, face_set, tmp_path):
+    cache_teacher("cakd", face_set, tmp_path / "cache", teacher_files["vit_tiny"])
+    ours, theirs = (
+        (Path(folder) / "embeddings.f16").read_bytes() for folder in (tmp_path / "cache", teacher_files["cached"])
+    )
+    assert ours == theirs
+
+
 def distil(recipe, files, data, output, **changes):
     loaded = load_recipe(recipe)
     job = Job(
@@ -50,6 +59,19 @@ def distil(recipe, files, data, output, **changes):
         settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
     )
     return train(job)
+
+
+def test_the_plain_embeddings_of_a_prompted_teacher_may_come_from_a_cache(teacher_files, face_set, tmp_path):
+    """Augmented batches of a real run are found in it; prompts and mapping, which the anchors train, become what they become without."""
+    content = find_recipe("cakd").read_text().replace("tokens: 4", f"tokens: 4\n    plain: {teacher_files['cached']}")
+    (tmp_path / "remembering.yaml").write_text(content)
+    states = []
+    for recipe in ("cakd", str(tmp_path / "remembering.yaml")):
+        output = tmp_path / Path(recipe).stem
+        distil(recipe, teacher_files, face_set, output)
+        head = torch.load(output / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
+        states.append({key: value for key, value in head.items() if key.startswith(("cakd.prompts", "cakd.urfm"))})
+    torch.testing.assert_close(*states, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize("recipe", [path.stem for path in shipped_recipes() if path.stem != "quickstart"])

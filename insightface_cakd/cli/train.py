@@ -1,9 +1,11 @@
 """`cakd quickstart`, `cakd train` and `cakd bench`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+Precision = Literal["fp32", "bf16", "fp16"]
 
 TRAIN_HELP = """Train a network, with `--distill` under a teacher.
 
@@ -74,14 +76,17 @@ def _train(
 
 
 def _bench(
+    distill: Annotated[str, typer.Option(help="Recipe, by name (`cakd recipes list`) or path.")] = "cosine",
     student: Annotated[str, typer.Option(help="Network of the student.")] = "mbf",
-    teacher: Annotated[str, typer.Option(help="Network of the teacher, random weights.")] = "vit_t",
-    loss: Annotated[str, typer.Option(help="An embedding loss.")] = "cosine",
+    teacher: Annotated[
+        str | None, typer.Option(help="Network of the teacher, random weights; replaces the recipe's.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
     steps: Annotated[int, typer.Option(min=3, help="Timed steps of each kind.")] = 10,
+    precision: Annotated[Precision, typer.Option(help="Of the student; fp16 on CUDA only.")] = "fp32",
     records: Annotated[Path | None, typer.Option(help="Also time reading this folder's train.rec.")] = None,
 ) -> None:
-    """Time a step of the student alone, the teacher's forward, and a distillation step; and record reading."""
+    """Time a recipe's step beside its parts (student alone, teacher) and their peak memory; and record reading."""
     from insightface_cakd.bench import bench
 
-    print(bench(student, teacher, loss, batch, steps, records))
+    print(bench(distill, student, teacher, batch, steps, precision, records))

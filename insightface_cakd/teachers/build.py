@@ -58,6 +58,30 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
         return _from_weights(spec, device, get_model)
 
 
+def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device: torch.device) -> Teacher:
+    """Build the teacher of a recipe with random weights, to be timed and not to teach.
+
+    Args:
+        spec: names the network; neither weights nor remembered embeddings are read.
+        get_model: the host's factory, for teachers that are networks of the host.
+        width: of the embedding where the recipe says none.
+        device: where the teacher runs.
+
+    Raises:
+        TeacherError: the network does not exist, has its weights in its file, or cannot learn prompts.
+    """
+    _check_learns(spec)
+    if spec.network in CANNOT_LEARN:
+        raise TeacherError(
+            f"teacher {spec.network}: nothing to time without its file; expected a network with random weights in its place. Pass "
+            "--teacher NETWORK (vit_t, timm:NAME)."
+        )
+    network = _torch_network(spec, spec.embedding_size or width, get_model, device, face_head=True)
+    network = freeze(network, device)
+    found = measure_width(network, device, spec.input_size, f"teacher {spec.network}")
+    return _teacher_of(spec, network, found, device)
+
+
 def _cached(spec: TeacherSpec, device: torch.device) -> Teacher:
     """Open a cache of embeddings as a teacher."""
     if spec.weights is None:
@@ -113,11 +137,50 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
     network = freeze(network, device)
     width = measure_width(network, device, spec.input_size, where)
     _check_width(width, spec.embedding_size, where)
+    plain = None if spec.prompts is None else _remembered(spec.prompts.plain, width, digest)
+    return _teacher_of(spec, network, width, device, digest, plain)
+
+
+def _teacher_of(
+    spec: TeacherSpec,
+    network: nn.Module,
+    width: int,
+    device: torch.device,
+    digest: str | None = None,
+    remembered: nn.Module | None = None,
+) -> Teacher:
+    """Return a torch network as the teacher of a recipe, with prompts if it has any."""
     if spec.prompts is None:
         return _teacher(spec, network, spec.network, width, device, digest, autocast=":" in spec.network)
     return PromptedTeacher(
-        network, spec.network, width, device, spec.prompts, sha256=digest, input_size=spec.input_size, autocast=True
+        network,
+        spec.network,
+        width,
+        device,
+        spec.prompts,
+        sha256=digest,
+        input_size=spec.input_size,
+        autocast=True,
+        remembered=remembered,
     )
+
+
+def _remembered(folder: str | None, width: int, digest: str | None) -> CachedEmbeddings | None:
+    """Open the cache of what a prompted teacher says without prompts.
+
+    Raises:
+        TeacherError: there is none, or it is another teacher's.
+    """
+    if folder is None:
+        return None
+    cache = EmbeddingCache.open(folder)
+    if (cache.meta.teacher_sha256, cache.meta.embedding_size) != (digest, width):
+        raise TeacherError(
+            f"teacher.prompts.plain {folder}: written by {cache.meta.teacher} (sha256 {cache.meta.teacher_sha256}, width "
+            f"{cache.meta.embedding_size}); expected this teacher (sha256 {digest}, width {width}). Write it with `cakd data "
+            "cache-teacher` and this recipe, or leave it out."
+        )
+    return CachedEmbeddings(cache)
 
 
 def _torch_network(

@@ -77,10 +77,14 @@ def test_a_config_that_is_not_there_and_a_folder_in_its_place(here):
     ("arguments", "message"),
     [
         (
-            ["--loss", "cosin"],
-            r"bench: 'cosin' is no embedding loss; expected one of cosine, .* Did you mean 'cosine'\?",
+            ["--distill", "cosin"],
+            r"recipe cosin: no such file, and no shipped recipe of that name; .* Did you mean 'cosine'\?",
         ),
-        (["--loss", "kd"], r"bench: 'kd' is no embedding loss"),
+        (
+            ["--distill", "cakd"],
+            r"teacher cnn_tiny: TinyCNN has no tokens that prompts could join; .* Remove teacher\.prompts",
+        ),
+        (["--precision", "fp16"], r"bench: --precision fp16 on cpu; .* Use fp32 or bf16"),
         (["--student", "cnn_tinny"], r"network: 'cnn_tinny' is not a known network"),
         (["--records", "nowhere", "--steps", "3", "--batch", "2"], r"nowhere: no such folder"),
     ],

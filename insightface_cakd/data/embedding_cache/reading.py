@@ -77,7 +77,7 @@ class EmbeddingCache:
         path = Path(folder).expanduser()
         where = f"teacher cache {path}"
         if not (path / META).is_file():
-            raise TeacherError(f"{where}: has no {META}; expected a folder written by {HOW}. Correct teacher.weights.")
+            raise TeacherError(f"{where}: has no {META}; expected a folder written by {HOW}. Correct its path.")
         try:
             meta = _read_meta(path / META)
             keys, rows = np.load(path / KEYS), np.load(path / ROWS)

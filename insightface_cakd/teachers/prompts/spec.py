@@ -22,6 +22,9 @@ class PromptSpec(BaseModel):
         rate: factor of the prompts' gradient, 0 to 1: with SGD, of their learning rate; and of what they add to the norm by which the
             host clips the student's gradient. Prompts that learn as fast as the student leave it no target to learn.
         output: what the teacher's tokens are: those after the network's last `norm`, or what its last `block` gives.
+        plain: folder with the teacher's embeddings without prompts, for the anchors, as `cakd data cache-teacher` writes them (to
+            float16); images are found by their pixels, and may be mirrored but not changed otherwise. When not given, each step
+            runs the teacher a second time, without prompts.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -31,3 +34,4 @@ class PromptSpec(BaseModel):
     checkpoint: bool = False
     rate: float = Field(default=0.1, gt=0, le=1)
     output: Literal["norm", "block"] = "norm"
+    plain: str | None = None

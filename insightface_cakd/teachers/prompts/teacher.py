@@ -65,6 +65,7 @@ class PromptedTeacher(Teacher):
         sha256: of the file that the teacher was loaded from.
         input_size: side of the images that it takes.
         autocast: run in half precision on CUDA.
+        remembered: gives the embeddings without prompts in place of the network; the network when not given.
 
     Attributes:
         prompts: the module to train.
@@ -85,11 +86,13 @@ class PromptedTeacher(Teacher):
         sha256: str | None = None,
         input_size: int = 112,
         autocast: bool = False,
+        remembered: nn.Module | None = None,
     ) -> None:
         super().__init__(
             embedder, name, embedding_size, device, sha256=sha256, input_size=input_size, autocast=autocast
         )
         self.spec = spec if spec is not None else PromptSpec()
+        self.remembered = remembered
         self._blocks = find_blocks(embedder, input_size, f"teacher {name}")
         self._starts = self._blocks.starts(self.spec.placement)
         self._ends = self._blocks.ends()
@@ -124,6 +127,16 @@ class PromptedTeacher(Teacher):
         finally:
             self._now = None
             self._blocks.forget()
+
+    @torch.no_grad()
+    def plain(self, images: Tensor) -> Tensor:
+        """Return what the frozen network says without prompts, or is remembered to have said.
+
+        Raises:
+            ShapeError: the images are not (B, 3, H, W) floats.
+            TeacherError: an image is not among those remembered.
+        """
+        return self._embed(images) if self.remembered is None else self.remembered(images)
 
     def _through(self, index: int, forward: Forward, tokens: Tensor) -> Tensor:
         """Run one block in place of its own forward."""

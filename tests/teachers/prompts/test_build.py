@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from insightface_cakd.data.embedding_cache import write_cache
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.teachers import PromptedTeacher, TeacherSpec, build_teacher
@@ -88,3 +89,45 @@ def test_building_draws_no_random_number(tmp_path):
     state = torch.get_rng_state()
     build("vit_tiny", path)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.fixture
+def remembering(tmp_path):
+    """A teacher that looks its plain embeddings up, and its recipe."""
+    path = saved(get_model("vit_tiny", num_features=24), tmp_path / "model.pt")
+    live = build_teacher(TeacherSpec(network="vit_tiny", weights=str(path)), get_model, "cpu")
+    write_cache(live, [faces(3)], tmp_path / "cache")
+    prompts = PromptSpec(tokens=2, plain=str(tmp_path / "cache"))
+    spec = TeacherSpec(network="vit_tiny", weights=str(path), prompts=prompts)
+    return build_teacher(spec, get_model, "cpu"), live, spec
+
+
+def test_plain_embeddings_may_be_remembered(remembering, monkeypatch):
+    """They are the network's own up to float16, whatever the prompts are, and cost no forward."""
+    teacher, live, _ = remembering
+    images = as_input(faces(3)).flip(-1)[[2, 0]]
+    with torch.no_grad():
+        teacher.prompts.sets[0].add_(1)
+    expected = live(images)
+    monkeypatch.setattr(teacher, "_embed", lambda *given: pytest.fail("the network was run"))
+    torch.testing.assert_close(teacher.plain(images), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_an_image_that_is_not_remembered(remembering):
+    with pytest.raises(TeacherError, match=r"1 of 2 images of the batch are not among its 6"):
+        remembering[0].plain(torch.cat([as_input(faces(1)), as_input(faces(1, seed=9))]))
+
+
+def test_what_another_teacher_said_is_refused(remembering, tmp_path):
+    spec = remembering[2]
+    spec.weights = str(saved(get_model("vit_tiny", num_features=24), tmp_path / "other.pt"))
+    message = r"teacher\.prompts\.plain .*: written by vit_tiny \(sha256 \w+, width 24\); expected this teacher \(sha256 \w+, width 24\)"
+    with pytest.raises(TeacherError, match=message):
+        build_teacher(spec, get_model, "cpu")
+
+
+def test_a_memory_that_is_not_there(remembering, tmp_path):
+    spec = remembering[2]
+    spec.prompts.plain = str(tmp_path / "nowhere")
+    with pytest.raises(TeacherError, match=r"nowhere: has no meta\.json; .* Correct its path"):
+        build_teacher(spec, get_model, "cpu")

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from insightface_cakd.distill.taps import Taps
 from insightface_cakd.errors import ShapeError, TeacherError
@@ -37,6 +38,23 @@ def test_the_gradient_reaches_every_prompt_and_nothing_else(kind, placement):
     teacher(images(kind)).square().mean().backward()
     assert all(prompts.grad.abs().sum() > 0 for prompts in teacher.prompts.sets)
     assert all(weight.grad is None and not weight.requires_grad for weight in teacher.embedder.parameters())
+
+
+@every_kind
+def test_the_backward_computes_input_gradients_only(kind):
+    """A linear layer's input gradient costs its forward again, its weight gradient as much once more; a frozen one needs none."""
+    teacher, batch = prompted(kind), images(kind)
+    with FlopCounterMode(display=False) as forward:
+        outputs = [teacher(batch), teacher.tokens]
+    with FlopCounterMode(display=False) as backward:
+        torch.autograd.grad([x.sum() for x in outputs], list(teacher.prompts.parameters()))
+    assert 0 < matrix_products(backward) <= matrix_products(forward)
+
+
+def matrix_products(counted):
+    """Return the operations of linear layers, attention and patch embedding left out."""
+    counts = counted.get_flop_counts()["Global"]
+    return sum(flops for operator, flops in counts.items() if operator in (torch.ops.aten.mm, torch.ops.aten.addmm))
 
 
 @every_kind

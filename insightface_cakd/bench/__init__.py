@@ -1,0 +1,126 @@
+"""`cakd bench`: what a recipe costs on this machine beside its floor, and how fast records are read."""
+
+import os
+import platform
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from insightface_cakd.bench.memory import peak_memory
+from insightface_cakd.bench.steps import ALONE, ANCHOR, DISTILLATION, Precision, Run, timed_runs
+from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.hosts.embedded.devices import choose_device
+from insightface_cakd.recipe import load_recipe
+
+WARMUP = 2
+MIB = 2**20
+
+
+def bench(
+    recipe: str,
+    student: str,
+    teacher: str | None,
+    batch: int,
+    steps: int,
+    precision: Precision = "fp32",
+    records: Path | None = None,
+) -> str:
+    """Time a recipe's step and its parts in turn, so that a noisy machine is noisy for all of them.
+
+    The floor is what no distillation can do without: the student's own step, and the teacher's forward; with prompts, the teacher's
+    forward and backward to them. What the anchors need beside it, the same teacher's embeddings without prompts, is no part of the
+    floor and has its own line. Ratios are taken repetition by repetition; what is given is their median, smallest and largest.
+
+    Args:
+        recipe: by name or path; its `teacher.weights` and `teacher.centres` are not read, random ones cost the same.
+        student: network of the student.
+        teacher: network of the teacher, in place of the recipe's `teacher.network`.
+        batch: images a step.
+        steps: timed repetitions of each kind.
+        precision: of the student; on CUDA the teacher computes in half precision, as in a run.
+        records: folder with a train.rec to read, if any.
+
+    Returns:
+        A few lines of text: machine, medians in milliseconds, peak memory (see `peak_memory`) in MiB, ratio to the floor.
+
+    Raises:
+        CAKDError: no such recipe or network, they do not fit each other, or the records cannot be read.
+    """
+    device = choose_device(None)
+    loaded = load_recipe(recipe)
+    loaded.teacher.network = teacher or loaded.teacher.network
+    runs = timed_runs(loaded, student, batch, device, precision)
+    seconds = _times(runs, steps, device)
+    lines = [
+        machine(device),
+        f"student {student}, teacher {loaded.teacher.network}, recipe {Path(recipe).stem}, {precision}, batch {batch}, median of "
+        f"{steps} steps taken in turn, peak memory of one",
+        *(_line(kind, seconds[kind], peak_memory(run, device)) for kind, run in runs.items()),
+        *_ratios(seconds),
+    ]
+    if records is not None:
+        lines.append(f"record reading: {reading_speed(records):.0f} images/s on one core, decoding included")
+    return "\n".join(lines)
+
+
+def machine(device: torch.device) -> str:
+    """Return one line that says what the numbers were measured on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return f"{device.type} {name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def reading_speed(folder: Path, limit: int = 5000) -> float:
+    """Return decoded images per second of one process over at most `limit` records."""
+    records = FaceRecords(folder)
+    count = min(len(records), limit)
+    started = time.perf_counter()
+    for index in range(count):
+        records[index]
+    return count / (time.perf_counter() - started)
+
+
+def _times(runs: dict[str, Run], steps: int, device: torch.device) -> dict[str, list[float]]:
+    """Return the seconds of each kind, repetition by repetition, those of the warm-up left out."""
+    seconds: dict[str, list[float]] = {kind: [] for kind in runs}
+    for repetition in range(WARMUP + steps):
+        for kind, run in runs.items():
+            taken = _time(run, device)
+            if repetition >= WARMUP:
+                seconds[kind].append(taken)
+    return seconds
+
+
+def _line(kind: str, seconds: list[float], peak: int) -> str:
+    return f"{kind:<38}{1000 * median(seconds):9.1f} ms{peak / MIB:10.1f} MiB"
+
+
+def _ratios(seconds: dict[str, list[float]]) -> list[str]:
+    """Return the line of the step over its floor, and with anchors the one over floor and anchor."""
+    floor = [kind for kind in seconds if kind not in (ANCHOR, DISTILLATION)]
+    named = [kind if kind == ALONE else kind.removeprefix("teacher ") for kind in floor]
+    lines = [_ratio(f"distillation / floor ({' + teacher '.join(named)})", seconds, floor)]
+    if ANCHOR in seconds:
+        lines.append(_ratio(f"distillation / (floor + {ANCHOR})", seconds, [*floor, ANCHOR]))
+    return lines
+
+
+def _ratio(name: str, seconds: dict[str, list[float]], parts: list[str]) -> str:
+    below = map(sum, zip(*(seconds[kind] for kind in parts), strict=True))
+    ratios = [step / floor for step, floor in zip(seconds[DISTILLATION], below, strict=True)]
+    return f"{name}: {median(ratios):.3f} (min {min(ratios):.3f}, max {max(ratios):.3f})"
+
+
+def _time(run: Run, device: torch.device) -> float:
+    """Return the seconds of one call, the device's queue emptied before and after."""
+    _synchronize(device)
+    started = time.perf_counter()
+    run()
+    _synchronize(device)
+    return time.perf_counter() - started
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
