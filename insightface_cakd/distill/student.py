@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.projectors import build_projector, check_shapes
-from insightface_cakd.distill.step import feature_key
+from insightface_cakd.distill.step import Side, feature_key
 from insightface_cakd.distill.taps import Taps
 from insightface_cakd.distill.urfm import URFM, TokenGrid, URFMSpec, as_tokens
 from insightface_cakd.errors import TapError
@@ -117,6 +117,17 @@ class DistilledStudent(nn.Module):
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # type: ignore[override]
         """Load the bare backbone's state."""
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)
+
+    @torch.no_grad()
+    def tokens(self, images: Tensor) -> dict[Side, tuple[Tensor, TokenGrid]]:
+        """Return what the centres look at on both sides, and how it lies; for a recipe with receptive fields."""
+        assert self._urfm is not None
+        teacher, student = self._run_teacher(images)[1], self._run_student(images)[1]
+        found: dict[Side, tuple[Tensor, TokenGrid]] = {
+            "student": self._student_tokens(self._urfm, student),
+            "teacher": self._teacher_tokens(self._urfm, teacher),
+        }
+        return {side: (tokens.detach(), grid) for side, (tokens, grid) in found.items()}
 
     def _project(self, term: TermSpec, activation: Tensor) -> Tensor:
         return self.projectors[term.name](activation.float()) if term.name in self.projectors else activation
