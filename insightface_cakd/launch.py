@@ -140,7 +140,8 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     recipe = load_recipe(str(job.distill), job.teacher, job.centres)
     teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, Path(str(cfg.rec)))
     log_dir = seam.log_folder(cfg.output) if first else None
-    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent):
+    snapshots = seam.snapshots_of(recipe, teacher, cfg) if first else None
+    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots):
         result = loop.run()
     said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence}
     name = Path(str(job.distill)).stem

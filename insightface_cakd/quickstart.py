@@ -6,13 +6,17 @@ from pathlib import Path
 
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.split import split_faces
+from insightface_cakd.distill.snapshot import wants_snapshots
 from insightface_cakd.errors import RunError
-from insightface_cakd.evaluate.report import Report, result_table, write_report
+from insightface_cakd.evaluate.report import Report, Section, result_table, write_report
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.launch import Job, train
 from insightface_cakd.progress import progress_bar
+from insightface_cakd.recipe import load_recipe
+from insightface_cakd.show import method_sections, open_run
 
 DEV = "dev"
 
@@ -64,6 +68,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         rows=rows,
         runs={stage.title: output / stage.folder for stage in (TEACHER, ALONE, DISTILLED)},
         notes=[exported.summary()],
+        sections=_method(output / DISTILLED.folder),
     )
     write_report(output / "report.html", report)
     print(f"\n{result_table(rows)}\n")
@@ -92,6 +97,13 @@ def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
     )
     teacher = str(output / TEACHER.folder / "model.pt") if stage.recipe else None
     return train(Job(stage.config, stage.recipe, teacher, settings=settings))
+
+
+def _method(run: Path) -> list[Section]:
+    """Return what there is to see of a distilled run's method: fields and prompts, nothing for other recipes."""
+    if not wants_snapshots(load_recipe(str(DISTILLED.recipe))):
+        return []
+    return method_sections(open_run(run, choose_device(None)))
 
 
 def _rows(results: dict[str, RunResult]) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """How a recipe enters a training loop: three names of `train_v2` are replaced, and nothing else."""
 
 import atexit
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
 from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.snapshot import Snapshots, wants_snapshots
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import CAKDError, RecipeError
@@ -57,7 +59,12 @@ def find_check_bin(recipe: Recipe, data: Path) -> None:
 
 @contextmanager
 def installed(
-    namespace: ModuleType, recipe: Recipe, teacher: Teacher, log_dir: Path | None = None, every: int = 10
+    namespace: ModuleType,
+    recipe: Recipe,
+    teacher: Teacher,
+    log_dir: Path | None = None,
+    every: int = 10,
+    snapshots: Snapshots | None = None,
 ) -> Iterator[Distillation]:
     """Put a recipe into a training loop for the length of a `with` block.
 
@@ -67,14 +74,17 @@ def installed(
         teacher: built by `make_teacher`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
         every: steps between two log lines.
+        snapshots: from `snapshots_of`; the second is written when the block ends well.
 
     Raises:
         TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
     """
     before = {name: getattr(namespace, name) for name in NAMES}
-    distillation = install(namespace, recipe, teacher, log_dir, every)
+    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots)
     try:
         yield distillation
+        if snapshots is not None:
+            snapshots.write_after(distillation)
     finally:
         distillation.monitor.close()
         for name, original in before.items():
@@ -82,18 +92,15 @@ def installed(
 
 
 def install(
-    namespace: ModuleType, recipe: Recipe, teacher: Teacher, log_dir: Path | None = None, every: int = 10
+    namespace: ModuleType,
+    recipe: Recipe,
+    teacher: Teacher,
+    log_dir: Path | None = None,
+    every: int = 10,
+    snapshots: Snapshots | None = None,
 ) -> Distillation:
-    """Replace the three names for the rest of the process; see `installed`."""
-    if (
-        recipe.urfm is not None
-        and recipe.urfm.landmarks == "batch"
-        and not getattr(namespace, "GIVES_LANDMARKS", False)
-    ):
-        raise RecipeError(
-            "urfm.landmarks: batch, but this host's batches have no landmarks; expected a loop that calls the student with them. Set "
-            "urfm.landmarks: template, or train on the embedded host."
-        )
+    """Replace the three names for the rest of the process, and write the first snapshot only; see `installed`."""
+    _check_landmarks(namespace, recipe)
     terms = [term for term in recipe.losses if term.weight > 0]
     centres = _centres(recipe)
     distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres)
@@ -105,6 +112,8 @@ def install(
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
             distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm)
+        if snapshots is not None:
+            snapshots.watch(distillation, name, int(kwargs["num_features"]))
         return distillation.student
 
     namespace.get_model = get_distilled_student  # type: ignore[attr-defined]
@@ -144,14 +153,52 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     device = torch.device("cuda", namespace.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     first = namespace.rank == 0
     teacher, _ = make_teacher(namespace, recipe, device, first, Path(str(cfg.rec)))
-    distillation = install(namespace, recipe, teacher, log_folder(cfg.output) if first else None, cfg.frequent)
-    atexit.register(distillation.monitor.close)
+    snapshots = snapshots_of(recipe, teacher, cfg) if first else None
+    log_dir = log_folder(cfg.output) if first else None
+    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots)
+    atexit.register(_leave, distillation, snapshots)
     return distillation
+
+
+def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
+    """End a script's distillation; a script that an error stopped has no state worth a snapshot."""
+    distillation.monitor.close()
+    if snapshots is None or getattr(sys, "last_value", None) is not None:
+        return
+    try:
+        snapshots.write_after(distillation)
+    except CAKDError as error:
+        print(f"train_v2.py: error: {error}", file=sys.stderr)
+
+
+def snapshots_of(recipe: Recipe, teacher: Teacher, cfg: Any) -> Snapshots | None:
+    """Return what writes the snapshots of a run's first rank, None for a method that has nothing to look at.
+
+    Args:
+        recipe: of the run.
+        teacher: of the run.
+        cfg: the run's config.
+    """
+    return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg) if wants_snapshots(recipe) else None
 
 
 def log_folder(output: str) -> Path:
     """Return where a run's terms are logged for TensorBoard."""
     return Path(output) / "tensorboard" / "distill"
+
+
+def _check_landmarks(namespace: ModuleType, recipe: Recipe) -> None:
+    """Check that a host gives the landmarks that a recipe reads.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    reads = recipe.urfm is not None and recipe.urfm.landmarks == "batch"
+    if reads and not getattr(namespace, "GIVES_LANDMARKS", False):
+        raise RecipeError(
+            "urfm.landmarks: batch, but this host's batches have no landmarks; expected a loop that calls the student with them. Set "
+            "urfm.landmarks: template, or train on the embedded host."
+        )
 
 
 def _centres(recipe: Recipe) -> Tensor | None:

@@ -15,12 +15,13 @@ from insightface_cakd.data.faces.sets import draw_folders
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from tests.cakd_runs import write_cakd
 from tests.commands import cakd, contents, refused
 
 JOB = """
 from insightface_cakd.hosts.embedded.configs import {name} as job
 
-config = dict(job.config, batch_size=8, num_epoch=1, warmup_epoch=0, num_workers=0, embedding_size=64, device="cpu")
+config = dict(job.config, batch_size=8, num_epoch=1, warmup_epoch=0, num_workers=0, embedding_size=64, frequent=1, device="cpu")
 """
 RECIPE = """
 teacher: {network: vit_tiny, check: {bin: dev.bin, floor: 0.01}}
@@ -71,6 +72,24 @@ def test_the_quickstart_ends_with_a_table_a_model_and_a_report(source, small):
     for line in ("model:  work/student.onnx (weights: work/distilled/model.pt)", "report: work/report.html"):
         assert line in ran.out
     assert contents(small / "faces") == before
+    check_outputs(small / "work")
+
+
+def test_a_quickstart_of_cakd_reports_where_its_centres_look_and_what_prompts_do(small):
+    write_cakd(small.parent / "recipe.yaml")
+    ran = cakd("quickstart", "--output", "work")
+    assert ran.code == 0, ran.err
+    report = (small / "work" / "report.html").read_text()
+    for said in (
+        "Local fields",
+        "All 9 centres",
+        "Attention loss",
+        "Feature loss",
+        "Anchors",
+        "with prompts, after training",
+    ):
+        assert said in report, said
+    assert report.count('src="data:image/png;base64,') == 1
     check_outputs(small / "work")
 
 

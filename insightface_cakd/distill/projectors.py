@@ -1,14 +1,17 @@
 """From the student's space to the teacher's; trained with the student, dropped at export."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from insightface_cakd.errors import RecipeError, ShapeError, did_you_mean
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.recipe import TermSpec
 
 Shape = tuple[int, ...]
+Shapes = dict[str | None, Shape]
 
 
 class MapToMap(nn.Module):
@@ -130,3 +133,29 @@ def _suggestion(student_shape: Shape, teacher_shape: Shape) -> str:
     dimensions = (len(student_shape), len(teacher_shape))
     fitting = [kind for kind, (ours, theirs, _) in PROJECTORS.items() if (ours, theirs) == dimensions]
     return f"Set projector: {fitting[0]}." if fitting else "No projector joins these; choose other taps."
+
+
+def build_projectors(terms: Iterable[TermSpec], student: Shapes, teacher: Shapes) -> nn.ModuleDict:
+    """Build the projector of each term that names one; check the shapes of those that need none.
+
+    Args:
+        terms: that read activations.
+        student: shapes of the student's taps without the batch, the embedding's under None.
+        teacher: the teacher's.
+
+    Raises:
+        ShapeError: a term's two sides do not fit.
+    """
+    projectors = nn.ModuleDict()
+    for term in terms:
+        where = f"term '{term.name}'"
+        if term.projector is not None:
+            projectors[term.name] = build_projector(term.projector, student[term.student], teacher[term.teacher], where)
+        elif LOSSES[term.loss].same_shape:
+            check_shapes(where, student[term.student], teacher[term.teacher])
+    return projectors
+
+
+def shapes_of(taps: dict[str, Tensor]) -> Shapes:
+    """Return each activation's shape without the batch."""
+    return {path: tuple(activation.shape[1:]) for path, activation in taps.items()}

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.projectors import build_projector, check_shapes
-from insightface_cakd.distill.step import feature_key
-from insightface_cakd.distill.taps import Taps
+from insightface_cakd.distill.projectors import Shapes, build_projectors, shapes_of
+from insightface_cakd.distill.step import Side, feature_key
+from insightface_cakd.distill.taps import Taps, tappable
 from insightface_cakd.distill.urfm import URFM, TokenGrid, URFMSpec, as_tokens
 from insightface_cakd.errors import ShapeError, TapError
 from insightface_cakd.losses import LOSSES
@@ -69,7 +69,7 @@ class DistilledStudent(nn.Module):
         self._urfm = urfm
         self._teacher = [teacher]
         self._student_taps = Taps(backbone, _paths(self.terms, urfm, "student"))
-        self._teacher_taps = Taps(*_tappable(teacher, _paths(self.terms, urfm, "teacher")))
+        self._teacher_taps = Taps(*tappable(teacher, _paths(self.terms, urfm, "teacher")))
         self.gradients = EmbeddingGradients()
         self.measures_gradients = False
         self.method = nn.ModuleDict(self._build_method(image_size))
@@ -132,6 +132,17 @@ class DistilledStudent(nn.Module):
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # type: ignore[override]
         """Load the bare backbone's state."""
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)
+
+    @torch.no_grad()
+    def tokens(self, images: Tensor) -> dict[Side, tuple[Tensor, TokenGrid]]:
+        """Return what the centres look at on both sides, and how it lies; for a recipe with receptive fields."""
+        assert self._urfm is not None
+        teacher, student = self._run_teacher(images)[1], self._run_student(images)[1]
+        found: dict[Side, tuple[Tensor, TokenGrid]] = {
+            "student": self._student_tokens(self._urfm, student),
+            "teacher": self._teacher_tokens(self._urfm, teacher),
+        }
+        return {side: (tokens.detach(), grid) for side, (tokens, grid) in found.items()}
 
     def _project(self, term: TermSpec, activation: Tensor) -> Tensor:
         return self.projectors[term.name](activation.float()) if term.name in self.projectors else activation
@@ -196,12 +207,14 @@ class DistilledStudent(nn.Module):
         embedding, student = self._run_student(blank)
         self.backbone.train(was_training)
         teacher = self._blank_teacher(blank)
-        method: dict[str, nn.Module] = {"projectors": self._build_projectors(embedding, student, teacher)}
+        ours: Shapes = {None: tuple(embedding.shape[1:]), **shapes_of(student)}
+        theirs: Shapes = {None: (self.teacher.embedding_size,), **shapes_of(teacher)}
+        method: dict[str, nn.Module] = {"projectors": build_projectors(self.terms, ours, theirs)}
         if self._urfm is not None:
-            ours, grid = self._student_tokens(self._urfm, student)
-            theirs, their_grid = self._teacher_tokens(self._urfm, teacher)
+            tokens, grid = self._student_tokens(self._urfm, student)
+            their_tokens, their_grid = self._teacher_tokens(self._urfm, teacher)
             width = self.teacher.embedding_size if self._reads_anchor else None
-            method["urfm"] = URFM(self._urfm, grid, their_grid, ours.shape[-1], theirs.shape[-1], width)
+            method["urfm"] = URFM(self._urfm, grid, their_grid, tokens.shape[-1], their_tokens.shape[-1], width)
         if isinstance(self.teacher, PromptedTeacher):
             method["prompts"] = self.teacher.prompts
         return method
@@ -212,38 +225,8 @@ class DistilledStudent(nn.Module):
             return {}
         return self._run_teacher(blank.to(self.teacher.device))[1]
 
-    def _build_projectors(
-        self, embedding: Tensor, student: dict[str, Tensor], teacher: dict[str, Tensor]
-    ) -> nn.ModuleDict:
-        """Build the projector of each term that names one; check the shapes of those that need none."""
-        ours = {None: tuple(embedding.shape[1:]), **_shapes(student)}
-        theirs = {None: (self.teacher.embedding_size,), **_shapes(teacher)}
-        projectors = nn.ModuleDict()
-        for term in self.terms:
-            where = f"term '{term.name}'"
-            if term.projector is not None:
-                projectors[term.name] = build_projector(term.projector, ours[term.student], theirs[term.teacher], where)
-            elif LOSSES[term.loss].same_shape:
-                check_shapes(where, ours[term.student], theirs[term.teacher])
-        return projectors
-
-
-def _shapes(taps: dict[str, Tensor]) -> dict[str | None, tuple[int, ...]]:
-    """Return each activation's shape without the batch."""
-    return {path: tuple(activation.shape[1:]) for path, activation in taps.items()}
-
 
 def _paths(terms: Iterable[TermSpec], urfm: URFMSpec | None, side: str) -> list[str]:
     """Return the tap paths of one side, each once."""
     readers = [*terms, *([] if urfm is None else [urfm])]
     return list(dict.fromkeys(path for reader in readers if (path := getattr(reader, side)) is not None))
-
-
-def _tappable(teacher: Teacher, paths: list[str]) -> tuple[nn.Module, list[str]]:
-    """Return the module whose activations teacher taps read, and their paths."""
-    if paths and teacher.network is None:
-        raise TapError(
-            f"teacher tap '{paths[0]}': teacher {teacher.name} gives embeddings only, it has no modules to tap; "
-            "expected a torch teacher. Leave the term's `teacher` out to use the embedding, or use a torch teacher."
-        )
-    return teacher.network if teacher.network is not None else nn.Identity(), paths

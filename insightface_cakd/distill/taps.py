@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from insightface_cakd.errors import TapError, did_you_mean
+from insightface_cakd.teachers.base import Teacher
 
 
 class Taps:
@@ -84,3 +85,17 @@ class Taps:
 def _examples(modules: dict[str, nn.Module]) -> list[str]:
     """Return a few short paths, to show what a path looks like."""
     return [path for path in modules if path and path.count(".") <= 1][:6]
+
+
+def tappable(teacher: Teacher, paths: list[str]) -> tuple[nn.Module, list[str]]:
+    """Return the module whose activations teacher taps read, and their paths.
+
+    Raises:
+        TapError: there are paths, and the teacher has no modules.
+    """
+    if paths and teacher.network is None:
+        raise TapError(
+            f"teacher tap '{paths[0]}': teacher {teacher.name} gives embeddings only, it has no modules to tap; "
+            "expected a torch teacher. Leave the term's `teacher` out to use the embedding, or use a torch teacher."
+        )
+    return teacher.network if teacher.network is not None else nn.Identity(), paths

@@ -56,6 +56,27 @@ PANELS = (
         logarithmic=True,
     ),
     Panel(
+        "Attention loss",
+        "squared difference",
+        ("distill/raw/urfm_attention",),
+        "How far the self-attention over the student's local fields is from that over the teacher's.",
+        logarithmic=True,
+    ),
+    Panel(
+        "Feature loss",
+        "squared difference",
+        ("distill/raw/urfm_feature",),
+        "How far the student's local fields are from the teacher's, which have variance 1.",
+        logarithmic=True,
+    ),
+    Panel(
+        "Anchors",
+        "1 - cosine",
+        ("distill/raw/urfm_anchor", "distill/raw/prompt_anchor"),
+        "How far what the teacher's fields tell is from its embedding, and its embedding with prompts from that without.",
+        logarithmic=True,
+    ),
+    Panel(
         "Weighted terms",
         "value",
         ("distill/weighted/", "distill/raw/margin"),

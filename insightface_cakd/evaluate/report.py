@@ -1,5 +1,6 @@
 """The page that an experiment leaves behind: result table, curves and the facts of its runs, in one HTML file."""
 
+import base64
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .35rem .9rem; text-align: right
 th { background: #f6f6f6; } th:first-child, td:first-child { text-align: left; }
 table.facts { font-size: .85rem; } table.facts th, table.facts td { text-align: left; overflow-wrap: anywhere; }
 table.facts td:first-child { white-space: nowrap; color: #666; }
-figure { margin: 1.5rem 0; } figure svg { width: 100%; height: auto; }
+figure { margin: 1.5rem 0; } figure svg, figure img { width: 100%; height: auto; }
 figcaption { font-size: .9rem; color: #555; } figcaption b { color: #222; }
 pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .85rem; }
 footer { margin-top: 3rem; font-size: .85rem; color: #666; }
@@ -40,12 +41,31 @@ class Report:
         rows: of the result table; a cell that a row lacks stays empty.
         runs: title -> output folder; what these logged becomes curves and facts.
         notes: paragraphs below the table.
+        sections: what there is to say of the method.
     """
 
     title: str
     rows: Sequence[Row]
     runs: Mapping[str, Path] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    sections: Sequence["Section"] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report between its table and its curves.
+
+    Args:
+        title: of the part.
+        rows: of a table.
+        picture: a .png.
+        caption: of the picture, in sentences.
+    """
+
+    title: str
+    rows: Sequence[Row] = ()
+    picture: bytes | None = None
+    caption: Sequence[str] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -93,16 +113,32 @@ def _page(report: Report) -> Iterator[str]:
     title = html.escape(report.title)
     yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>'
     yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
-    if report.rows:
-        yield _table(
-            _columns(report.rows), ([row.get(key, "") for key in _columns(report.rows)] for row in report.rows)
-        )
+    yield from _results(report.rows)
     yield from (f"<p>{html.escape(note)}</p>" for note in report.notes)
+    for section in report.sections:
+        yield from _section(section)
     if report.runs:
         yield from _curves(report.runs)
         yield from _facts(report.runs)
     yield f"<footer>Written by insightface_cakd {__version__} on {html.escape(describe_machine())}.</footer>"
     yield "</body>\n</html>\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    """Yield a part of its own: its table, its picture."""
+    yield f"<h2>{html.escape(section.title)}</h2>"
+    yield from _results(section.rows)
+    if section.picture is not None:
+        content = base64.b64encode(section.picture).decode("ascii")
+        image = f'<img alt="{html.escape(section.title)}" src="data:image/png;base64,{content}">'
+        yield f"<figure>\n{image}\n<figcaption>{html.escape(' '.join(section.caption))}</figcaption></figure>"
+
+
+def _results(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a table of rows, if there are any."""
+    if rows:
+        keys = _columns(rows)
+        yield _table(keys, ([row.get(key, "") for key in keys] for row in rows))
 
 
 def _curves(runs: Mapping[str, Path]) -> Iterator[str]:

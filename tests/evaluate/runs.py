@@ -53,4 +53,7 @@ def write_terms(folder: Path) -> None:
             writer.add_scalar("distill/raw/margin", 30 * math.exp(-step / 30), step)
             writer.add_scalar("distill/raw/cosine", cosine, step)
             writer.add_scalar("distill/weighted/cosine", 64 * cosine, step)
+            for number, name in enumerate(("urfm_attention", "urfm_feature", "urfm_anchor", "prompt_anchor"), start=1):
+                writer.add_scalar(f"distill/raw/{name}", cosine / number, step)
+                writer.add_scalar(f"distill/weighted/{name}", cosine, step)
             writer.add_scalar("distill/gradient_ratio", 0.4 + step / 50, step)

@@ -25,6 +25,15 @@ def test_every_scalar_of_a_run_is_in_a_plot(tmp_path):
     assert "images/s" in words(drawn["Throughput"])
 
 
+def test_the_losses_and_anchors_of_cakd_have_plots_of_their_own(tmp_path):
+    drawn = draw(student=read_curves(write_run(tmp_path, distilled=True)))
+    shown = {title: words(drawn[title]) for title in ("Attention loss", "Feature loss", "Anchors")}
+    assert "student: urfm_anchor" in shown["Anchors"]
+    assert "student: prompt_anchor" in shown["Anchors"]
+    assert "cosine" not in shown["Attention loss"].replace("1 - cosine", "")
+    assert "student" in shown["Feature loss"]
+
+
 def test_a_run_without_a_teacher_has_no_plots_of_terms(tmp_path):
     assert list(draw(alone=read_curves(write_run(tmp_path)))) == [
         "Verification accuracy",

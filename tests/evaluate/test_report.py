@@ -1,12 +1,13 @@
 """The report: one page that needs nothing else, and the table in plain text."""
 
+import base64
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.report import Report, result_table, write_report
+from insightface_cakd.evaluate.report import Report, Section, result_table, write_report
 from tests.data.record_files import disk_full_after
 from tests.evaluate.runs import write_run
 
@@ -33,7 +34,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        if tag != "meta":
+        if tag not in ("meta", "img"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
@@ -75,7 +76,24 @@ def test_it_shows_the_result_table_the_notes_and_the_curves(page):
         assert all(cell in shown.text for cell in row.values())
     assert "cakd: A < B" in shown.text
     assert "checked & found <equal>" in shown.text
-    assert shown.tags.count("svg") == shown.tags.count("figure") == 7
+    assert shown.tags.count("svg") == shown.tags.count("figure") == 10
+
+
+def test_a_section_has_its_table_and_its_picture_in_the_page_itself(tmp_path):
+    png = b"\x89PNG < not an image >"
+    section = Section(
+        "Fields & prompts", [{"teacher": "alone", "dev": "83.50 %"}], png, ["All <9> centres.", "Then more."]
+    )
+    write_report(tmp_path / "report.html", Report("t", ROWS, sections=[section, Section("Empty")]))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shown = Page(page)
+    assert shown.open == []
+    for said in ("Fields & prompts", "83.50 %", "All <9> centres. Then more.", "Empty"):
+        assert said in shown.text
+    (source,) = re.findall(r'<img [^>]*src="([^"]*)"', page)
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == png
+    assert shown.tags.count("img") == shown.tags.count("figure") == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
 
 
 def test_it_shows_the_facts_of_each_run_side_by_side(page):

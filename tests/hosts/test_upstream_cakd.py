@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from insightface_cakd.distill.snapshot import AFTER, BEFORE, read_snapshot
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.show import look, open_run
 from insightface_cakd.teachers import PromptedTeacher
 from insightface_cakd.teachers.prompts import PromptSpec
 
@@ -26,6 +28,7 @@ def test_fields_and_prompts_learn_travel_in_the_checkpoint_and_never_in_the_stud
         torch.save(get_model("vit_t", num_features=64).state_dict(), folder / "teacher.pt")
     given = {"distill": "recipe.yaml", "teacher": "teacher.pt"}
     run("out", "save_all_states=true", **given)
+    before = (folder / "out" / BEFORE).read_bytes()
     first = torch.load(folder / "out" / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
     run("out", "save_all_states=true", "num_epoch=2", resume=True, **given)
     second = torch.load(folder / "out" / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
@@ -37,4 +40,12 @@ def test_fields_and_prompts_learn_travel_in_the_checkpoint_and_never_in_the_stud
         assert torch.equal(first[f"cakd.prompts.{key}"], second[f"cakd.prompts.{key}"])
     assert int(second["cakd.urfm.scaled.teacher.steps"]) > int(first["cakd.urfm.scaled.teacher.steps"]) >= 4
     student = torch.load(folder / "out" / "model.pt", weights_only=True)
+    assert (folder / "out" / BEFORE).read_bytes() == before
+    start, end = (read_snapshot(folder / "out" / name) for name in (BEFORE, AFTER))
+    assert (start.step, end.step) == (0, 8)
+    assert all(torch.equal(end.student[key], value) for key, value in student.items())
+    assert all(torch.equal(start.method[f"prompts.{key}"], value) for key, value in fresh.state_dict().items())
+    assert all(
+        views.maps.shape[1:] == (9, *views.grid) for views in look(open_run(folder / "out", torch.device("cpu"))).views
+    )
     get_model("mbf", num_features=64).load_state_dict(student, strict=True)

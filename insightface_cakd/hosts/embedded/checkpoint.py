@@ -1,6 +1,5 @@
 """A run's output folder, and what a stopped run needs to go on as if it had not stopped."""
 
-import errno
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import torch
 
-from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.tensor_file import save_atomically
 
 MODEL = "model.pt"
 BEST = "best.pt"
@@ -62,24 +61,6 @@ def make_output(output: Path) -> None:
     except OSError as error:
         raise RunError(
             f"{output}: cannot be made ({error.strerror}); expected a folder to write to. Pass --output DIR."
-        ) from error
-
-
-def save_atomically(content: Any, path: Path) -> None:
-    """Save with `torch.save`; whatever goes wrong, the file is the old one or the new one.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written.
-    """
-    try:
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
-    # torch's writer reports a full disk as a RuntimeError of its own.
-    except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
-        reason = "no space left on the device" if full else " ".join(str(error).split())
-        raise RunError(
-            f"{path}: cannot be written ({reason}); what was saved before is untouched. Free some space and use --resume."
         ) from error
 
 

@@ -27,7 +27,6 @@ from insightface_cakd.hosts.embedded.checkpoint import (
     load,
     make_output,
     save,
-    save_atomically,
 )
 from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
 from insightface_cakd.hosts.embedded.devices import choose_device, process_group
@@ -41,6 +40,7 @@ from insightface_cakd.hosts.embedded.utils.utils_config import check_config
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
 from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.tensor_file import save_atomically
 
 # A student that asks for the landmarks of each image gets them.
 GIVES_LANDMARKS = True

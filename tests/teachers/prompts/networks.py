@@ -55,7 +55,9 @@ def prompted(kind: str, dtype: torch.dtype = torch.float32, **spec: object) -> P
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         network = lively(build()).to(dtype)
-    return PromptedTeacher(network, kind, WIDTH, "cpu", PromptSpec(**{"tokens": 3, "rate": 1.0} | spec), input_size=size)
+    return PromptedTeacher(
+        network, kind, WIDTH, "cpu", PromptSpec(**{"tokens": 3, "rate": 1.0} | spec), input_size=size
+    )
 
 
 def images(kind: str, count: int = 2, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -1,0 +1,46 @@
+"""`cakd show urfm`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    group = typer.Typer(help="Look at what a run's method has learnt.", no_args_is_help=True)
+    group.callback()(lambda: None)
+    group.command("urfm")(_urfm)
+    app.add_typer(group, name="show")
+
+
+def _urfm(
+    run: Annotated[Path, typer.Argument(help="Output folder of a run whose recipe has `urfm`.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--image", help="An aligned face of 112x112, once or more; faces of the run's data when not given."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The picture: .png, .pdf or .svg. RUN/urfm.png when not given.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option(help="Teacher's weights, if the file was moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The run's data, if the folder was moved.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")] = None,
+) -> None:
+    """Draw where each local centre looks on the face: student and teacher, before and after training.
+
+    Example: `cakd show urfm student --image face.jpg --output fields.pdf`
+    """
+    from insightface_cakd.evaluate.look_picture import require_format, save_picture
+    from insightface_cakd.hosts.embedded.devices import choose_device
+    from insightface_cakd.show import look, open_run, show_fields
+
+    path = output or run / "urfm.png"
+    require_format(path)
+    opened = open_run(run, choose_device(device), teacher)
+    seen = look(opened, images or (), data)
+    save_picture(show_fields(opened, seen), path)
+    print("\n".join(seen.caption))
+    print(f"picture: {path}")

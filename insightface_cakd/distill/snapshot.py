@@ -1,0 +1,198 @@
+"""A run's method before and after training: student, fields and prompts, in two files beside the student's own."""
+
+import warnings
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.distill.head import Distillation
+from insightface_cakd.distill.student import DistilledStudent
+from insightface_cakd.errors import RunError
+from insightface_cakd.recipe import Recipe
+from insightface_cakd.teachers import Teacher, build_teacher
+from insightface_cakd.teachers.networks import GetModel
+from insightface_cakd.tensor_file import save_atomically
+
+BEFORE, AFTER = "cakd_before.pt", "cakd_after.pt"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run was made of, as far as it takes to build student, teacher and method again.
+
+    Args:
+        network: of the student, as the host names it.
+        embedding_size: of the student.
+        recipe: as it was resolved; the teacher's weights by their absolute path.
+        teacher_sha256: of these weights.
+        rec: folder of the training data, absolute; or "synthetic".
+        val_targets: verification sets in it.
+    """
+
+    network: str
+    embedding_size: int
+    recipe: dict[str, Any]
+    teacher_sha256: str | None
+    rec: str
+    val_targets: list[str]
+
+    @property
+    def parsed(self) -> Recipe:
+        """The recipe."""
+        return Recipe.model_validate(self.recipe)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One of the two moments.
+
+    Args:
+        step: steps taken.
+        student: the bare backbone's state.
+        method: state of projectors, fields and prompts.
+        origin: what to load them into.
+    """
+
+    step: int
+    student: dict[str, Tensor]
+    method: dict[str, Tensor]
+    origin: Origin
+
+
+class Snapshots:
+    """Writes a run's two snapshots; to be made on its first rank.
+
+    Args:
+        folder: output of the run.
+        recipe: has fields or prompts.
+        teacher: of the run.
+        cfg: the run's config, of which `rec` and `val_targets` are read.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, teacher: Teacher, cfg: Any) -> None:
+        self.folder = folder
+        self._recipe = recipe.model_dump()
+        if recipe.teacher.weights is not None:
+            self._recipe["teacher"]["weights"] = str(Path(recipe.teacher.weights).expanduser().absolute())
+        rec = str(cfg.rec)
+        self._facts = {
+            "teacher_sha256": teacher.sha256,
+            "rec": rec if rec == "synthetic" else str(Path(rec).absolute()),
+            "val_targets": [str(name) for name in getattr(cfg, "val_targets", None) or ()],
+        }
+        self._origin: Origin | None = None
+
+    def watch(self, distillation: Distillation, network: str, embedding_size: int) -> None:
+        """Write the first snapshot when the student is about to take its first step; a resumed run has taken it.
+
+        Args:
+            distillation: whose student has just been built.
+            network: of the student.
+            embedding_size: of the student.
+        """
+        student = distillation.student
+        assert student is not None
+        self._origin = Origin(network, embedding_size, self._recipe, **self._facts)  # type: ignore[arg-type]
+
+        def before_forward(module: nn.Module, _: Any) -> None:
+            if not module.training:
+                return
+            hook.remove()
+            if distillation.step.step == 0:
+                # What another run left here is not what becomes of this one.
+                (self.folder / AFTER).unlink(missing_ok=True)
+                self._write(BEFORE, distillation)
+
+        hook = student.register_forward_pre_hook(before_forward)
+
+    def write_after(self, distillation: Distillation) -> None:
+        """Write the second snapshot, of a run that has come to its end; nothing for one that built no student."""
+        if self._origin is not None:
+            distillation.step.check_finite()
+            self._write(AFTER, distillation)
+
+    def _write(self, name: str, distillation: Distillation) -> None:
+        student = distillation.student
+        assert student is not None
+        content = {
+            "step": distillation.step.step,
+            "student": on_cpu(student.state_dict()),
+            "method": on_cpu(student.method.state_dict()),
+            "origin": asdict(self._origin),  # type: ignore[arg-type]
+        }
+        save_atomically(content, self.folder / name)
+
+
+def wants_snapshots(recipe: Recipe) -> bool:
+    """Return whether a recipe's method has something to look at: fields or prompts."""
+    return recipe.urfm is not None or recipe.teacher.prompts is not None
+
+
+def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state's tensors as they are now, on the CPU."""
+    return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """Read what `Snapshots` wrote.
+
+    Raises:
+        RunError: there is no such file, or it is damaged or another.
+    """
+    if not path.is_file():
+        when = (
+            "at its first step" if path.name == BEFORE else "when it ends; a run that was stopped goes on with --resume"
+        )
+        raise RunError(f"{path}: does not exist; expected the snapshot that a run of CAKD writes {when}. Train again.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        origin = content["origin"]
+        found = Origin(**{field.name: origin[field.name] for field in fields(Origin)})
+        snapshot = Snapshot(int(content["step"]), content["student"], content["method"], found)
+        snapshot.origin.parsed  # noqa: B018
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RunError(f"{path}: cannot be read ({reason}); expected a snapshot of a run. Train again.") from error
+    return snapshot
+
+
+def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: str | None = None) -> DistilledStudent:
+    """Return a run's student beside its teacher, in eval mode, with initial weights; see `put`.
+
+    Args:
+        origin: of a snapshot.
+        get_model: the host's factory.
+        device: where both run.
+        weights: the teacher's file, if it is no longer where it was; it must be the same file.
+
+    Raises:
+        TeacherError: the teacher's file is gone, or is another.
+        CAKDError: the student's network is not known here.
+    """
+    recipe = origin.parsed
+    changes = {"check": None, "sha256": origin.teacher_sha256, "weights": weights or recipe.teacher.weights}
+    teacher = build_teacher(recipe.teacher.model_copy(update=changes), get_model, device)
+    terms = [term for term in recipe.losses if term.weight > 0]
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # The run has said it all.
+        warnings.simplefilter("ignore")
+        backbone = get_model(origin.network, num_features=origin.embedding_size, fp16=False, dropout=0.0)
+        student = DistilledStudent(backbone.to(device), teacher, terms, recipe.urfm)
+    return student.to(device).eval()
+
+
+def put(student: DistilledStudent, snapshot: Snapshot) -> None:
+    """Load a snapshot, the prompts into the teacher.
+
+    Raises:
+        RunError: it is of another student or method.
+    """
+    try:
+        student.load_state_dict(snapshot.student)
+        student.method.load_state_dict(snapshot.method)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"snapshot: does not fit the student of its run ({reason}). Train again.") from error

@@ -1,0 +1,83 @@
+"""The faces to look at a finished run with: its own, or a user's."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from insightface_cakd.data.bins import load_bin
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
+from insightface_cakd.distill.snapshot import Origin
+from insightface_cakd.errors import DataError
+from insightface_cakd.hosts.embedded.dataset import open_faces
+
+
+def as_images(faces: np.ndarray, device: torch.device) -> Tensor:
+    """Return faces as networks take them.
+
+    Shape:
+        faces: uint8 (B, H, W, 3) RGB. Returns (B, 3, H, W) in [-1, 1].
+
+    Args:
+        device: where they go.
+    """
+    return torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+
+
+def read_face(path: Path) -> np.ndarray:
+    """Return an aligned face, uint8 (112, 112, 3) RGB.
+
+    Raises:
+        DataError: it cannot be read, or is of another size.
+    """
+    rgb = decode_rgb(read_bytes(path), str(path))
+    if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
+        raise DataError(
+            f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected an aligned face of 112 x 112, as a run is trained on. Align it "
+            "first, as insightface's norm_crop does."
+        )
+    return rgb
+
+
+def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
+    """Return the run's verification sets that are there.
+
+    Args:
+        origin: names the sets.
+        data: where the data is now, if it was moved.
+    """
+    folder = data if data is not None else Path(origin.rec)
+    return [path for name in origin.val_targets if (path := folder / f"{name}.bin").is_file()]
+
+
+def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarray:
+    """Return some of a run's faces, evenly chosen: of its first verification set, else of its training images.
+
+    Args:
+        origin: names the data.
+        count: how many at most.
+        data: where the data is now, if it was moved.
+
+    Raises:
+        DataError: the data is gone or damaged.
+    """
+    folder = data if data is not None else Path(origin.rec)
+    sets = verification_sets(origin, data)
+    if sets:
+        images = load_bin(sets[0]).images
+        return images[spread(len(images), count)]
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; expected the data of the run. Pass --data DIR if it was moved.")
+    faces = open_faces(str(folder))
+    return np.stack([faces[int(i)][0] for i in spread(len(faces), count)])
+
+
+def spread(count: int, wanted: int) -> np.ndarray:
+    """Return at most so many of `count` indices, evenly spread.
+
+    Args:
+        count: how many there are.
+        wanted: how many are wanted.
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))
