@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.recipe import load_recipe
 from insightface_cakd.teachers import PromptedTeacher
 from insightface_cakd.teachers.prompts import PromptSpec
 
@@ -38,3 +39,17 @@ def test_fields_and_prompts_learn_travel_in_the_checkpoint_and_never_in_the_stud
     assert int(second["cakd.urfm.scaled.teacher.steps"]) > int(first["cakd.urfm.scaled.teacher.steps"]) >= 4
     student = torch.load(folder / "out" / "model.pt", weights_only=True)
     get_model("mbf", num_features=64).load_state_dict(student, strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "student"), [("cakd_vit_r18", "r18"), ("cakd_swin_mbf", "mbf")])
+def test_the_papers_recipes_train_unedited(recipe, student, run, folder, four_faces):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        teacher = get_model(load_recipe(recipe).teacher.network, num_features=64)
+    torch.save(teacher.state_dict(), folder / "teacher.pt")
+    settings = (f"network={student!r}", f"rec={str(four_faces)!r}", "num_classes=2", "num_image=4", "batch_size=2")
+    run("out", *settings, distill=recipe, teacher="teacher.pt")
+    state = torch.load(folder / "out" / "model.pt", weights_only=True)
+    get_model(student, num_features=64).load_state_dict(state, strict=True)
+    assert all(torch.isfinite(value).all() for value in state.values())
