@@ -21,7 +21,7 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=["insightface_cakd*"]), "insightface_cakd.recipes", "insightface_cakd.patches"],
     package_dir={"insightface_cakd.recipes": "recipes", "insightface_cakd.patches": "patches"},
-    package_data={"insightface_cakd.recipes": ["*.yaml", "*.md"], "insightface_cakd.patches": ["*"]},
+    package_data={"insightface_cakd.recipes": ["*.yaml", "*/*.yaml", "*.md"], "insightface_cakd.patches": ["*"]},
     install_requires=[
         "torch>=2.6",
         "timm>=1.0",

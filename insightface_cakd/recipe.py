@@ -116,6 +116,8 @@ def parse_recipe(
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{where}: {_first_problem(error)}") from error
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
     names = [term.name for term in recipe.losses]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -135,7 +137,7 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = {file.stem: file for file in shipped_recipes()}
+    shipped = {recipe_name(file): file for file in shipped_recipes()}
     if name in shipped:
         return shipped[name]
     raise RecipeError(
@@ -145,8 +147,19 @@ def find_recipe(name: str) -> Path:
 
 
 def shipped_recipes() -> list[Path]:
-    """Return the recipe files that come with the package, by name."""
-    return sorted(shipped_folder("recipes").glob("*.yaml"))
+    """Return the recipe files that come with the package, by name; those of a subfolder after those beside it."""
+    folder = shipped_folder("recipes")
+    return sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
+
+
+def recipe_name(path: Path) -> str:
+    """Return the name by which a shipped recipe is found: `cakd`, or `ablations/cakd_no_fpe` for one in a subfolder.
+
+    Args:
+        path: one of `shipped_recipes()`; of any other file, the stem.
+    """
+    folder = shipped_folder("recipes")
+    return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
 
 
 def _term(item: Any, where: str) -> dict[str, Any]:

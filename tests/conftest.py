@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.data.faces.sets import draw_folders
+from insightface_cakd.data.pack import pack
 
 torch.set_num_threads(1)
 
@@ -37,3 +39,12 @@ def face_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces") / "data"
     write_face_set(folder, people=12, pictures=4, pairs=20, seed=7)
     return folder
+
+
+@pytest.fixture(scope="session")
+def four_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.rec of two pictures of each of two people: two steps of two images, for large networks."""
+    folder = tmp_path_factory.mktemp("four")
+    draw_folders(folder / "people", range(2), pictures=2, seed=7)
+    pack(folder / "people", folder / "data")
+    return folder / "data"

@@ -8,6 +8,7 @@ import pytest
 FOLDER = Path(__file__).parent
 RECIPES, TEACHERS, DATA = "cli/test_bad_recipes.py", "cli/test_bad_teachers.py", "cli/test_bad_data.py"
 RUNS, CONFIGS, SETS = "cli/test_bad_runs.py", "cli/test_bad_configs.py", "cli/test_bad_verification_sets.py"
+FIELDS = "cli/test_bad_cakd.py"
 
 SHOWN = {
     "unknown key or loss in a recipe": (RECIPES, "a_term_that_is_not_known", "a_file_that_is_no_recipe"),
@@ -65,6 +66,24 @@ SHOWN = {
         RUNS,
         "a_checkpoint_of_another_config",
         "a_checkpoint_of_another_recipe",
+    ),
+    "prompts in a CNN, an ONNX graph or a cache": (FIELDS, "prompts_in_a_teacher_that_cannot_learn_them"),
+    "a grid or tap that a network does not have": (
+        FIELDS,
+        "a_tap_or_grid_that_the_network_does_not_have",
+        "a_teacher_without_prompts_and_without_a_tap",
+    ),
+    "no prompts": (FIELDS, "a_number_of_prompts_that_is_none"),
+    "no centres, or more than pixels": (
+        FIELDS,
+        "a_number_of_centres_that_cannot_be",
+        "more_centres_than_pixels_are_warned_of_and_the_run_goes_on",
+    ),
+    "a Swin whose maps cannot be halved": (FIELDS, "a_swin_of_a_size_that_breaks_patch_merging"),
+    # No command reads landmarks; the module is given them.
+    "landmarks outside the image": (
+        "distill/urfm/test_mapping.py",
+        "landmarks_outside_the_image_and_a_missing_embedding_are_refused",
     ),
     "settings and config files": (CONFIGS, "a_setting_out_of_range", "a_file_that_is_no_config"),
 }

@@ -1,12 +1,15 @@
 """A recipe is strict: what it does not know, it refuses, and says what it knows."""
 
+import ast
 from pathlib import Path
 
 import pytest
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
-from insightface_cakd.recipe import find_recipe, load_recipe, parse_recipe, shipped_recipes
+from insightface_cakd.recipe import find_recipe, load_recipe, parse_recipe, recipe_name, shipped_recipes
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def recipe(**term):
@@ -79,11 +82,19 @@ def test_an_unknown_name_lists_the_shipped_ones():
         find_recipe("cosin")
 
 
-@pytest.mark.parametrize("path", shipped_recipes(), ids=lambda path: path.stem)
-def test_every_shipped_recipe_is_valid_and_says_what_it_does(path: Path):
-    assert load_recipe(str(path)).about
+@pytest.mark.parametrize("path", shipped_recipes(), ids=recipe_name)
+def test_every_shipped_recipe_is_valid_says_what_it_does_and_is_found_by_its_name(path: Path):
+    assert load_recipe(recipe_name(path)).about
+    assert find_recipe(recipe_name(path)) == path
 
 
 def test_every_registered_loss_has_a_shipped_recipe():
     used = {term.loss for path in shipped_recipes() for term in load_recipe(str(path)).losses}
     assert used == set(LOSSES)
+
+
+def test_every_recipe_travels_in_the_wheel():
+    tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
+    keywords = {node.arg: node.value for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    patterns = ast.literal_eval(keywords["package_data"])["insightface_cakd.recipes"]
+    assert set(shipped_recipes()) <= {path for pattern in patterns for path in (ROOT / "recipes").glob(pattern)}

@@ -15,18 +15,24 @@ def register(app: typer.Typer) -> None:
 
 
 def _list() -> None:
-    """One line a recipe: what it does, its teacher, its losses."""
+    """What each recipe does, its teacher, its losses; of an ablation, what it changes."""
+    from itertools import groupby
+
     from rich.console import Console
-    from rich.table import Table
 
-    from insightface_cakd.recipe import load_recipe, shipped_recipes
+    from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
 
-    table = Table("recipe", "teacher", "losses", "what it does", box=None, header_style="bold")
-    for path in shipped_recipes():
-        recipe = load_recipe(str(path))
-        losses = ", ".join(f"{term.weight:g} x {term.loss}" for term in recipe.losses)
-        table.add_row(path.stem, recipe.teacher.network, losses, recipe.about)
-    Console().print(table)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    loaded = [(recipe_name(path), load_recipe(str(path))) for path in shipped_recipes()]
+    for folder, recipes in groupby(loaded, key=lambda pair: pair[0].rpartition("/")[0]):
+        if folder:
+            console.print(f"\n{folder}", style="bold")
+        for name, recipe in recipes:
+            console.print(f"{name}: ", style="bold", end="")
+            console.print(recipe.about)
+            if not folder:
+                losses = ", ".join(f"{term.weight:g} x {term.loss}" for term in recipe.losses)
+                console.print(f"    {recipe.teacher.network}; {losses}", style="dim")
 
 
 def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from insightface_cakd import __version__
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
-from insightface_cakd.recipe import load_recipe, shipped_recipes
+from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
 
 PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "onnxscript", "insightface", "tensorboard")
 # Distributions that bring a package under another name.
@@ -61,6 +61,6 @@ def _recipes() -> Iterator[Finding]:
     if not paths:
         yield problem("recipes: none is shipped, so the installation is not whole. Install insightface-cakd again.")
         return
-    yield ok(f"recipes: {', '.join(path.stem for path in paths)}")
+    yield ok(f"recipes: {', '.join(recipe_name(path) for path in paths)}")
     for path in paths:
         yield from refusals(partial(load_recipe, str(path)))

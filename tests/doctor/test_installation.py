@@ -6,7 +6,7 @@ import torch
 
 from insightface_cakd import __version__
 from insightface_cakd.doctor import installation
-from insightface_cakd.recipe import shipped_recipes
+from insightface_cakd.recipe import recipe_name, shipped_recipes
 from tests.commands import cakd
 from tests.doctor.asking import lines, problems
 
@@ -17,7 +17,7 @@ def test_an_installation_that_is_whole_has_no_problem():
     assert said[0].startswith(f"ok      insightface-cakd {__version__}, Python 3.")
     assert said[1].startswith(f"ok      packages: torch {importlib.metadata.version('torch')}, timm ")
     assert any(line.startswith("ok      devices: ") and "cpu, 1 threads" in line for line in said)
-    assert said[-1] == f"ok      recipes: {', '.join(path.stem for path in shipped_recipes())}"
+    assert said[-1] == f"ok      recipes: {', '.join(recipe_name(path) for path in shipped_recipes())}"
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):

@@ -5,6 +5,7 @@ import torch
 
 from insightface_cakd.distill.snapshot import AFTER, BEFORE, read_snapshot
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.recipe import load_recipe
 from insightface_cakd.show import look, open_run
 from insightface_cakd.teachers import PromptedTeacher
 from insightface_cakd.teachers.prompts import PromptSpec
@@ -49,3 +50,17 @@ def test_fields_and_prompts_learn_travel_in_the_checkpoint_and_never_in_the_stud
         views.maps.shape[1:] == (9, *views.grid) for views in look(open_run(folder / "out", torch.device("cpu"))).views
     )
     get_model("mbf", num_features=64).load_state_dict(student, strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "student"), [("cakd_vit_r18", "r18"), ("cakd_swin_mbf", "mbf")])
+def test_the_papers_recipes_train_unedited(recipe, student, run, folder, four_faces):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        teacher = get_model(load_recipe(recipe).teacher.network, num_features=64)
+    torch.save(teacher.state_dict(), folder / "teacher.pt")
+    settings = (f"network={student!r}", f"rec={str(four_faces)!r}", "num_classes=2", "num_image=4", "batch_size=2")
+    run("out", *settings, distill=recipe, teacher="teacher.pt")
+    state = torch.load(folder / "out" / "model.pt", weights_only=True)
+    get_model(student, num_features=64).load_state_dict(state, strict=True)
+    assert all(torch.isfinite(value).all() for value in state.values())

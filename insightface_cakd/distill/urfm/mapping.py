@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from insightface_cakd.damped import damped
+from insightface_cakd.distill.urfm.common_grid import common_grid, patch_attention, regrid
 from insightface_cakd.distill.urfm.fields import Fields, LocalFields, Side
 from insightface_cakd.distill.urfm.positions import bucket_table, check_landmarks, template
 from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.distill.urfm.standard import Standardised
-from insightface_cakd.errors import RecipeError, ShapeError
+from insightface_cakd.errors import ShapeError
 from insightface_cakd.losses.base import precise
 from insightface_cakd.token_grid import TokenGrid
 
@@ -53,7 +54,8 @@ class URFM(nn.Module):
     Shape:
         student_tokens: (B, N_S, student_width); teacher_tokens: (B, N_T, teacher_width), as `as_tokens` gives them; landmarks: (B, 5, 2),
         pixels of the 112x112 image, those of the alignment template when not given; embedding: (B, D), the teacher's.
-        Returns student.attention, teacher.attention: (B, heads, L, L), or (B, mapping heads, L, N) with `attention: urfm`;
+        Returns student.attention, teacher.attention: (B, heads, L, L), or (B, mapping heads, L, patches of the coarser grid) with
+        `attention: urfm`;
         student.fields, teacher.fields: (B, L, d); with a read-out also student.anchor, what the teacher's fields tell, and
         teacher.anchor, the embedding, both (B, D). All float32, computed outside autocast.
 
@@ -66,7 +68,6 @@ class URFM(nn.Module):
         embedding_size: D of the teacher's embedding, if a term reads the anchor; no read-out is built else.
 
     Raises:
-        RecipeError: `attention: urfm` on grids that differ or have extra tokens.
         ShapeError: tokens of another number or width than the grids promised; landmarks outside the image.
 
     Edge cases:
@@ -86,7 +87,7 @@ class URFM(nn.Module):
         embedding_size: int | None = None,
     ) -> None:
         super().__init__()
-        check_fit(spec, student, teacher)
+        warn_of_many_centres(spec, student, teacher)
         self.spec = spec
         self.grids: dict[Side, TokenGrid] = {"student": student, "teacher": teacher}
         self.widths: dict[Side, int] = {"student": student_width, "teacher": teacher_width}
@@ -97,6 +98,9 @@ class URFM(nn.Module):
             # Constants of the recipe: built once, on the module's device, and in no checkpoint.
             table = None if spec.bias == "none" else bucket_table(self._placed(side), template(), spec)
             self.register_buffer(f"{side}_buckets", table, persistent=False)
+            self.register_buffer(
+                f"{side}_regrid", regrid(self.grids[side], common_grid(student, teacher)), persistent=False
+            )
         if spec.stop_gradient == "mapping" and embedding_size is None:
             warnings.warn(
                 "urfm: nothing trains centres and weights of the mapping, since stop_gradient is mapping and no term reads the anchor; "
@@ -119,8 +123,8 @@ class URFM(nn.Module):
             ours = self._run("student", student, landmarks, held=self.spec.stop_gradient == "mapping")
             theirs, told = self._teach(teacher, landmarks)
             outputs = {
-                "student.attention": self._compared(ours),
-                "teacher.attention": self._compared(theirs),
+                "student.attention": self._compared("student", ours),
+                "teacher.attention": self._compared("teacher", theirs),
                 "student.fields": ours.values,
                 "teacher.fields": theirs.values,
             }
@@ -186,8 +190,10 @@ class URFM(nn.Module):
             raise ShapeError("urfm: no embedding of the teacher for the anchor; expected (B, D). Pass `embedding`.")
         return {"student.anchor": self.readout(told), "teacher.anchor": precise(embedding).detach()}
 
-    def _compared(self, fields: Fields) -> Tensor:
-        return fields.attention if self.spec.attention == "msa" else fields.looks
+    def _compared(self, side: Side, fields: Fields) -> Tensor:
+        if self.spec.attention == "msa":
+            return fields.attention
+        return patch_attention(fields.looks, self.grids[side], getattr(self, f"{side}_regrid"))
 
     def _placed(self, side: Side) -> TokenGrid:
         """Return the grid whose places have buckets: that of the centres, or that of a side's tokens."""
@@ -195,22 +201,14 @@ class URFM(nn.Module):
         return TokenGrid(root, root) if self.spec.bias == "query" else self.grids[side]
 
 
-def check_fit(spec: URFMSpec, student: TokenGrid, teacher: TokenGrid) -> None:
-    """Check that a spec can be used on two grids; warn of more centres than patches.
+def warn_of_many_centres(spec: URFMSpec, student: TokenGrid, teacher: TokenGrid) -> None:
+    """Warn of more centres than patches.
 
     Args:
         spec: of the recipe.
         student: the student's grid.
         teacher: the teacher's grid.
-
-    Raises:
-        RecipeError: the maps of centres over tokens cannot be compared.
     """
-    if spec.attention == "urfm" and (student != teacher or student.extra or teacher.extra):
-        raise RecipeError(
-            f"urfm.attention: urfm compares maps over tokens, but the student's grid is {student} and the teacher's {teacher}; expected "
-            "equal grids without prompts or class tokens. Set attention: msa, or choose other taps."
-        )
     fewest = min(student.rows * student.columns, teacher.rows * teacher.columns)
     if spec.centres > fewest:
         warnings.warn(

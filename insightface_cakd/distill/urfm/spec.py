@@ -22,8 +22,9 @@ class URFMSpec(BaseModel):
         width: d of centres, queries, keys, values and fields.
         mapping_heads: heads of the attention from centres to tokens.
         heads: heads of the self-attention over the fields.
-        bias: where the positional vectors are added: to the queries of the centres, which then lie on a sqrt(L) x sqrt(L) grid
-            over the face; to the keys of the tokens; or nowhere.
+        bias: where the positional vectors are added: to the keys of the tokens, so that a centre can look at places; to the queries of
+            the centres, which then lie on a sqrt(L) x sqrt(L) grid over the face (the known text to the letter: it says nothing of
+            where tokens lie, and student and teacher end up looking elsewhere); or nowhere.
         structure: the facial structure distance: saliency (difference of the distances to the nearest landmark) and relative (of the
             distances to all five): the mean of the two (both), one, or none.
         landmarks: whose landmarks the structure distance and the nose are of: the alignment template's, or those of each image, where
@@ -37,8 +38,8 @@ class URFMSpec(BaseModel):
         spread: standard deviation of the initial centres and positional vectors; at 0.02 all centres look at everything alike.
         shared: what both sides share beside their own input projections: centres, buckets, all weights and the self-attention; all
             of these but keys and values (`centres`); nothing.
-        attention: which map the attention loss compares: that of the self-attention over the fields (msa), or that of the centres
-            over the tokens (urfm), for which both grids must be equal and without extra tokens.
+        attention: which map the attention loss compares: that of the self-attention over the fields (msa); or that of the centres over
+            the patches (urfm), laid onto the coarser of the two grids, without what goes to prompts and class tokens.
         normalise: what becomes of tokens before centres look at them. Mean 0 and variance 1 of each channel of each token over the
             images (images, see `Standardised`); of each token over its channels (tokens); nothing (none), the literal reading, where
             the scales of the two networks decide how sharp the maps are. Unless none, what centres saw and the fields have mean 0
@@ -63,7 +64,7 @@ class URFMSpec(BaseModel):
     width: int = Field(default=512, gt=0)
     mapping_heads: int = Field(default=1, gt=0)
     heads: int = Field(default=8, gt=0)
-    bias: Literal["query", "key", "none"] = "query"
+    bias: Literal["key", "query", "none"] = "key"
     structure: Literal["both", "saliency", "relative", "none"] = "both"
     landmarks: Literal["template", "batch"] = "template"
     gamma: float = Field(default=1.0, ge=0, allow_inf_nan=False)

@@ -5,7 +5,6 @@ distillation enters. The student may hand the head anything; only verification n
 """
 
 import time
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -168,10 +167,9 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
     for index, (images, labels, *landmarks) in enumerate(parts.loader):
         first = index - index % cfg.gradient_acc
         micro_steps = min(cfg.gradient_acc, batches - first)
-        last = index == first + micro_steps - 1
-        loss = backward(parts, (images, *landmarks), labels, micro_steps, last)
+        loss = backward(parts, (images, *landmarks), labels, micro_steps)
         losses.update(loss)
-        if not last:
+        if index < first + micro_steps - 1:
             continue
         update(parts)
         if parts.device.type == "cpu" or parts.step % cfg.frequent == 0:
@@ -182,13 +180,14 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
             verification(parts.step, parts.backbone)
 
 
-def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_steps: int, last: bool) -> Tensor:
-    """Return the loss of a micro-batch and add its share of the gradient; ranks exchange gradients with the last one only."""
-    wrapped = parts.student
-    alone = isinstance(wrapped, DistributedDataParallel) and not last
-    with wrapped.no_sync() if alone else nullcontext():  # type: ignore[operator]
-        loss = parts.head(wrapped(*inputs), labels)
-        parts.scaler.scale(loss / micro_steps).backward()
+def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_steps: int) -> Tensor:
+    """Return the loss of a micro-batch and add its share of the gradient.
+
+    Ranks exchange gradients with every micro-batch, as in arcface_torch: a static graph of torch 2.15 fails inside `no_sync`
+    (pytorch issue 143580).
+    """
+    loss = parts.head(parts.student(*inputs), labels)
+    parts.scaler.scale(loss / micro_steps).backward()
     return loss
 
 

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from insightface_cakd.distill.urfm import TokenGrid, mapping
 from insightface_cakd.distill.urfm.positions import template
-from insightface_cakd.errors import RecipeError, ShapeError
+from insightface_cakd.errors import ShapeError
 from tests.distill.urfm.small import LARGE, SMALL, build, inputs, losses, run
 
 
@@ -161,12 +161,17 @@ def test_the_map_over_tokens_may_be_the_one_that_is_compared():
     assert outputs["student.attention"].shape == outputs["teacher.attention"].shape == (4, 2, 4, 16)
 
 
-@pytest.mark.parametrize("grids", [(SMALL, LARGE), (LARGE, TokenGrid(4, 4, extra=8))], ids=str)
-def test_but_not_on_different_grids_nor_with_prompts(grids):
-    message = r"urfm.attention: urfm compares maps over tokens, but the student's grid is .* Set attention: msa"
-    with pytest.raises(RecipeError, match=message) as caught:
-        build(*grids, attention="urfm")
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize(
+    "grids", [(SMALL, LARGE), (LARGE, TokenGrid(4, 4, extra=8)), (TokenGrid(7, 7), TokenGrid(12, 12))], ids=str
+)
+def test_on_different_grids_and_with_prompts_it_is_laid_onto_the_patches_of_the_coarser_one(grids):
+    urfm = build(*grids, attention="urfm", mapping_heads=2)
+    outputs = run(urfm, *inputs(urfm))
+    count = min(grid.rows * grid.columns for grid in grids)
+    for side in ("student", "teacher"):
+        maps = outputs[f"{side}.attention"]
+        assert maps.shape == (4, 2, 4, count)
+        torch.testing.assert_close(maps.sum(-1), torch.ones(4, 2, 4))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,16 @@ from insightface_cakd.errors import RecipeError
 
 def test_the_least_that_a_recipe_says():
     spec = URFMSpec(student="conv_sep")
-    assert (spec.centres, spec.width, spec.heads, spec.buckets, spec.bias) == (49, 512, 8, 4, "query")
+    assert (spec.centres, spec.width, spec.heads, spec.buckets, spec.bias) == (49, 512, 8, 4, "key")
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"centres": 50}, r"urfm.centres: 50 centres lie on no square grid; .* Set 49 or 64, or bias: key\."),
+        (
+            {"centres": 50, "bias": "query"},
+            r"urfm.centres: 50 centres lie on no square grid; .* Set 49 or 64, or bias: key\.",
+        ),
         ({"width": 100}, r"urfm.heads: width 100 cannot be divided by 8 heads; expected a divisor\."),
         ({"mapping_heads": 3}, r"urfm.mapping_heads: width 512 cannot be divided by 3 heads"),
         ({"alpha": 4.0}, r"urfm.alpha: 4.0 with beta 3.8 and reach 15.2; expected it below both\."),

@@ -17,18 +17,22 @@ import torch
 from insightface_cakd import seam
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.recipe import parse_recipe
-from insightface_cakd.teachers.base import Teacher
+from insightface_cakd.teachers import PromptedTeacher, Teacher
 from tests.hosts.embedded.jobs import small_job
 
-data, output, mode, killed_at, sample_rate = sys.argv[1:]
+data, output, mode, killed_at, sample_rate, method = sys.argv[1:]
 torch.set_num_threads(1)
-recipe = parse_recipe({"teacher": {"network": "x"}, "losses": [
+terms = {"teacher": {"network": "x"}, "losses": [
     {"loss": "cosine", "weight": 8, "warmup_steps": 3},
     {"loss": "rkd_distance", "weight": 2},
-    {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "layer4", "projector": "conv1x1"}]}, "recipe")
+    {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "layer4", "projector": "conv1x1"}]}
+cakd = {"teacher": {"network": "x", "prompts": {}}, "urfm": {"student": "layer4", "centres": 9, "width": 32, "heads": 4},
+    "losses": [{"loss": name, "weight": 1} for name in ("urfm_attention", "urfm_feature", "urfm_anchor", "prompt_anchor")]}
+recipe = parse_recipe(cakd if method == "cakd" else terms, "recipe")
 with torch.random.fork_rng():
     torch.manual_seed(3)
-    teacher = Teacher.of_network(train_v2.get_model("cnn_tiny", num_features=32), "x", 32, "cpu")
+    kind, network = (PromptedTeacher, "vit_tiny") if method == "cakd" else (Teacher, "cnn_tiny")
+    teacher = kind(train_v2.get_model(network, num_features=32), "x", 32, "cpu")
 update = train_v2.update
 def killing(parts):
     update(parts)
@@ -41,7 +45,7 @@ with seam.installed(train_v2, recipe, teacher, Path(output) / "distill" if os.en
 """
 
 
-def start(face_set, output, ranks=2, mode="new", killed_at=-1, sample_rate=1.0):
+def start(face_set, output, ranks=2, mode="new", killed_at=-1, sample_rate=1.0, method="terms"):
     """Run the job under torchrun and return the finished process."""
     launcher = [
         sys.executable,
@@ -51,7 +55,7 @@ def start(face_set, output, ranks=2, mode="new", killed_at=-1, sample_rate=1.0):
         f"--nproc_per_node={ranks}",
         "--no-python",
     ]
-    job = [sys.executable, "-c", JOB, face_set, output, mode, killed_at, sample_rate]
+    job = [sys.executable, "-c", JOB, face_set, output, mode, killed_at, sample_rate, method]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([*launcher, *map(str, job)], capture_output=True, text=True, env=environment, timeout=300)
 
@@ -93,21 +97,37 @@ def test_each_rank_holds_its_own_classes(whole):
     assert not torch.equal(first[: len(second)], second)
 
 
-@pytest.mark.parametrize("sample_rate", [1.0, pytest.param(0.5, marks=pytest.mark.slow)])
-def test_two_ranks_stopped_with_sigkill_and_resumed_end_with_the_same_weights(face_set, tmp_path, whole, sample_rate):
+@pytest.mark.parametrize(
+    "changes",
+    [{}, *(pytest.param(change, marks=pytest.mark.slow) for change in ({"sample_rate": 0.5}, {"method": "cakd"}))],
+    ids=str,
+)
+def test_two_ranks_stopped_with_sigkill_and_resumed_end_with_the_same_weights(face_set, tmp_path, whole, changes):
     expected = whole
-    if sample_rate < 1:
+    if changes:
         expected = tmp_path / "whole"
-        assert start(face_set, expected, sample_rate=sample_rate).returncode == 0
+        assert start(face_set, expected, **changes).returncode == 0
     stopped = tmp_path / "stopped"
-    assert start(face_set, stopped, killed_at=8, sample_rate=sample_rate).returncode != 0
-    resumed = start(face_set, stopped, mode="resume", sample_rate=sample_rate)
+    assert start(face_set, stopped, killed_at=8, **changes).returncode != 0
+    resumed = start(face_set, stopped, mode="resume", **changes)
     assert resumed.returncode == 0, resumed.stderr
     for ours, theirs in zip(checkpoints(stopped), checkpoints(expected), strict=True):
         assert ours["global_step"] == theirs["global_step"]
         for part in ("state_dict_backbone", "state_dict_softmax_fc"):
+            assert ours[part].keys() == theirs[part].keys()
             for key, value in theirs[part].items():
                 assert torch.equal(ours[part][key], value), key
+
+
+@pytest.mark.slow
+def test_ranks_learn_the_same_prompts_and_fields(face_set, tmp_path):
+    ran = start(face_set, tmp_path / "out", method="cakd")
+    assert ran.returncode == 0, ran.stderr
+    first, second = (saved["state_dict_softmax_fc"] for saved in checkpoints(tmp_path / "out"))
+    shared = [key for key in first if key.startswith("cakd.")]
+    assert {"cakd.prompts.sets.0", "cakd.urfm.scaled.student.moments", "cakd.urfm.readout.weight"} <= set(shared)
+    for key in shared:
+        assert torch.equal(first[key], second[key]), key
 
 
 def test_resume_on_another_number_of_ranks_is_refused(face_set, whole):

@@ -111,8 +111,8 @@ def test_accumulated_gradients_are_divided_by_their_number():
     parts = SimpleNamespace(
         student=torch.nn.Identity(), head=lambda x, _: head(x).mean(), scaler=torch.amp.GradScaler("cpu", enabled=False)
     )
-    train_v2.backward(parts, rows[:2], labels[:2], micro_steps=2, last=False)
-    train_v2.backward(parts, rows[2:], labels[2:], micro_steps=2, last=True)
+    train_v2.backward(parts, (rows[:2],), labels[:2], micro_steps=2)
+    train_v2.backward(parts, (rows[2:],), labels[2:], micro_steps=2)
     torch.testing.assert_close(head.weight.grad, rows.mean(0, keepdim=True))
 
 
@@ -182,8 +182,9 @@ def test_a_loss_that_is_not_finite_stops_at_its_step_and_saves_nothing(face_set,
     good = weights(tmp_path)
     backward = train_v2.backward
 
-    def poisoned(parts, images, labels, micro_steps, last):
-        return backward(parts, images * float("nan") if parts.step == 5 else images, labels, micro_steps, last)
+    def poisoned(parts, inputs, labels, micro_steps):
+        images = inputs[0] * float("nan") if parts.step == 5 else inputs[0]
+        return backward(parts, (images,), labels, micro_steps)
 
     monkeypatch.setattr(train_v2, "backward", poisoned)
     with pytest.raises(RunError, match=r"step 6: the loss is nan"):

@@ -1,0 +1,55 @@
+"""Maps over the tokens of two networks on one grid, so that they can be compared."""
+
+import torch
+from torch import Tensor
+
+from insightface_cakd.token_grid import TokenGrid
+
+EPS = 1e-6
+
+
+def common_grid(student: TokenGrid, teacher: TokenGrid) -> TokenGrid:
+    """Return the grid of the fewer rows and the fewer columns, without extra tokens."""
+    return TokenGrid(min(student.rows, teacher.rows), min(student.columns, teacher.columns))
+
+
+def shares(fine: int, coarse: int) -> Tensor:
+    """Return which share of each of `fine` equal cells on a line lies in each of `coarse` ones.
+
+    Shape:
+        Returns (coarse, fine), float64; columns sum to 1.
+    """
+    ends = torch.arange(fine + 1, dtype=torch.float64) / fine
+    bounds = torch.arange(coarse + 1, dtype=torch.float64) / coarse
+    overlap = torch.minimum(ends[1:], bounds[1:, None]) - torch.maximum(ends[:-1], bounds[:-1, None])
+    return overlap.clamp_min(0) * fine
+
+
+def regrid(grid: TokenGrid, common: TokenGrid) -> Tensor | None:
+    """Return the matrix that lays a map over patches onto a coarser grid, by area; None where the grids are the same.
+
+    Shape:
+        Returns (rows * columns of `grid`, rows * columns of `common`), float32; rows sum to 1.
+    """
+    if (grid.rows, grid.columns) == (common.rows, common.columns):
+        return None
+    return torch.kron(shares(grid.rows, common.rows), shares(grid.columns, common.columns)).T.float()
+
+
+def patch_attention(looks: Tensor, grid: TokenGrid, matrix: Tensor | None) -> Tensor:
+    """Return attention over patches on the common grid: without what goes to tokens that have no place, its rows sum to 1.
+
+    Shape:
+        looks: (..., grid.count). Returns (..., rows * columns of the common grid).
+
+    Args:
+        grid: where the tokens lie.
+        matrix: of `regrid`.
+
+    Edge cases:
+        A row that goes to tokens without a place, all but 1e-6 of it, stays below 1.
+    """
+    patches = looks[..., : grid.rows * grid.columns]
+    if grid.extra:
+        patches = patches / patches.sum(dim=-1, keepdim=True).clamp_min(EPS)
+    return patches if matrix is None else patches @ matrix.to(patches.dtype)
