@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tests import map_oracles, pair_oracles
+
 Array = np.ndarray
 
 
@@ -31,6 +33,16 @@ def fitnet(student: Array, teacher: Array) -> float:
     for s, t in zip(student.ravel(), teacher.ravel(), strict=True):
         total += (s - t) ** 2
     return total / student.size
+
+
+def mse(student: Array, teacher: Array) -> float:
+    """Mean over all entries of the squared difference of unit vectors."""
+    return 2 * fcd(student, teacher) / student.shape[1]
+
+
+def angular(student: Array, teacher: Array) -> float:
+    """Mean of (1 - cos)^2."""
+    return float(np.mean([cosine(s[None], t[None]) ** 2 for s, t in zip(student, teacher, strict=True)]))
 
 
 def huber(difference: float) -> float:
@@ -81,7 +93,8 @@ def kd(student: Array, teacher: Array, temperature: float = 4.0) -> float:
     return temperature**2 * total / len(student)
 
 
-ORACLES: dict[str, Callable[[Array, Array], float]] = {
+# Those of losses that need labels take them third.
+ORACLES: dict[str, Callable[..., float]] = {
     "cosine": cosine,
     "fcd": fcd,
     "fitnet": fitnet,
@@ -92,6 +105,18 @@ ORACLES: dict[str, Callable[[Array, Array], float]] = {
     "urfm_feature": fitnet,
     "urfm_anchor": cosine,
     "prompt_anchor": cosine,
+    "mse": mse,
+    "angular": angular,
+    "qud": pair_oracles.qud,
+    "sp": pair_oracles.sp,
+    "cckd": pair_oracles.cckd,
+    "darkrank": pair_oracles.darkrank,
+    "ekd": pair_oracles.ekd,
+    "triplet_distillation": pair_oracles.triplet_distillation,
+    "at": map_oracles.at,
+    "askd": map_oracles.askd,
+    "fskd": map_oracles.fskd,
+    "fskd_relation": map_oracles.fskd_relation,
 }
 
 # Values on the fixture of tests/losses/test_contract.py, worked out outside this project.
@@ -106,7 +131,22 @@ KNOWN: dict[str, float] = {
     "urfm_feature": 0.305833333,
     "urfm_anchor": 0.024866017,
     "prompt_anchor": 0.024866017,
+    "mse": 0.016577345,
+    "angular": 0.000735035,
+    "qud": 0.138807896,
+    "sp": 0.008951381,
+    "cckd": 0.003047199,
+    "darkrank": 1.156719954,
+    "ekd": 0.023058061,
+    "triplet_distillation": 0.0,
+    "at": 0.218247920,
+    "askd": 0.229960802,
+    "fskd": 0.433452405,
+    "fskd_relation": 0.661957738,
 }
 
 # Losses that do not change when the student's embedding is scaled.
-SCALE_FREE = {"cosine", "fcd", "rkd_distance", "rkd_angle", "urfm_anchor", "prompt_anchor"}
+SCALE_FREE = {
+    *("cosine", "fcd", "rkd_distance", "rkd_angle", "urfm_anchor", "prompt_anchor", "mse", "angular", "qud"),
+    *("sp", "cckd", "darkrank", "ekd", "triplet_distillation", "at", "askd", "fskd", "fskd_relation"),
+}

@@ -19,6 +19,15 @@ TERMS = {
     "fitnet": [{"loss": "fitnet", "weight": 20, "student": "conv", "teacher": "conv", "projector": "conv1x1"}],
     "rkd": [{"loss": "rkd_distance", "weight": 25}, {"loss": "rkd_angle", "weight": 50}],
     "kd": [{"loss": "kd", "weight": 1}],
+    "embeddings": [{"loss": name, "weight": 20} for name in ("mse", "angular")],
+    "pairs": [{"loss": name, "weight": 20} for name in ("sp", "cckd", "darkrank", "triplet_distillation")],
+    "ekd": [{"loss": "ekd", "weight": 20}],
+    "ekd with a queue": [{"loss": "ekd", "weight": 20, "queue": 30}],
+    "qud": [{"loss": "qud", "weight": 20, "queue": 30}],
+    "maps": [
+        {"loss": name, "weight": 20, "student": "conv", "teacher": "conv", "projector": "conv1x1"}
+        for name in ("at", "askd", "fskd", "fskd_relation")
+    ],
     "urfm": [{"loss": f"urfm_{name}", "weight": 20} for name in ("attention", "feature", "anchor")],
 }
 FIELDS = {"student": "conv", "teacher": "conv", "centres": 4, "width": 8, "heads": 2}
@@ -78,7 +87,7 @@ def gradients_of_each(tmp_path, steps):
 @pytest.mark.parametrize("steps", [1, 3], ids=["first step", "third step"])
 def test_gradients_of_several_ranks_equal_one_process_margin_loss_included(world, steps, tmp_path):
     """DDP's static graph takes another path in the first step than in all others."""
-    expected = gradients_of_each(tmp_path, 1)
+    expected = gradients_of_each(tmp_path, steps)
     results = run_ranks(gradients_of_each, world, tmp_path, steps)
     for method, (student, head) in expected.items():
         scale = max(1.0, *(float(gradient.abs().max()) for gradient in student.values()))

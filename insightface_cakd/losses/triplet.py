@@ -1,0 +1,102 @@
+"""Triplets whose margin the teacher sets (TripletDistillation)."""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from insightface_cakd.losses.base import (
+    EPS,
+    DistillLoss,
+    check_option,
+    is_number,
+    masked_mean,
+    squared_distances,
+    unit,
+)
+from insightface_cakd.losses.sp import cosines
+
+Distance = Literal["l2", "arccos"]
+
+
+class TripletDistillationLoss(DistillLoss):
+    """Keep other people further away than pictures of oneself, by the more the further the teacher sees them.
+
+    mean over triplets (a, p, n) of [D_S(a, p) - D_S(a, n) + F(d)]_+, d = [D_T(a, n) - D_T(a, p)]_+,
+    F(d) = smallest + (largest - smallest) d / max d
+
+    Triplets are found in the batch: each ordered pair (a, p) of one identity, with the other person n who is nearest to a for
+    the student, where D_S(a, n) - D_S(a, p) < within. D is the squared distance of unit embeddings, or their angle.
+
+    Shape:
+        student, teacher: (B, D_s), (B, D_t); widths may differ. labels: (B,). Gathered to the batch of all ranks.
+    Units:
+        Squared distance of unit vectors, or radians; >= 0. Not 0 for a student that equals the teacher, whose own triplets may break
+        the margin. Unchanged when either side is scaled.
+    Args:
+        smallest: margin of triplets that the teacher does not tell apart, >= 0.
+        largest: margin of the triplet that it tells apart best.
+        within: triplets that hold by more are left out.
+        distance: "l2" (squared) or "arccos".
+    Raises:
+        RecipeError: an argument is out of range.
+        ShapeError: not one label for each row.
+    Edge cases:
+        No two images of one identity, no other identity, or B = 0: a differentiable 0. A batch of random images has few such
+        pairs; a sampler of several images an identity gives more.
+    Source:
+        Feng et al., TripletDistillation, ICIP 2020: margins 0.2 to 0.5. MarginDistillation's released re-implementation picks a random
+        n among those within 0.35; the nearest here, which needs no random numbers.
+    """
+
+    gathers: ClassVar[bool] = True
+    same_shape: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
+    zero_at_teacher: ClassVar[bool] = False
+    paper = "TripletDistillation (1905.04457), margins 0.2 to 0.5"
+
+    def __init__(
+        self, smallest: float = 0.2, largest: float = 0.5, within: float = 0.35, distance: Distance = "l2"
+    ) -> None:
+        super().__init__()
+        name = "triplet_distillation"
+        check_option(f"{name}: smallest", smallest, is_number(smallest) and smallest >= 0, "a number >= 0, usually 0.2")
+        ordered = is_number(largest) and largest >= smallest
+        check_option(f"{name}: largest", largest, ordered, "a number >= smallest, usually 0.5")
+        check_option(f"{name}: within", within, is_number(within), "a number, usually 0.35")
+        check_option(f"{name}: distance", distance, distance in ("l2", "arccos"), "l2 or arccos")
+        self.smallest, self.largest, self.within = smallest, largest, within
+        self.distances = angles_between if distance == "arccos" else unit_distances
+
+    def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the mean hinge of the batch's triplets."""
+        if student.shape[0] == 0 or labels is None:
+            return student.sum() * 0
+        ours, theirs = self.distances(student), self.distances(teacher)  # (B, B)
+        same = labels.unsqueeze(0) == labels.unsqueeze(1)
+        nearest = ours.detach().masked_fill(same, float("inf")).argmin(dim=1, keepdim=True)  # (B, 1)
+        ours_n, theirs_n = ours.gather(1, nearest), theirs.gather(1, nearest)
+        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        chosen = same & ~itself & ~same.gather(1, nearest) & (ours_n - ours < self.within).detach()  # (B, B): [a, p]
+        return self.hinge(ours, ours_n, theirs, theirs_n, chosen)
+
+    def hinge(self, ours_p: Tensor, ours_n: Tensor, theirs_p: Tensor, theirs_n: Tensor, chosen: Tensor) -> Tensor:
+        """Return the mean over chosen triplets of [D_S(a, p) - D_S(a, n) + F(d)]_+.
+
+        Shape:
+            ours_p, ours_n: distances D_S(a, p) and D_S(a, n). theirs_p, theirs_n: the teacher's. chosen: boolean, which triplets count. All
+            broadcast to one shape.
+        """
+        gaps = torch.where(chosen, (theirs_n - theirs_p).clamp_min(0), 0.0)
+        margins = self.smallest + (self.largest - self.smallest) * gaps / gaps.max().clamp_min(EPS)
+        return masked_mean((ours_p - ours_n + margins).clamp_min(0), chosen)
+
+
+def unit_distances(rows: Tensor) -> Tensor:
+    """Return the squared distances of the unit rows, (B, B)."""
+    return squared_distances(unit(rows))
+
+
+def angles_between(rows: Tensor) -> Tensor:
+    """Return the angles between all rows in radians, (B, B); within 0.0014 of 0 and pi there is no gradient."""
+    return cosines(rows).clamp(EPS - 1, 1 - EPS).arccos()
