@@ -205,3 +205,32 @@ def test_the_teacher_is_bit_for_bit_the_same_after_three_steps(tmp_path):
         optimizer.zero_grad()
     after = student.teacher.network.state_dict().values()
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        {"loss": "ekd", "weight": 1},
+        {"loss": "ekd", "weight": 1, "queue": 16},
+        {"loss": "qud", "weight": 1, "queue": 16},
+    ],
+    ids=lambda term: f"{term['loss']} {term.get('queue', '')}",
+)
+def test_losses_with_a_memory_go_on_exactly(term, tmp_path):
+    def steps(parts, count):
+        student, head, _ = parts
+        for _ in range(count):
+            student.zero_grad()
+            loss = head.train()(student.train()(batch()[0]), batch()[1])
+            loss.backward()
+        return loss.detach()
+
+    first = build([term], tmp_path)
+    steps(first, 2)
+    saved = {key: value.clone() for key, value in first[1].state_dict().items()}
+    second = build([term], tmp_path)
+    second[1].load_state_dict(saved)
+    assert torch.equal(steps(first, 1), steps(second, 1))
+    ours, theirs = first[1].state_dict(), second[1].state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())

@@ -191,8 +191,8 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     expected = method_state(distillation)
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     wanted = {key: tuple(value.shape) for key, value in expected.items()}
-    if shapes != wanted:
-        differing = sorted(key for key in shapes.keys() | wanted.keys() if shapes.get(key) != wanted.get(key))
+    differing = sorted(key for key in shapes.keys() | wanted.keys() if not _fits(shapes.get(key), wanted.get(key)))
+    if differing:
         raise RunError(
             f"checkpoint: the method's state does not fit this recipe ({len(differing)} entries differ, first {differing[0]}: saved "
             f"{shapes.get(differing[0])}, expected {wanted.get(differing[0])}). Resume with the recipe of the run, or start a new one."
@@ -202,6 +202,13 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     if distillation.student is not None:
         method = distillation.student.method
         method.load_state_dict({key: state[f"{PREFIX}{key}"] for key in method.state_dict()})
+
+
+def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bool:
+    """Return whether a saved tensor can be loaded; a queue of width 0 takes any, since it learns its width from its first rows."""
+    if saved is None or not expected or expected[-1] != 0:
+        return saved == expected
+    return saved[:-1] == expected[:-1]
 
 
 def _load_part(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
