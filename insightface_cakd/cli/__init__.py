@@ -12,7 +12,7 @@ HELP = "Distil a large face-recognition teacher into a small student, in arcface
 
 def build() -> typer.Typer:
     """Return the command with all its subcommands; what they need is imported here, not by `import insightface_cakd`."""
-    from insightface_cakd.cli import data, doctor, evaluate, export, host, patch, recipes, show, train
+    from insightface_cakd.cli import compare, data, doctor, evaluate, export, host, patch, recipes, show, train
 
     app = typer.Typer(
         help=HELP,
@@ -22,7 +22,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (train, evaluate, show, export, data, recipes, host, patch, doctor):
+    for module in (train, compare, evaluate, show, export, data, recipes, host, patch, doctor):
         module.register(app)
     return app
 

@@ -1,0 +1,204 @@
+"""`cakd compare`: recipes on equal terms. Data, teacher, config, schedule and seed are the same; the recipe alone differs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from insightface_cakd.atomic import replacing, write_json
+from insightface_cakd.data.faces.sets import write_face_set
+from insightface_cakd.errors import RunError
+from insightface_cakd.launch import Job, train
+from insightface_cakd.progress import progress_bar
+from insightface_cakd.recipe import load_recipe
+
+ALONE, TEACHER = "alone", "teacher"
+RESULT, CHECKPOINT, MODEL = "result.json", "checkpoint_gpu_0.pt", "model.pt"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and on which terms.
+
+    Args:
+        recipes: by name or path.
+        seeds: each gives its own weights, order and, where they are drawn, faces.
+        student: config of every student.
+        teacher: config by which a teacher is trained for each seed, or the file of one that teaches in all.
+        data: folder with train.rec and the verification sets; faces are drawn for each seed when not given.
+        centres: files of the teacher's class centres, for recipes that read logits; a teacher trained here brings its own.
+        settings: `key=value` overrides of every student's config.
+    """
+
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    student: str = "faces_cnn_tiny"
+    teacher: str = "faces_vit_tiny"
+    data: Path | None = None
+    centres: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Args:
+        accuracy: mean over the verification sets, at the end.
+        seconds_per_step: of the whole run, verification included.
+    """
+
+    accuracy: float
+    seconds_per_step: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method over all seeds.
+
+    Args:
+        name: of the recipe, `alone` or `teacher`.
+        runs: one for each seed.
+        gains: accuracy minus that of the student alone of the same seed.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+    gains: tuple[float, ...]
+
+
+def compare(output: Path, comparison: Comparison) -> list[Row]:
+    """Train what is not there yet, and write `compare.md` and `compare.json`.
+
+    Runs lie in `output/SEED/NAME`; finished ones are taken as they are and stopped ones go on, so that a comparison may be broken off, and
+    recipes be added later.
+
+    Args:
+        output: folder of everything.
+        comparison: what to run.
+
+    Returns:
+        The rows: the teacher, if it was trained here; the rest by gain, the largest first.
+
+    Raises:
+        CAKDError: a run cannot start, or a seed, recipe or result is not usable.
+    """
+    names = {_name(recipe): recipe for recipe in comparison.recipes}
+    if len(names) < len(comparison.recipes) or {ALONE, TEACHER} & names.keys():
+        raise RunError(
+            f"compare: recipes {', '.join(comparison.recipes)}; expected different names, none of them {ALONE} or {TEACHER}. Rename a file."
+        )
+    if not comparison.seeds:
+        raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
+    # A recipe that cannot be read is found before hours of training.
+    reads_logits = {name: load_recipe(recipe).needs_logits for name, recipe in names.items()}
+    results: dict[str, list[Run]] = {}
+    for seed in comparison.seeds:
+        folder = output / str(seed)
+        data = _data(comparison, folder, seed)
+        teacher, centres = _teacher(comparison, folder, data, seed, results)
+        results.setdefault(ALONE, []).append(_run(comparison, folder, data, seed, ALONE))
+        for name, recipe in names.items():
+            given = centres if reads_logits[name] else ()
+            run = _run(comparison, folder, data, seed, name, Job("", recipe, teacher, given))
+            results.setdefault(name, []).append(run)
+    rows = rank(results)
+    write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
+    with replacing(output / "compare.md") as temporary:
+        temporary.write_text(table(rows, comparison.seeds) + "\n", encoding="utf-8")
+    return rows
+
+
+def rank(results: dict[str, list[Run]]) -> list[Row]:
+    """Return one row a method: the teacher first, then by mean gain over the student alone of the same seed.
+
+    Args:
+        results: runs of each method in the order of the seeds, `alone` among them.
+    """
+    alone = [run.accuracy for run in results[ALONE]]
+    rows = [
+        Row(name, tuple(runs), tuple(run.accuracy - base for run, base in zip(runs, alone, strict=True)))
+        for name, runs in results.items()
+    ]
+    return sorted(rows, key=lambda row: (row.name != TEACHER, -mean(row.gains)))
+
+
+def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
+    """Return the Markdown table: accuracies of each seed, their mean and spread, the gain and its spread, seconds a step.
+
+    Args:
+        rows: of `rank`.
+        seeds: in the order of the runs.
+    """
+    heads = ["method", *map(str, seeds), "mean (std)", "gain (std)", "s/step"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in rows:
+        accuracies = [run.accuracy for run in row.runs]
+        gain = "" if row.name in (ALONE, TEACHER) else f"**{100 * mean(row.gains):+.2f}**{_spread(row.gains)}"
+        step = mean(run.seconds_per_step for run in row.runs)
+        mid = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
+        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, f"{step:.3f}"])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _spread(values: list[float] | tuple[float, ...]) -> str:
+    return f" ({100 * stdev(values):.2f})" if len(values) > 1 else ""
+
+
+def _name(recipe: str) -> str:
+    return Path(recipe).stem
+
+
+def _data(comparison: Comparison, folder: Path, seed: int) -> Path:
+    """Return the folder with the records, drawn where none is given."""
+    if comparison.data is not None:
+        return comparison.data
+    data = folder / "data"
+    if not data.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with progress_bar(f"faces of seed {seed}") as progress:
+            write_face_set(data, seed=seed, progress=progress)
+    return data
+
+
+def _teacher(
+    comparison: Comparison, folder: Path, data: Path, seed: int, results: dict[str, list[Run]]
+) -> tuple[str, tuple[str, ...]]:
+    """Return the teacher's weights and class centres; train it where a config is given."""
+    if Path(comparison.teacher).exists():
+        return comparison.teacher, comparison.centres
+    run = _run(comparison, folder, data, seed, TEACHER)
+    results.setdefault(TEACHER, []).append(run)
+    checkpoint = folder / TEACHER / CHECKPOINT
+    return str(folder / TEACHER / MODEL), comparison.centres or (str(checkpoint),)
+
+
+def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str, taught: Job | None = None) -> Run:
+    """Return a finished run; train it, or the rest of it, first."""
+    output = folder / name
+    if not (output / RESULT).exists():
+        print(f"\nseed {seed}: {name}", flush=True)
+        base = () if name == TEACHER else comparison.settings
+        settings = (f"rec={str(data)!r}", f"output={str(output)!r}", f"seed={seed}", *base)
+        given = taught or Job("")
+        config = comparison.teacher if name == TEACHER else comparison.student
+        resume = (output / CHECKPOINT).exists()
+        train(Job(config, given.distill, given.teacher, given.centres, settings, resume))
+    return _read(output / RESULT)
+
+
+def _read(path: Path) -> Run:
+    """Read what a run measured.
+
+    Raises:
+        RunError: the file is damaged, or the run measured nothing.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        accuracies, steps, seconds = content["accuracy"].values(), content["steps"], content["seconds"]
+        return Run(mean(accuracies), seconds / steps)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError) as error:
+        raise RunError(
+            f"{path}: no usable result ({error}); expected the accuracy on at least one verification set. Set val_targets to sets in the "
+            "data folder, and remove this run's folder."
+        ) from error

@@ -1,0 +1,134 @@
+"""Recipes on equal terms: what is equal, what is run again, how the table is made."""
+
+import json
+from statistics import mean
+
+import pytest
+
+from insightface_cakd import compare as module
+from insightface_cakd.compare import ALONE, TEACHER, Comparison, Run, compare, rank, table
+from insightface_cakd.errors import RecipeError, RunError
+
+SMALL = ("batch_size=12", "num_epoch=1", "embedding_size=32", "num_workers=0", "warmup_epoch=0", "device='cpu'")
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory, face_set):
+    from insightface_cakd.launch import Job, train
+
+    output = tmp_path_factory.mktemp("teacher") / "run"
+    train(Job("faces_vit_tiny", settings=(f"rec={str(face_set)!r}", f"output={str(output)!r}", *SMALL)))
+    return output
+
+
+def terms(face_set, teacher, *recipes, **changes):
+    given = {"seeds": (1, 2), "data": face_set, "teacher": str(teacher / "model.pt"), "settings": SMALL}
+    return Comparison(recipes, **given | {"centres": (str(teacher / "checkpoint_gpu_0.pt"),)} | changes)
+
+
+@pytest.mark.slow
+def test_every_method_runs_on_every_seed_and_only_the_recipe_differs(face_set, teacher, tmp_path):
+    rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd"))
+    assert {row.name for row in rows} == {ALONE, "cosine", "kd"}
+    for seed in (1, 2):
+        facts = [json.loads((tmp_path / str(seed) / name / "run.json").read_text()) for name in (ALONE, "cosine", "kd")]
+        for fact in facts:
+            fact["config"].pop("output")
+        assert facts[0]["config"] == facts[1]["config"] == facts[2]["config"]
+        assert [fact.get("recipe_name") for fact in facts] == [None, "cosine", "kd"]
+        assert facts[1]["teacher"]["sha256"] == facts[2]["teacher"]["sha256"]
+    assert (tmp_path / "compare.md").read_text().count("\n") == 5
+    saved = json.loads((tmp_path / "compare.json").read_text())
+    assert [run["accuracy"] for run in saved["kd"]] == [
+        run.accuracy for row in rows if row.name == "kd" for run in row.runs
+    ]
+
+
+@pytest.mark.slow
+def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, teacher, tmp_path, monkeypatch):
+    compare(tmp_path, terms(face_set, teacher, "cosine", seeds=(1,)))
+    seen = []
+    own = module.train
+    monkeypatch.setattr(module, "train", lambda job: (seen.append(job.distill), own(job)))
+    compare(tmp_path, terms(face_set, teacher, "cosine", "fcd", seeds=(1,)))
+    assert seen == ["fcd"]
+
+
+@pytest.mark.slow
+def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TEACHER", "teacher")
+    jobs = []
+
+    def pretend(job):
+        jobs.append(job)
+        settings = dict(setting.split("=", 1) for setting in job.settings)
+        output = tmp_path / settings["seed"] / settings["output"].strip("'").rsplit("/", 1)[1]
+        output.mkdir(parents=True)
+        (output / "result.json").write_text('{"accuracy": {"dev": 0.5}, "steps": 2, "seconds": 3.0}')
+
+    monkeypatch.setattr(module, "train", pretend)
+    rows = compare(tmp_path, Comparison(("cosine", "kd"), (1, 2), data=face_set, settings=("num_epoch=3",)))
+    assert [job.config for job in jobs] == ["faces_vit_tiny", *["faces_cnn_tiny"] * 3] * 2
+    assert jobs[2].teacher == str(tmp_path / "1" / "teacher" / "model.pt")
+    assert jobs[2].centres == ()
+    assert jobs[3].centres == (str(tmp_path / "1" / "teacher" / "checkpoint_gpu_0.pt"),)
+    assert "num_epoch=3" not in jobs[0].settings
+    assert all("num_epoch=3" in job.settings for job in jobs[1:4])
+    assert rows[0].name == TEACHER
+
+
+RESULTS = {
+    ALONE: [Run(0.70, 0.1), Run(0.80, 0.1)],
+    "weak": [Run(0.71, 0.2), Run(0.80, 0.4)],
+    "strong": [Run(0.80, 0.2), Run(0.84, 0.2)],
+    TEACHER: [Run(0.60, 0.3), Run(0.60, 0.3)],
+}
+
+
+def test_gains_are_over_the_student_alone_of_the_same_seed_and_sort_the_table():
+    rows = rank(RESULTS)
+    assert [row.name for row in rows] == [TEACHER, "strong", "weak", ALONE]
+    assert rows[1].gains == pytest.approx((0.10, 0.04))
+    lines = table(rows, (1, 2)).split("\n")
+    assert lines[0] == "| method | 1 | 2 | mean (std) | gain (std) | s/step |"
+    assert lines[3] == "| strong | 80.00 | 84.00 | 82.00 (2.83) | **+7.00** (4.24) | 0.200 |"
+    assert lines[5] == "| alone | 70.00 | 80.00 | 75.00 (7.07) |  | 0.100 |"
+
+
+def test_one_seed_has_no_spread():
+    one = {name: runs[:1] for name, runs in RESULTS.items()}
+    assert "| strong | 80.00 | 80.00 | **+10.00** | 0.200 |" in table(rank(one), (1,))
+    assert mean(row.gains[0] for row in rank(one)) == pytest.approx((0.10 + 0.01 - 0.10) / 4)
+
+
+@pytest.mark.parametrize(
+    ("recipes", "seeds", "error", "message"),
+    [
+        (
+            ("cosine", "elsewhere/cosine.yaml"),
+            (1,),
+            RunError,
+            "expected different names, none of them alone or teacher",
+        ),
+        (("alone.yaml",), (1,), RunError, "expected different names"),
+        (("cosine",), (), RunError, "no seed; expected at least one"),
+        (("cosin",), (1,), RecipeError, "no such file, and no shipped recipe of that name"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(recipes, seeds, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        compare(tmp_path / "out", Comparison(recipes, seeds))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", '{"accuracy": {}, "steps": 2, "seconds": 3.0}', '{"accuracy": {"dev": 0.5}, "steps": 0, "seconds": 1}'],
+)
+def test_a_result_that_says_nothing_is_refused(content, tmp_path, face_set):
+    output = tmp_path / "1" / ALONE
+    output.mkdir(parents=True)
+    (output / "result.json").write_text(content)
+    (tmp_path / "teacher.pt").write_bytes(b"")
+    with pytest.raises(RunError, match=r"result.json: no usable result .* Set val_targets"):
+        compare(tmp_path, Comparison(("cosine",), (1,), data=face_set, teacher=str(tmp_path / "teacher.pt")))
