@@ -26,7 +26,6 @@ def terms(face_set, teacher, *recipes, **changes):
     return Comparison(recipes, **given | {"centres": (str(teacher / "checkpoint_gpu_0.pt"),)} | changes)
 
 
-@pytest.mark.slow
 def test_every_method_runs_on_every_seed_and_only_the_recipe_differs(face_set, teacher, tmp_path):
     rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd"))
     assert {row.name for row in rows} == {ALONE, "cosine", "kd"}
@@ -44,7 +43,6 @@ def test_every_method_runs_on_every_seed_and_only_the_recipe_differs(face_set, t
     ]
 
 
-@pytest.mark.slow
 def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, teacher, tmp_path, monkeypatch):
     compare(tmp_path, terms(face_set, teacher, "cosine", seeds=(1,)))
     seen = []
@@ -54,9 +52,7 @@ def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, te
     assert seen == ["fcd"]
 
 
-@pytest.mark.slow
 def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "TEACHER", "teacher")
     jobs = []
 
     def pretend(job):
