@@ -6,7 +6,7 @@ import torch
 from insightface_cakd.bench import steps as module
 from insightface_cakd.bench.steps import ALONE, ANCHOR, DISTILLATION, FORWARD, LEARNING, timed_runs
 from insightface_cakd.errors import RunError, TapError, TeacherError
-from insightface_cakd.recipe import load_recipe, parse_recipe, shipped_recipes
+from insightface_cakd.recipe import load_recipe, parse_recipe, recipe_name, shipped_recipes
 from insightface_cakd.teachers import PromptedTeacher
 
 CPU = torch.device("cpu")
@@ -31,11 +31,12 @@ def built(monkeypatch):
     return networks
 
 
-@pytest.mark.parametrize("recipe", [path.stem for path in shipped_recipes()])
+@pytest.mark.parametrize("recipe", [recipe_name(path) for path in shipped_recipes()])
 def test_every_shipped_recipe_can_be_timed_with_a_network_as_its_teacher(recipe):
     loaded = load_recipe(recipe)
     loaded.teacher.network = "vit_tiny"
-    student = "cnn_tiny" if loaded.urfm is None or loaded.urfm.student == "layer4" else "mbf"
+    taps = {part.student for part in (*loaded.losses, *([loaded.urfm] if loaded.urfm else []))}
+    student = "mbf" if "conv_sep" in taps else "cnn_tiny"
     for run in runs_of(loaded, student=student).values():
         run()
 

@@ -20,7 +20,8 @@ class PromptSpec(BaseModel):
             patch merging, so that `shallow` leaves none in its last stage.
         checkpoint: recompute the teacher's blocks in the backward pass instead of keeping their activations.
         rate: factor of the prompts' gradient, 0 to 1: with SGD, of their learning rate; and of what they add to the norm by which the
-            host clips the student's gradient. Prompts that learn as fast as the student leave it no target to learn.
+            host clips the student's gradient. Prompts that learn as fast as the student leave it no target to learn
+            (see the results in recipes/README.md).
         output: what the teacher's tokens are: those after the network's last `norm`, or what its last `block` gives.
         plain: folder with the teacher's embeddings without prompts, for the anchors, as `cakd data cache-teacher` writes them (to
             float16); images are found by their pixels, and may be mirrored but not changed otherwise. When not given, each step
@@ -32,6 +33,6 @@ class PromptSpec(BaseModel):
     tokens: int = Field(default=8, ge=1)
     placement: Placement = "stage"
     checkpoint: bool = False
-    rate: float = Field(default=0.1, gt=0, le=1)
+    rate: float = Field(default=0.01, gt=0, le=1)
     output: Literal["norm", "block"] = "norm"
     plain: str | None = None
