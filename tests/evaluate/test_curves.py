@@ -10,16 +10,10 @@ from tests.evaluate.runs import STEPS, write_run
 
 def test_all_scalars_of_a_run_and_its_subfolders_are_read_in_order(tmp_path):
     curves = read_curves(write_run(tmp_path, distilled=True))
-    assert set(curves) == {
-        "train/loss",
-        "train/learning_rate",
-        "train/images_per_second",
-        "accuracy/dev",
-        "distill/raw/margin",
-        "distill/raw/cosine",
-        "distill/weighted/cosine",
-        "distill/gradient_ratio",
-    }
+    plain = {"train/loss", "train/learning_rate", "train/images_per_second", "accuracy/dev"}
+    terms = ("cosine", "urfm_attention", "urfm_feature", "urfm_anchor", "prompt_anchor")
+    of_terms = {f"distill/{kind}/{term}" for kind in ("raw", "weighted") for term in terms}
+    assert set(curves) == plain | of_terms | {"distill/raw/margin", "distill/gradient_ratio"}
     assert [step for step, _ in curves["train/loss"]] == list(range(0, STEPS, 2))
     assert curves["train/loss"][0] == (0, 30.0)
 
