@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tests import map_oracles, pair_oracles
+from tests import group_oracles, map_oracles, pair_oracles
 
 Array = np.ndarray
 
@@ -101,6 +101,7 @@ ORACLES: dict[str, Callable[..., float]] = {
     "rkd_distance": rkd_distance,
     "rkd_angle": rkd_angle,
     "kd": kd,
+    "gkd": group_oracles.gkd,
     "urfm_attention": fitnet,
     "urfm_feature": fitnet,
     "urfm_anchor": cosine,
@@ -127,6 +128,7 @@ KNOWN: dict[str, float] = {
     "rkd_distance": 0.006045384,
     "rkd_angle": 0.010479353,
     "kd": 1.310118316,
+    "gkd": 6.696771383,
     "urfm_attention": 0.305833333,
     "urfm_feature": 0.305833333,
     "urfm_anchor": 0.024866017,

@@ -85,3 +85,8 @@ class ShardedClasses:
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of each row over all ranks, (N, 1)."""
         return _SumOverRanks.apply(values.sum(dim=1, keepdim=True))
+
+    def before(self, counts: Tensor) -> Tensor:
+        """Return what the ranks before this one counted, (N, 1), for counts (N, 1) of this one, without gradient."""
+        parts = gather_constant(counts).chunk(world_size())
+        return torch.zeros_like(counts) + sum(parts[: rank()])

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from insightface_cakd.distill.gather import gather_for_shards
 from insightface_cakd.distill.monitor import Monitor
-from insightface_cakd.distill.step import LOGITS, DistillationStep
+from insightface_cakd.distill.step import COLUMNS, LOGITS, DistillationStep
 from insightface_cakd.distill.student import DistilledStudent, Outputs
 from insightface_cakd.errors import RunError, ShapeError
 from insightface_cakd.losses import LOSSES
@@ -128,11 +128,12 @@ def add_logits(head: Any, distillation: Distillation, features: dict[str, Tensor
     Args:
         head: has just computed its margin loss.
         distillation: holds the teacher's centres.
-        features: gets `<name>.student` and `<name>.teacher`.
+        features: gets `<name>.student` and `<name>.teacher`, and under `COLUMNS` the column of each sample's class.
         terms: that read logits.
     """
     seen: SeenMargin = head.margin_softmax
     student, columns = seen.taken()
+    features[COLUMNS] = columns
     logits = teacher_logits(head, distillation, features["teacher.embedding"], seen)
     for term in terms:
         prompted = LOSSES[term.loss].reads == "prompted_logits"

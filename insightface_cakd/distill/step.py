@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
 from insightface_cakd.errors import RunError
 from insightface_cakd.losses import LOSSES
+from insightface_cakd.losses.classes import WHOLE_ROWS
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import TermSpec
 
@@ -16,6 +17,8 @@ Side = Literal["student", "teacher"]
 SIDES: tuple[Side, Side] = ("student", "teacher")
 URFM = "urfm_"
 LOGITS = ("logits", "prompted_logits")
+# Under this name terms that read logits find the column of each sample's class, -1 where another rank has it.
+COLUMNS = "columns"
 
 
 def feature_key(term: TermSpec, side: Side) -> str:
@@ -62,13 +65,17 @@ class DistillationStep(nn.Module):
 
         Shape:
             features: under `feature_key` what each term reads; labels: (B,). Logits are (N, local classes) of the gathered
-            batch, and so need no further gathering.
+            batch, and so need no further gathering; in place of labels they have `COLUMNS`, (N, 1).
         """
         total = torch.zeros((), device=labels.device)
         everyone = gather_constant(labels) if any(LOSSES[term.loss].gathers for term in self.terms) else labels
         for term in self.terms:
             student, teacher = (features[feature_key(term, side)] for side in SIDES)
-            raw = self._run(term, student, teacher, labels, everyone)
+            if LOSSES[term.loss].reads in LOGITS:
+                classes = ShardedClasses() if world_size() > 1 else WHOLE_ROWS
+                raw = self.losses[term.name](student, teacher, features[COLUMNS], classes=classes)
+            else:
+                raw = self._run(term, student, teacher, labels, everyone)
             self._note(term.name, raw.detach())
             total = total + self.weight(term) * raw
         self.step += 1
@@ -101,12 +108,6 @@ class DistillationStep(nn.Module):
 
     def _run(self, term: TermSpec, student: Tensor, teacher: Tensor, labels: Tensor, everyone: Tensor) -> Tensor:
         loss, kind = self.losses[term.name], LOSSES[term.loss]
-        if kind.reads in LOGITS:
-            return (
-                loss(student, teacher, everyone, classes=ShardedClasses())
-                if world_size() > 1
-                else loss(student, teacher)
-            )
         if kind.gathers:
             return loss(gather(student), gather_constant(teacher), everyone)
         return loss(student, teacher, labels)

@@ -10,6 +10,7 @@ from insightface_cakd.losses.ekd import EvaluationRankLoss
 from insightface_cakd.losses.fcd import FeatureConsistencyLoss
 from insightface_cakd.losses.fitnet import FitNetLoss
 from insightface_cakd.losses.fskd import FeatureRelationLoss, FeatureSimilarityLoss
+from insightface_cakd.losses.gkd import GroupedLoss
 from insightface_cakd.losses.kd import SoftTargetLoss
 from insightface_cakd.losses.mse import EmbeddingSquaredLoss
 from insightface_cakd.losses.prompts import PromptAnchorLoss, PromptMarginLoss
@@ -38,6 +39,7 @@ LOSSES: dict[str, type[DistillLoss]] = {
     "ekd": EvaluationRankLoss,
     "triplet_distillation": TripletDistillationLoss,
     "kd": SoftTargetLoss,
+    "gkd": GroupedLoss,
     "urfm_attention": URFMAttentionLoss,
     "urfm_feature": URFMFeatureLoss,
     "urfm_anchor": URFMAnchorLoss,

@@ -1,37 +1,11 @@
 """Softened class probabilities, on whole or sharded logits."""
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses.base import DistillLoss, precise
-
-
-class ClassAxis(Protocol):
-    """Reductions over all classes of the rows of a logit matrix, of which this process may hold only some columns."""
-
-    def max(self, logits: Tensor) -> Tensor:
-        """Return the largest entry of each row, (N, 1), without gradient."""
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of each row, (N, 1)."""
-
-
-class WholeRows:
-    """All classes are here."""
-
-    def max(self, logits: Tensor) -> Tensor:
-        """Return the largest entry of each row, (N, 1), without gradient."""
-        return logits.detach().amax(dim=1, keepdim=True)
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of each row, (N, 1)."""
-        return values.sum(dim=1, keepdim=True)
-
-
-WHOLE_ROWS = WholeRows()
+from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
 
 
 class SoftTargetLoss(DistillLoss):

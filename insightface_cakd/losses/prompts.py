@@ -5,8 +5,8 @@ from torch import Tensor
 
 from insightface_cakd.errors import ShapeError
 from insightface_cakd.losses.base import DistillLoss, precise
+from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
 from insightface_cakd.losses.cosine import CosineLoss
-from insightface_cakd.losses.kd import WHOLE_ROWS, ClassAxis
 
 
 class PromptAnchorLoss(CosineLoss):
