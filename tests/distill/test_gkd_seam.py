@@ -20,6 +20,7 @@ GROUPINGS = {
     "fixed": {"grouping": "fixed", "size": 5},
     "adaptive": {"grouping": "adaptive", "step": 3},
 }
+MANY = [pytest.param(world, marks=pytest.mark.slow) for world in (3, 4)]
 
 
 def build(grouping, folder, sample_rate=1.0):
@@ -60,7 +61,7 @@ def gradients(folder):
     return found
 
 
-@pytest.mark.parametrize("world", [2, 3, 4])
+@pytest.mark.parametrize("world", [2, *MANY])
 def test_several_ranks_with_their_own_classes_equal_one_process(world, tmp_path):
     expected = gradients(tmp_path)
     results = run_ranks(gradients, world, tmp_path)
@@ -100,7 +101,7 @@ def seen_of_each(folder):
     return {(name, rate): seen(name, folder, rate) for name in GROUPINGS for rate in (0.4, 1.0)}
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, 4])
+@pytest.mark.parametrize("world", [1, 2, *MANY])
 def test_equals_the_loss_of_all_columns_joined_also_where_each_rank_samples_its_own(world, tmp_path):
     every = run_ranks(seen_of_each, world, tmp_path)
     for grouping, sample_rate in every[0]:

@@ -208,7 +208,7 @@ def sharded(bounds, whole):
     return found
 
 
-@pytest.mark.parametrize("world", BOUNDS)
+@pytest.mark.parametrize("world", [pytest.param(n, marks=[pytest.mark.slow] if n > 2 else []) for n in BOUNDS])
 @pytest.mark.parametrize("whole", [False, True], ids=["distinct", "with ties"])
 def test_shards_of_unequal_size_give_the_dense_value_group_and_gradient(world, whole):
     results = run_ranks(sharded, world, BOUNDS[world], whole)
