@@ -8,12 +8,12 @@ from statistics import mean, stdev
 from insightface_cakd.atomic import replacing, write_json
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.embedded.checkpoint import MODEL, RESULT, checkpoint_path
 from insightface_cakd.launch import Job, train
 from insightface_cakd.progress import progress_bar
 from insightface_cakd.recipe import load_recipe
 
 ALONE, TEACHER = "alone", "teacher"
-RESULT, CHECKPOINT, MODEL = "result.json", "checkpoint_gpu_0.pt", "model.pt"
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ def _teacher(
         return comparison.teacher, comparison.centres
     run = _run(comparison, folder, data, seed, TEACHER)
     results.setdefault(TEACHER, []).append(run)
-    checkpoint = folder / TEACHER / CHECKPOINT
-    return str(folder / TEACHER / MODEL), comparison.centres or (str(checkpoint),)
+    trained = folder / TEACHER
+    return str(trained / MODEL), comparison.centres or (str(checkpoint_path(trained, 0)),)
 
 
 def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str, taught: Job | None = None) -> Run:
@@ -182,7 +182,7 @@ def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str,
         settings = (f"rec={str(data)!r}", f"output={str(output)!r}", f"seed={seed}", *base)
         given = taught or Job("")
         config = comparison.teacher if name == TEACHER else comparison.student
-        resume = (output / CHECKPOINT).exists()
+        resume = checkpoint_path(output, 0).exists()
         train(Job(config, given.distill, given.teacher, given.centres, settings, resume))
     return _read(output / RESULT)
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import DistillLoss
+from insightface_cakd.losses.base import LOGITS, DistillLoss
 from insightface_cakd.shipped import shipped_folder
 from insightface_cakd.teachers.prompts.spec import PromptSpec
 from insightface_cakd.teachers.spec import CheckSpec, TeacherSpec
@@ -67,7 +67,7 @@ class Recipe(BaseModel):
     @property
     def needs_logits(self) -> bool:
         """Whether a term reads logits, the student's or the teacher's."""
-        return any("logits" in LOSSES[term.loss].reads for term in self.losses if term.weight > 0)
+        return any(LOSSES[term.loss].reads in LOGITS for term in self.losses if term.weight > 0)
 
 
 def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = ()) -> Recipe:

@@ -2,23 +2,26 @@
 
 import pytest
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from insightface_cakd import seam
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
 from tests.ranks import run_ranks
-from tests.toy import WIDTH, toy_host, toy_teacher
+from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
 
 CLASSES = 11
-BATCH = 12
 TERMS = {
     "cosine": [{"loss": "cosine", "weight": 20}],
     "fcd": [{"loss": "fcd", "weight": 20}],
     "fitnet": [{"loss": "fitnet", "weight": 20, "student": "conv", "teacher": "conv", "projector": "conv1x1"}],
     "rkd": [{"loss": "rkd_distance", "weight": 25}, {"loss": "rkd_angle", "weight": 50}],
     "kd": [{"loss": "kd", "weight": 1}],
+    "gkd": [
+        {"loss": "gkd", "weight": 1, "grouping": "fixed", "size": 4, "name": "fixed"},
+        {"loss": "gkd", "weight": 1, "grouping": "per_sample", "name": "per_sample"},
+        {"loss": "gkd", "weight": 1, "step": 2, "name": "adaptive"},
+    ],
     "embeddings": [{"loss": name, "weight": 20} for name in ("mse", "angular")],
     "pairs": [{"loss": name, "weight": 20} for name in ("sp", "cckd", "darkrank", "triplet_distillation")],
     "ekd": [{"loss": "ekd", "weight": 20}],
@@ -37,12 +40,8 @@ def build(losses, tmp_path, sample_rate=1.0):
     """Return student and head as a training loop would build them, from one seed."""
     host = toy_host()
     teacher_spec = {"network": "toy"}
-    if any(term["loss"] == "kd" for term in losses):
-        torch.save(
-            {"weight": torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(5))},
-            tmp_path / f"head{rank()}.pt",
-        )
-        teacher_spec["centres"] = [str(tmp_path / f"head{rank()}.pt")]
+    if any(term["loss"] in ("kd", "gkd") for term in losses):
+        teacher_spec["centres"] = [teacher_file(tmp_path, CLASSES)]
     content = {"teacher": teacher_spec, "losses": losses}
     if any(term["loss"].startswith("urfm") for term in losses):
         content["urfm"] = FIELDS
@@ -50,28 +49,15 @@ def build(losses, tmp_path, sample_rate=1.0):
     torch.manual_seed(0)
     distillation = seam.install(host, recipe, toy_teacher())
     student = host.get_model("toy", dropout=0.0, fp16=False, num_features=WIDTH)
-    head = host.PartialFC_V2(host.CombinedMarginLoss(64, 1.0, 0.5, 0.0, 0), WIDTH, CLASSES, sample_rate, False)
-    centres = torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(3))
-    head.weight.data.copy_(centres[head.class_start : head.class_start + head.num_local])
+    head = toy_head(host, CLASSES, (1.0, 0.5, 0.0), sample_rate)
     return student, head, distillation
-
-
-def batch():
-    generator = torch.Generator().manual_seed(1)
-    images = torch.rand(BATCH, 3, 112, 112, generator=generator) * 2 - 1
-    return images, torch.randint(0, CLASSES, (BATCH,), generator=generator)
 
 
 def gradients(losses, tmp_path, steps=1):
     """Return parameter gradients of the last step on this rank's share of the batch, and the head's rows in class order."""
     student, head, _ = build(losses, tmp_path)
-    wrapped = student.train()
-    if world_size() > 1:
-        wrapped = DistributedDataParallel(
-            student, broadcast_buffers=False, bucket_cap_mb=16, find_unused_parameters=True
-        )
-        wrapped._set_static_graph()
-    images, labels = (part.chunk(world_size())[rank()] for part in batch())
+    wrapped = of_ranks(student.train())
+    images, labels = (part.chunk(world_size())[rank()] for part in toy_batch(CLASSES))
     for _ in range(steps):
         student.zero_grad()
         head.zero_grad()
@@ -137,7 +123,7 @@ def test_the_head_is_the_hosts_own_class(tmp_path):
 
 def test_sampled_heads_give_the_teacher_the_same_rows(tmp_path):
     student, head, distillation = build(TERMS["kd"], tmp_path, sample_rate=0.6)
-    images, labels = batch()
+    images, labels = toy_batch(CLASSES)
     loss = head.train()(student.train()(images), labels)
     loss.backward()
     assert torch.isfinite(loss)
@@ -147,7 +133,7 @@ def test_sampled_heads_give_the_teacher_the_same_rows(tmp_path):
 
 def test_method_state_travels_in_the_heads_and_a_plain_head_loads_too(tmp_path):
     student, head, distillation = build(TERMS["fitnet"], tmp_path)
-    images, labels = batch()
+    images, labels = toy_batch(CLASSES)
     head.train()(student.train()(images), labels).backward()
     saved = {key: value.clone() for key, value in head.state_dict().items()}
     assert {key for key in saved if key.startswith("cakd.")} == {"cakd.step", "cakd.projectors.fitnet.channels.weight"}
@@ -177,7 +163,7 @@ def test_a_warm_up_raises_the_weight_linearly(tmp_path):
 
 def test_a_term_that_is_not_finite_stops_the_run_at_its_step_by_name(tmp_path):
     student, head, _ = build(TERMS["cosine"], tmp_path)
-    images, labels = batch()
+    images, labels = toy_batch(CLASSES)
     head.train()(student.train()(images), labels)
     student.teacher.network.head.bias.data.fill_(float("nan"))
     with pytest.raises(
@@ -198,7 +184,7 @@ def test_the_teacher_is_bit_for_bit_the_same_after_three_steps(tmp_path):
     student, head, _ = build(TERMS["cosine"], tmp_path)
     before = [tensor.clone() for tensor in student.teacher.network.state_dict().values()]
     optimizer = torch.optim.SGD([*student.parameters(), *head.parameters()], lr=0.1)
-    images, labels = batch()
+    images, labels = toy_batch(CLASSES)
     for _ in range(3):
         head.train()(student.train()(images), labels).backward()
         optimizer.step()
@@ -221,7 +207,7 @@ def test_losses_with_a_memory_go_on_exactly(term, tmp_path):
         student, head, _ = parts
         for _ in range(count):
             student.zero_grad()
-            loss = head.train()(student.train()(batch()[0]), batch()[1])
+            loss = head.train()(student.train()(toy_batch(CLASSES)[0]), toy_batch(CLASSES)[1])
             loss.backward()
         return loss.detach()
 

@@ -1,15 +1,20 @@
 """Small networks without batch norm, so that ranks and one process can be compared exactly; a host made of real parts."""
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
+from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.teachers.base import Teacher
 
 WIDTH = 16
+BATCH = 12
 
 
 class Toy(nn.Module):
@@ -40,3 +45,38 @@ def toy_teacher(channels: int = 6) -> Teacher:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(99)
         return Teacher.of_network(Toy(WIDTH, channels), "toy", WIDTH, torch.device("cpu"))
+
+
+def toy_batch(classes: int) -> tuple[Tensor, Tensor]:
+    """Return images (BATCH, 3, 112, 112) and labels (BATCH,) below `classes`, always the same."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(BATCH, 3, 112, 112, generator=generator) * 2 - 1
+    return images, torch.randint(0, classes, (BATCH,), generator=generator)
+
+
+def toy_centres(classes: int, seed: int) -> Tensor:
+    """Return class centres (classes, WIDTH)."""
+    return torch.randn(classes, WIDTH, generator=torch.Generator().manual_seed(seed))
+
+
+def teacher_file(folder: Path, classes: int) -> str:
+    """Write the teacher's class centres to a file of this rank's own, and return its path."""
+    path = folder / f"head{rank()}.pt"
+    torch.save({"weight": toy_centres(classes, seed=5)}, path)
+    return str(path)
+
+
+def toy_head(host: SimpleNamespace, classes: int, margin: tuple[float, float, float], sample_rate: float = 1.0) -> Any:
+    """Return the host's head with the same class centres on any number of ranks."""
+    head = host.PartialFC_V2(host.CombinedMarginLoss(64, *margin), WIDTH, classes, sample_rate, False).train()
+    head.weight.data.copy_(toy_centres(classes, seed=3)[head.class_start : head.class_start + head.num_local])
+    return head
+
+
+def of_ranks(student: nn.Module) -> nn.Module:
+    """Return the student as arcface_torch wraps it when there are several ranks."""
+    if world_size() == 1:
+        return student
+    wrapped = DistributedDataParallel(student, broadcast_buffers=False, bucket_cap_mb=16, find_unused_parameters=True)
+    wrapped._set_static_graph()
+    return wrapped

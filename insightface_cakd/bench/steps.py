@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
+from insightface_cakd.distill.student import reads_plain
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
-from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.seam import install
 from insightface_cakd.teachers import PromptedTeacher, Teacher
@@ -72,7 +72,7 @@ def _teaching(recipe: Recipe, teacher: Teacher, images: Tensor) -> dict[str, Run
     if not isinstance(teacher, PromptedTeacher):
         return {FORWARD: lambda: teacher(images)}
     runs: dict[str, Run] = {LEARNING: lambda: _learn(teacher, images)}
-    anchored = any(LOSSES[term.loss].reads in ("prompted", "urfm_anchor") for term in recipe.losses if term.weight > 0)
+    anchored = reads_plain(teacher, (term for term in recipe.losses if term.weight > 0))
     return runs | ({ANCHOR: lambda: teacher.plain(images)} if anchored else {})
 
 

@@ -8,10 +8,12 @@ from torch.nn.functional import normalize
 
 from insightface_cakd.distill.gather import gather_for_shards
 from insightface_cakd.distill.monitor import Monitor
-from insightface_cakd.distill.step import COLUMNS, LOGITS, DistillationStep
+from insightface_cakd.distill.step import COLUMNS, DistillationStep
 from insightface_cakd.distill.student import DistilledStudent, Outputs
 from insightface_cakd.errors import RunError, ShapeError
 from insightface_cakd.losses import LOSSES
+from insightface_cakd.losses.base import LOGITS
+from insightface_cakd.losses.thresholds import row_chunks
 from insightface_cakd.recipe import TermSpec
 
 PREFIX = "cakd."
@@ -151,7 +153,14 @@ def teacher_logits(head: Any, distillation: Distillation, embedding: Tensor, see
         rows = rows[head.weight_index.to(rows.device)]
     everyone = gather_for_shards(normalize(embedding.float(), eps=1e-6))
     # A copy: the margin writes into the cosines, and into the labels of some hosts.
-    return seen.margin((everyone @ rows.T).clamp(-1, 1), seen.taken()[1].clone())
+    columns = seen.taken()[1].clone()
+    if everyone.requires_grad:
+        return seen.margin((everyone @ rows.T).clamp(-1, 1), columns)
+    # A margin treats each row by itself, so a constant teacher needs no second matrix of this size.
+    logits = everyone.new_empty(len(everyone), len(rows))
+    for part in row_chunks(logits):
+        logits[part] = seen.margin((everyone[part] @ rows.T).clamp_(-1, 1), columns[part])
+    return logits
 
 
 def teacher_rows(distillation: Distillation, start: int, count: int, width: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
 from insightface_cakd.errors import RunError
 from insightface_cakd.losses import LOSSES
+from insightface_cakd.losses.base import LOGITS
 from insightface_cakd.losses.classes import WHOLE_ROWS
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import TermSpec
@@ -16,7 +17,6 @@ from insightface_cakd.recipe import TermSpec
 Side = Literal["student", "teacher"]
 SIDES: tuple[Side, Side] = ("student", "teacher")
 URFM = "urfm_"
-LOGITS = ("logits", "prompted_logits")
 # Under this name terms that read logits find the column of each sample's class, -1 where another rank has it.
 COLUMNS = "columns"
 
@@ -70,12 +70,7 @@ class DistillationStep(nn.Module):
         total = torch.zeros((), device=labels.device)
         everyone = gather_constant(labels) if any(LOSSES[term.loss].gathers for term in self.terms) else labels
         for term in self.terms:
-            student, teacher = (features[feature_key(term, side)] for side in SIDES)
-            if LOSSES[term.loss].reads in LOGITS:
-                classes = ShardedClasses() if world_size() > 1 else WHOLE_ROWS
-                raw = self.losses[term.name](student, teacher, features[COLUMNS], classes=classes)
-            else:
-                raw = self._run(term, student, teacher, labels, everyone)
+            raw = self._run(term, features, labels, everyone)
             self._note(term.name, raw.detach())
             total = total + self.weight(term) * raw
         self.step += 1
@@ -106,8 +101,11 @@ class DistillationStep(nn.Module):
                     "the last good checkpoint. Lower the learning rate or the term's weight, or look at the images of that step."
                 )
 
-    def _run(self, term: TermSpec, student: Tensor, teacher: Tensor, labels: Tensor, everyone: Tensor) -> Tensor:
+    def _run(self, term: TermSpec, features: dict[str, Tensor], labels: Tensor, everyone: Tensor) -> Tensor:
         loss, kind = self.losses[term.name], LOSSES[term.loss]
+        student, teacher = (features[feature_key(term, side)] for side in SIDES)
+        if kind.reads in LOGITS:
+            return loss(student, teacher, features[COLUMNS], ShardedClasses() if world_size() > 1 else WHOLE_ROWS)
         if kind.gathers:
             return loss(gather(student), gather_constant(teacher), everyone)
         return loss(student, teacher, labels)

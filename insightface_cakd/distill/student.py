@@ -17,6 +17,7 @@ from insightface_cakd.recipe import TermSpec
 from insightface_cakd.teachers import PromptedTeacher, Teacher
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
+ANCHORED = ("prompted", "urfm_anchor")
 
 
 @dataclass
@@ -62,10 +63,8 @@ class DistilledStudent(nn.Module):
         self.backbone = backbone
         terms = list(terms)
         self.terms = [term for term in terms if LOSSES[term.loss].reads in ("embedding", "map")]
-        kinds = {LOSSES[term.loss].reads for term in terms}
-        self._reads_anchor = "urfm_anchor" in kinds
-        # Prompts would draw an anchor that they can move to where it is easily reached.
-        self._reads_plain = isinstance(teacher, PromptedTeacher) and bool(kinds & {"prompted", "urfm_anchor"})
+        self._reads_anchor = any(LOSSES[term.loss].reads == "urfm_anchor" for term in terms)
+        self._reads_plain = reads_plain(teacher, terms)
         self._urfm = urfm
         self._teacher = [teacher]
         self._student_taps = Taps(backbone, _paths(self.terms, urfm, "student"))
@@ -224,6 +223,14 @@ class DistilledStudent(nn.Module):
         if not self._teacher_taps.paths and not isinstance(self.teacher, PromptedTeacher):
             return {}
         return self._run_teacher(blank.to(self.teacher.device))[1]
+
+
+def reads_plain(teacher: Teacher, terms: Iterable[TermSpec]) -> bool:
+    """Return whether terms compare with what a prompted teacher says without its prompts.
+
+    An anchor that prompts can move would be drawn to where it is easily reached.
+    """
+    return isinstance(teacher, PromptedTeacher) and any(LOSSES[term.loss].reads in ANCHORED for term in terms)
 
 
 def _paths(terms: Iterable[TermSpec], urfm: URFMSpec | None, side: str) -> list[str]:

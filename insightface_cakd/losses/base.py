@@ -12,6 +12,8 @@ EPS = 1e-6
 Reads = Literal[
     "embedding", "map", "logits", "urfm_attention", "urfm_fields", "urfm_anchor", "prompted", "prompted_logits"
 ]
+# What a term can compare on the classes that the head used in a step.
+LOGITS: tuple[Reads, ...] = ("logits", "prompted_logits")
 
 
 class DistillLoss(nn.Module):

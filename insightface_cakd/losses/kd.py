@@ -1,11 +1,15 @@
 """Softened class probabilities, on whole or sharded logits."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses.base import DistillLoss, precise
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
+from insightface_cakd.losses.thresholds import row_chunks
 
 
 class SoftTargetLoss(DistillLoss):
@@ -13,9 +17,8 @@ class SoftTargetLoss(DistillLoss):
 
     T^2 / N sum_i KL(softmax(z^T_i / T) || softmax(z^S_i / T))
 
-    Written as the difference of two cross-entropies against the teacher's probabilities, each a log-sum-exp minus a sum over
-    classes: then every local piece is either a share of a sum or the same on all ranks, and an all-reduce whose backward is the identity
-    gives each rank the gradient T (p^S - p^T) / N of its own columns.
+    Only maxima and sums over classes travel between ranks. The gradient T (p^S - p^T) / N, of a rank's own columns, has a closed form and
+    is computed with the value.
 
     Shape:
         student, teacher: (N, n) logits of the same samples and classes, margin and scale inside.
@@ -46,17 +49,48 @@ class SoftTargetLoss(DistillLoss):
         """Return the divergence; `classes` reduces over the classes of all ranks."""
         self.check(student, teacher)
         with torch.autocast(student.device.type, enabled=False):
-            return self._divergence(precise(student), precise(teacher.detach()), classes)
+            ours, theirs = precise(student), precise(teacher.detach())
+            if student.shape[0] == 0:
+                return ours.sum() * 0
+            return _Divergence.apply(ours, theirs, self.temperature, classes)
 
-    def _divergence(self, student: Tensor, teacher: Tensor, classes: ClassAxis) -> Tensor:
-        if student.shape[0] == 0:
-            return student.sum() * 0
-        ours, theirs = self._shifted(student, classes), self._shifted(teacher, classes)
-        mass = theirs.exp()
-        probabilities = mass / classes.sum(mass)  # (N, n)
-        entropies = [classes.sum(z.exp()).log() - classes.sum(probabilities * z) for z in (ours, theirs)]
-        return self.temperature**2 * (entropies[0] - entropies[1]).mean()
 
-    def _shifted(self, logits: Tensor, classes: ClassAxis) -> Tensor:
-        """Return softened logits with 0 as the largest of each row."""
-        return (logits - classes.max(logits)) / self.temperature
+class _Divergence(torch.autograd.Function):
+    """Value and gradient in one go, a few rows at a time: of all that is made on the way one matrix outlives the call."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, classes: ClassAxis) -> Tensor:
+        largest = classes.max(student), classes.max(teacher)
+        parts = []
+        for rows in row_chunks(student):
+            ours, theirs = _softened(student, teacher, largest, temperature, rows)
+            ratio = theirs - ours
+            masses = ours.exp_(), theirs.exp_()
+            ratio *= masses[1]
+            parts.append(torch.stack([values.sum(dim=1) for values in (*masses, ratio)], dim=1))
+        sums = classes.sum(torch.cat(parts).view(-1, 1)).view(-1, 3)  # sum e^S, sum e^T, sum e^T (log e^T - log e^S)
+        if ctx.needs_input_grad[0]:
+            gradient = torch.empty_like(student)
+            factors = temperature / len(student) / sums
+            for rows in row_chunks(student):
+                ours, theirs = _softened(student, teacher, largest, temperature, rows)
+                ours, theirs = ours.exp_().mul_(factors[rows, :1]), theirs.exp_().mul_(factors[rows, 1:2])
+                torch.sub(ours, theirs, out=gradient[rows])
+            ctx.save_for_backward(gradient)
+        return temperature**2 * (sums[:, 2] / sums[:, 1] - sums[:, 1].log() + sums[:, 0].log()).mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (columns,) = ctx.saved_tensors
+        return columns * gradient, None, None, None
+
+
+def _softened(
+    student: Tensor, teacher: Tensor, largest: tuple[Tensor, Tensor], temperature: float, rows: slice
+) -> tuple[Tensor, Tensor]:
+    """Return softened logits of some rows with 0 as the largest of each."""
+    ours, theirs = (
+        z[rows].sub(top[rows]).div_(temperature) for z, top in zip((student, teacher), largest, strict=True)
+    )
+    return ours, theirs

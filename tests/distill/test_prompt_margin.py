@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
-from torch.nn.parallel import DistributedDataParallel
 
 from insightface_cakd import seam
 from insightface_cakd.errors import RecipeError
@@ -11,58 +10,40 @@ from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
 from tests.ranks import run_ranks
 from tests.teachers.prompts.networks import prompted
-from tests.toy import WIDTH, toy_host
+from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_centres, toy_head, toy_host
 
 CLASSES = 11
-BATCH = 12
 MARGIN = 0.4
 SPEC = {"network": "vit_tiny", "prompts": {"tokens": 3}}
 TERM = {"loss": "prompt_margin", "weight": 2}
 
 
-def centres():
-    return torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(5))
-
-
 def build(folder, sample_rate=1.0):
-    path = folder / f"head{rank()}.pt"
-    torch.save({"weight": centres()}, path)
-    recipe = parse_recipe({"teacher": SPEC | {"centres": [str(path)]}, "losses": [TERM]}, "recipe")
+    teacher = SPEC | {"centres": [teacher_file(folder, CLASSES)]}
+    recipe = parse_recipe({"teacher": teacher, "losses": [TERM]}, "recipe")
     torch.manual_seed(0)
     host = toy_host()
     distillation = seam.install(host, recipe, prompted("vit_tiny"))
     student = host.get_model("toy", num_features=WIDTH).train()
-    head = host.PartialFC_V2(host.CombinedMarginLoss(64, 1.0, 0.0, MARGIN), WIDTH, CLASSES, sample_rate, False).train()
-    rows = torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(3))
-    head.weight.data.copy_(rows[head.class_start : head.class_start + head.num_local])
-    return student, head, distillation
-
-
-def batch():
-    generator = torch.Generator().manual_seed(1)
-    images = torch.rand(BATCH, 3, 112, 112, generator=generator) * 2 - 1
-    return images, torch.randint(0, CLASSES, (BATCH,), generator=generator)
+    return student, toy_head(host, CLASSES, (1.0, 0.0, MARGIN), sample_rate), distillation
 
 
 def gradients(folder):
     """Return the raw value, and the gradients of prompts and student."""
     student, head, distillation = build(folder)
-    wrapped = student
-    if world_size() > 1:
-        wrapped = DistributedDataParallel(student, broadcast_buffers=False, find_unused_parameters=True)
-        wrapped._set_static_graph()
-    images, labels = (part.chunk(world_size())[rank()] for part in batch())
+    wrapped = of_ranks(student)
+    images, labels = (part.chunk(world_size())[rank()] for part in toy_batch(CLASSES))
     head(wrapped(images), labels).backward()
     return distillation.step.raw["prompt_margin"], {name: value.grad for name, value in student.named_parameters()}
 
 
 def test_equals_the_margin_loss_written_out(tmp_path):
     value, found = gradients(tmp_path)
-    teacher, (images, labels) = prompted("vit_tiny"), batch()
-    cosines = normalize(teacher(images)) @ normalize(centres()).T
+    teacher, (images, labels) = prompted("vit_tiny"), toy_batch(CLASSES)
+    cosines = normalize(teacher(images)) @ normalize(toy_centres(CLASSES, seed=5)).T
     logits = 64 * (cosines - MARGIN * torch.nn.functional.one_hot(labels, CLASSES))
     expected = cross_entropy(logits, labels)
-    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+    assert float(value) == pytest.approx(float(expected.detach()), rel=1e-5)
     (TERM["weight"] * expected).backward()
     for name, prompts in teacher.prompts.named_parameters():
         ours = found[f"method.prompts.{name}"]
@@ -72,7 +53,7 @@ def test_equals_the_margin_loss_written_out(tmp_path):
 def test_nothing_of_it_reaches_the_student(tmp_path):
     _, with_term = gradients(tmp_path)
     student, head, _ = build(tmp_path)
-    images, labels = batch()
+    images, labels = toy_batch(CLASSES)
     margin = super(type(head), head).forward(student(images)[0], labels)
     margin.backward()
     for name, value in student.backbone.named_parameters():
@@ -91,7 +72,7 @@ def test_several_ranks_with_their_own_classes_equal_one_process(world, tmp_path)
 
 def test_a_sampled_head_compares_with_its_own_classes_only(tmp_path):
     student, head, distillation = build(tmp_path, sample_rate=0.6)
-    images, labels = batch()
+    images, labels = toy_batch(CLASSES)
     student.zero_grad()
     head(student(images), labels).backward()
     assert len(head.weight_index) < CLASSES

@@ -1,0 +1,160 @@
+"""`cakd bench-head`: what a step of the class-sharded head costs with logits terms, beside the plain one, on several CPU ranks."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from insightface_cakd.bench.memory import peak_memory
+from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
+from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.step import DistillationStep
+from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
+from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
+from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.recipe import TermSpec
+
+MIB = 2**20
+PLAIN = "plain"
+# The terms that are compared, each as the only one of a head.
+TERMS: dict[str, TermSpec] = {
+    "kd": TermSpec(loss="kd", name="kd", weight=1.0),
+    **{
+        f"gkd {grouping}": TermSpec(loss="gkd", name="gkd", weight=1.0, options={"grouping": grouping})
+        for grouping in ("fixed", "adaptive", "per_sample")
+    },
+}
+
+
+@dataclass(frozen=True)
+class HeadSize:
+    """What is measured.
+
+    Args:
+        classes: of all ranks.
+        width: of student's and teacher's embeddings.
+        batch: samples of a rank.
+        sample_rate: of the head.
+        steps: timed, after one that is not.
+    """
+
+    classes: int
+    width: int
+    batch: int
+    sample_rate: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class HeadCost:
+    """What a step costs.
+
+    Args:
+        seconds: of the slowest rank, the median over steps.
+        peak: bytes of the rank that needs most, on top of weights and class centres (see `peak_memory`).
+    """
+
+    seconds: float
+    peak: int
+
+
+def bench_head(size: HeadSize, ranks: int) -> str:
+    """Return a table of forward and backward of the head: plain, with kd, and with gkd by grouping.
+
+    Embeddings and centres are random, which makes the groups of `adaptive` and `per_sample` as large as they get.
+
+    Raises:
+        RunError: there are fewer classes than ranks, or not one rank.
+    """
+    if not 1 <= ranks <= size.classes:
+        raise RunError(
+            f"bench-head: {ranks} ranks for {size.classes} classes; expected 1 to {size.classes}. Change --ranks."
+        )
+    costs = {kind: HeadCost(*cost) for kind, cost in _on_ranks(size, ranks).items()}
+    plain = costs[PLAIN]
+    lines = [
+        f"{size.classes} classes of width {size.width} on {ranks} gloo ranks of one machine, {size.batch} samples a rank, sample rate "
+        f"{size.sample_rate}; forward and backward of the head, median of {size.steps} steps, peak memory of one rank",
+    ]
+    for kind, cost in costs.items():
+        ratios = f"{cost.seconds / plain.seconds:8.2f} x time{cost.peak / plain.peak:8.2f} x memory"
+        lines.append(f"{kind:<16}{cost.seconds:9.3f} s{cost.peak / MIB:10.1f} MiB{ratios}")
+    return "\n".join(lines)
+
+
+def head_costs(size: HeadSize) -> dict[str, tuple[float, int]]:
+    """Return seconds and peak bytes by kind, the same on every rank of the process group."""
+    kinds: dict[str, TermSpec | None] = {PLAIN: None, **TERMS}
+    return {kind: _cost(head_step(size, term), size.steps) for kind, term in kinds.items()}
+
+
+def head_step(size: HeadSize, term: TermSpec | None) -> Callable[[], object]:
+    """Return one step of this rank: forward and backward of the head on random embeddings.
+
+    Args:
+        size: of head and batch.
+        term: what is added to the margin loss, if anything.
+    """
+    torch.manual_seed(rank())
+    student, teacher = (torch.randn(size.batch, size.width) for _ in range(2))
+    labels = torch.randint(0, size.classes, (size.batch,))
+    margin = CombinedMarginLoss(64, 1.0, 0.0, 0.4)
+    if term is None:
+        plain = PartialFC_V2(margin, size.width, size.classes, size.sample_rate)
+        return lambda: _run(plain, plain(student.clone().requires_grad_(), labels))
+    centres = torch.randn(size.classes, size.width, generator=torch.Generator().manual_seed(0))
+    distillation = Distillation(DistillationStep([term]), Monitor(None, 1), centres)
+    head = distilled_head(PartialFC_V2, distillation)(SeenMargin(margin), size.width, size.classes, size.sample_rate)
+
+    def run() -> None:
+        _run(head, head((student.clone().requires_grad_(), {"teacher.embedding": teacher}), labels))
+        # The whole matrix is only needed for the first step, which takes this rank's rows.
+        distillation.centres = None
+
+    return run
+
+
+def _run(head: nn.Module, loss: torch.Tensor) -> None:
+    loss.backward()
+    head.zero_grad()
+
+
+def _cost(run: Callable[[], object], steps: int) -> tuple[float, int]:
+    """Return seconds of the slowest rank and bytes of the one that needs most."""
+    run()
+    seconds = []
+    for _ in range(steps):
+        if world_size() > 1:
+            dist.barrier()
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    cost = torch.tensor([median(seconds), peak_memory(run, torch.device("cpu"))], dtype=torch.float64)
+    if world_size() > 1:
+        dist.all_reduce(cost, op=dist.ReduceOp.MAX)
+    return float(cost[0]), int(cost[1])
+
+
+def _on_ranks(size: HeadSize, ranks: int) -> dict[str, tuple[float, int]]:
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_rank, (ranks, folder, size), nprocs=ranks)
+        return torch.load(Path(folder) / "costs.pt", weights_only=True)
+
+
+def _rank(own: int, ranks: int, folder: str, size: HeadSize) -> None:
+    torch.set_num_threads(max(1, torch.get_num_threads() // ranks))
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=own, world_size=ranks)
+    try:
+        costs = head_costs(size)
+        if own == 0:
+            torch.save(costs, Path(folder) / "costs.pt")
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,45 @@
+"""What logits terms add to a step of the class-sharded head; a million classes stay within twice the plain head's memory."""
+
+import re
+
+import pytest
+
+from insightface_cakd.bench.heads import PLAIN, TERMS, HeadSize, bench_head, head_costs
+from tests.commands import cakd, refused
+
+LINE = re.compile(r"^(\S.*?) +([\d.]+) s +([\d.]+) MiB +([\d.]+) x time +([\d.]+) x memory$", re.MULTILINE)
+
+
+def test_the_command_prints_a_line_for_each_head():
+    ran = cakd("bench-head", "--classes", 500, "--ranks", 2, "--batch", 2, "--width", 4, "--steps", 1)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(
+        "500 classes of width 4 on 2 gloo ranks of one machine, 2 samples a rank, sample rate 1.0;"
+    )
+    rows = LINE.findall(ran.out)
+    assert [kind for kind, *_ in rows] == [PLAIN, *TERMS]
+    assert rows[0][3:] == ("1.00", "1.00")
+    assert all(float(peak) >= 0 for _, _, peak, _, _ in rows)
+
+
+def test_where_logits_are_the_most_of_it_distillation_needs_less_than_twice_the_memory():
+    """One process, 64 x 20,000 logits, embeddings of width 4: weights hardly count. Naive copies would need more than twice."""
+    costs = head_costs(HeadSize(classes=20_000, width=4, batch=64, sample_rate=1.0, steps=1))
+    logits = 64 * 20_000 * 4
+    assert costs[PLAIN][1] > 3 * logits
+    for kind in TERMS:
+        assert costs[kind][1] < 1.6 * costs[PLAIN][1], kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_million_classes_need_at_most_twice_the_memory_of_the_plain_step(ranks):
+    text = bench_head(HeadSize(classes=1_000_000, width=32, batch=8, sample_rate=1.0, steps=1), ranks)
+    ratios = {kind: float(memory) for kind, _, _, _, memory in LINE.findall(text)}
+    assert set(ratios) == {PLAIN, *TERMS}
+    assert all(memory <= 2 for memory in ratios.values()), text
+
+
+def test_more_ranks_than_classes_are_refused(tmp_path):
+    message = "bench-head: 3 ranks for 2 classes; expected 1 to 2"
+    refused(["bench-head", "--classes", 2, "--ranks", 3], message, tmp_path)
