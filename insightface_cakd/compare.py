@@ -10,6 +10,7 @@ from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.checkpoint import MODEL, RESULT, checkpoint_path
 from insightface_cakd.launch import Job, train
+from insightface_cakd.precompute import make_prototypes
 from insightface_cakd.progress import progress_bar
 from insightface_cakd.recipe import load_recipe
 
@@ -91,7 +92,7 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     if not comparison.seeds:
         raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
     # A recipe that cannot be read is found before hours of training.
-    reads_logits = {name: load_recipe(recipe).needs_logits for name, recipe in names.items()}
+    loaded = {name: load_recipe(recipe) for name, recipe in names.items()}
     results: dict[str, list[Run]] = {}
     for seed in comparison.seeds:
         folder = output / str(seed)
@@ -99,8 +100,9 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         teacher, centres = _teacher(comparison, folder, data, seed, results)
         results.setdefault(ALONE, []).append(_run(comparison, folder, data, seed, ALONE))
         for name, recipe in names.items():
-            given = centres if reads_logits[name] else ()
-            run = _run(comparison, folder, data, seed, name, Job("", recipe, teacher, given))
+            given = centres if loaded[name].needs_logits else ()
+            made = _prototypes(folder, data, recipe, teacher) if loaded[name].needs_prototypes else None
+            run = _run(comparison, folder, data, seed, name, Job("", recipe, teacher, given, prototypes=made))
             results.setdefault(name, []).append(run)
     rows = rank(results)
     write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
@@ -173,6 +175,15 @@ def _teacher(
     return str(trained / MODEL), comparison.centres or (str(checkpoint_path(trained, 0)),)
 
 
+def _prototypes(folder: Path, data: Path, recipe: str, teacher: str) -> str:
+    """Return the folder of what the teacher makes of the data, made once for all recipes of a seed."""
+    made = folder / "prototypes"
+    if not made.exists():
+        with progress_bar("prototypes") as progress:
+            make_prototypes(recipe, data, made, teacher, progress=progress)
+    return str(made)
+
+
 def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str, taught: Job | None = None) -> Run:
     """Return a finished run; train it, or the rest of it, first."""
     output = folder / name
@@ -183,7 +194,7 @@ def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str,
         given = taught or Job("")
         config = comparison.teacher if name == TEACHER else comparison.student
         resume = checkpoint_path(output, 0).exists()
-        train(Job(config, given.distill, given.teacher, given.centres, settings, resume))
+        train(Job(config, given.distill, given.teacher, given.centres, settings, resume, prototypes=given.prototypes))
     return _read(output / RESULT)
 
 

@@ -42,6 +42,7 @@ class Job:
         host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
         fixes: fixes of the checkout that change results and are wanted.
         no_fixes: fixes of the checkout to leave out.
+        prototypes: replaces the recipe's `teacher.prototypes`.
     """
 
     config: str
@@ -53,6 +54,7 @@ class Job:
     host: str | None = None
     fixes: tuple[str, ...] = ()
     no_fixes: tuple[str, ...] = ()
+    prototypes: str | None = None
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -137,11 +139,11 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
         loop: the host's.
         first: whether this process logs and measures the teacher.
     """
-    recipe = load_recipe(str(job.distill), job.teacher, job.centres)
-    teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, Path(str(cfg.rec)))
+    recipe, data = load_recipe(str(job.distill), job.teacher, job.centres, job.prototypes), Path(str(cfg.rec))
+    teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, data)
     log_dir = seam.log_folder(cfg.output) if first else None
     snapshots = seam.snapshots_of(recipe, teacher, cfg) if first else None
-    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots):
+    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, data):
         result = loop.run()
     said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence}
     name = Path(str(job.distill)).stem

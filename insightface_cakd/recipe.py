@@ -69,31 +69,42 @@ class Recipe(BaseModel):
         """Whether a term reads logits, the student's or the teacher's."""
         return any(LOSSES[term.loss].reads in LOGITS for term in self.losses if term.weight > 0)
 
+    @property
+    def needs_prototypes(self) -> str | None:
+        """Name of the first term that needs prototypes."""
+        return next((term.name for term in self.losses if term.weight > 0 and LOSSES[term.loss].needs_prototypes), None)
 
-def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = ()) -> Recipe:
+
+def load_recipe(
+    name: str, teacher: str | None = None, centres: Sequence[str] = (), prototypes: str | None = None
+) -> Recipe:
     """Read a recipe by path, or by the name of a shipped one.
 
     Args:
         name: path of a YAML file, or a name as `cakd recipes list` shows it.
         teacher: replaces `teacher.weights`.
         centres: replaces `teacher.centres`, when not empty.
+        prototypes: replaces `teacher.prototypes`.
 
     Raises:
         RecipeError: the file does not exist or is not a valid recipe; the line names the key.
     """
-    path = find_recipe(name)
-    where = f"recipe {path.name}"
+    where = f"recipe {(path := find_recipe(name)).name}"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())}); expected keys and values.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
-    return parse_recipe(content, where, teacher, centres)
+    return parse_recipe(content, where, teacher, centres, prototypes)
 
 
 def parse_recipe(
-    content: dict[str, Any], where: str, teacher: str | None = None, centres: Sequence[str] = ()
+    content: dict[str, Any],
+    where: str,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    prototypes: str | None = None,
 ) -> Recipe:
     """Check a recipe's content key by key.
 
@@ -102,6 +113,7 @@ def parse_recipe(
         where: what error lines begin with.
         teacher: replaces `teacher.weights`.
         centres: replaces `teacher.centres`, when not empty.
+        prototypes: replaces `teacher.prototypes`.
 
     Raises:
         RecipeError: an unknown key or loss, a missing or ill-typed value, two terms of one name.
@@ -109,7 +121,7 @@ def parse_recipe(
     content = dict(content)
     if isinstance(content.get("losses"), list):
         content["losses"] = [_term(item, f"{where}: losses[{i}]") for i, item in enumerate(content["losses"])]
-    given = {"weights": teacher, "centres": list(centres)}
+    given = {"weights": teacher, "centres": list(centres), "prototypes": prototypes}
     if isinstance(content.get("teacher"), dict):
         content["teacher"] = content["teacher"] | {key: value for key, value in given.items() if value}
     try:
@@ -168,8 +180,8 @@ def _term(item: Any, where: str) -> dict[str, Any]:
         raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
     loss = item["loss"]
     if not isinstance(loss, str) or loss not in LOSSES:
-        known = ", ".join(LOSSES)
-        raise RecipeError(f"{where}.loss is '{loss}'; known losses: {known}.{did_you_mean(str(loss), LOSSES)}")
+        known = f"known losses: {', '.join(LOSSES)}.{did_you_mean(str(loss), LOSSES)}"
+        raise RecipeError(f"{where}.loss is '{loss}'; {known}")
     options = set(inspect.signature(LOSSES[loss].__init__).parameters) - {"self"}
     own = set(TermSpec.model_fields) - {"options"}
     for key in item:
@@ -224,8 +236,7 @@ def _first_problem(error: ValidationError) -> str:
     problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
     if problem["type"] == "extra_forbidden":
-        inside: dict[tuple[int | str, ...], type[BaseModel]]
-        inside = {
+        inside: dict[tuple[int | str, ...], type[BaseModel]] = {
             ("teacher",): TeacherSpec,
             ("teacher", "check"): CheckSpec,
             ("teacher", "prompts"): PromptSpec,

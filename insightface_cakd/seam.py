@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
 from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.prototypes import open_prototypes, start_terms
 from insightface_cakd.distill.snapshot import Snapshots, wants_snapshots
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
@@ -65,6 +66,7 @@ def installed(
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
+    data: Path | None = None,
 ) -> Iterator[Distillation]:
     """Put a recipe into a training loop for the length of a `with` block.
 
@@ -75,12 +77,14 @@ def installed(
         log_dir: where the terms are logged; None on all ranks but the first.
         every: steps between two log lines.
         snapshots: from `snapshots_of`; the second is written when the block ends well.
+        data: the run's data folder, with which prototypes are compared.
 
     Raises:
+        RecipeError, TeacherError: class centres or prototypes are missing, damaged, or of another teacher or data set.
         TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
     """
     before = {name: getattr(namespace, name) for name in NAMES}
-    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots)
+    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots, data)
     try:
         yield distillation
         if snapshots is not None:
@@ -98,12 +102,14 @@ def install(
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
+    data: Path | None = None,
 ) -> Distillation:
     """Replace the three names for the rest of the process, and write the first snapshot only; see `installed`."""
     _check_landmarks(namespace, recipe)
     terms = [term for term in recipe.losses if term.weight > 0]
-    centres = _centres(recipe)
-    distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres)
+    centres, prototypes = _centres(recipe), open_prototypes(recipe, teacher, data)
+    distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres, prototypes)
+    start_terms(distillation.step, prototypes)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
@@ -125,7 +131,12 @@ def install(
 
 
 def enter(
-    namespace: ModuleType, config: str, recipe: str | None, teacher: str | None = None, centres: Sequence[str] = ()
+    namespace: ModuleType,
+    config: str,
+    recipe: str | None,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    prototypes: str | None = None,
 ) -> Distillation:
     """Distil for the rest of the process: what a patched `train_v2.py` calls before its own `main`.
 
@@ -137,14 +148,17 @@ def enter(
         recipe: name or path.
         teacher: replaces the recipe's `teacher.weights`.
         centres: replaces the recipe's `teacher.centres`.
+        prototypes: replaces the recipe's `teacher.prototypes`.
 
     Raises:
         SystemExit: no recipe, or recipe or teacher cannot be used; one line on stderr and exit code 1, as a script ends.
     """
     try:
         if not recipe:
-            raise RecipeError("--teacher or --centres without --distill; expected a recipe. Add --distill RECIPE.")
-        return _enter(namespace, namespace.get_config(config), load_recipe(recipe, teacher, centres))
+            raise RecipeError(
+                "--teacher, --centres or --prototypes without --distill; expected a recipe. Add --distill RECIPE."
+            )
+        return _enter(namespace, namespace.get_config(config), load_recipe(recipe, teacher, centres, prototypes))
     except CAKDError as error:
         raise SystemExit(f"train_v2.py: error: {error}") from error
 
@@ -152,10 +166,11 @@ def enter(
 def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     device = torch.device("cuda", namespace.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     first = namespace.rank == 0
-    teacher, _ = make_teacher(namespace, recipe, device, first, Path(str(cfg.rec)))
+    data = Path(str(cfg.rec))
+    teacher, _ = make_teacher(namespace, recipe, device, first, data)
     snapshots = snapshots_of(recipe, teacher, cfg) if first else None
     log_dir = log_folder(cfg.output) if first else None
-    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots)
+    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, data)
     atexit.register(_leave, distillation, snapshots)
     return distillation
 

@@ -109,6 +109,7 @@ ORACLES: dict[str, Callable[..., float]] = {
     "mse": mse,
     "angular": angular,
     "qud": pair_oracles.qud,
+    "relation_aware": pair_oracles.relation_aware,
     "sp": pair_oracles.sp,
     "cckd": pair_oracles.cckd,
     "darkrank": pair_oracles.darkrank,
@@ -136,6 +137,7 @@ KNOWN: dict[str, float] = {
     "mse": 0.016577345,
     "angular": 0.000735035,
     "qud": 0.138807896,
+    "relation_aware": 0.054433870,
     "sp": 0.008951381,
     "cckd": 0.003047199,
     "darkrank": 1.156719954,
@@ -150,5 +152,6 @@ KNOWN: dict[str, float] = {
 # Losses that do not change when the student's embedding is scaled.
 SCALE_FREE = {
     *("cosine", "fcd", "rkd_distance", "rkd_angle", "urfm_anchor", "prompt_anchor", "mse", "angular", "qud"),
+    "relation_aware",
     *("sp", "cckd", "darkrank", "ekd", "triplet_distillation", "at", "askd", "fskd", "fskd_relation"),
 }

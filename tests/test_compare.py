@@ -8,6 +8,7 @@ import pytest
 from insightface_cakd import compare as module
 from insightface_cakd.compare import ALONE, TEACHER, Comparison, Run, compare, rank, table
 from insightface_cakd.errors import RecipeError, RunError
+from insightface_cakd.recipe import find_recipe
 
 SMALL = ("batch_size=12", "num_epoch=1", "embedding_size=32", "num_workers=0", "warmup_epoch=0", "device='cpu'")
 
@@ -41,6 +42,19 @@ def test_every_method_runs_on_every_seed_and_only_the_recipe_differs(face_set, t
     assert [run["accuracy"] for run in saved["kd"]] == [
         run.accuracy for row in rows if row.name == "kd" for run in row.runs
     ]
+
+
+def test_prototypes_are_made_once_for_each_seed_by_its_teacher(face_set, teacher, tmp_path, monkeypatch):
+    jobs = []
+    own = module.train
+    monkeypatch.setattr(module, "train", lambda job: (jobs.append(job), own(job)))
+    compare(tmp_path, terms(face_set, teacher, "cosine", "coupleface", seeds=(1,)))
+    assert [job.prototypes for job in jobs] == [None, None, str(tmp_path / "1" / "prototypes")]
+    before = (tmp_path / "1" / "prototypes" / "meta.json").stat().st_mtime_ns
+    own_recipe = tmp_path / "again.yaml"
+    own_recipe.write_text(find_recipe("coupleface").read_text())
+    compare(tmp_path, terms(face_set, teacher, str(own_recipe), seeds=(1,)))
+    assert (tmp_path / "1" / "prototypes" / "meta.json").stat().st_mtime_ns == before
 
 
 def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, teacher, tmp_path, monkeypatch):

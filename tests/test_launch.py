@@ -12,7 +12,7 @@ from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.launch import Job, apply_settings, train
-from insightface_cakd.precompute import cache_teacher
+from insightface_cakd.precompute import cache_teacher, make_prototypes
 from insightface_cakd.recipe import find_recipe, load_recipe, shipped_recipes
 
 SMALL = (
@@ -40,11 +40,13 @@ def teacher_files(face_set, tmp_path_factory):
     train(Job("faces_vit_tiny", settings=(f"rec={str(face_set)!r}", f"output={str(folder / 'run')!r}", *SMALL)))
     export_run(folder / "run", folder / "teacher.onnx", get_model)
     cache_teacher("cosine", face_set, folder / "cache", str(folder / "run" / "model.pt"))
+    make_prototypes("cosine", face_set, folder / "prototypes", str(folder / "run" / "model.pt"))
     return {
         "vit_tiny": str(folder / "run" / "model.pt"),
         "centres": str(folder / "run" / "checkpoint_gpu_0.pt"),
         "onnx": str(folder / "teacher.onnx"),
         "cached": str(folder / "cache"),
+        "prototypes": str(folder / "prototypes"),
     }
 
 
@@ -64,6 +66,7 @@ def distil(recipe, files, data, output, **changes):
         teacher=changes.get("teacher", files[loaded.teacher.network]),
         centres=(files["centres"],) if loaded.needs_logits else (),
         settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
+        prototypes=files["prototypes"] if loaded.needs_prototypes else None,
     )
     return train(job)
 
@@ -87,6 +90,34 @@ def test_every_shipped_recipe_takes_real_steps_unedited(recipe, teacher_files, f
     assert result.steps == 4
     state = torch.load(tmp_path / "model.pt", weights_only=True)
     get_model("cnn_tiny", num_features=64).load_state_dict(state, strict=True)
+
+
+@pytest.mark.parametrize("recipe", ["kd", "gkd"])
+def test_prototypes_take_the_place_of_the_teachers_head(recipe, teacher_files, face_set, tmp_path):
+    files = teacher_files | {"centres": teacher_files["prototypes"]}
+    assert distil(recipe, files, face_set, tmp_path).steps == 4
+
+
+def test_a_run_that_is_stopped_and_resumed_keeps_the_bank_to_the_bit(teacher_files, face_set, tmp_path):
+    for epochs, name in ((2, "whole"), (1, "stopped"), (2, "stopped")):
+        job = Job(
+            "faces_cnn_tiny",
+            "coupleface",
+            teacher_files["vit_tiny"],
+            settings=(
+                f"rec={str(face_set)!r}", f"output={str(tmp_path / name)!r}", *SMALL, f"num_epoch={epochs}",
+                "val_targets=[]", "save_all_states=True", "lr=0.0",
+            ),
+            resume=(tmp_path / name).exists(),
+            prototypes=teacher_files["prototypes"],
+        )  # fmt: skip
+        train(job)
+    whole, stopped = (
+        torch.load(tmp_path / name / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
+        for name in ("whole", "stopped")
+    )
+    assert whole.keys() == stopped.keys() >= {"cakd.losses.relation_aware.bank"}
+    assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
 
 
 def test_the_quickstarts_recipe_stops_an_untrained_teacher_at_its_floor(teacher_files, face_set, tmp_path):

@@ -63,8 +63,8 @@ def test_two_terms_of_one_name_are_refused():
 def test_the_command_line_replaces_the_teachers_files(tmp_path: Path):
     path = tmp_path / "own.yaml"
     path.write_text("teacher: {network: r50, weights: a.pt}\nlosses: [{loss: cosine, weight: 1}]\n")
-    loaded = load_recipe(str(path), teacher="b.pt", centres=["c.pt"])
-    assert (loaded.teacher.weights, loaded.teacher.centres) == ("b.pt", ["c.pt"])
+    loaded = load_recipe(str(path), teacher="b.pt", centres=["c.pt"], prototypes="d")
+    assert (loaded.teacher.weights, loaded.teacher.centres, loaded.teacher.prototypes) == ("b.pt", ["c.pt"], "d")
 
 
 def test_a_file_that_is_not_a_recipe_is_refused(tmp_path: Path):

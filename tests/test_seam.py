@@ -8,7 +8,7 @@ from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
 from tests.ranks import run_ranks
-from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
+from tests.toy import WIDTH, of_ranks, prototypes_folder, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
 
 CLASSES = 11
 TERMS = {
@@ -26,6 +26,7 @@ TERMS = {
     "pairs": [{"loss": name, "weight": 20} for name in ("sp", "cckd", "darkrank", "triplet_distillation")],
     "ekd": [{"loss": "ekd", "weight": 20}],
     "ekd with a queue": [{"loss": "ekd", "weight": 20, "queue": 30}],
+    "coupleface": [{"loss": "fcd", "weight": 20}, {"loss": "relation_aware", "weight": 20, "q": 0.0}],
     "qud": [{"loss": "qud", "weight": 20, "queue": 30}],
     "maps": [
         {"loss": name, "weight": 20, "student": "conv", "teacher": "conv", "projector": "conv1x1"}
@@ -42,6 +43,8 @@ def build(losses, tmp_path, sample_rate=1.0):
     teacher_spec = {"network": "toy"}
     if any(term["loss"] in ("kd", "gkd") for term in losses):
         teacher_spec["centres"] = [teacher_file(tmp_path, CLASSES)]
+    if any(term["loss"] == "relation_aware" for term in losses):
+        teacher_spec["prototypes"] = prototypes_folder(tmp_path, CLASSES)
     content = {"teacher": teacher_spec, "losses": losses}
     if any(term["loss"].startswith("urfm") for term in losses):
         content["urfm"] = FIELDS
@@ -86,6 +89,26 @@ def test_gradients_of_several_ranks_equal_one_process_margin_loss_included(world
                 )
         rows = torch.cat([ours[method][1] for ours in results])
         torch.testing.assert_close(rows, head, rtol=1e-4, atol=1e-6, msg=method)
+
+
+def bank_of(tmp_path, steps):
+    """Return what the bank of the relation-aware term is after some steps on this rank's share of the batch."""
+    student, head, _ = build(TERMS["coupleface"], tmp_path)
+    wrapped = of_ranks(student.train())
+    images, labels = (part.chunk(world_size())[rank()] for part in toy_batch(CLASSES))
+    for step in range(steps):
+        head.train()(wrapped(images.roll(step, -1)), labels).backward()
+    return head.state_dict()["cakd.losses.relation_aware.bank"]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_banks_of_all_ranks_are_equal_to_the_bit_and_are_that_of_one_process(world, tmp_path):
+    expected, before = bank_of(tmp_path, 3), bank_of(tmp_path, 0)
+    banks = run_ranks(bank_of, world, tmp_path, 3)
+    assert all(torch.equal(banks[0], other) for other in banks[1:])
+    torch.testing.assert_close(banks[0], expected, rtol=0, atol=1e-6)
+    moved = (expected != before).any(dim=1)
+    assert moved.tolist() == torch.zeros(CLASSES).index_fill(0, toy_batch(CLASSES)[1], 1).bool().tolist()
 
 
 def test_a_term_of_weight_0_equals_its_absence(tmp_path):
@@ -199,6 +222,7 @@ def test_the_teacher_is_bit_for_bit_the_same_after_three_steps(tmp_path):
         {"loss": "ekd", "weight": 1},
         {"loss": "ekd", "weight": 1, "queue": 16},
         {"loss": "qud", "weight": 1, "queue": 16},
+        {"loss": "relation_aware", "weight": 1},
     ],
     ids=lambda term: f"{term['loss']} {term.get('queue', '')}",
 )

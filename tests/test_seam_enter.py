@@ -74,7 +74,7 @@ def test_a_check_set_is_found_in_the_runs_data_folder_and_measured_by_the_first_
         (("nowhere",), r"^train_v2\.py: error: recipe nowhere: no such file"),
         (
             (None, "teacher.pt"),
-            r"^train_v2\.py: error: --teacher or --centres without --distill; expected a recipe\. Add --distill",
+            r"^train_v2\.py: error: --teacher, --centres or --prototypes without --distill; expected a recipe\. Add --distill",
         ),
         (("cosine", "nowhere.pt"), r"^train_v2\.py: error: .*nowhere\.pt"),
     ],

@@ -52,6 +52,9 @@ def _train(
     centres: Annotated[
         list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")
     ] = None,
+    prototypes: Annotated[
+        str | None, typer.Option(help="Folder of `cakd data prototypes`; replaces the recipe's.")
+    ] = None,
     output: Annotated[str | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
     resume: Annotated[
@@ -70,7 +73,7 @@ def _train(
     from insightface_cakd.launch import Job, train
 
     overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
-    given = (tuple(fixes or ()), tuple(no_fixes or ()))
+    given = (tuple(fixes or ()), tuple(no_fixes or ()), prototypes)
     result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume, host, *given))
     for name, accuracy in result.accuracy.items():
         print(f"{name}: {accuracy:.4f}")

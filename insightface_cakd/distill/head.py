@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from insightface_cakd.data.prototypes import Prototypes
 from insightface_cakd.distill.gather import gather_for_shards
 from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.distill.step import COLUMNS, DistillationStep
 from insightface_cakd.distill.student import DistilledStudent, Outputs
 from insightface_cakd.errors import RunError, ShapeError
@@ -61,12 +63,20 @@ class Distillation:
         step: the terms.
         monitor: where raw and weighted values go.
         centres: the teacher's class centres (classes, D_t) on the CPU; only for logits terms.
+        prototypes: from which terms were started, if one needs them.
     """
 
-    def __init__(self, step: DistillationStep, monitor: Monitor, centres: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        step: DistillationStep,
+        monitor: Monitor,
+        centres: Tensor | None = None,
+        prototypes: Prototypes | None = None,
+    ) -> None:
         self.step = step
         self.monitor = monitor
         self.centres = centres
+        self.prototypes = prototypes
         self.student: DistilledStudent | None = None
         self.rows: Tensor | None = None
 
@@ -74,8 +84,8 @@ class Distillation:
 def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:
     """Return a subclass of the host's head that adds the terms and carries their state.
 
-    The class keeps the host's constructor, which also checks the teacher's centres. Its `state_dict` holds, besides the host's, the
-    step, projectors and buffers of the method under `cakd.`; a plain head's state loads too, and then the method starts afresh.
+    The class keeps the host's constructor, which also checks the teacher's centres and prototypes. Its `state_dict` holds, besides the
+    host's, the step, projectors and buffers of the method under `cakd.`; a plain head's state loads too, and then the method starts afresh.
 
     Args:
         host_head: `PartialFC_V2` of the host.
@@ -89,6 +99,8 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
+            # Of (margin, width, num_classes, ...), as every version of the loop calls it.
+            check_classes(distillation.prototypes, kwargs["num_classes"] if "num_classes" in kwargs else args[2])
             if logit_terms and distillation.student is not None:
                 width = distillation.student.teacher.embedding_size
                 distillation.rows = teacher_rows(distillation, self.class_start, self.num_local, width)

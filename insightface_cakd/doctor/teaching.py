@@ -9,6 +9,7 @@ from easydict import EasyDict
 
 from insightface_cakd import seam
 from insightface_cakd.distill.head import teacher_rows
+from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
@@ -22,13 +23,13 @@ def examine_teaching(
     """Load the recipe, build its teacher, and let a student enter the seam as a run would.
 
     Args:
-        case: names recipe, teacher and centres.
+        case: names recipe, teacher, centres and prototypes.
         namespace: the host's `train_v2`.
         device: where the teacher would run.
         cfg: of the run; None where there is none, or none that can be built.
     """
     try:
-        recipe = load_recipe(str(case.distill), case.teacher, case.centres)
+        recipe = load_recipe(str(case.distill), case.teacher, case.centres, case.prototypes)
     except CAKDError as error:
         yield problem(str(error))
         return
@@ -67,12 +68,15 @@ def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
 
 
 def _fit(namespace: ModuleType, recipe: Recipe, teacher: Teacher, cfg: EasyDict) -> Iterator[Finding]:
-    """Build the student inside the seam, which checks taps, shapes and class centres."""
+    """Build the student inside the seam, which checks taps, shapes, class centres and prototypes."""
+    data = Path(str(cfg.rec))
     try:
-        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher) as distillation:
+        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher, data=data) as distillation:
             namespace.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size)
             if recipe.needs_logits and cfg.num_classes is not None:
                 teacher_rows(distillation, 0, cfg.num_classes, teacher.embedding_size)
+            if cfg.num_classes is not None:
+                check_classes(distillation.prototypes, cfg.num_classes)
     # A host's network may raise anything.
     except Exception as error:
         yield problem(f"{'' if isinstance(error, CAKDError) else f'student {cfg.network}: '}{describe(error)}")

@@ -5,6 +5,7 @@ from insightface_cakd.losses.attention import AttentionSimilarityLoss, Attention
 from insightface_cakd.losses.base import DistillLoss
 from insightface_cakd.losses.cckd import CorrelationCongruenceLoss
 from insightface_cakd.losses.cosine import CosineLoss
+from insightface_cakd.losses.coupleface import RelationAwareLoss
 from insightface_cakd.losses.darkrank import DarkRankLoss
 from insightface_cakd.losses.ekd import EvaluationRankLoss
 from insightface_cakd.losses.fcd import FeatureConsistencyLoss
@@ -23,6 +24,7 @@ from insightface_cakd.losses.urfm import URFMAnchorLoss, URFMAttentionLoss, URFM
 LOSSES: dict[str, type[DistillLoss]] = {
     "cosine": CosineLoss,
     "fcd": FeatureConsistencyLoss,
+    "relation_aware": RelationAwareLoss,
     "mse": EmbeddingSquaredLoss,
     "angular": AngularLoss,
     "qud": QueueContrastLoss,

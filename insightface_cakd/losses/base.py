@@ -30,6 +30,7 @@ class DistillLoss(nn.Module):
         needs_labels: whether it compares identities, and so refuses to run without the label of each row.
         zero_at_teacher: whether it is 0, with gradient 0, where the student equals the teacher; not where it is a likelihood or a margin.
         keeps_state: whether it remembers earlier steps in buffers. In eval mode it uses what it remembers and does not change it.
+        needs_prototypes: whether it has a method `start(prototypes, hardest)` that must be called before its first use.
         paper: source, for `cakd recipes check`.
     """
 
@@ -40,6 +41,7 @@ class DistillLoss(nn.Module):
     needs_labels: ClassVar[bool] = False
     zero_at_teacher: ClassVar[bool] = True
     keeps_state: ClassVar[bool] = False
+    needs_prototypes: ClassVar[bool] = False
     paper: ClassVar[str] = ""
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:

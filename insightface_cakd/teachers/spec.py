@@ -31,7 +31,8 @@ class TeacherSpec(BaseModel):
         embedding_size: width of the embedding; read from the weights when not given.
         input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
         check: measure the teacher before training.
-        centres: files with the teacher's class centres in rank order; only logits terms need them.
+        centres: files with the teacher's class centres in rank order, or a folder of prototypes; only logits terms need them.
+        prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
         prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
         source: where the weights come from; saved with the run.
         licence: under which terms; saved with the run.
@@ -46,6 +47,7 @@ class TeacherSpec(BaseModel):
     input_size: int = Field(default=112, gt=0)
     check: CheckSpec | None = None
     centres: list[str] = Field(default_factory=list)
+    prototypes: str | None = None
     prompts: PromptSpec | None = None
     source: str | None = None
     licence: str | None = None
