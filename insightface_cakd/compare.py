@@ -26,7 +26,7 @@ class Comparison:
         student: config of every student.
         teacher: config by which a teacher is trained for each seed, or the file of one that teaches in all.
         data: folder with train.rec and the verification sets; faces are drawn for each seed when not given.
-        centres: files of the teacher's class centres, for recipes that read logits; a teacher trained here brings its own.
+        centres: files of the teacher's class centres, for recipes that need them; a teacher trained here brings its own.
         settings: `key=value` overrides of every student's config.
     """
 
@@ -91,7 +91,7 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     if not comparison.seeds:
         raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
     # A recipe that cannot be read is found before hours of training.
-    reads_logits = {name: load_recipe(recipe).needs_logits for name, recipe in names.items()}
+    needs_centres = {name: load_recipe(recipe).needs_centres for name, recipe in names.items()}
     results: dict[str, list[Run]] = {}
     for seed in comparison.seeds:
         folder = output / str(seed)
@@ -99,7 +99,7 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         teacher, centres = _teacher(comparison, folder, data, seed, results)
         results.setdefault(ALONE, []).append(_run(comparison, folder, data, seed, ALONE))
         for name, recipe in names.items():
-            given = centres if reads_logits[name] else ()
+            given = centres if needs_centres[name] else ()
             run = _run(comparison, folder, data, seed, name, Job("", recipe, teacher, given))
             results.setdefault(name, []).append(run)
     rows = rank(results)

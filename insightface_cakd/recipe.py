@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from insightface_cakd.distill.centres.spec import HeadSpec, check_head
 from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import LOSSES
@@ -54,7 +55,8 @@ class Recipe(BaseModel):
         about: one line for `cakd recipes list`.
         teacher: who teaches.
         urfm: the unified receptive fields that its terms compare; only such terms need them.
-        losses: the terms; at least one, with different names.
+        head: where the class centres come from; the optimiser learns them when not given.
+        losses: the terms, with different names; at least one, unless there is a `head`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -62,12 +64,18 @@ class Recipe(BaseModel):
     about: str = ""
     teacher: TeacherSpec
     urfm: URFMSpec | None = None
-    losses: list[TermSpec] = Field(min_length=1)
+    head: HeadSpec | None = None
+    losses: list[TermSpec] = Field(default_factory=list)
 
     @property
     def needs_logits(self) -> bool:
         """Whether a term reads logits, the student's or the teacher's."""
         return any(LOSSES[term.loss].reads in LOGITS for term in self.losses if term.weight > 0)
+
+    @property
+    def needs_centres(self) -> bool:
+        """Whether a term or the head needs the teacher's class centres."""
+        return self.needs_logits or (self.head is not None and self.head.centres == "teacher")
 
 
 def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = ()) -> Recipe:
@@ -195,6 +203,7 @@ def _try_options(term: TermSpec, where: str) -> None:
 def _check_parts(recipe: Recipe, where: str) -> None:
     """Check that terms have the parts that they read, and that prompts have a term to learn from."""
     reads = {LOSSES[term.loss].reads: term.name for term in recipe.losses if term.weight > 0}
+    check_head(recipe.head, len(recipe.losses), reads, where)
     fields = next((name for kind, name in reads.items() if kind.startswith("urfm_")), None)
     if fields is not None and recipe.urfm is None:
         raise RecipeError(
@@ -230,6 +239,7 @@ def _first_problem(error: ValidationError) -> str:
             ("teacher", "check"): CheckSpec,
             ("teacher", "prompts"): PromptSpec,
             ("urfm",): URFMSpec,
+            ("head",): HeadSpec,
         }
         model = inside.get(problem["loc"][:-1], Recipe)
         known = list(model.model_fields)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from insightface_cakd.distill.centres import build_rule
 from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.snapshot import Snapshots, wants_snapshots
@@ -104,6 +105,8 @@ def install(
     terms = [term for term in recipe.losses if term.weight > 0]
     centres = _centres(recipe)
     distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres)
+    distillation.rule = build_rule(recipe.head, centres, teacher.embedding_size)
+    taught = bool(terms) or (recipe.head is not None and recipe.head.reads_embedding)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
@@ -111,7 +114,7 @@ def install(
         backbone = get_model(name, **kwargs)
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
-            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm)
+            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm, taught=taught)
         if snapshots is not None:
             snapshots.watch(distillation, name, int(kwargs["num_features"]))
         return distillation.student
@@ -202,16 +205,17 @@ def _check_landmarks(namespace: ModuleType, recipe: Recipe) -> None:
 
 
 def _centres(recipe: Recipe) -> Tensor | None:
-    """Load the teacher's class centres when a term reads logits.
+    """Load the teacher's class centres when a term or the head needs them.
 
     Raises:
-        RecipeError: a term needs them and the recipe names none.
+        RecipeError: they are needed and the recipe names none.
     """
-    if not recipe.needs_logits:
+    if not recipe.needs_centres:
         return None
     if not recipe.teacher.centres:
+        reader = "a logits term" if recipe.needs_logits else "head.centres: teacher"
         raise RecipeError(
-            "recipe: a logits term needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
+            f"recipe: {reader} needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
             "teacher's head, in rank order. Set teacher.centres, or pass --centres FILE."
         )
     return load_centres(recipe.teacher.centres)

@@ -62,7 +62,7 @@ def distil(recipe, files, data, output, **changes):
         "faces_cnn_tiny",
         recipe,
         teacher=changes.get("teacher", files[loaded.teacher.network]),
-        centres=(files["centres"],) if loaded.needs_logits else (),
+        centres=(files["centres"],) if loaded.needs_centres else (),
         settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
     )
     return train(job)

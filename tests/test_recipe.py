@@ -36,11 +36,14 @@ def test_options_of_the_loss_stand_beside_the_terms_own_keys():
         (recipe(weight=float("nan")), r"losses\[0\]\.weight is nan; input should be"),
         (recipe(weight="much"), r"losses\[0\]\.weight is 'much'; input should be a valid number"),
         (recipe(warmup_steps=1.5), r"losses\[0\]\.warmup_steps is 1\.5; input should be a valid integer"),
-        ({"teacher": {"network": "r50"}, "losses": []}, r"losses is \[\]; list should have at least 1 item"),
+        (
+            {"teacher": {"network": "r50"}, "losses": []},
+            r"losses is \[\]; expected at least one term, or a part `head`",
+        ),
         ({"losses": [{"loss": "cosine", "weight": 1}]}, r"teacher is missing; it must be given"),
         (
             {**recipe(), "teachers": 1},
-            r"teachers is not a key; known: about, teacher, urfm, losses\. Did you mean 'teacher'\?",
+            r"teachers is not a key; known: about, teacher, urfm, head, losses\. Did you mean 'teacher'\?",
         ),
         (
             {"teacher": {"network": "r50", "wights": "a"}, "losses": recipe()["losses"]},

@@ -96,9 +96,9 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
 
 
 def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
-    """Put the recipe into the host, as a run does, with random class centres if it reads them."""
+    """Put the recipe into the host, as a run does, with random class centres if it needs them."""
     with TemporaryDirectory() as folder:
-        if recipe.needs_logits:
+        if recipe.needs_centres:
             centres = Path(folder) / "centres.pt"
             torch.save({"weight": torch.randn(CLASSES, teacher.embedding_size)}, centres)
             recipe.teacher.centres = [str(centres)]

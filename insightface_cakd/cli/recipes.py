@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _list() -> None:
-    """What each recipe does, its teacher, its losses; of an ablation, what it changes."""
+    """What each recipe does, its teacher, its head and losses; of an ablation, what it changes."""
     from itertools import groupby
 
     from rich.console import Console
@@ -31,8 +31,9 @@ def _list() -> None:
             console.print(f"{name}: ", style="bold", end="")
             console.print(recipe.about)
             if not folder:
-                losses = ", ".join(f"{term.weight:g} x {term.loss}" for term in recipe.losses)
-                console.print(f"    {recipe.teacher.network}; {losses}", style="dim")
+                parts = [] if recipe.head is None else [recipe.head.summary]
+                parts += [f"{term.weight:g} x {term.loss}" for term in recipe.losses]
+                console.print(f"    {recipe.teacher.network}; {', '.join(parts)}", style="dim")
 
 
 def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
@@ -48,6 +49,8 @@ def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None
     from insightface_cakd.recipe import load_recipe
 
     loaded = load_recipe(recipe)
+    if loaded.head is not None:
+        print(f"head: {loaded.head.summary}; {loaded.head.paper}")
     for term in loaded.losses:
         print(
             f"{term.name}: {term.weight:g} x {term.loss}, reads the {LOSSES[term.loss].reads}; {LOSSES[term.loss].paper}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from insightface_cakd.distill.centres import CentreRule
 from insightface_cakd.distill.gather import gather_for_shards
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.step import COLUMNS, DistillationStep
@@ -69,13 +70,16 @@ class Distillation:
         self.centres = centres
         self.student: DistilledStudent | None = None
         self.rows: Tensor | None = None
+        # Who decides the head's class centres: without the recipe's word, the optimiser.
+        self.rule = CentreRule()
 
 
 def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:
     """Return a subclass of the host's head that adds the terms and carries their state.
 
-    The class keeps the host's constructor, which also checks the teacher's centres. Its `state_dict` holds, besides the host's, the
-    step, projectors and buffers of the method under `cakd.`; a plain head's state loads too, and then the method starts afresh.
+    The class keeps the host's constructor, which also checks the teacher's centres, and lets the recipe's rule take the head over. Its
+    `state_dict` holds, besides the host's, the step, projectors and buffers of the method under `cakd.`; a plain head's state loads too,
+    and then the method starts afresh.
 
     Args:
         host_head: `PartialFC_V2` of the host.
@@ -92,14 +96,17 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             if logit_terms and distillation.student is not None:
                 width = distillation.student.teacher.embedding_size
                 distillation.rows = teacher_rows(distillation, self.class_start, self.num_local, width)
+            distillation.rule.begin(self, _number_of_classes(*args, **kwargs))
 
         def forward(self, outputs: Outputs, labels: Tensor) -> Tensor:
             """Return the scalar that the loop back-propagates: margin loss + sum of weighted terms."""
             embedding, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
             mine = labels.view(-1).clone()
+            found = distillation.rule.before_loss(self, features, mine)
             margin = super().forward(embedding, labels)
-            distillation.step.watch("margin", margin)
+            for name, value in {"margin": margin, **found}.items():
+                distillation.step.watch(name, value)
             if logit_terms:
                 add_logits(self, distillation, features, logit_terms)
             total = margin + distillation.step(features, mine)
@@ -116,10 +123,16 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             """Load the host's state, and the method's when it is there."""
             load_method_state(distillation, {k: v for k, v in state_dict.items() if k.startswith(PREFIX)})
             plain = {k: v for k, v in state_dict.items() if not k.startswith(PREFIX)}
+            distillation.rule.check_state(self, plain)
             return super().load_state_dict(plain, strict=strict, assign=assign)
 
     DistilledHead.__name__ = DistilledHead.__qualname__ = "DistilledHead"
     return DistilledHead
+
+
+def _number_of_classes(margin_loss: Any, embedding_size: int, num_classes: int, *_: Any, **__: Any) -> int:
+    """Pick one of the arguments of PartialFC; arcface_torch's does not keep it."""
+    return num_classes
 
 
 def add_logits(head: Any, distillation: Distillation, features: dict[str, Tensor], terms: list[TermSpec]) -> None:

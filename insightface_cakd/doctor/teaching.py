@@ -32,8 +32,9 @@ def examine_teaching(
     except CAKDError as error:
         yield problem(str(error))
         return
-    terms = " + ".join(f"{term.weight:g} x {term.name}" for term in recipe.losses)
-    yield ok(f"recipe {case.distill}: {terms}, teacher {recipe.teacher.network}")
+    parts = [] if recipe.head is None else [recipe.head.summary]
+    parts += [f"{term.weight:g} x {term.name}" for term in recipe.losses]
+    yield ok(f"recipe {case.distill}: {' + '.join(parts)}, teacher {recipe.teacher.network}")
     yield from _check_set(recipe, cfg)
     try:
         teacher, _ = seam.make_teacher(namespace, recipe, device, checks=False)
@@ -73,6 +74,8 @@ def _fit(namespace: ModuleType, recipe: Recipe, teacher: Teacher, cfg: EasyDict)
             namespace.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size)
             if recipe.needs_logits and cfg.num_classes is not None:
                 teacher_rows(distillation, 0, cfg.num_classes, teacher.embedding_size)
+            if cfg.num_classes is not None:
+                distillation.rule.check(cfg.embedding_size, cfg.num_classes)
     # A host's network may raise anything.
     except Exception as error:
         yield problem(f"{'' if isinstance(error, CAKDError) else f'student {cfg.network}: '}{describe(error)}")

@@ -31,7 +31,7 @@ class TeacherSpec(BaseModel):
         embedding_size: width of the embedding; read from the weights when not given.
         input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
         check: measure the teacher before training.
-        centres: files with the teacher's class centres in rank order; only logits terms need them.
+        centres: files with the teacher's class centres in rank order; only logits terms and `head.centres: teacher` need them.
         prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
         source: where the weights come from; saved with the run.
         licence: under which terms; saved with the run.
