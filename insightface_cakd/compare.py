@@ -13,7 +13,9 @@ from insightface_cakd.launch import Job, train
 from insightface_cakd.progress import progress_bar
 from insightface_cakd.recipe import load_recipe
 
-ALONE, TEACHER = "alone", "teacher"
+ALONE, TEACHER, SOFTMAX = "alone", "teacher", "softmax"
+# The first run of a recipe whose student starts from trained weights.
+PLAIN_SOFTMAX = ("margin_list=(1.0, 0.0, 0.0)",)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     """Train what is not there yet, and write `compare.md` and `compare.json`.
 
     Runs lie in `output/SEED/NAME`; finished ones are taken as they are and stopped ones go on, so that a comparison may be broken off, and
-    recipes be added later.
+    recipes be added later. A recipe whose student starts from trained weights, and that names none, gets those of a run like `alone`
+    without a margin: its students train twice as long as the others.
 
     Args:
         output: folder of everything.
@@ -84,14 +87,15 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         CAKDError: a run cannot start, or a seed, recipe or result is not usable.
     """
     names = {_name(recipe): recipe for recipe in comparison.recipes}
-    if len(names) < len(comparison.recipes) or {ALONE, TEACHER} & names.keys():
+    if len(names) < len(comparison.recipes) or {ALONE, TEACHER, SOFTMAX} & names.keys():
         raise RunError(
-            f"compare: recipes {', '.join(comparison.recipes)}; expected different names, none of them {ALONE} or {TEACHER}. Rename a file."
+            f"compare: recipes {', '.join(comparison.recipes)}; expected different names, none of them {ALONE}, {TEACHER} or "
+            f"{SOFTMAX}. Rename a file."
         )
     if not comparison.seeds:
         raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
     # A recipe that cannot be read is found before hours of training.
-    reads_logits = {name: load_recipe(recipe).needs_logits for name, recipe in names.items()}
+    loaded = {name: load_recipe(recipe) for name, recipe in names.items()}
     results: dict[str, list[Run]] = {}
     for seed in comparison.seeds:
         folder = output / str(seed)
@@ -99,8 +103,9 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         teacher, centres = _teacher(comparison, folder, data, seed, results)
         results.setdefault(ALONE, []).append(_run(comparison, folder, data, seed, ALONE))
         for name, recipe in names.items():
-            given = centres if reads_logits[name] else ()
-            run = _run(comparison, folder, data, seed, name, Job("", recipe, teacher, given))
+            given = centres if loaded[name].needs_logits else ()
+            init = _softmax(comparison, folder, data, seed) if loaded[name].lacks_init else None
+            run = _run(comparison, folder, data, seed, name, Job("", recipe, teacher, given, init=init))
             results.setdefault(name, []).append(run)
     rows = rank(results)
     write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
@@ -173,6 +178,12 @@ def _teacher(
     return str(trained / MODEL), comparison.centres or (str(checkpoint_path(trained, 0)),)
 
 
+def _softmax(comparison: Comparison, folder: Path, data: Path, seed: int) -> str:
+    """Return the weights of a student that has learnt the classes without a margin; its run stands in no row."""
+    _run(comparison, folder, data, seed, SOFTMAX, Job("", settings=PLAIN_SOFTMAX))
+    return str(folder / SOFTMAX / MODEL)
+
+
 def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str, taught: Job | None = None) -> Run:
     """Return a finished run; train it, or the rest of it, first."""
     output = folder / name
@@ -181,9 +192,10 @@ def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str,
         base = () if name == TEACHER else comparison.settings
         settings = (f"rec={str(data)!r}", f"output={str(output)!r}", f"seed={seed}", *base)
         given = taught or Job("")
+        settings += given.settings
         config = comparison.teacher if name == TEACHER else comparison.student
         resume = checkpoint_path(output, 0).exists()
-        train(Job(config, given.distill, given.teacher, given.centres, settings, resume))
+        train(Job(config, given.distill, given.teacher, given.centres, settings, resume, init=given.init))
     return _read(output / RESULT)
 
 

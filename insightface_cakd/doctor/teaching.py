@@ -9,6 +9,7 @@ from easydict import EasyDict
 
 from insightface_cakd import seam
 from insightface_cakd.distill.head import teacher_rows
+from insightface_cakd.distill.schedule import Length, RunPlan
 from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
@@ -28,7 +29,7 @@ def examine_teaching(
         cfg: of the run; None where there is none, or none that can be built.
     """
     try:
-        recipe = load_recipe(str(case.distill), case.teacher, case.centres)
+        recipe = load_recipe(str(case.distill), case.teacher, case.centres, case.init)
     except CAKDError as error:
         yield problem(str(error))
         return
@@ -68,8 +69,10 @@ def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
 
 def _fit(namespace: ModuleType, recipe: Recipe, teacher: Teacher, cfg: EasyDict) -> Iterator[Finding]:
     """Build the student inside the seam, which checks taps, shapes and class centres."""
+    # Any length will do: no step is taken.
+    plan = RunPlan(Length(1, 1), bool(cfg.get("resume")))
     try:
-        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher) as distillation:
+        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher, plan=plan) as distillation:
             namespace.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size)
             if recipe.needs_logits and cfg.num_classes is not None:
                 teacher_rows(distillation, 0, cfg.num_classes, teacher.embedding_size)
