@@ -9,11 +9,13 @@ from insightface_cakd.atomic import replacing, write_json
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.checkpoint import MODEL, RESULT, checkpoint_path
-from insightface_cakd.launch import Job, train
+from insightface_cakd.launch import PROVENANCE, Job, train
+from insightface_cakd.precompute import cache_teacher
 from insightface_cakd.progress import progress_bar
 from insightface_cakd.recipe import load_recipe
+from insightface_cakd.teachers.spec import CACHED
 
-ALONE, TEACHER = "alone", "teacher"
+ALONE, TEACHER, CACHE, DATA = "alone", "teacher", "cache", "data"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Comparison:
         data: folder with train.rec and the verification sets; faces are drawn for each seed when not given.
         centres: files of the teacher's class centres, for recipes that read logits; a teacher trained here brings its own.
         settings: `key=value` overrides of every student's config.
+        cache: ask the teacher once for all images of a seed, and train from its answers where a recipe reads its embedding only.
     """
 
     recipes: tuple[str, ...]
@@ -37,6 +40,7 @@ class Comparison:
     data: Path | None = None
     centres: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    cache: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,12 @@ class Run:
     Args:
         accuracy: mean over the verification sets, at the end.
         seconds_per_step: of the whole run, verification included.
+        cached: whether the teacher's answers came from a cache.
     """
 
     accuracy: float
     seconds_per_step: float
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,15 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         CAKDError: a run cannot start, or a seed, recipe or result is not usable.
     """
     names = {_name(recipe): recipe for recipe in comparison.recipes}
-    if len(names) < len(comparison.recipes) or {ALONE, TEACHER} & names.keys():
+    taken = (ALONE, TEACHER, CACHE, DATA)
+    if len(names) < len(comparison.recipes) or names.keys() & set(taken):
         raise RunError(
-            f"compare: recipes {', '.join(comparison.recipes)}; expected different names, none of them {ALONE} or {TEACHER}. Rename a file."
+            f"compare: recipes {', '.join(comparison.recipes)}; expected different names, none of {', '.join(taken)}. Rename a file."
         )
     if not comparison.seeds:
         raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
     # A recipe that cannot be read is found before hours of training.
-    reads_logits = {name: load_recipe(recipe).needs_logits for name, recipe in names.items()}
+    read = {name: load_recipe(recipe) for name, recipe in names.items()}
     results: dict[str, list[Run]] = {}
     for seed in comparison.seeds:
         folder = output / str(seed)
@@ -99,8 +106,10 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         teacher, centres = _teacher(comparison, folder, data, seed, results)
         results.setdefault(ALONE, []).append(_run(comparison, folder, data, seed, ALONE))
         for name, recipe in names.items():
-            given = centres if reads_logits[name] else ()
-            run = _run(comparison, folder, data, seed, name, Job("", recipe, teacher, given))
+            given = centres if read[name].needs_logits else ()
+            live = not comparison.cache or read[name].needs_network
+            asked = teacher if live else _cache(folder, data, recipe, teacher)
+            run = _run(comparison, folder, data, seed, name, Job("", recipe, asked, given))
             results.setdefault(name, []).append(run)
     rows = rank(results)
     write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
@@ -135,9 +144,9 @@ def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
     for row in rows:
         accuracies = [run.accuracy for run in row.runs]
         gain = "" if row.name in (ALONE, TEACHER) else f"**{100 * mean(row.gains):+.2f}**{_spread(row.gains)}"
-        step = mean(run.seconds_per_step for run in row.runs)
+        step = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
         mid = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
-        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, f"{step:.3f}"])
+        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, step])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -153,7 +162,7 @@ def _data(comparison: Comparison, folder: Path, seed: int) -> Path:
     """Return the folder with the records, drawn where none is given."""
     if comparison.data is not None:
         return comparison.data
-    data = folder / "data"
+    data = folder / DATA
     if not data.exists():
         folder.mkdir(parents=True, exist_ok=True)
         with progress_bar(f"faces of seed {seed}") as progress:
@@ -173,6 +182,15 @@ def _teacher(
     return str(trained / MODEL), comparison.centres or (str(checkpoint_path(trained, 0)),)
 
 
+def _cache(folder: Path, data: Path, recipe: str, teacher: str) -> str:
+    """Return the folder with what the teacher says to all images of a seed; written once."""
+    cache = folder / CACHE
+    if not cache.exists():
+        with progress_bar("teacher") as progress:
+            cache_teacher(recipe, data, cache, teacher, progress)
+    return str(cache)
+
+
 def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str, taught: Job | None = None) -> Run:
     """Return a finished run; train it, or the rest of it, first."""
     output = folder / name
@@ -184,19 +202,21 @@ def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str,
         config = comparison.teacher if name == TEACHER else comparison.student
         resume = checkpoint_path(output, 0).exists()
         train(Job(config, given.distill, given.teacher, given.centres, settings, resume))
-    return _read(output / RESULT)
+    return _read(output)
 
 
-def _read(path: Path) -> Run:
+def _read(output: Path) -> Run:
     """Read what a run measured.
 
     Raises:
         RunError: the file is damaged, or the run measured nothing.
     """
+    path = output / RESULT
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         accuracies, steps, seconds = content["accuracy"].values(), content["steps"], content["seconds"]
-        return Run(mean(accuracies), seconds / steps)
+        taught = json.loads((output / PROVENANCE).read_text(encoding="utf-8")).get("recipe") or {"teacher": {}}
+        return Run(mean(accuracies), seconds / steps, taught["teacher"].get("network") == CACHED)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError) as error:
         raise RunError(
             f"{path}: no usable result ({error}); expected the accuracy on at least one verification set. Set val_targets to sets in the "

@@ -52,6 +52,19 @@ def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, te
     assert seen == ["fcd"]
 
 
+def test_a_cache_answers_for_the_teacher_where_a_recipe_reads_its_embedding_only(face_set, teacher, tmp_path):
+    rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd", "fitnet_map", seeds=(1,), cache=True))
+    assert {row.name: row.runs[0].cached for row in rows} == {
+        ALONE: False,
+        "cosine": True,
+        "kd": True,
+        "fitnet_map": False,
+    }
+    lines = {line.split(" | ")[0]: line for line in table(rows, (1,)).split("\n")}
+    assert lines["| cosine"].endswith(" (cache) |")
+    assert "cache" not in lines["| fitnet_map"]
+
+
 def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tmp_path, monkeypatch):
     jobs = []
 
@@ -61,6 +74,7 @@ def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tm
         output = tmp_path / settings["seed"] / settings["output"].strip("'").rsplit("/", 1)[1]
         output.mkdir(parents=True)
         (output / "result.json").write_text('{"accuracy": {"dev": 0.5}, "steps": 2, "seconds": 3.0}')
+        (output / "run.json").write_text("{}")
 
     monkeypatch.setattr(module, "train", pretend)
     rows = compare(tmp_path, Comparison(("cosine", "kd"), (1, 2), data=face_set, settings=("num_epoch=3",)))
@@ -104,7 +118,7 @@ def test_one_seed_has_no_spread():
             ("cosine", "elsewhere/cosine.yaml"),
             (1,),
             RunError,
-            "expected different names, none of them alone or teacher",
+            "expected different names, none of alone, teacher, cache, data",
         ),
         (("alone.yaml",), (1,), RunError, "expected different names"),
         (("cosine",), (), RunError, "no seed; expected at least one"),
