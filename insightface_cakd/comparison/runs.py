@@ -1,11 +1,12 @@
-"""`cakd compare`: recipes on equal terms. Data, teacher, config, schedule and seed are the same; the recipe alone differs."""
+"""The runs of a comparison: data, teacher, config, schedule and seed are the same; the recipe alone differs."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from insightface_cakd.atomic import replacing, write_json
+from insightface_cakd.comparison.table import ALONE, TEACHER, Row, Run, rank, table
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.checkpoint import MODEL, RESULT, checkpoint_path
@@ -15,7 +16,7 @@ from insightface_cakd.progress import progress_bar
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.teachers.spec import CACHED
 
-ALONE, TEACHER, CACHE, DATA = "alone", "teacher", "cache", "data"
+CACHE, DATA = "cache", "data"
 
 
 @dataclass(frozen=True)
@@ -41,36 +42,6 @@ class Comparison:
     centres: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     cache: bool = False
-
-
-@dataclass(frozen=True)
-class Run:
-    """One finished run.
-
-    Args:
-        accuracy: mean over the verification sets, at the end.
-        seconds_per_step: of the whole run, verification included.
-        cached: whether the teacher's answers came from a cache.
-    """
-
-    accuracy: float
-    seconds_per_step: float
-    cached: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method over all seeds.
-
-    Args:
-        name: of the recipe, `alone` or `teacher`.
-        runs: one for each seed.
-        gains: accuracy minus that of the student alone of the same seed.
-    """
-
-    name: str
-    runs: tuple[Run, ...]
-    gains: tuple[float, ...]
 
 
 def compare(output: Path, comparison: Comparison) -> list[Row]:
@@ -116,42 +87,6 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     with replacing(output / "compare.md") as temporary:
         temporary.write_text(table(rows, comparison.seeds) + "\n", encoding="utf-8")
     return rows
-
-
-def rank(results: dict[str, list[Run]]) -> list[Row]:
-    """Return one row a method: the teacher first, then by mean gain over the student alone of the same seed.
-
-    Args:
-        results: runs of each method in the order of the seeds, `alone` among them.
-    """
-    alone = [run.accuracy for run in results[ALONE]]
-    rows = [
-        Row(name, tuple(runs), tuple(run.accuracy - base for run, base in zip(runs, alone, strict=True)))
-        for name, runs in results.items()
-    ]
-    return sorted(rows, key=lambda row: (row.name != TEACHER, -mean(row.gains)))
-
-
-def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
-    """Return the Markdown table: accuracies of each seed, their mean and spread, the gain and its spread, seconds a step.
-
-    Args:
-        rows: of `rank`.
-        seeds: in the order of the runs.
-    """
-    heads = ["method", *map(str, seeds), "mean (std)", "gain (std)", "s/step"]
-    lines = [heads, ["---"] * len(heads)]
-    for row in rows:
-        accuracies = [run.accuracy for run in row.runs]
-        gain = "" if row.name in (ALONE, TEACHER) else f"**{100 * mean(row.gains):+.2f}**{_spread(row.gains)}"
-        step = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
-        mid = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
-        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, step])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _spread(values: list[float] | tuple[float, ...]) -> str:
-    return f" ({100 * stdev(values):.2f})" if len(values) > 1 else ""
 
 
 def _name(recipe: str) -> str:
