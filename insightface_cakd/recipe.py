@@ -17,7 +17,7 @@ from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import LOGITS, DistillLoss
 from insightface_cakd.recipe_problems import first_problem
 from insightface_cakd.shipped import shipped_folder
-from insightface_cakd.teachers.spec import TeacherSpec
+from insightface_cakd.teachers.spec import TeacherSpec, kind_of_file
 
 
 class TermSpec(BaseModel):
@@ -74,6 +74,12 @@ class Recipe(BaseModel):
     losses: list[TermSpec] = Field(min_length=1)
 
     @property
+    def needs_network(self) -> bool:
+        """Whether the teacher must be a live network: a term looks inside it, or prompts learn in it."""
+        taps = any(term.teacher is not None for term in self.losses if term.weight > 0)
+        return taps or self.urfm is not None or self.teacher.prompts is not None
+
+    @property
     def needs_logits(self) -> bool:
         """Whether a term reads logits, the student's or the teacher's."""
         return any(LOSSES[term.loss].reads in LOGITS for term in self.losses if term.weight > 0)
@@ -94,7 +100,7 @@ def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = 
 
     Args:
         name: path of a YAML file, or a name as `cakd recipes list` shows it.
-        teacher: replaces `teacher.weights`.
+        teacher: replaces `teacher.weights`; see `parse_recipe`.
         centres: replaces `teacher.centres`, when not empty.
         init: replaces `student.weights`.
 
@@ -124,7 +130,7 @@ def parse_recipe(
     Args:
         content: the mapping that the YAML file holds.
         where: what error lines begin with.
-        teacher: replaces `teacher.weights`.
+        teacher: replaces `teacher.weights`; a folder (a cache of embeddings) or an ONNX file replaces `teacher.network` too.
         centres: replaces `teacher.centres`, when not empty.
         init: replaces `student.weights`.
 
@@ -134,7 +140,7 @@ def parse_recipe(
     content = dict(content)
     if isinstance(content.get("losses"), list):
         content["losses"] = [_term(item, f"{where}: losses[{i}]") for i, item in enumerate(content["losses"])]
-    given = {"weights": teacher, "centres": list(centres)}
+    given = {"weights": teacher, "centres": list(centres), "network": teacher and kind_of_file(teacher)}
     if isinstance(content.get("teacher"), dict):
         content["teacher"] = content["teacher"] | {key: value for key, value in given.items() if value}
     if init and isinstance(content.get("student") or {}, dict):

@@ -21,6 +21,14 @@ def test_a_term_has_the_name_of_its_loss_unless_it_says_otherwise():
     assert parse_recipe(recipe(name="angular"), "recipe").losses[0].name == "angular"
 
 
+@pytest.mark.parametrize(
+    ("given", "network"), [("weights.pt", "vit_tiny"), ("Model.ONNX", "onnx"), (".", "cached"), (None, "vit_tiny")]
+)
+def test_a_teacher_given_as_a_folder_is_a_cache_and_as_an_onnx_file_a_graph(given, network):
+    read = parse_recipe(recipe(), "recipe", teacher=given)
+    assert (read.teacher.network, read.teacher.weights) == (network, given)
+
+
 def test_options_of_the_loss_stand_beside_the_terms_own_keys():
     term = parse_recipe(recipe(loss="kd", temperature=2.5), "recipe").losses[0]
     assert term.options == {"temperature": 2.5}

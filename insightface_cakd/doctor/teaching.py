@@ -15,6 +15,7 @@ from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.teachers import Teacher, check_teacher
+from insightface_cakd.teachers.spec import CACHED
 
 
 def examine_teaching(
@@ -43,7 +44,7 @@ def examine_teaching(
         return
     digest = f", sha256 {teacher.sha256[:12]}..." if teacher.sha256 else ""
     yield ok(f"teacher {teacher.name}: loaded, embeddings of {teacher.embedding_size} values{digest}")
-    if recipe.teacher.network == "cached":
+    if recipe.teacher.network == CACHED:
         yield from refusals(lambda: check_teacher(teacher, recipe.teacher, device))
     if cfg is not None:
         yield from _fit(namespace, recipe, teacher, cfg)
