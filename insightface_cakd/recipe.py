@@ -8,14 +8,17 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from insightface_cakd.distill.balance import BalanceSpec, check_balance
 from insightface_cakd.distill.centres.spec import HeadSpec, check_head
+from insightface_cakd.distill.initial import StudentSpec
+from insightface_cakd.distill.schedule import ScheduleSpec
 from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import LOGITS, DistillLoss
+from insightface_cakd.recipe_problems import first_problem
 from insightface_cakd.shipped import shipped_folder
-from insightface_cakd.teachers.prompts.spec import PromptSpec
-from insightface_cakd.teachers.spec import CheckSpec, TeacherSpec
+from insightface_cakd.teachers.spec import TeacherSpec, kind_of_file
 
 
 class TermSpec(BaseModel):
@@ -25,7 +28,7 @@ class TermSpec(BaseModel):
         loss: a name of `LOSSES`.
         name: what the logs call the term; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
-        warmup_steps: steps over which the weight rises linearly from 0; 0 means none.
+        schedule: how the weight changes over the run.
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
         projector: how the student's activation reaches the teacher's shape; a kind of `build_projector`.
@@ -37,7 +40,7 @@ class TermSpec(BaseModel):
     loss: str
     name: str
     weight: float = Field(ge=0, allow_inf_nan=False)
-    warmup_steps: int = Field(default=0, ge=0)
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
     student: str | None = None
     teacher: str | None = None
     projector: str | None = None
@@ -52,20 +55,37 @@ class Recipe(BaseModel):
     """A teacher and the terms that tie the student to it.
 
     Args:
-        about: one line for `cakd recipes list`.
+        about: one line for `cakd recipes check`.
+        paper: "METHOD (where), details", for `cakd recipes list`; that of the first term when not given.
         teacher: who teaches.
+        student: what the student starts from; the host's random weights when not given.
         urfm: the unified receptive fields that its terms compare; only such terms need them.
         head: where the class centres come from; the optimiser learns them when not given.
+        balance: keeps the terms as strong at the embedding, beside the margin loss, as it says; the weights alone decide when not given.
         losses: the terms, with different names; at least one, unless there is a `head`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     about: str = ""
+    paper: str = ""
     teacher: TeacherSpec
+    student: StudentSpec | None = None
     urfm: URFMSpec | None = None
     head: HeadSpec | None = None
+    balance: BalanceSpec | None = None
     losses: list[TermSpec] = Field(default_factory=list)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a step asks the teacher; its frozen class centres alone need no forward."""
+        return any(term.weight > 0 for term in self.losses) or (self.head is not None and self.head.reads_embedding)
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether the teacher must be a live network: a term looks inside it, or prompts learn in it."""
+        taps = any(term.teacher is not None for term in self.losses if term.weight > 0)
+        return taps or self.urfm is not None or self.teacher.prompts is not None
 
     @property
     def needs_logits(self) -> bool:
@@ -77,14 +97,25 @@ class Recipe(BaseModel):
         """Whether a term or the head needs the teacher's class centres."""
         return self.needs_logits or (self.head is not None and self.head.centres == "teacher")
 
+    @property
+    def lacks_init(self) -> bool:
+        """Whether the student starts from trained weights that the recipe does not name."""
+        return self.student is not None and self.student.weights is None
 
-def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = ()) -> Recipe:
+    @property
+    def needs_length(self) -> bool:
+        """Whether a term's schedule needs to know how long the run is."""
+        return any(term.schedule.needs_length for term in self.losses if term.weight > 0)
+
+
+def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = (), init: str | None = None) -> Recipe:
     """Read a recipe by path, or by the name of a shipped one.
 
     Args:
         name: path of a YAML file, or a name as `cakd recipes list` shows it.
-        teacher: replaces `teacher.weights`.
+        teacher: replaces `teacher.weights`; see `parse_recipe`.
         centres: replaces `teacher.centres`, when not empty.
+        init: replaces `student.weights`.
 
     Raises:
         RecipeError: the file does not exist or is not a valid recipe; the line names the key.
@@ -97,19 +128,24 @@ def load_recipe(name: str, teacher: str | None = None, centres: Sequence[str] = 
         raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())}); expected keys and values.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
-    return parse_recipe(content, where, teacher, centres)
+    return parse_recipe(content, where, teacher, centres, init)
 
 
 def parse_recipe(
-    content: dict[str, Any], where: str, teacher: str | None = None, centres: Sequence[str] = ()
+    content: dict[str, Any],
+    where: str,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    init: str | None = None,
 ) -> Recipe:
     """Check a recipe's content key by key.
 
     Args:
         content: the mapping that the YAML file holds.
         where: what error lines begin with.
-        teacher: replaces `teacher.weights`.
+        teacher: replaces `teacher.weights`; a folder (a cache of embeddings) or an ONNX file replaces `teacher.network` too.
         centres: replaces `teacher.centres`, when not empty.
+        init: replaces `student.weights`.
 
     Raises:
         RecipeError: an unknown key or loss, a missing or ill-typed value, two terms of one name.
@@ -117,13 +153,15 @@ def parse_recipe(
     content = dict(content)
     if isinstance(content.get("losses"), list):
         content["losses"] = [_term(item, f"{where}: losses[{i}]") for i, item in enumerate(content["losses"])]
-    given = {"weights": teacher, "centres": list(centres)}
+    given = {"weights": teacher, "centres": list(centres), "network": teacher and kind_of_file(teacher)}
     if isinstance(content.get("teacher"), dict):
         content["teacher"] = content["teacher"] | {key: value for key, value in given.items() if value}
+    if init and isinstance(content.get("student") or {}, dict):
+        content["student"] = (content.get("student") or {}) | {"weights": init}
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{where}: {_first_problem(error)}") from error
+        raise RecipeError(f"{where}: {first_problem(error, Recipe)}") from error
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error
     names = [term.name for term in recipe.losses]
@@ -133,6 +171,8 @@ def parse_recipe(
     for number, term in enumerate(recipe.losses):
         _try_options(term, f"{where}: losses[{number}]")
     _check_parts(recipe, where)
+    if recipe.balance is not None:
+        check_balance(recipe.losses, where)
     return recipe
 
 
@@ -225,25 +265,3 @@ def _check_parts(recipe: Recipe, where: str) -> None:
             f"{where}: teacher.prompts learn from no term; expected urfm_attention, urfm_feature, prompt_anchor or prompt_margin. Add one, "
             "or remove the prompts."
         )
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Turn one of pydantic's complaints into one line; a misspelt key comes before the key that is missing for it."""
-    problems = error.errors()
-    problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
-    if problem["type"] == "extra_forbidden":
-        inside: dict[tuple[int | str, ...], type[BaseModel]]
-        inside = {
-            ("teacher",): TeacherSpec,
-            ("teacher", "check"): CheckSpec,
-            ("teacher", "prompts"): PromptSpec,
-            ("urfm",): URFMSpec,
-            ("head",): HeadSpec,
-        }
-        model = inside.get(problem["loc"][:-1], Recipe)
-        known = list(model.model_fields)
-        return f"{place} is not a key; known: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
-    if problem["type"] == "missing":
-        return f"{place} is missing; it must be given."
-    return f"{place} is {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}."

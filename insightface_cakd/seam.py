@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from insightface_cakd.distill.balance import Balance
 from insightface_cakd.distill.centres import build_rule
 from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
+from insightface_cakd.distill.initial import check_initial, load_initial
 from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.schedule import UNPLANNED, RunPlan, planned_length
 from insightface_cakd.distill.snapshot import Snapshots, wants_snapshots
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
@@ -66,6 +69,7 @@ def installed(
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
+    plan: RunPlan = UNPLANNED,
 ) -> Iterator[Distillation]:
     """Put a recipe into a training loop for the length of a `with` block.
 
@@ -76,12 +80,14 @@ def installed(
         log_dir: where the terms are logged; None on all ranks but the first.
         every: steps between two log lines.
         snapshots: from `snapshots_of`; the second is written when the block ends well.
+        plan: what the recipe has to know of the run.
 
     Raises:
+        RecipeError: the recipe needs files that it does not name, or the length of a run whose plan does not say it.
         TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
     """
     before = {name: getattr(namespace, name) for name in NAMES}
-    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots)
+    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots, plan)
     try:
         yield distillation
         if snapshots is not None:
@@ -99,22 +105,29 @@ def install(
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
+    plan: RunPlan = UNPLANNED,
 ) -> Distillation:
     """Replace the three names for the rest of the process, and write the first snapshot only; see `installed`."""
     _check_landmarks(namespace, recipe)
     terms = [term for term in recipe.losses if term.weight > 0]
     centres = _centres(recipe)
-    distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres)
+    initial = None if plan.resumes else recipe.student
+    check_initial(initial)
+    balance = None if recipe.balance is None else Balance(recipe.balance)
+    step = DistillationStep(terms, plan.length, balance)
+    distillation = Distillation(step, Monitor(log_dir, every), centres)
     distillation.rule = build_rule(recipe.head, centres, teacher.embedding_size)
-    taught = bool(terms) or (recipe.head is not None and recipe.head.reads_embedding)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
         """Build the host's student and wrap it."""
         backbone = get_model(name, **kwargs)
+        if initial is not None and initial.weights is not None:
+            load_initial(backbone, initial.weights)
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
-            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm, taught=taught)
+            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm, taught=recipe.needs_teacher)
+        distillation.student.measures_gradients = balance is not None
         if snapshots is not None:
             snapshots.watch(distillation, name, int(kwargs["num_features"]))
         return distillation.student
@@ -128,7 +141,12 @@ def install(
 
 
 def enter(
-    namespace: ModuleType, config: str, recipe: str | None, teacher: str | None = None, centres: Sequence[str] = ()
+    namespace: ModuleType,
+    config: str,
+    recipe: str | None,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    init: str | None = None,
 ) -> Distillation:
     """Distil for the rest of the process: what a patched `train_v2.py` calls before its own `main`.
 
@@ -140,14 +158,17 @@ def enter(
         recipe: name or path.
         teacher: replaces the recipe's `teacher.weights`.
         centres: replaces the recipe's `teacher.centres`.
+        init: replaces the recipe's `student.weights`.
 
     Raises:
         SystemExit: no recipe, or recipe or teacher cannot be used; one line on stderr and exit code 1, as a script ends.
     """
     try:
         if not recipe:
-            raise RecipeError("--teacher or --centres without --distill; expected a recipe. Add --distill RECIPE.")
-        return _enter(namespace, namespace.get_config(config), load_recipe(recipe, teacher, centres))
+            raise RecipeError(
+                "--teacher, --centres or --init without --distill; expected a recipe. Add --distill RECIPE."
+            )
+        return _enter(namespace, namespace.get_config(config), load_recipe(recipe, teacher, centres, init))
     except CAKDError as error:
         raise SystemExit(f"train_v2.py: error: {error}") from error
 
@@ -158,7 +179,9 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     teacher, _ = make_teacher(namespace, recipe, device, first, Path(str(cfg.rec)))
     snapshots = snapshots_of(recipe, teacher, cfg) if first else None
     log_dir = log_folder(cfg.output) if first else None
-    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots)
+    length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None
+    plan = RunPlan(length, bool(cfg.resume))
+    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, plan)
     atexit.register(_leave, distillation, snapshots)
     return distillation
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
+from insightface_cakd.distill.schedule import Length, RunPlan
 from insightface_cakd.distill.student import reads_plain
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -96,13 +97,14 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
 
 
 def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
-    """Put the recipe into the host, as a run does, with random class centres if it needs them."""
+    """Put the recipe into the host, as a run does, with random class centres if it needs them and random initial weights."""
     with TemporaryDirectory() as folder:
         if recipe.needs_centres:
             centres = Path(folder) / "centres.pt"
             torch.save({"weight": torch.randn(CLASSES, teacher.embedding_size)}, centres)
             recipe.teacher.centres = [str(centres)]
-        install(host, recipe, teacher)
+        recipe.student = None
+        install(host, recipe, teacher, plan=RunPlan(Length(1, 1)))
 
 
 def _step(host: Any, student: str, images: Tensor, labels: Tensor, precision: Precision) -> Run:

@@ -52,6 +52,10 @@ def _train(
     centres: Annotated[
         list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Weights that the student starts from, model.pt of an earlier run; with --distill."),
+    ] = None,
     output: Annotated[str | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
     resume: Annotated[
@@ -71,7 +75,7 @@ def _train(
 
     overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
     given = (tuple(fixes or ()), tuple(no_fixes or ()))
-    result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume, host, *given))
+    result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume, host, *given, init))
     for name, accuracy in result.accuracy.items():
         print(f"{name}: {accuracy:.4f}")
 

@@ -109,6 +109,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 distillation.step.watch(name, value)
             if logit_terms:
                 add_logits(self, distillation, features, logit_terms)
+            learn_balance(distillation, embedding.device)
             total = margin + distillation.step(features, mine)
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
@@ -133,6 +134,12 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 def _number_of_classes(margin_loss: Any, embedding_size: int, num_classes: int, *_: Any, **__: Any) -> int:
     """Pick one of the arguments of PartialFC; arcface_torch's does not keep it."""
     return num_classes
+
+
+def learn_balance(distillation: Distillation, device: torch.device) -> None:
+    """Let the balance, if there is one, take in what the last step's backward measured."""
+    if distillation.step.balance is not None and distillation.student is not None:
+        distillation.step.balance.learn(distillation.student.gradients_before, device)
 
 
 def add_logits(head: Any, distillation: Distillation, features: dict[str, Tensor], terms: list[TermSpec]) -> None:
@@ -193,13 +200,15 @@ def teacher_rows(distillation: Distillation, start: int, count: int, width: int)
 
 
 def method_state(distillation: Distillation) -> dict[str, Tensor]:
-    """Return what a resumed run needs besides the host's own state: step count, projectors, fields, prompts, buffers of the losses."""
+    """Return what a resumed run needs besides the host's own state: step count, projectors, fields, prompts, buffers of losses, balance."""
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
     state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
     if distillation.student is not None:
         method = distillation.student.method.state_dict()
         state |= {f"{PREFIX}{key}": value for key, value in method.items()}
+        if step.balance is not None:
+            state[f"{PREFIX}balance"] = step.balance.state(distillation.student.gradients)
     return state
 
 
@@ -223,6 +232,8 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     distillation.step.step = int(state[f"{PREFIX}step"])
     _load_part(distillation.step.losses, state, f"{PREFIX}losses.")
     if distillation.student is not None:
+        if distillation.step.balance is not None:
+            distillation.step.balance.load(state[f"{PREFIX}balance"])
         method = distillation.student.method
         method.load_state_dict({key: state[f"{PREFIX}{key}"] for key in method.state_dict()})
 

@@ -1,12 +1,12 @@
 """The one module that the training loop wraps: the student, its taps and projectors, and the teacher beside it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from insightface_cakd.distill.balance import EmbeddingGradients
 from insightface_cakd.distill.projectors import Shapes, build_projectors, shapes_of
 from insightface_cakd.distill.step import Side, feature_key
 from insightface_cakd.distill.taps import Taps, tappable
@@ -18,14 +18,6 @@ from insightface_cakd.teachers import PromptedTeacher, Teacher
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
 ANCHORED = ("prompted", "urfm_anchor")
-
-
-@dataclass
-class EmbeddingGradients:
-    """Squared norms of what the margin and the distillation send back to the embedding in one step."""
-
-    margin: Tensor | None = None
-    distillation: Tensor | None = None
 
 
 class DistilledStudent(nn.Module):
@@ -71,7 +63,7 @@ class DistilledStudent(nn.Module):
         self._teacher = [teacher]
         self._student_taps = Taps(backbone, _paths(self.terms, urfm, "student"))
         self._teacher_taps = Taps(*tappable(teacher, _paths(self.terms, urfm, "teacher")))
-        self.gradients = EmbeddingGradients()
+        self.gradients = self.gradients_before = EmbeddingGradients()
         self.measures_gradients = False
         self.method = nn.ModuleDict(self._build_method(image_size))
 
@@ -189,9 +181,10 @@ class DistilledStudent(nn.Module):
             return embedding, taps.collect()
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
-        """Record this step's gradient norms at the embedding, when asked; nothing leaves the device."""
+        """Record this step's gradient norms at the embedding, when asked, and keep the last ones; nothing leaves the device."""
         if not self.measures_gradients:
             return
+        self.gradients_before = self.gradients
         self.gradients = gradients = EmbeddingGradients()
 
         def keep(name: str) -> Any:

@@ -9,11 +9,13 @@ from easydict import EasyDict
 
 from insightface_cakd import seam
 from insightface_cakd.distill.head import teacher_rows
+from insightface_cakd.distill.schedule import Length, RunPlan
 from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.teachers import Teacher, check_teacher
+from insightface_cakd.teachers.spec import CACHED
 
 
 def examine_teaching(
@@ -28,7 +30,7 @@ def examine_teaching(
         cfg: of the run; None where there is none, or none that can be built.
     """
     try:
-        recipe = load_recipe(str(case.distill), case.teacher, case.centres)
+        recipe = load_recipe(str(case.distill), case.teacher, case.centres, case.init)
     except CAKDError as error:
         yield problem(str(error))
         return
@@ -43,7 +45,7 @@ def examine_teaching(
         return
     digest = f", sha256 {teacher.sha256[:12]}..." if teacher.sha256 else ""
     yield ok(f"teacher {teacher.name}: loaded, embeddings of {teacher.embedding_size} values{digest}")
-    if recipe.teacher.network == "cached":
+    if recipe.teacher.network == CACHED:
         yield from refusals(lambda: check_teacher(teacher, recipe.teacher, device))
     if cfg is not None:
         yield from _fit(namespace, recipe, teacher, cfg)
@@ -69,8 +71,10 @@ def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
 
 def _fit(namespace: ModuleType, recipe: Recipe, teacher: Teacher, cfg: EasyDict) -> Iterator[Finding]:
     """Build the student inside the seam, which checks taps, shapes and class centres."""
+    # Any length will do: no step is taken.
+    plan = RunPlan(Length(1, 1), bool(cfg.get("resume")))
     try:
-        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher) as distillation:
+        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher, plan=plan) as distillation:
             namespace.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size)
             if recipe.needs_logits and cfg.num_classes is not None:
                 teacher_rows(distillation, 0, cfg.num_classes, teacher.embedding_size)

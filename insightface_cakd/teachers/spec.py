@@ -1,8 +1,24 @@
 """What a recipe says about its teacher."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from insightface_cakd.teachers.prompts.spec import PromptSpec
+
+CACHED, ONNX = "cached", "onnx"
+
+
+def kind_of_file(weights: str) -> str | None:
+    """Return the network that a path alone tells: `cached` for a folder, `onnx` for an ONNX file; None for weights.
+
+    Args:
+        weights: of a teacher, as a user gives it.
+    """
+    path = Path(weights)
+    if path.is_dir():
+        return CACHED
+    return ONNX if path.suffix.lower() == ".onnx" else None
 
 
 class CheckSpec(BaseModel):
