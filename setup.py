@@ -38,7 +38,10 @@ setup(
         "rich",
         "typer>=0.12",
     ],
-    extras_require={"host": HOST, "test": [*HOST, "pytest", "pytest-timeout", "mypy", "ruff", "types-PyYAML"]},
+    extras_require={
+        "host": HOST,
+        "test": [*HOST, "pytest", "pytest-timeout", "pytest-xdist", "mypy", "ruff", "types-PyYAML"],
+    },
     entry_points={"console_scripts": ["cakd = insightface_cakd.cli:main"]},
     classifiers=["Programming Language :: Python :: 3"],
 )

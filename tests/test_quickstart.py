@@ -39,6 +39,7 @@ def small(tmp_path, monkeypatch):
         recipe = full.recipe and str(tmp_path / "recipe.yaml")
         monkeypatch.setattr(quickstart, stage, replace(full, config=str(job), recipe=recipe))
     (tmp_path / "recipe.yaml").write_text(RECIPE)
+    monkeypatch.setattr(quickstart, "EPOCHS", 1)
     monkeypatch.setattr(quickstart, "write_face_set", partial(write_face_set, people=6, pictures=4, pairs=20))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -140,7 +141,7 @@ def test_both_students_train_alike_but_for_the_teacher(trained):
     assert distilled.teacher == "work/teacher/model.pt"
     outputs = {"output='work/teacher'", "output='work/alone'", "output='work/distilled'"}
     assert {setting for job in trained for setting in job.settings if setting.startswith("output")} == outputs
-    common = {"rec='work/data'", "seed=9", "val_targets=['dev']"}
+    common = {"rec='work/data'", "seed=9", "val_targets=['dev']", "num_epoch=1", "verify_epochs=1"}
     assert all(set(job.settings) - outputs == common for job in trained)
     assert teacher.config != alone.config
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
 from insightface_cakd.data.prototypes import PrototypesMeta, save_prototypes
+from insightface_cakd.distill.plan import Length, RunPlan
 from insightface_cakd.distill.student import reads_plain
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -98,15 +99,16 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
 
 
 def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
-    """Put the recipe into the host, as a run does, with random class centres and prototypes if it reads them."""
+    """Put the recipe into the host, as a run does, with random weights, class centres and prototypes where it needs them."""
     with TemporaryDirectory() as folder:
-        if recipe.needs_logits:
+        if recipe.needs_centres:
             centres = Path(folder) / "centres.pt"
             torch.save({"weight": torch.randn(CLASSES, teacher.embedding_size)}, centres)
             recipe.teacher.centres = [str(centres)]
         if recipe.needs_prototypes:
             recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
-        install(host, recipe, teacher)
+        recipe.student = None
+        install(host, recipe, teacher, plan=RunPlan(Length(1, 1)))
 
 
 def _random_prototypes(folder: Path, teacher: Teacher) -> Path:

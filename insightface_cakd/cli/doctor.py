@@ -33,6 +33,7 @@ def _doctor(
     teacher: Annotated[str | None, typer.Option(help="As in `cakd train`: replaces the recipe's weights.")] = None,
     centres: Annotated[list[str] | None, typer.Option(help="As in `cakd train`: the teacher's class centres.")] = None,
     prototypes: Annotated[str | None, typer.Option(help="As in `cakd train`: folder of the prototypes.")] = None,
+    init: Annotated[str | None, typer.Option(help="As in `cakd train`: the student's initial weights.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
     fixes: Annotated[list[str] | None, typer.Option("--fix", help="As in `cakd train`, with --host.")] = None,
     no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="As in `cakd train`, with --host.")] = None,
@@ -40,8 +41,8 @@ def _doctor(
     from insightface_cakd.doctor.examine import examine
     from insightface_cakd.doctor.findings import Case
 
-    lists = [tuple(given or ()) for given in (centres, settings, fixes, no_fixes)]
-    case = Case(config, data, host, distill, teacher, lists[0], lists[1], lists[2], lists[3], prototypes)
+    heads, overrides, on, off = (tuple(given or ()) for given in (centres, settings, fixes, no_fixes))
+    case = Case(config, data, host, distill, teacher, heads, overrides, on, off, prototypes, init)
     problems = 0
     for finding in examine(case):
         print(finding, flush=True)

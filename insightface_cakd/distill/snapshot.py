@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.head import Distillation
+from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import RunError
 from insightface_cakd.recipe import Recipe

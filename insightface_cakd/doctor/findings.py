@@ -23,6 +23,7 @@ class Case:
         fixes: fixes of the checkout that change results and are wanted.
         no_fixes: fixes of the checkout to leave out.
         prototypes: replaces the recipe's `teacher.prototypes`.
+        init: replaces the recipe's `student.weights`.
     """
 
     config: str | None = None
@@ -35,6 +36,7 @@ class Case:
     fixes: tuple[str, ...] = ()
     no_fixes: tuple[str, ...] = ()
     prototypes: str | None = None
+    init: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from insightface_cakd.losses.fitnet import FitNetLoss
 from insightface_cakd.losses.fskd import FeatureRelationLoss, FeatureSimilarityLoss
 from insightface_cakd.losses.gkd import GroupedLoss
 from insightface_cakd.losses.kd import SoftTargetLoss
+from insightface_cakd.losses.logit_regression import LogitRegressionLoss
 from insightface_cakd.losses.mse import EmbeddingSquaredLoss
 from insightface_cakd.losses.prompts import PromptAnchorLoss, PromptMarginLoss
 from insightface_cakd.losses.qud import QueueContrastLoss
@@ -42,6 +43,7 @@ LOSSES: dict[str, type[DistillLoss]] = {
     "triplet_distillation": TripletDistillationLoss,
     "kd": SoftTargetLoss,
     "gkd": GroupedLoss,
+    "logit_regression": LogitRegressionLoss,
     "urfm_attention": URFMAttentionLoss,
     "urfm_feature": URFMFeatureLoss,
     "urfm_anchor": URFMAnchorLoss,

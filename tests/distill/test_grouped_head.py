@@ -10,7 +10,7 @@ from insightface_cakd.losses.gkd import GroupedLoss
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
 from tests import group_oracles
-from tests.ranks import run_ranks
+from tests.ranks import RANKS, run_ranks
 from tests.toy import WIDTH, Toy, of_ranks, teacher_file, toy_batch, toy_centres, toy_head, toy_host, toy_teacher
 
 CLASSES = 31
@@ -70,7 +70,7 @@ def whole(sampled, grouping):
     return loss.detach(), raw.detach(), [value.grad for value in student.parameters()], rows.grad
 
 
-@pytest.mark.parametrize("world", [1, 2, 3, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world", [1, *RANKS, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_with_their_own_sampled_classes_equal_the_whole_matrix(world, tmp_path):
     results = run_ranks(trained_both, world, tmp_path) if world > 1 else [trained_both(tmp_path)]
     for sample_rate in (1.0, 0.7):

@@ -8,7 +8,7 @@ from insightface_cakd import seam
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
-from tests.ranks import run_ranks
+from tests.ranks import RANKS, run_ranks
 from tests.teachers.prompts.networks import prompted
 from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_centres, toy_head, toy_host
 
@@ -60,7 +60,7 @@ def test_nothing_of_it_reaches_the_student(tmp_path):
         assert torch.equal(with_term[f"backbone.{name}"], value.grad)
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", RANKS)
 def test_several_ranks_with_their_own_classes_equal_one_process(world, tmp_path):
     value, expected = gradients(tmp_path)
     for theirs, found in run_ranks(gradients, world, tmp_path):

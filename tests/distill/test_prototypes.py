@@ -7,11 +7,14 @@ import torch
 from insightface_cakd import seam
 from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.prototypes import Prototypes
+from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.distill.prototypes import check_origin
 from insightface_cakd.errors import RecipeError, ShapeError, TeacherError
+from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
 from tests.prototype_files import write_folder
-from tests.toy import WIDTH, toy_head, toy_host, toy_teacher
+from tests.ranks import RANKS, run_ranks
+from tests.toy import WIDTH, of_ranks, prototypes_folder, toy_batch, toy_head, toy_host, toy_teacher
 
 CLASSES = 12
 TERM = {"loss": "relation_aware", "weight": 1}
@@ -30,7 +33,7 @@ def recipe(folder, *terms, **teacher):
 def install(folder, *terms, digest=None, data=None, host=None, **teacher):
     taught = toy_teacher()
     taught.sha256 = digest
-    return seam.install(host or toy_host(), recipe(folder, *terms, **teacher), taught, data=data)
+    return seam.install(host or toy_host(), recipe(folder, *terms, **teacher), taught, plan=RunPlan(data=data))
 
 
 def test_terms_start_from_the_folder_and_never_write_to_it(tmp_path):
@@ -116,3 +119,26 @@ def test_prototypes_serve_as_class_centres_if_they_are_the_teachers_own(tmp_path
     )
     with pytest.raises(TeacherError, match=r"teacher\.centres\[0\] .*out: written by toy"):
         install(None, kd, centres=[str(folder)], digest="6" * 64)
+
+
+def bank_of(tmp_path, steps):
+    """Return what the bank of the relation-aware term is after some steps on this rank's share of the batch."""
+    host = toy_host()
+    torch.manual_seed(0)
+    install(prototypes_folder(tmp_path, CLASSES), host=host)
+    student, head = host.get_model("toy", num_features=WIDTH), toy_head(host, CLASSES, (1.0, 0.5, 0.0))
+    wrapped = of_ranks(student.train())
+    images, labels = (part.chunk(world_size())[rank()] for part in toy_batch(CLASSES))
+    for step in range(steps):
+        head.train()(wrapped(images.roll(step, -1)), labels).backward()
+    return head.state_dict()["cakd.losses.relation_aware.bank"]
+
+
+@pytest.mark.parametrize("world", RANKS)
+def test_the_banks_of_all_ranks_are_equal_to_the_bit_and_are_that_of_one_process(world, tmp_path):
+    expected, before = bank_of(tmp_path, 3), bank_of(tmp_path, 0)
+    banks = run_ranks(bank_of, world, tmp_path, 3)
+    assert all(torch.equal(banks[0], other) for other in banks[1:])
+    torch.testing.assert_close(banks[0], expected, rtol=0, atol=1e-6)
+    moved = (expected != before).any(dim=1)
+    assert moved.tolist() == torch.zeros(CLASSES).index_fill(0, toy_batch(CLASSES)[1], 1).bool().tolist()

@@ -19,7 +19,15 @@ MAPS = (
     [[[[0.0, 1], [2, 3]], [[4, 5], [6, 7]]], [[[2, 1], [0, 3]], [[1, 1], [2, 0]]]],
     [[[[1.0, 2], [0, 1]], [[3, 0], [1, 2]]], [[[0, 1], [2, 1]], [[1, 3], [0, 1]]]],
 )
-FIXTURES = {"kd": LOGITS, "gkd": LOGITS, "at": MAPS, "askd": MAPS, "fskd": MAPS, "fskd_relation": MAPS}
+FIXTURES = {
+    "kd": LOGITS,
+    "logit_regression": LOGITS,
+    "gkd": LOGITS,
+    "at": MAPS,
+    "askd": MAPS,
+    "fskd": MAPS,
+    "fskd_relation": MAPS,
+}
 OPTIONS = {"ekd": {"hardest": 2}, "qud": {"queue": 2}, "gkd": {"grouping": "fixed", "size": 2}}
 
 

@@ -7,7 +7,7 @@ from insightface_cakd.distill.gather import gather_constant
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.losses.queue import FeatureQueue
 from insightface_cakd.ranks import rank, world_size
-from tests.ranks import run_ranks
+from tests.ranks import RANKS, run_ranks
 
 
 def numbered(*numbers):
@@ -101,7 +101,7 @@ def pushed():
     return queue.state_dict()
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", RANKS)
 def test_every_rank_keeps_the_queue_of_one_process(world):
     expected = pushed()
     for state in run_ranks(pushed, world):

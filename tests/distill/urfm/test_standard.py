@@ -5,7 +5,7 @@ import torch
 
 from insightface_cakd.distill.urfm.standard import Standardised
 from insightface_cakd.ranks import rank, world_size
-from tests.ranks import run_ranks
+from tests.ranks import RANKS, run_ranks
 
 COUNT, WIDTH = 6, 4
 
@@ -74,7 +74,7 @@ def moments_of_this_rank():
     return module.state_dict()
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", RANKS)
 def test_ranks_have_the_moments_of_the_joined_batch(world):
     module = Standardised(COUNT, WIDTH)
     for tokens in batches():
