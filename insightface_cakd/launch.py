@@ -17,6 +17,7 @@ from easydict import EasyDict
 from insightface_cakd import __version__, seam
 from insightface_cakd.atomic import write_json
 from insightface_cakd.distill.plan import Length, RunPlan, planned_length
+from insightface_cakd.distill.snapshot import snapshots_of
 from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import find_checkout
@@ -160,7 +161,7 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     recipe = load_recipe(str(job.distill), job.teacher, job.centres, job.prototypes, job.init)
     teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, data)
     log_dir = seam.log_folder(cfg.output) if first else None
-    snapshots = seam.snapshots_of(recipe, teacher, cfg) if first else None
+    snapshots = snapshots_of(recipe, teacher, cfg) if first else None
     plan = RunPlan(loop.length() if recipe.needs_length else None, bool(cfg.resume), data)
     with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, plan):
         result = loop.run()

@@ -20,7 +20,7 @@ from insightface_cakd.distill.logits import SeenMargin
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.plan import UNPLANNED, RunPlan, planned_length
 from insightface_cakd.distill.prototypes import open_prototypes, start_terms
-from insightface_cakd.distill.snapshot import Snapshots, wants_snapshots
+from insightface_cakd.distill.snapshot import Snapshots, snapshots_of
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import CAKDError, RecipeError
@@ -116,7 +116,8 @@ def install(
     centres, prototypes = _centres(recipe), open_prototypes(recipe, teacher, plan.data)
     initial = None if plan.resumes else recipe.student
     check_initial(initial)
-    step = DistillationStep(terms, plan.length, recipe.balance and Balance(recipe.balance))
+    balance = None if recipe.balance is None else Balance(recipe.balance)
+    step = DistillationStep(terms, plan.length, balance)
     start_terms(step, prototypes)
     distillation = Distillation(step, Monitor(log_dir, every), centres, prototypes)
     distillation.rule = build_rule(recipe.head, centres, teacher.embedding_size)
@@ -130,7 +131,7 @@ def install(
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
             distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm, taught=recipe.needs_teacher)
-        distillation.student.measures_gradients = recipe.balance is not None
+        distillation.student.measures_gradients = balance is not None
         if snapshots is not None:
             snapshots.watch(distillation, name, int(kwargs["num_features"]))
         return distillation.student
@@ -202,17 +203,6 @@ def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
         snapshots.write_after(distillation)
     except CAKDError as error:
         print(f"train_v2.py: error: {error}", file=sys.stderr)
-
-
-def snapshots_of(recipe: Recipe, teacher: Teacher, cfg: Any) -> Snapshots | None:
-    """Return what writes the snapshots of a run's first rank, None for a method that has nothing to look at.
-
-    Args:
-        recipe: of the run.
-        teacher: of the run.
-        cfg: the run's config.
-    """
-    return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg) if wants_snapshots(recipe) else None
 
 
 def log_folder(output: str) -> Path:

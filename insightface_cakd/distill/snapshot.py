@@ -131,6 +131,17 @@ def wants_snapshots(recipe: Recipe) -> bool:
     return recipe.urfm is not None or recipe.teacher.prompts is not None
 
 
+def snapshots_of(recipe: Recipe, teacher: Teacher, cfg: Any) -> Snapshots | None:
+    """Return what writes the snapshots of a run's first rank, None for a method that has nothing to look at.
+
+    Args:
+        recipe: of the run.
+        teacher: of the run.
+        cfg: the run's config.
+    """
+    return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg) if wants_snapshots(recipe) else None
+
+
 def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a state's tensors as they are now, on the CPU."""
     return {key: value.detach().cpu().clone() for key, value in state.items()}
