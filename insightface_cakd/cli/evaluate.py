@@ -1,9 +1,11 @@
-"""`cakd eval bin`."""
+"""`cakd eval bin`, and the group that `cakd eval ijb` is in."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from insightface_cakd.cli import ijb
 
 
 def register(app: typer.Typer) -> None:
@@ -11,6 +13,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Measure a model.", no_args_is_help=True)
     group.callback()(lambda: None)
     group.command("bin")(_bin)
+    ijb.register(app, group)
     app.add_typer(group, name="eval")
 
 
