@@ -16,10 +16,13 @@ from easydict import EasyDict
 
 from insightface_cakd import __version__, seam
 from insightface_cakd.atomic import write_json
+from insightface_cakd.distill.plan import Length, RunPlan, planned_length
+from insightface_cakd.distill.snapshot import snapshots_of
 from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.hosts.embedded.dataset import count_batches
 from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.ranks import rank, world_size
@@ -42,6 +45,8 @@ class Job:
         host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
         fixes: fixes of the checkout that change results and are wanted.
         no_fixes: fixes of the checkout to leave out.
+        prototypes: replaces the recipe's `teacher.prototypes`.
+        init: replaces the recipe's `student.weights`.
     """
 
     config: str
@@ -53,6 +58,8 @@ class Job:
     host: str | None = None
     fixes: tuple[str, ...] = ()
     no_fixes: tuple[str, ...] = ()
+    prototypes: str | None = None
+    init: str | None = None
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -72,7 +79,13 @@ def train(job: Job) -> train_v2.RunResult:
         )
     cfg = apply_settings(get_config(job.config), job.settings)
     device = choose_device(cfg.get("device"))
-    return conduct(job, cfg, Loop(train_v2, device, lambda: train_v2.main(cfg, resume=job.resume)))
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+
+    def length() -> Length:
+        return Length(count_batches(str(cfg.rec), cfg.batch_size, ranks), cfg.num_epoch)
+
+    cfg.resume = cfg.resume or job.resume
+    return conduct(job, cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), length))
 
 
 def train_on_checkout(job: Job, folder: str) -> train_v2.RunResult:
@@ -95,7 +108,10 @@ def train_on_checkout(job: Job, folder: str) -> train_v2.RunResult:
             host.train(cfg)
             return train_v2.RunResult()
 
-        return conduct(job, cfg, Loop(host.train_v2, host.device, run, {"host": host.facts}))
+        def length() -> Length:
+            return planned_length(cfg, world_size())
+
+        return conduct(job, cfg, Loop(host.train_v2, host.device, run, length, {"host": host.facts}))
 
 
 @dataclass(frozen=True)
@@ -106,12 +122,14 @@ class Loop:
         namespace: the module that has the loop's three names.
         device: where it trains, and where the teacher runs.
         run: runs it to its end.
+        length: how long that is.
         facts: what `run.json` says about it.
     """
 
     namespace: ModuleType
     device: torch.device
     run: Callable[[], train_v2.RunResult]
+    length: Callable[[], Length]
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -119,6 +137,8 @@ def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
     """Run a loop, with the recipe in it if there is one, and say in `run.json` what the network came from."""
     first = int(os.environ.get("RANK", "0")) == 0
     if job.distill is None:
+        if job.init is not None:
+            raise RunError(f"--init {job.init}: given without --distill; expected a recipe. Add --distill RECIPE.")
         result = loop.run()
         taught: dict[str, Any] = {}
     else:
@@ -137,11 +157,13 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
         loop: the host's.
         first: whether this process logs and measures the teacher.
     """
-    recipe = load_recipe(str(job.distill), job.teacher, job.centres)
-    teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, Path(str(cfg.rec)))
+    data = Path(str(cfg.rec))
+    recipe = load_recipe(str(job.distill), job.teacher, job.centres, job.prototypes, job.init)
+    teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, data)
     log_dir = seam.log_folder(cfg.output) if first else None
-    snapshots = seam.snapshots_of(recipe, teacher, cfg) if first else None
-    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots):
+    snapshots = snapshots_of(recipe, teacher, cfg) if first else None
+    plan = RunPlan(loop.length() if recipe.needs_length else None, bool(cfg.resume), data)
+    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, plan):
         result = loop.run()
     said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence}
     name = Path(str(job.distill)).stem

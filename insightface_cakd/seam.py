@@ -11,9 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
+from insightface_cakd.distill.balance import Balance
+from insightface_cakd.distill.centres import build_rule
+from insightface_cakd.distill.distillation import Distillation
+from insightface_cakd.distill.head import distilled_head
+from insightface_cakd.distill.initial import check_initial, load_initial
+from insightface_cakd.distill.logits import SeenMargin
 from insightface_cakd.distill.monitor import Monitor
-from insightface_cakd.distill.snapshot import Snapshots, wants_snapshots
+from insightface_cakd.distill.plan import UNPLANNED, RunPlan, planned_length
+from insightface_cakd.distill.prototypes import open_prototypes, start_terms
+from insightface_cakd.distill.snapshot import Snapshots, snapshots_of
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import CAKDError, RecipeError
@@ -65,6 +72,7 @@ def installed(
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
+    plan: RunPlan = UNPLANNED,
 ) -> Iterator[Distillation]:
     """Put a recipe into a training loop for the length of a `with` block.
 
@@ -75,12 +83,14 @@ def installed(
         log_dir: where the terms are logged; None on all ranks but the first.
         every: steps between two log lines.
         snapshots: from `snapshots_of`; the second is written when the block ends well.
+        plan: what the recipe has to know of the run.
 
     Raises:
+        RecipeError, TeacherError: files or a run's length that the recipe needs are missing, or files are of another teacher or data set.
         TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
     """
     before = {name: getattr(namespace, name) for name in NAMES}
-    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots)
+    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots, plan)
     try:
         yield distillation
         if snapshots is not None:
@@ -98,20 +108,30 @@ def install(
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
+    plan: RunPlan = UNPLANNED,
 ) -> Distillation:
     """Replace the three names for the rest of the process, and write the first snapshot only; see `installed`."""
     _check_landmarks(namespace, recipe)
     terms = [term for term in recipe.losses if term.weight > 0]
-    centres = _centres(recipe)
-    distillation = Distillation(DistillationStep(terms), Monitor(log_dir, every), centres)
+    centres, prototypes = _centres(recipe), open_prototypes(recipe, teacher, plan.data)
+    initial = None if plan.resumes else recipe.student
+    check_initial(initial)
+    balance = None if recipe.balance is None else Balance(recipe.balance)
+    step = DistillationStep(terms, plan.length, balance)
+    start_terms(step, prototypes)
+    distillation = Distillation(step, Monitor(log_dir, every), centres, prototypes)
+    distillation.rule = build_rule(recipe.head, centres, teacher.embedding_size)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
         """Build the host's student and wrap it."""
         backbone = get_model(name, **kwargs)
+        if initial is not None and initial.weights is not None:
+            load_initial(backbone, initial.weights)
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
-            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm)
+            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm, taught=recipe.needs_teacher)
+        distillation.student.measures_gradients = balance is not None
         if snapshots is not None:
             snapshots.watch(distillation, name, int(kwargs["num_features"]))
         return distillation.student
@@ -125,7 +145,13 @@ def install(
 
 
 def enter(
-    namespace: ModuleType, config: str, recipe: str | None, teacher: str | None = None, centres: Sequence[str] = ()
+    namespace: ModuleType,
+    config: str,
+    recipe: str | None,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    prototypes: str | None = None,
+    init: str | None = None,
 ) -> Distillation:
     """Distil for the rest of the process: what a patched `train_v2.py` calls before its own `main`.
 
@@ -137,14 +163,19 @@ def enter(
         recipe: name or path.
         teacher: replaces the recipe's `teacher.weights`.
         centres: replaces the recipe's `teacher.centres`.
+        prototypes: replaces the recipe's `teacher.prototypes`.
+        init: replaces the recipe's `student.weights`.
 
     Raises:
         SystemExit: no recipe, or recipe or teacher cannot be used; one line on stderr and exit code 1, as a script ends.
     """
     try:
         if not recipe:
-            raise RecipeError("--teacher or --centres without --distill; expected a recipe. Add --distill RECIPE.")
-        return _enter(namespace, namespace.get_config(config), load_recipe(recipe, teacher, centres))
+            raise RecipeError(
+                "--teacher, --centres, --prototypes or --init without --distill; expected a recipe. Add --distill RECIPE."
+            )
+        loaded = load_recipe(recipe, teacher, centres, prototypes, init)
+        return _enter(namespace, namespace.get_config(config), loaded)
     except CAKDError as error:
         raise SystemExit(f"train_v2.py: error: {error}") from error
 
@@ -152,10 +183,13 @@ def enter(
 def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     device = torch.device("cuda", namespace.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     first = namespace.rank == 0
-    teacher, _ = make_teacher(namespace, recipe, device, first, Path(str(cfg.rec)))
+    data = Path(str(cfg.rec))
+    teacher, _ = make_teacher(namespace, recipe, device, first, data)
     snapshots = snapshots_of(recipe, teacher, cfg) if first else None
     log_dir = log_folder(cfg.output) if first else None
-    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots)
+    length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None
+    plan = RunPlan(length, bool(cfg.resume), data)
+    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, plan)
     atexit.register(_leave, distillation, snapshots)
     return distillation
 
@@ -169,17 +203,6 @@ def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
         snapshots.write_after(distillation)
     except CAKDError as error:
         print(f"train_v2.py: error: {error}", file=sys.stderr)
-
-
-def snapshots_of(recipe: Recipe, teacher: Teacher, cfg: Any) -> Snapshots | None:
-    """Return what writes the snapshots of a run's first rank, None for a method that has nothing to look at.
-
-    Args:
-        recipe: of the run.
-        teacher: of the run.
-        cfg: the run's config.
-    """
-    return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg) if wants_snapshots(recipe) else None
 
 
 def log_folder(output: str) -> Path:
@@ -202,16 +225,17 @@ def _check_landmarks(namespace: ModuleType, recipe: Recipe) -> None:
 
 
 def _centres(recipe: Recipe) -> Tensor | None:
-    """Load the teacher's class centres when a term reads logits.
+    """Load the teacher's class centres when a term or the head needs them.
 
     Raises:
-        RecipeError: a term needs them and the recipe names none.
+        RecipeError: they are needed and the recipe names none.
     """
-    if not recipe.needs_logits:
+    if not recipe.needs_centres:
         return None
     if not recipe.teacher.centres:
+        reader = "a logits term" if recipe.needs_logits else "head.centres: teacher"
         raise RecipeError(
-            "recipe: a logits term needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
+            f"recipe: {reader} needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
             "teacher's head, in rank order. Set teacher.centres, or pass --centres FILE."
         )
     return load_centres(recipe.teacher.centres)

@@ -80,6 +80,14 @@ def rkd_angle(student: Array, teacher: Array) -> float:
     return total / count**3
 
 
+def logit_regression(student: Array, teacher: Array) -> float:
+    """Half the squared distance of rows, mean over the batch."""
+    total = 0.0
+    for s, t in zip(student.ravel(), teacher.ravel(), strict=True):
+        total += (s - t) ** 2
+    return total / (2 * len(student))
+
+
 def kd(student: Array, teacher: Array, temperature: float = 4.0) -> float:
     """T^2 times the mean KL divergence of softened probabilities."""
 
@@ -101,6 +109,7 @@ ORACLES: dict[str, Callable[..., float]] = {
     "rkd_distance": rkd_distance,
     "rkd_angle": rkd_angle,
     "kd": kd,
+    "logit_regression": logit_regression,
     "gkd": group_oracles.gkd,
     "urfm_attention": fitnet,
     "urfm_feature": fitnet,
@@ -109,6 +118,7 @@ ORACLES: dict[str, Callable[..., float]] = {
     "mse": mse,
     "angular": angular,
     "qud": pair_oracles.qud,
+    "relation_aware": pair_oracles.relation_aware,
     "sp": pair_oracles.sp,
     "cckd": pair_oracles.cckd,
     "darkrank": pair_oracles.darkrank,
@@ -128,6 +138,7 @@ KNOWN: dict[str, float] = {
     "rkd_distance": 0.006045384,
     "rkd_angle": 0.010479353,
     "kd": 1.310118316,
+    "logit_regression": 7.75,
     "gkd": 6.696771383,
     "urfm_attention": 0.305833333,
     "urfm_feature": 0.305833333,
@@ -136,6 +147,7 @@ KNOWN: dict[str, float] = {
     "mse": 0.016577345,
     "angular": 0.000735035,
     "qud": 0.138807896,
+    "relation_aware": 0.054433870,
     "sp": 0.008951381,
     "cckd": 0.003047199,
     "darkrank": 1.156719954,
@@ -150,5 +162,6 @@ KNOWN: dict[str, float] = {
 # Losses that do not change when the student's embedding is scaled.
 SCALE_FREE = {
     *("cosine", "fcd", "rkd_distance", "rkd_angle", "urfm_anchor", "prompt_anchor", "mse", "angular", "qud"),
+    "relation_aware",
     *("sp", "cckd", "darkrank", "ekd", "triplet_distillation", "at", "askd", "fskd", "fskd_relation"),
 }

@@ -8,7 +8,7 @@ import pytest
 FOLDER = Path(__file__).parent
 RECIPES, TEACHERS, DATA = "cli/test_bad_recipes.py", "cli/test_bad_teachers.py", "cli/test_bad_data.py"
 RUNS, CONFIGS, SETS = "cli/test_bad_runs.py", "cli/test_bad_configs.py", "cli/test_bad_verification_sets.py"
-FIELDS = "cli/test_bad_cakd.py"
+FIELDS, PROTOTYPES = "cli/test_bad_cakd.py", "cli/test_bad_prototypes.py"
 
 SHOWN = {
     "unknown key or loss in a recipe": (RECIPES, "a_term_that_is_not_known", "a_file_that_is_no_recipe"),
@@ -80,6 +80,18 @@ SHOWN = {
         "more_centres_than_pixels_are_warned_of_and_the_run_goes_on",
     ),
     "a Swin whose maps cannot be halved": (FIELDS, "a_swin_of_a_size_that_breaks_patch_merging"),
+    "prototypes of another data set, teacher or number of classes": (
+        PROTOTYPES,
+        "prototypes_of_another_data_set",
+        "prototypes_of_another_teacher",
+        "prototypes_of_another_number_of_classes",
+        "prototypes_that_are_missing_or_damaged",
+    ),
+    "K larger than identities, identities with one image": (
+        PROTOTYPES,
+        "more_others_than_there_are_are_cut_with_a_note",
+    ),
+    "an identity without images": (PROTOTYPES, "an_identity_without_images"),
     # No command reads landmarks; the module is given them.
     "landmarks outside the image": (
         "distill/urfm/test_mapping.py",

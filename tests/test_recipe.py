@@ -21,6 +21,14 @@ def test_a_term_has_the_name_of_its_loss_unless_it_says_otherwise():
     assert parse_recipe(recipe(name="angular"), "recipe").losses[0].name == "angular"
 
 
+@pytest.mark.parametrize(
+    ("given", "network"), [("weights.pt", "vit_tiny"), ("Model.ONNX", "onnx"), (".", "cached"), (None, "vit_tiny")]
+)
+def test_a_teacher_given_as_a_folder_is_a_cache_and_as_an_onnx_file_a_graph(given, network):
+    read = parse_recipe(recipe(), "recipe", teacher=given)
+    assert (read.teacher.network, read.teacher.weights) == (network, given)
+
+
 def test_options_of_the_loss_stand_beside_the_terms_own_keys():
     term = parse_recipe(recipe(loss="kd", temperature=2.5), "recipe").losses[0]
     assert term.options == {"temperature": 2.5}
@@ -35,12 +43,60 @@ def test_options_of_the_loss_stand_beside_the_terms_own_keys():
         (recipe(weight=-1), r"losses\[0\]\.weight is -1\.0; input should be greater than or equal to 0"),
         (recipe(weight=float("nan")), r"losses\[0\]\.weight is nan; input should be"),
         (recipe(weight="much"), r"losses\[0\]\.weight is 'much'; input should be a valid number"),
-        (recipe(warmup_steps=1.5), r"losses\[0\]\.warmup_steps is 1\.5; input should be a valid integer"),
-        ({"teacher": {"network": "r50"}, "losses": []}, r"losses is \[\]; list should have at least 1 item"),
+        (
+            recipe(schedule={"kind": "linear", "steps": 1.5}),
+            r"losses\[0\]\.schedule\.steps is 1\.5; input should be a valid integer",
+        ),
+        (
+            recipe(schedule="cosin"),
+            r"losses\[0\]\.schedule\.kind is 'cosin'; input should be 'constant', 'linear', 'by_epoch'",
+        ),
+        (recipe(schedule="linear"), r"losses\[0\]\.schedule is 'linear'; linear needs one of steps and epochs"),
+        (
+            recipe(schedule={"kind": "linear", "steps": 3, "epochs": 1}),
+            r"losses\[0\]\.schedule is .*; linear needs one of steps and epochs",
+        ),
+        (
+            recipe(schedule={"kind": "cosine", "steps": 3}),
+            r"losses\[0\]\.schedule is .*; cosine has no steps; it takes to",
+        ),
+        (
+            recipe(schedule={"kind": "linear", "step": 3}),
+            r"losses\[0\]\.schedule\.step is not a key; known: kind, steps, epochs, to\. Did you mean 'steps'\?",
+        ),
+        ({**recipe(), "balance": {"ratio": 0}}, r"balance\.ratio is 0; input should be greater than 0"),
+        (
+            {**recipe(), "balance": {"ratio": 1, "momentum": 1.0}},
+            r"balance\.momentum is 1\.0; input should be less than 1",
+        ),
+        (
+            {**recipe(), "balance": {"ration": 1}},
+            r"balance\.ration is not a key; known: ratio, momentum\. Did you mean 'ratio'\?",
+        ),
+        (
+            {**recipe(loss="kd"), "balance": {"ratio": 1}},
+            r"recipe: balance compares gradients at the embedding, and no term \(kd\) sends one there",
+        ),
+        (
+            {**recipe(loss="fitnet", student="layer4", teacher="norm"), "balance": {"ratio": 1}},
+            r"no term \(fitnet\) sends one there but through the head or through feature maps",
+        ),
+        (
+            {**recipe(schedule="cosine"), "balance": {"ratio": 1}},
+            r"balance takes out a schedule that all terms \(cosine\) have",
+        ),
+        (
+            {**recipe(), "student": {"wights": "a"}},
+            r"student\.wights is not a key; known: weights\. Did you mean 'weights'",
+        ),
+        (
+            {"teacher": {"network": "r50"}, "losses": []},
+            r"losses is \[\]; expected at least one term, or a part `head`",
+        ),
         ({"losses": [{"loss": "cosine", "weight": 1}]}, r"teacher is missing; it must be given"),
         (
             {**recipe(), "teachers": 1},
-            r"teachers is not a key; known: about, teacher, urfm, losses\. Did you mean 'teacher'\?",
+            r"teachers is not a key; known: about, paper, teacher, student, urfm, head, balance, losses\. Did you mean 'teacher'\?",
         ),
         (
             {"teacher": {"network": "r50", "wights": "a"}, "losses": recipe()["losses"]},
@@ -55,6 +111,17 @@ def test_what_does_not_belong_is_refused_in_one_line(content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_recipe_comes_back_whole_from_what_a_run_saves_of_it():
+    content = {
+        **recipe(schedule={"kind": "linear", "epochs": 2}),
+        "balance": {"ratio": 0.5},
+        "student": {"weights": "a.pt"},
+    }
+    content["losses"].append({"loss": "mse", "weight": 1})
+    parsed = parse_recipe(content, "recipe")
+    assert type(parsed).model_validate(parsed.model_dump()) == parsed
+
+
 def test_two_terms_of_one_name_are_refused():
     with pytest.raises(RecipeError, match="two terms are called 'cosine'"):
         parse_recipe({"teacher": {"network": "r50"}, "losses": recipe()["losses"] * 2}, "recipe")
@@ -63,8 +130,11 @@ def test_two_terms_of_one_name_are_refused():
 def test_the_command_line_replaces_the_teachers_files(tmp_path: Path):
     path = tmp_path / "own.yaml"
     path.write_text("teacher: {network: r50, weights: a.pt}\nlosses: [{loss: cosine, weight: 1}]\n")
-    loaded = load_recipe(str(path), teacher="b.pt", centres=["c.pt"])
-    assert (loaded.teacher.weights, loaded.teacher.centres) == ("b.pt", ["c.pt"])
+    loaded = load_recipe(str(path), teacher="b.pt", centres=["c.pt"], prototypes="d", init="e.pt")
+    assert loaded.student is not None
+    given = (loaded.teacher.weights, loaded.teacher.centres, loaded.teacher.prototypes, loaded.student.weights)
+    assert given == ("b.pt", ["c.pt"], "d", "e.pt")
+    assert load_recipe(str(path)).student is None
 
 
 def test_a_file_that_is_not_a_recipe_is_refused(tmp_path: Path):

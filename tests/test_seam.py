@@ -8,7 +8,7 @@ from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
 from tests.ranks import RANKS, run_ranks
-from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
+from tests.toy import WIDTH, of_ranks, prototypes_folder, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
 
 CLASSES = 11
 TERMS = {
@@ -20,12 +20,14 @@ TERMS = {
     "gkd": [
         {"loss": "gkd", "weight": 1, "grouping": "fixed", "size": 4, "name": "fixed"},
         {"loss": "gkd", "weight": 1, "grouping": "per_sample", "name": "per_sample"},
-        {"loss": "gkd", "weight": 1, "step": 2, "name": "adaptive"},
+        {"loss": "gkd", "weight": 1, "grouping": "adaptive", "step": 2, "name": "adaptive"},
     ],
+    "logit_regression": [{"loss": "logit_regression", "weight": 0.1}],
     "embeddings": [{"loss": name, "weight": 20} for name in ("mse", "angular")],
     "pairs": [{"loss": name, "weight": 20} for name in ("sp", "cckd", "darkrank", "triplet_distillation")],
     "ekd": [{"loss": "ekd", "weight": 20}],
     "ekd with a queue": [{"loss": "ekd", "weight": 20, "queue": 30}],
+    "coupleface": [{"loss": "fcd", "weight": 20}, {"loss": "relation_aware", "weight": 20, "q": 0.0}],
     "qud": [{"loss": "qud", "weight": 20, "queue": 30}],
     "maps": [
         {"loss": name, "weight": 20, "student": "conv", "teacher": "conv", "projector": "conv1x1"}
@@ -40,8 +42,10 @@ def build(losses, tmp_path, sample_rate=1.0):
     """Return student and head as a training loop would build them, from one seed."""
     host = toy_host()
     teacher_spec = {"network": "toy"}
-    if any(term["loss"] in ("kd", "gkd") for term in losses):
+    if any(term["loss"] in ("kd", "gkd", "logit_regression") for term in losses):
         teacher_spec["centres"] = [teacher_file(tmp_path, CLASSES)]
+    if any(term["loss"] == "relation_aware" for term in losses):
+        teacher_spec["prototypes"] = prototypes_folder(tmp_path, CLASSES)
     content = {"teacher": teacher_spec, "losses": losses}
     if any(term["loss"].startswith("urfm") for term in losses):
         content["urfm"] = FIELDS
@@ -86,6 +90,22 @@ def test_gradients_of_several_ranks_equal_one_process_margin_loss_included(world
                 )
         rows = torch.cat([ours[method][1] for ours in results])
         torch.testing.assert_close(rows, head, rtol=1e-4, atol=1e-6, msg=method)
+
+
+def kd_beside_margin(tmp_path, weight):
+    """Return what KD adds to the student's gradient."""
+    with_kd, _ = gradients([{"loss": "kd", "weight": weight}], tmp_path)
+    without, _ = gradients([{"loss": "kd", "weight": 1e-30}], tmp_path)
+    return {name: with_kd[name] - without[name] for name in with_kd}
+
+
+@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_weight_of_kd_does_not_grow_with_the_number_of_ranks(world, tmp_path):
+    """A published trap: behind the head's own gather (sum, times ranks) a loss that every rank computes whole counts so many times."""
+    expected = kd_beside_margin(tmp_path, 5)
+    for ours in run_ranks(kd_beside_margin, world, tmp_path, 5):
+        for name, gradient in expected.items():
+            assert float(ours[name].norm() / gradient.norm()) == pytest.approx(1, rel=1e-3), name
 
 
 def test_a_term_of_weight_0_equals_its_absence(tmp_path):
@@ -153,7 +173,7 @@ def test_another_recipes_state_is_refused(tmp_path):
 
 
 def test_a_warm_up_raises_the_weight_linearly(tmp_path):
-    _, _, distillation = build([{"loss": "cosine", "weight": 8, "warmup_steps": 4}], tmp_path)
+    _, _, distillation = build([{"loss": "cosine", "weight": 8, "schedule": {"kind": "linear", "steps": 4}}], tmp_path)
     weights = []
     for step in range(6):
         distillation.step.step = step
@@ -199,6 +219,7 @@ def test_the_teacher_is_bit_for_bit_the_same_after_three_steps(tmp_path):
         {"loss": "ekd", "weight": 1},
         {"loss": "ekd", "weight": 1, "queue": 16},
         {"loss": "qud", "weight": 1, "queue": 16},
+        {"loss": "relation_aware", "weight": 1},
     ],
     ids=lambda term: f"{term['loss']} {term.get('queue', '')}",
 )

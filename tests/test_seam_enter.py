@@ -15,7 +15,7 @@ RECIPE = "teacher:\n  network: toy\nlosses:\n  - loss: cosine\n    weight: 20\n"
 @pytest.fixture
 def script(tmp_path):
     """A namespace as `train_v2.py` has it: the three names, `get_config`, and where this process stands among the ranks."""
-    cfg = SimpleNamespace(output=str(tmp_path / "out"), rec=str(tmp_path), frequent=1)
+    cfg = SimpleNamespace(output=str(tmp_path / "out"), rec=str(tmp_path), frequent=1, resume=False)
     names = {"get_config": lambda path: cfg if path == "configs/mine" else None, "rank": 0, "local_rank": 0}
     return SimpleNamespace(**vars(toy_host()), **names)
 
@@ -47,6 +47,20 @@ def test_the_scripts_own_names_distil_from_then_on(script, recipe, tmp_path):
     assert list((tmp_path / "out" / "tensorboard" / "distill").glob("events.*"))
 
 
+def test_schedules_count_as_the_script_plans_and_the_student_starts_from_a_file(script, recipe, tmp_path):
+    """49 images, 2 ranks of 4: 6 steps an epoch."""
+    torch.manual_seed(6)
+    first = Toy(WIDTH)
+    torch.save(first.state_dict(), tmp_path / "first.pt")
+    (tmp_path / "mine.yaml").write_text(RECIPE + "    schedule: {kind: by_epoch, epochs: 2}\n")
+    cfg = SimpleNamespace(**vars(script.get_config("configs/mine")), num_image=49, batch_size=4, num_epoch=3)
+    script.get_config, script.world_size = lambda _: cfg, 2
+    step = seam.enter(script, "configs/mine", *recipe, init=str(tmp_path / "first.pt")).step
+    assert (step.length.epoch, step.length.total) == (6, 18)
+    state = script.get_model("toy", num_features=WIDTH).state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in first.state_dict().items())
+
+
 def test_only_the_first_rank_logs(script, recipe, tmp_path):
     script.rank = 1
     seam.enter(script, "configs/mine", *recipe)
@@ -74,7 +88,7 @@ def test_a_check_set_is_found_in_the_runs_data_folder_and_measured_by_the_first_
         (("nowhere",), r"^train_v2\.py: error: recipe nowhere: no such file"),
         (
             (None, "teacher.pt"),
-            r"^train_v2\.py: error: --teacher or --centres without --distill; expected a recipe\. Add --distill",
+            r"^train_v2\.py: error: --teacher, --centres, --prototypes or --init without --distill; expected a recipe\. Add --distill",
         ),
         (("cosine", "nowhere.pt"), r"^train_v2\.py: error: .*nowhere\.pt"),
     ],

@@ -4,14 +4,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.nn.parallel import DistributedDataParallel
 
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.teachers.base import Teacher
+from tests.prototype_files import write_folder
 
 WIDTH = 16
 BATCH = 12
@@ -63,6 +66,16 @@ def teacher_file(folder: Path, classes: int) -> str:
     """Write the teacher's class centres to a file of this rank's own, and return its path."""
     path = folder / f"head{rank()}.pt"
     torch.save({"weight": toy_centres(classes, seed=5)}, path)
+    return str(path)
+
+
+def prototypes_folder(folder: Path, classes: int) -> str:
+    """Write prototypes, each with the next five numbers as hard others, to a folder of this rank's own, and return its path."""
+    path = folder / f"prototypes{rank()}"
+    if not path.exists():
+        numbers = np.arange(classes)
+        rows = normalize(toy_centres(classes, seed=6)).numpy()
+        write_folder(path, rows, (numbers[:, None] + np.arange(1, 6)) % classes)
     return str(path)
 
 

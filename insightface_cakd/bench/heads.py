@@ -12,7 +12,9 @@ import torch.distributed as dist
 from torch import nn
 
 from insightface_cakd.bench.memory import peak_memory
-from insightface_cakd.distill.head import Distillation, SeenMargin, distilled_head
+from insightface_cakd.distill.distillation import Distillation
+from insightface_cakd.distill.head import distilled_head
+from insightface_cakd.distill.logits import SeenMargin
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.errors import RunError

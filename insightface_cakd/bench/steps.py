@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
+from insightface_cakd.data.prototypes import PrototypesMeta, save_prototypes
+from insightface_cakd.distill.plan import Length, RunPlan
 from insightface_cakd.distill.student import reads_plain
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -26,6 +28,7 @@ from insightface_cakd.teachers.cached import CachedEmbeddings
 Precision = Literal["fp32", "bf16", "fp16"]
 Run = Callable[[], object]
 CLASSES = 1000
+NEAREST = 100
 WIDTH = 512
 ALONE = "student step"
 FORWARD = "teacher forward"
@@ -96,13 +99,27 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
 
 
 def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
-    """Put the recipe into the host, as a run does, with random class centres if it reads them."""
+    """Put the recipe into the host, as a run does, with random weights, class centres and prototypes where it needs them."""
     with TemporaryDirectory() as folder:
-        if recipe.needs_logits:
+        if recipe.needs_centres:
             centres = Path(folder) / "centres.pt"
             torch.save({"weight": torch.randn(CLASSES, teacher.embedding_size)}, centres)
             recipe.teacher.centres = [str(centres)]
-        install(host, recipe, teacher)
+        if recipe.needs_prototypes:
+            recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
+        recipe.student = None
+        install(host, recipe, teacher, plan=RunPlan(Length(1, 1)))
+
+
+def _random_prototypes(folder: Path, teacher: Teacher) -> Path:
+    """Write prototypes with as many hard others as the paper has."""
+    rows = torch.nn.functional.normalize(torch.randn(CLASSES, teacher.embedding_size))
+    hardest = torch.randint(0, CLASSES, (CLASSES, NEAREST), dtype=torch.int32)
+    meta = PrototypesMeta(
+        teacher.name, None, "", CLASSES, teacher.embedding_size, NEAREST, CLASSES, CLASSES, __version__
+    )
+    save_prototypes(folder, meta, rows.numpy(), hardest.numpy(), torch.ones(CLASSES, dtype=torch.int64).numpy())
+    return folder
 
 
 def _step(host: Any, student: str, images: Tensor, labels: Tensor, precision: Precision) -> Run:

@@ -30,15 +30,21 @@ def _compare(
         list[str] | None, typer.Option(help="Files with the class centres of a teacher given as a file, in rank order.")
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value for every student's config.")] = None,
+    cache: Annotated[
+        bool, typer.Option(help="Ask the teacher once for all images, for recipes that read its embedding only.")
+    ] = False,
 ) -> None:
     """Train recipes on equal terms and print a table sorted by gain over the student alone.
 
     Example: `cakd compare cosine fitnet urfm cakd --seeds 2048,2049,2050`
     """
-    from insightface_cakd.compare import Comparison, compare, table
+    from insightface_cakd.comparison.runs import Comparison, compare
+    from insightface_cakd.comparison.table import table
 
     numbers = _numbers(seeds)
-    terms = Comparison(tuple(recipes), numbers, student, teacher, data, tuple(centres or ()), tuple(settings or ()))
+    terms = Comparison(
+        tuple(recipes), numbers, student, teacher, data, tuple(centres or ()), tuple(settings or ()), cache
+    )
     rows = compare(output, terms)
     print(f"\n{table(rows, numbers)}\n\n{output / 'compare.md'}")
 

@@ -1,4 +1,4 @@
-"""`cakd data ...`: record files, verification sets, drawn faces, cached teacher embeddings."""
+"""`cakd data ...`: record files, verification sets, drawn faces, cached teacher embeddings, prototypes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         ("split", _split),
         ("faces", _faces),
         ("cache-teacher", _cache_teacher),
+        ("prototypes", _prototypes),
     ):
         group.command(name)(command)
     app.add_typer(group, name="data")
@@ -133,3 +134,25 @@ def _cache_teacher(
     with progress_bar("embedding") as progress:
         cache_teacher(recipe, records, out, teacher, progress)
     print(out)
+
+
+def _prototypes(
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe whose teacher is run once over the data; `cached` for a cache.")
+    ],
+    data: Annotated[Path, typer.Argument(help="Folder with train.rec, or one folder of aligned faces per person.")],
+    out: Annotated[Path, typer.Argument(help="New folder; pass it as --prototypes, or as --centres.")],
+    teacher: Annotated[
+        str | None, typer.Option(help="Teacher's weights, ONNX file or cache; replaces the recipe's.")
+    ] = None,
+    nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
+) -> None:
+    """Write the teacher's mean direction of each person, and the people it finds most alike, for CoupleFace."""
+    from insightface_cakd.precompute import make_prototypes
+    from insightface_cakd.progress import progress_bar
+
+    with progress_bar("prototypes") as progress:
+        meta = make_prototypes(recipe, data, out, teacher, nearest, progress)
+    print(f"{out}: {meta.num_classes} people of {meta.images} images, {meta.single} of them with one image")
+    fewer = f", not {nearest}: there are no more" if meta.nearest < nearest else ""
+    print(f"{meta.nearest} most similar others for each{fewer}")

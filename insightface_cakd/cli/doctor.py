@@ -32,6 +32,8 @@ def _doctor(
     distill: Annotated[str | None, typer.Option(help="Recipe, by name or path: look at its teacher too.")] = None,
     teacher: Annotated[str | None, typer.Option(help="As in `cakd train`: replaces the recipe's weights.")] = None,
     centres: Annotated[list[str] | None, typer.Option(help="As in `cakd train`: the teacher's class centres.")] = None,
+    prototypes: Annotated[str | None, typer.Option(help="As in `cakd train`: folder of the prototypes.")] = None,
+    init: Annotated[str | None, typer.Option(help="As in `cakd train`: the student's initial weights.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
     fixes: Annotated[list[str] | None, typer.Option("--fix", help="As in `cakd train`, with --host.")] = None,
     no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="As in `cakd train`, with --host.")] = None,
@@ -39,9 +41,10 @@ def _doctor(
     from insightface_cakd.doctor.examine import examine
     from insightface_cakd.doctor.findings import Case
 
-    lists = (tuple(given or ()) for given in (centres, settings, fixes, no_fixes))
+    heads, overrides, on, off = (tuple(given or ()) for given in (centres, settings, fixes, no_fixes))
+    case = Case(config, data, host, distill, teacher, heads, overrides, on, off, prototypes, init)
     problems = 0
-    for finding in examine(Case(config, data, host, distill, teacher, *lists)):
+    for finding in examine(case):
         print(finding, flush=True)
         problems += finding.kind == "problem"
     if problems:

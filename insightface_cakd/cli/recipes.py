@@ -15,24 +15,11 @@ def register(app: typer.Typer) -> None:
 
 
 def _list() -> None:
-    """What each recipe does, its teacher, its losses; of an ablation, what it changes."""
-    from itertools import groupby
-
-    from rich.console import Console
-
+    """Each recipe's method, paper, what it needs, its memory and its cost; of an ablation, what it changes."""
+    from insightface_cakd.listing import list_recipes
     from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    loaded = [(recipe_name(path), load_recipe(str(path))) for path in shipped_recipes()]
-    for folder, recipes in groupby(loaded, key=lambda pair: pair[0].rpartition("/")[0]):
-        if folder:
-            console.print(f"\n{folder}", style="bold")
-        for name, recipe in recipes:
-            console.print(f"{name}: ", style="bold", end="")
-            console.print(recipe.about)
-            if not folder:
-                losses = ", ".join(f"{term.weight:g} x {term.loss}" for term in recipe.losses)
-                console.print(f"    {recipe.teacher.network}; {losses}", style="dim")
+    print(list_recipes({recipe_name(path): load_recipe(str(path)) for path in shipped_recipes()}))
 
 
 def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
@@ -44,12 +31,18 @@ def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
 
 def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
     """Check a recipe without a run: keys, losses, values. Taps and shapes are checked when the networks are built."""
+    from insightface_cakd.listing import described_needs
     from insightface_cakd.losses import LOSSES
     from insightface_cakd.recipe import load_recipe
 
     loaded = load_recipe(recipe)
+    if loaded.about:
+        print(loaded.about)
+    if loaded.head is not None:
+        print(f"head: {loaded.head.summary}; {loaded.head.paper}")
     for term in loaded.losses:
         print(
             f"{term.name}: {term.weight:g} x {term.loss}, reads the {LOSSES[term.loss].reads}; {LOSSES[term.loss].paper}"
         )
+    print(f"needs: {', '.join(described_needs(loaded))}")
     print(f"{recipe}: valid")

@@ -52,6 +52,13 @@ def _train(
     centres: Annotated[
         list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")
     ] = None,
+    prototypes: Annotated[
+        str | None, typer.Option(help="Folder of `cakd data prototypes`; replaces the recipe's.")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Weights that the student starts from, model.pt of an earlier run; with --distill."),
+    ] = None,
     output: Annotated[str | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
     resume: Annotated[
@@ -70,8 +77,9 @@ def _train(
     from insightface_cakd.launch import Job, train
 
     overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
-    given = (tuple(fixes or ()), tuple(no_fixes or ()))
-    result = train(Job(config, distill, teacher, tuple(centres or ()), tuple(overrides), resume, host, *given))
+    heads = tuple(centres or ())
+    given = (tuple(fixes or ()), tuple(no_fixes or ()), prototypes, init)
+    result = train(Job(config, distill, teacher, heads, tuple(overrides), resume, host, *given))
     for name, accuracy in result.accuracy.items():
         print(f"{name}: {accuracy:.4f}")
 

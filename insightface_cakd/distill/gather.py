@@ -56,6 +56,16 @@ def gather_constant(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+@torch.no_grad()
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Return the sum of what each rank has, entry by entry, without gradient."""
+    if world_size() == 1:
+        return values.detach()
+    total = values.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
 class _SumOverRanks(torch.autograd.Function):
     """All-reduce whose backward is the identity: each rank's share of a sum that all ranks use alike."""
 

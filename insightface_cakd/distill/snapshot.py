@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.head import Distillation
+from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import RunError
 from insightface_cakd.recipe import Recipe
@@ -129,6 +129,17 @@ class Snapshots:
 def wants_snapshots(recipe: Recipe) -> bool:
     """Return whether a recipe's method has something to look at: fields or prompts."""
     return recipe.urfm is not None or recipe.teacher.prompts is not None
+
+
+def snapshots_of(recipe: Recipe, teacher: Teacher, cfg: Any) -> Snapshots | None:
+    """Return what writes the snapshots of a run's first rank, None for a method that has nothing to look at.
+
+    Args:
+        recipe: of the run.
+        teacher: of the run.
+        cfg: the run's config.
+    """
+    return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg) if wants_snapshots(recipe) else None
 
 
 def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Runs the terms of one training step: weights, warm-up, gathering over ranks, and a watch on finiteness."""
+"""Runs the terms of one training step: weights, schedules, balance, gathering over ranks, and a watch on finiteness."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -6,8 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from insightface_cakd.distill.balance import Balance, scales
 from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
-from insightface_cakd.errors import RunError
+from insightface_cakd.distill.plan import Length
+from insightface_cakd.distill.schedule import factor
+from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import LOGITS
 from insightface_cakd.losses.classes import WHOLE_ROWS
@@ -44,20 +47,30 @@ def feature_key(term: TermSpec, side: Side) -> str:
 class DistillationStep(nn.Module):
     """The weighted sum of a recipe's terms.
 
-    total = sum over terms of weight * min(step / warmup_steps, 1) * loss(student, teacher). Local-mean terms are added as they
+    total = sum over terms of weight * schedule(step) * balance * loss(student, teacher). Local-mean terms are added as they
     are; pairwise terms see the rows of every rank; logits terms see this rank's classes. All terms run from the first step
-    on, so a warm-up changes a weight and never the graph.
+    on, so a schedule changes a weight and never the graph. A step is one batch of a rank, of which the optimiser may join several.
 
     Args:
         terms: the recipe's terms; those of weight 0 are left out.
+        length: of the run; only for schedules that need it.
+        balance: what measures the terms against the margin loss, if the recipe asks for it.
+
+    Raises:
+        RecipeError: a schedule needs the length of the run, and there is none.
     """
 
-    def __init__(self, terms: Iterable[TermSpec]) -> None:
+    def __init__(self, terms: Iterable[TermSpec], length: Length | None = None, balance: Balance | None = None) -> None:
         super().__init__()
         self.terms = [term for term in terms if term.weight > 0]
+        self.length = length
+        self.balance = balance
+        self._check_schedules()
         self.losses = nn.ModuleDict({term.name: term.build_loss() for term in self.terms})
         self.step = 0
         self.raw: dict[str, Tensor] = {}
+        self.weighted: dict[str, Tensor] = {}
+        self.balance_factor: Tensor | None = None
         self._first_bad: dict[str, Tensor] = {}
 
     def forward(self, features: dict[str, Tensor], labels: Tensor) -> Tensor:
@@ -68,19 +81,22 @@ class DistillationStep(nn.Module):
             batch, and so need no further gathering; in place of labels they have `COLUMNS`, (N, 1).
         """
         total = torch.zeros((), device=labels.device)
+        self.balance_factor = None if self.balance is None else self.balance.factor(labels.device)
         everyone = gather_constant(labels) if any(LOSSES[term.loss].gathers for term in self.terms) else labels
         for term in self.terms:
             raw = self._run(term, features, labels, everyone)
             self._note(term.name, raw.detach())
-            total = total + self.weight(term) * raw
+            weighted = self.weight(term) * raw
+            if self.balance_factor is not None and scales(term):
+                weighted = self.balance_factor * weighted
+            self.weighted[term.name] = weighted.detach()
+            total = total + weighted
         self.step += 1
         return total
 
     def weight(self, term: TermSpec) -> float:
-        """Return a term's weight at the current step, warm-up included."""
-        if term.warmup_steps == 0:
-            return term.weight
-        return term.weight * min(self.step / term.warmup_steps, 1.0)
+        """Return a term's weight at the current step by its schedule, without balance."""
+        return term.weight * factor(term.schedule, self.step, self.length)
 
     def watch(self, name: str, value: Tensor) -> None:
         """Keep a value beside the terms, to be logged and checked with them (the margin loss)."""
@@ -101,7 +117,21 @@ class DistillationStep(nn.Module):
                     "the last good checkpoint. Lower the learning rate or the term's weight, or look at the images of that step."
                 )
 
+    def _check_schedules(self) -> None:
+        for term in self.terms:
+            if term.schedule.needs_length and self.length is None:
+                raise RecipeError(
+                    f"recipe: the schedule {term.schedule.kind} of term '{term.name}' needs the length of the run, and this loop does not "
+                    "say it; expected a plan with a length. Give one to seam.install, or use schedule: {kind: linear, steps: N}."
+                )
+
     def _run(self, term: TermSpec, features: dict[str, Tensor], labels: Tensor, everyone: Tensor) -> Tensor:
+        value = self._call(term, features, labels, everyone)
+        for name in LOSSES[term.loss].shows:
+            self._note(f"{term.name}.{name}", getattr(self.losses[term.name], name))
+        return value
+
+    def _call(self, term: TermSpec, features: dict[str, Tensor], labels: Tensor, everyone: Tensor) -> Tensor:
         loss, kind = self.losses[term.name], LOSSES[term.loss]
         student, teacher = (features[feature_key(term, side)] for side in SIDES)
         if kind.reads in LOGITS:

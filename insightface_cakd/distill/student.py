@@ -1,12 +1,12 @@
 """The one module that the training loop wraps: the student, its taps and projectors, and the teacher beside it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from insightface_cakd.distill.balance import EmbeddingGradients
 from insightface_cakd.distill.projectors import Shapes, build_projectors, shapes_of
 from insightface_cakd.distill.step import Side, feature_key
 from insightface_cakd.distill.taps import Taps, tappable
@@ -18,14 +18,6 @@ from insightface_cakd.teachers import PromptedTeacher, Teacher
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
 ANCHORED = ("prompted", "urfm_anchor")
-
-
-@dataclass
-class EmbeddingGradients:
-    """Squared norms of what the margin and the distillation send back to the embedding in one step."""
-
-    margin: Tensor | None = None
-    distillation: Tensor | None = None
 
 
 class DistilledStudent(nn.Module):
@@ -45,6 +37,7 @@ class DistilledStudent(nn.Module):
         terms: the recipe's terms.
         urfm: the receptive fields that terms compare, if any do.
         image_size: side of the square input.
+        taught: whether anything reads what the teacher says; if not, `forward` does not run it.
 
     Raises:
         TapError: a tap does not exist in its network, or the teacher has no modules to tap.
@@ -58,6 +51,7 @@ class DistilledStudent(nn.Module):
         terms: Iterable[TermSpec],
         urfm: URFMSpec | None = None,
         image_size: int = 112,
+        taught: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -65,11 +59,11 @@ class DistilledStudent(nn.Module):
         self.terms = [term for term in terms if LOSSES[term.loss].reads in ("embedding", "map")]
         self._reads_anchor = any(LOSSES[term.loss].reads == "urfm_anchor" for term in terms)
         self._reads_plain = reads_plain(teacher, terms)
-        self._urfm = urfm
+        self._urfm, self._taught = urfm, taught
         self._teacher = [teacher]
         self._student_taps = Taps(backbone, _paths(self.terms, urfm, "student"))
         self._teacher_taps = Taps(*tappable(teacher, _paths(self.terms, urfm, "teacher")))
-        self.gradients = EmbeddingGradients()
+        self.gradients = self.gradients_before = EmbeddingGradients()
         self.measures_gradients = False
         self.method = nn.ModuleDict(self._build_method(image_size))
 
@@ -102,13 +96,16 @@ class DistilledStudent(nn.Module):
                 "only. Call the student with (images, landmarks), or with images and `landmarks: template`."
             )
         # The teacher first: its activations are freed before the student's are kept for the backward.
-        taught, teacher = self._run_teacher(images)
+        taught, teacher = self._run_teacher(images) if self._taught else (None, {})
         plain = {"teacher.plain": self.teacher.plain(images)} if self._reads_plain else {}
         embedding, student = self._run_student(images)
         # Two views of one embedding, so that the gradients of margin and distillation can be told apart.
         for_margin, for_terms = embedding.view_as(embedding), embedding.view_as(embedding)
         self._watch(for_margin, for_terms)
-        features = {"student.embedding": for_terms, "teacher.embedding": taught, **plain}
+        features = {"student.embedding": for_terms, **plain}
+        if taught is None:
+            return for_margin, features
+        features["teacher.embedding"] = taught
         for term in self.terms:
             if term.student is not None or term.projector is not None:
                 activation = for_terms if term.student is None else student[term.student]
@@ -184,9 +181,10 @@ class DistilledStudent(nn.Module):
             return embedding, taps.collect()
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
-        """Record this step's gradient norms at the embedding, when asked; nothing leaves the device."""
+        """Record this step's gradient norms at the embedding, when asked, and keep the last ones; nothing leaves the device."""
         if not self.measures_gradients:
             return
+        self.gradients_before = self.gradients
         self.gradients = gradients = EmbeddingGradients()
 
         def keep(name: str) -> Any:

@@ -133,8 +133,8 @@ def _on_host(case: Case, host: Host) -> Iterator[Finding]:
         yield from host.examine_faces(str(case.data))
     if case.distill is not None:
         yield from _teaching(case, host, cfg if buildable else None)
-    elif case.teacher is not None or case.centres:
-        yield note("--teacher, --centres: not looked at without --distill RECIPE.")
+    elif case.teacher is not None or case.centres or case.prototypes is not None or case.init is not None:
+        yield note("--teacher, --centres, --prototypes, --init: not looked at without --distill RECIPE.")
 
 
 def _shown(value: object) -> object:

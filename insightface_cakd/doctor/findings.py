@@ -22,6 +22,8 @@ class Case:
         settings: `key=value` overrides of the config.
         fixes: fixes of the checkout that change results and are wanted.
         no_fixes: fixes of the checkout to leave out.
+        prototypes: replaces the recipe's `teacher.prototypes`.
+        init: replaces the recipe's `student.weights`.
     """
 
     config: str | None = None
@@ -33,6 +35,8 @@ class Case:
     settings: tuple[str, ...] = ()
     fixes: tuple[str, ...] = ()
     no_fixes: tuple[str, ...] = ()
+    prototypes: str | None = None
+    init: str | None = None
 
 
 @dataclass(frozen=True)

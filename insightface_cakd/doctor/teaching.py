@@ -8,12 +8,15 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd import seam
-from insightface_cakd.distill.head import teacher_rows
+from insightface_cakd.distill.logits import teacher_rows
+from insightface_cakd.distill.plan import Length, RunPlan
+from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.teachers import Teacher, check_teacher
+from insightface_cakd.teachers.spec import CACHED
 
 
 def examine_teaching(
@@ -22,18 +25,19 @@ def examine_teaching(
     """Load the recipe, build its teacher, and let a student enter the seam as a run would.
 
     Args:
-        case: names recipe, teacher and centres.
+        case: names recipe, teacher, centres and prototypes.
         namespace: the host's `train_v2`.
         device: where the teacher would run.
         cfg: of the run; None where there is none, or none that can be built.
     """
     try:
-        recipe = load_recipe(str(case.distill), case.teacher, case.centres)
+        recipe = load_recipe(str(case.distill), case.teacher, case.centres, case.prototypes, case.init)
     except CAKDError as error:
         yield problem(str(error))
         return
-    terms = " + ".join(f"{term.weight:g} x {term.name}" for term in recipe.losses)
-    yield ok(f"recipe {case.distill}: {terms}, teacher {recipe.teacher.network}")
+    parts = [] if recipe.head is None else [recipe.head.summary]
+    parts += [f"{term.weight:g} x {term.name}" for term in recipe.losses]
+    yield ok(f"recipe {case.distill}: {' + '.join(parts)}, teacher {recipe.teacher.network}")
     yield from _check_set(recipe, cfg)
     try:
         teacher, _ = seam.make_teacher(namespace, recipe, device, checks=False)
@@ -42,7 +46,7 @@ def examine_teaching(
         return
     digest = f", sha256 {teacher.sha256[:12]}..." if teacher.sha256 else ""
     yield ok(f"teacher {teacher.name}: loaded, embeddings of {teacher.embedding_size} values{digest}")
-    if recipe.teacher.network == "cached":
+    if recipe.teacher.network == CACHED:
         yield from refusals(lambda: check_teacher(teacher, recipe.teacher, device))
     if cfg is not None:
         yield from _fit(namespace, recipe, teacher, cfg)
@@ -67,12 +71,17 @@ def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
 
 
 def _fit(namespace: ModuleType, recipe: Recipe, teacher: Teacher, cfg: EasyDict) -> Iterator[Finding]:
-    """Build the student inside the seam, which checks taps, shapes and class centres."""
+    """Build the student inside the seam, which checks taps, shapes, class centres and prototypes."""
+    # Any length will do: no step is taken.
+    plan = RunPlan(Length(1, 1), bool(cfg.get("resume")), Path(str(cfg.rec)))
     try:
-        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher) as distillation:
+        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher, plan=plan) as distillation:
             namespace.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size)
             if recipe.needs_logits and cfg.num_classes is not None:
                 teacher_rows(distillation, 0, cfg.num_classes, teacher.embedding_size)
+            if cfg.num_classes is not None:
+                check_classes(distillation.prototypes, cfg.num_classes)
+                distillation.rule.check(cfg.embedding_size, cfg.num_classes)
     # A host's network may raise anything.
     except Exception as error:
         yield problem(f"{'' if isinstance(error, CAKDError) else f'student {cfg.network}: '}{describe(error)}")

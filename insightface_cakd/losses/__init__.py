@@ -5,6 +5,7 @@ from insightface_cakd.losses.attention import AttentionSimilarityLoss, Attention
 from insightface_cakd.losses.base import DistillLoss
 from insightface_cakd.losses.cckd import CorrelationCongruenceLoss
 from insightface_cakd.losses.cosine import CosineLoss
+from insightface_cakd.losses.coupleface import RelationAwareLoss
 from insightface_cakd.losses.darkrank import DarkRankLoss
 from insightface_cakd.losses.ekd import EvaluationRankLoss
 from insightface_cakd.losses.fcd import FeatureConsistencyLoss
@@ -12,6 +13,7 @@ from insightface_cakd.losses.fitnet import FitNetLoss
 from insightface_cakd.losses.fskd import FeatureRelationLoss, FeatureSimilarityLoss
 from insightface_cakd.losses.gkd import GroupedLoss
 from insightface_cakd.losses.kd import SoftTargetLoss
+from insightface_cakd.losses.logit_regression import LogitRegressionLoss
 from insightface_cakd.losses.mse import EmbeddingSquaredLoss
 from insightface_cakd.losses.prompts import PromptAnchorLoss, PromptMarginLoss
 from insightface_cakd.losses.qud import QueueContrastLoss
@@ -23,6 +25,7 @@ from insightface_cakd.losses.urfm import URFMAnchorLoss, URFMAttentionLoss, URFM
 LOSSES: dict[str, type[DistillLoss]] = {
     "cosine": CosineLoss,
     "fcd": FeatureConsistencyLoss,
+    "relation_aware": RelationAwareLoss,
     "mse": EmbeddingSquaredLoss,
     "angular": AngularLoss,
     "qud": QueueContrastLoss,
@@ -40,6 +43,7 @@ LOSSES: dict[str, type[DistillLoss]] = {
     "triplet_distillation": TripletDistillationLoss,
     "kd": SoftTargetLoss,
     "gkd": GroupedLoss,
+    "logit_regression": LogitRegressionLoss,
     "urfm_attention": URFMAttentionLoss,
     "urfm_feature": URFMFeatureLoss,
     "urfm_anchor": URFMAnchorLoss,

@@ -30,7 +30,10 @@ class DistillLoss(nn.Module):
         needs_labels: whether it compares identities, and so refuses to run without the label of each row.
         zero_at_teacher: whether it is 0, with gradient 0, where the student equals the teacher; not where it is a likelihood or a margin.
         keeps_state: whether it remembers earlier steps in buffers. In eval mode it uses what it remembers and does not change it.
-        paper: source, for `cakd recipes check`.
+        needs_prototypes: whether it has a method `start(prototypes, hardest)` that must be called before its first use.
+        shows: attributes, scalar tensors of the last batch, that are logged beside the value.
+        memory: what grows in a step, for `cakd recipes list`, in the letters of its legend; empty if it is of the size of the inputs.
+        paper: source, for `cakd recipes list` and `check`: "METHOD (where), details".
     """
 
     reads: ClassVar[Reads] = "embedding"
@@ -40,6 +43,9 @@ class DistillLoss(nn.Module):
     needs_labels: ClassVar[bool] = False
     zero_at_teacher: ClassVar[bool] = True
     keeps_state: ClassVar[bool] = False
+    needs_prototypes: ClassVar[bool] = False
+    shows: ClassVar[tuple[str, ...]] = ()
+    memory: ClassVar[str] = ""
     paper: ClassVar[str] = ""
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -35,6 +35,7 @@ class CorrelationCongruenceLoss(DistillLoss):
 
     gathers: ClassVar[bool] = True
     same_shape: ClassVar[bool] = False
+    memory = "N^2"
     paper = "CCKD (1904.01802), gamma 0.4, order 2"
 
     def __init__(self, gamma: float = 0.4, order: int = 2) -> None:

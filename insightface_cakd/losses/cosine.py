@@ -20,7 +20,7 @@ class CosineLoss(DistillLoss):
         Also called angular distillation (ShrinkTeaNet); tuned, the baseline to beat.
     """
 
-    paper = "angular distillation; weight of the order of the margin scale"
+    paper = "cosine; weight of the order of the margin scale"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return mean(1 - cos)."""

@@ -35,6 +35,7 @@ class DarkRankLoss(DistillLoss):
     gathers: ClassVar[bool] = True
     same_shape: ClassVar[bool] = False
     zero_at_teacher: ClassVar[bool] = False
+    memory = "N^2"
     paper = "DarkRank (1707.01220), hard; alpha = beta = 3, l = 3"
 
     def __init__(self, alpha: float = 3.0, beta: float = 3.0, length: int = 3) -> None:

@@ -62,6 +62,7 @@ class EvaluationRankLoss(DistillLoss):
     same_shape: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
     keeps_state: ClassVar[bool] = True
+    memory = "N(N+queue)"
     paper = "EKD (2206.02325), tau 0.01, 0.02 and 0.01"
     thresholds: Tensor
 

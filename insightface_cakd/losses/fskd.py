@@ -62,6 +62,7 @@ class FeatureRelationLoss(DistillLoss):
     reads: ClassVar[Reads] = "map"
     gathers: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
+    memory = "NP^2"
     paper = "F-SKD (2303.04681), relations; weight 4, partners from the batch"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:

@@ -52,11 +52,13 @@ class GroupedLoss(DistillLoss):
 
     reads = "logits"
     needs_labels = True
+    shows = ("mean_size",)
+    memory = "2NC/R"
     paper = "GKD (2304.04462), tau = 0.93, weights 8, 1, 0, T = 4"
 
     def __init__(
         self,
-        grouping: Grouping = "adaptive",
+        grouping: Grouping = "per_sample",
         tau: float | None = None,
         size: int | None = None,
         step: int | None = None,
@@ -91,6 +93,7 @@ class GroupedLoss(DistillLoss):
         with torch.autocast(student.device.type, enabled=False):
             student, teacher = precise(student), precise(teacher.detach())
             if columns is None or len(student) == 0:
+                self.mean_size = student.new_zeros(())
                 return student.sum() * 0
             group = self.primary_group(student, columns.view(-1, 1), classes)
             self.mean_size = group.size.double().mean()

@@ -35,6 +35,7 @@ class SoftTargetLoss(DistillLoss):
     """
 
     reads = "logits"
+    memory = "2NC/R"
     paper = "KD (1503.02531), T = 4"
 
     def __init__(self, temperature: float = 4.0) -> None:

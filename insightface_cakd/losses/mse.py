@@ -31,7 +31,7 @@ class EmbeddingSquaredLoss(DistillLoss):
         VarGFaceNet (weight 7). Raw `mean`: the FitNet baseline of EKD's released code.
     """
 
-    paper = "MSE of embeddings: PocketNet (2108.10710), VarGFaceNet (1910.04985)"
+    paper = "PocketNet (2108.10710) and VarGFaceNet (1910.04985), MSE of embeddings"
 
     def __init__(self, normalised: bool = True, reduction: Reduction = "mean") -> None:
         super().__init__()

@@ -47,6 +47,7 @@ class PromptMarginLoss(DistillLoss):
     """
 
     reads = "prompted_logits"
+    memory = "2NC/R"
     paper = "CAKD (2306.14662), anchor of the prompts (assumption)"
 
     def forward(

@@ -36,6 +36,7 @@ class QueueContrastLoss(DistillLoss):
     gathers: ClassVar[bool] = True
     zero_at_teacher: ClassVar[bool] = False
     keeps_state: ClassVar[bool] = True
+    memory = "queue(N+D)"
     paper = "QUD (BMVC 2024), tau 0.1, queue 1024"
 
     def __init__(self, tau: float = 0.1, queue: int = 1024) -> None:

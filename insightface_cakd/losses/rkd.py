@@ -13,7 +13,7 @@ class RelationDistanceLoss(DistillLoss):
     mean over all B^2 ordered pairs of huber(|s_i - s_j| / mu_S - |t_i - t_j| / mu_T), mu the mean of the positive distances.
 
     Shape:
-        student: (B, D_s), teacher: (B, D_t); widths may differ. Gathered to the batch of all ranks.
+        student: (B, D_s), teacher: (B, D_t); widths may differ. Gathered to the batch of all ranks; memory grows with B^2.
     Units:
         Smooth L1 (beta 1) of relative distances, >= 0. Unchanged when either side is scaled.
     Edge cases:
@@ -24,6 +24,7 @@ class RelationDistanceLoss(DistillLoss):
 
     gathers = True
     same_shape = False
+    memory = "N^2"
     paper = "RKD (1904.05068), distance; weight 25"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
@@ -51,6 +52,7 @@ class RelationAngleLoss(DistillLoss):
 
     gathers = True
     same_shape = False
+    memory = "N^3"
     paper = "RKD (1904.05068), angle; weight 50"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
@@ -60,21 +62,21 @@ class RelationAngleLoss(DistillLoss):
         return smooth_l1_loss(angles(student), angles(teacher))
 
 
-def distances(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return differences (B, B, D), distances (B, B), and where a distance is positive enough to have a gradient.
+def distances(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return distances (B, B), and where one is positive enough to have a gradient; elsewhere it is 0.
 
-    "Enough" is 1e-6 of the rows' largest norm: below that a difference is rounding.
+    "Enough" is 1e-6 of the rows' largest norm: below that a difference is rounding. Each difference is taken before it is squared: through
+    products of rows the distances of nearly equal rows would be rounding up to 1e-3 of the norm.
     """
-    differences = rows.unsqueeze(0) - rows.unsqueeze(1)  # (B, B, D): [i, j] = f_j - f_i
-    squared = differences.square().sum(dim=-1)  # (B, B)
-    scale = rows.detach().square().sum(dim=-1).max()
-    apart = squared.detach() > (EPS**2 * scale).clamp_min(torch.finfo(rows.dtype).tiny)
-    return differences, torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0), apart
+    lengths = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    scale = torch.linalg.vector_norm(rows.detach(), dim=-1).max()
+    apart = lengths.detach() > (EPS * scale).clamp_min(torch.finfo(rows.dtype).tiny)
+    return torch.where(apart, lengths, 0.0), apart
 
 
 def relative_distances(rows: Tensor) -> Tensor:
     """Return the distance matrix (B, B) over the mean of its positive entries."""
-    _, lengths, apart = distances(rows)
+    lengths, apart = distances(rows)
     count = apart.sum()
     mean = lengths.sum() / count.clamp_min(1)
     return lengths / torch.where(count > 0, mean, 1.0)
@@ -82,6 +84,7 @@ def relative_distances(rows: Tensor) -> Tensor:
 
 def angles(rows: Tensor) -> Tensor:
     """Return cosines (B, B, B): [i, j, k] = <e_ij, e_ik>."""
-    differences, lengths, apart = distances(rows)
+    differences = rows.unsqueeze(0) - rows.unsqueeze(1)  # (B, B, D): [i, j] = f_j - f_i
+    lengths, apart = distances(rows)
     directions = differences / torch.where(apart, lengths, 1.0).unsqueeze(-1) * apart.unsqueeze(-1)
     return directions @ directions.transpose(1, 2)

@@ -32,6 +32,7 @@ class SimilarityPreservingLoss(DistillLoss):
 
     gathers: ClassVar[bool] = True
     same_shape: ClassVar[bool] = False
+    memory = "N^2"
     paper = "SP (1907.09682); weight 3000"
 
     def __init__(self, form: Form = "rows") -> None:

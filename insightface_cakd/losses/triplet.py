@@ -53,6 +53,7 @@ class TripletDistillationLoss(DistillLoss):
     same_shape: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
     zero_at_teacher: ClassVar[bool] = False
+    memory = "N^2"
     paper = "TripletDistillation (1905.04457), margins 0.2 to 0.5"
 
     def __init__(

@@ -61,4 +61,4 @@ class URFMAnchorLoss(CosineLoss):
     """
 
     reads = "urfm_anchor"
-    paper = "ours, beside CAKD (2306.14662)"
+    paper = "CAKD (2306.14662), anchor of the mapping (ours)"

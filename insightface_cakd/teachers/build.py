@@ -13,7 +13,7 @@ from insightface_cakd.teachers.cached import CachedEmbeddings
 from insightface_cakd.teachers.networks import GetModel, host_network, own_network, timm_network, torchscript_network
 from insightface_cakd.teachers.onnx import OnnxNetwork
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
-from insightface_cakd.teachers.spec import TeacherSpec
+from insightface_cakd.teachers.spec import CACHED, ONNX, TeacherSpec
 from insightface_cakd.teachers.weights import (
     check_sha256,
     file_sha256,
@@ -25,8 +25,8 @@ from insightface_cakd.teachers.weights import (
 from insightface_cakd.timm_networks import TIMM, has_face_head
 
 CANNOT_LEARN = {
-    "cached": ("its embeddings were written beforehand", "the network that wrote the cache"),
-    "onnx": ("no gradient passes through an ONNX graph", "the torch network that the file was exported from"),
+    CACHED: ("its embeddings were written beforehand", "the network that wrote the cache"),
+    ONNX: ("no gradient passes through an ONNX graph", "the torch network that the file was exported from"),
     "torchscript": ("the modules of a TorchScript graph are closed", "the torch network that the file was made from"),
 }
 
@@ -48,12 +48,12 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
     """
     device = torch.device(device)
     _check_learns(spec)
-    if spec.network == "cached":
+    if spec.network == CACHED:
         return _cached(spec, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         if spec.network == "torchscript":
             return _from_file(spec, device, torchscript_network)
-        if spec.network == "onnx":
+        if spec.network == ONNX:
             return _from_file(spec, device, lambda path, place, where: OnnxNetwork(path, place, spec.input_size, where))
         return _from_weights(spec, device, get_model)
 

@@ -1,10 +1,13 @@
-"""Reads a teacher's class centres, the rows of its PartialFC head."""
+"""Reads a teacher's class centres: the rows of its PartialFC head, or the prototypes of a training set."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from insightface_cakd.data.prototypes import META, Prototypes
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.teachers.weights import existing_file, read_tensors
 
@@ -18,7 +21,7 @@ def load_centres(paths: Iterable[str]) -> Tensor:
         returns: (C, D) float32 on the CPU, one row per class, not normalised.
 
     Args:
-        paths: head files (`weight`) or training checkpoints (`state_dict_softmax_fc`).
+        paths: head files (`weight`), training checkpoints (`state_dict_softmax_fc`), or a folder of prototypes.
 
     Raises:
         TeacherError: a file is missing or damaged, holds no centres, or has another width than the first; or no file is
@@ -27,9 +30,12 @@ def load_centres(paths: Iterable[str]) -> Tensor:
     shards: list[Tensor] = []
     for number, path in enumerate(paths):
         where = f"teacher.centres[{number}]"
-        file = existing_file(path, where, "Correct teacher.centres, or pass --centres FILE.")
-        where = f"{where} {file}"
-        shards.append(_read_shard(read_tensors(file, where), where))
+        if holds_prototypes(path):
+            shards.append(torch.from_numpy(np.array(Prototypes.open(path, where).rows)))
+        else:
+            file = existing_file(path, where, "Correct teacher.centres, or pass --centres FILE.")
+            where = f"{where} {file}"
+            shards.append(_read_shard(read_tensors(file, where), where))
         if shards[-1].shape[1] != shards[0].shape[1]:
             raise TeacherError(
                 f"{where}: its rows have {shards[-1].shape[1]} values, those of the first file {shards[0].shape[1]}; "
@@ -40,6 +46,11 @@ def load_centres(paths: Iterable[str]) -> Tensor:
             "teacher.centres: is empty; expected the files of the teacher's head, in rank order. Pass --centres FILE."
         )
     return torch.cat(shards)
+
+
+def holds_prototypes(path: str) -> bool:
+    """Return whether one of the class centres' paths is a folder of prototypes."""
+    return (Path(path).expanduser() / META).is_file()
 
 
 def _read_shard(content: dict[str, object], where: str) -> Tensor:

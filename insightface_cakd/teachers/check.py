@@ -8,7 +8,7 @@ from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.evaluate.verification import verify
 from insightface_cakd.teachers.base import Teacher
-from insightface_cakd.teachers.spec import TeacherSpec
+from insightface_cakd.teachers.spec import CACHED, TeacherSpec
 
 
 def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | str) -> float | None:
@@ -25,7 +25,7 @@ def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | st
     """
     if spec.check is None:
         return None
-    if spec.network == "cached":
+    if spec.network == CACHED:
         raise TeacherError(
             "teacher check: a cache cannot be measured, it knows the training images only; expected no "
             "teacher.check. Remove it, and let the recipe that writes the cache check its teacher."

@@ -1,8 +1,24 @@
 """What a recipe says about its teacher."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from insightface_cakd.teachers.prompts.spec import PromptSpec
+
+CACHED, ONNX = "cached", "onnx"
+
+
+def kind_of_file(weights: str) -> str | None:
+    """Return the network that a path alone tells: `cached` for a folder, `onnx` for an ONNX file; None for weights.
+
+    Args:
+        weights: of a teacher, as a user gives it.
+    """
+    path = Path(weights)
+    if path.is_dir():
+        return CACHED
+    return ONNX if path.suffix.lower() == ".onnx" else None
 
 
 class CheckSpec(BaseModel):
@@ -31,7 +47,9 @@ class TeacherSpec(BaseModel):
         embedding_size: width of the embedding; read from the weights when not given.
         input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
         check: measure the teacher before training.
-        centres: files with the teacher's class centres in rank order; only logits terms need them.
+        centres: files with the teacher's class centres in rank order, or a folder of prototypes; only logits terms and
+            `head.centres: teacher` need them.
+        prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
         prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
         source: where the weights come from; saved with the run.
         licence: under which terms; saved with the run.
@@ -46,6 +64,7 @@ class TeacherSpec(BaseModel):
     input_size: int = Field(default=112, gt=0)
     check: CheckSpec | None = None
     centres: list[str] = Field(default_factory=list)
+    prototypes: str | None = None
     prompts: PromptSpec | None = None
     source: str | None = None
     licence: str | None = None

@@ -1,6 +1,7 @@
 """Reads a teacher's weights strictly: the right file, whole, for the right network, or an error."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,25 @@ from insightface_cakd.errors import TeacherError
 
 BLOCK = 1 << 20
 PREFIXES = ("module.", "model.")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What an error line says last, if weights do not fit.
+
+    Args:
+        shapes: the keys are right and only shapes differ.
+        keys: the keys are those of another network.
+    """
+
+    shapes: str
+    keys: str
+
+
+TEACHER = Advice(
+    "Are teacher.network, teacher.embedding_size and teacher.input_size the right ones?",
+    "Is teacher.network the right one?",
+)
 
 
 def weights_file(weights: str | None, network: str) -> Path:
@@ -129,7 +149,7 @@ def infer_embedding_size(state: dict[str, Tensor], where: str) -> int:
     return weights[-1].shape[0]
 
 
-def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str) -> None:
+def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> None:
     """Load a state dict in which every key and shape fits.
 
     A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is taken off.
@@ -138,6 +158,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str) -> N
         network: receives the weights.
         state: named tensors.
         where: what an error line begins with.
+        advice: what it ends with.
 
     Raises:
         TeacherError: a key is missing, unexpected or of another shape; nothing was loaded.
@@ -156,7 +177,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str) -> N
     if missing or unexpected or misshapen:
         raise TeacherError(
             f"{where}: {_count(missing, 'missing keys')}, {_count(unexpected, 'unexpected')}, "
-            f"{_count(misshapen, 'of another shape')}; not loaded. {_advice(missing, unexpected)}"
+            f"{_count(misshapen, 'of another shape')}; not loaded. {_advise(advice, missing, unexpected)}"
         )
     network.load_state_dict(state, strict=True)
 
@@ -166,10 +187,10 @@ def _count(items: list[str], what: str) -> str:
     return f"{len(items)} {what}" + (f" ({shown})" if items else "")
 
 
-def _advice(missing: list[str], unexpected: list[str]) -> str:
+def _advise(advice: Advice, missing: list[str], unexpected: list[str]) -> str:
     """Say what to look at: only the head's shape differs, the prefix, or the whole architecture."""
     if not missing and not unexpected:
-        return "Are teacher.network, teacher.embedding_size and teacher.input_size the right ones?"
+        return advice.shapes
     if missing and any(key.endswith(f".{missing[0]}") for key in unexpected):
         return "The file's keys carry a prefix: remove it before saving."
-    return "Is teacher.network the right one?"
+    return advice.keys

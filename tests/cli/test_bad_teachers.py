@@ -55,7 +55,7 @@ class Runs:
             lambda path: None,
             r"teacher weights missing\.pt: does not exist; expected a file\. .*--teacher",
         ),
-        ("folder", lambda path: path.mkdir(), r"teacher weights folder: is a folder; expected a file"),
+        ("folder", lambda path: path.mkdir(), r"teacher cache folder: has no meta.json; expected a folder written by"),
         ("vit_tiny.pt", cut, r"teacher weights vit_tiny\.pt: cannot be read \(.*\); expected a state dict .*truncated"),
         ("vit_tiny.pt", lambda path: path.write_bytes(b""), r"teacher weights vit_tiny\.pt: cannot be read"),
         ("notes.pt", lambda path: path.write_text("hello"), r"teacher weights notes\.pt: cannot be read"),

@@ -19,6 +19,7 @@ COMMANDS = [
     ["data"],
     ["data", "pack"],
     ["data", "cache-teacher"],
+    ["data", "prototypes"],
     ["recipes"],
     ["recipes", "list"],
     ["doctor"],

@@ -4,7 +4,7 @@ import torch
 
 from insightface_cakd.losses import LOSSES
 from tests.oracles import ORACLES
-from tests.pair_oracles import STUDENT_THRESHOLDS, TEACHER_THRESHOLDS, queued
+from tests.pair_oracles import HARDEST, STUDENT_THRESHOLDS, TEACHER_THRESHOLDS, bank, queued
 
 EMBEDDINGS = (
     [[1.0, 0.2, 0.0], [0.8, 0.5, 0.1], [0.0, 1.0, 0.4], [-0.3, 0.7, 0.6]],
@@ -19,13 +19,29 @@ MAPS = (
     [[[[0.0, 1], [2, 3]], [[4, 5], [6, 7]]], [[[2, 1], [0, 3]], [[1, 1], [2, 0]]]],
     [[[[1.0, 2], [0, 1]], [[3, 0], [1, 2]]], [[[0, 1], [2, 1]], [[1, 3], [0, 1]]]],
 )
-FIXTURES = {"kd": LOGITS, "gkd": LOGITS, "at": MAPS, "askd": MAPS, "fskd": MAPS, "fskd_relation": MAPS}
+FIXTURES = {
+    "kd": LOGITS,
+    "logit_regression": LOGITS,
+    "gkd": LOGITS,
+    "at": MAPS,
+    "askd": MAPS,
+    "fskd": MAPS,
+    "fskd_relation": MAPS,
+}
 OPTIONS = {"ekd": {"hardest": 2}, "qud": {"queue": 2}, "gkd": {"grouping": "fixed", "size": 2}}
+
+
+def fresh(name, width=3):
+    """Return a new loss, ready for its first step."""
+    loss = LOSSES[name](**OPTIONS.get(name, {}))
+    if loss.needs_prototypes:
+        loss.start(torch.tensor(bank(width)), torch.tensor(HARDEST))
+    return loss
 
 
 def build(name, width=3):
     """Return a new loss; one that remembers, with the memory that its oracle has."""
-    loss = LOSSES[name](**OPTIONS.get(name, {}))
+    loss = fresh(name, width)
     if name == "ekd":
         loss.thresholds = torch.tensor([STUDENT_THRESHOLDS, TEACHER_THRESHOLDS], dtype=torch.float64)
     if name == "qud":

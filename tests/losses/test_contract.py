@@ -11,11 +11,11 @@ from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import DistillLoss
 from tests.losses.cases import (
     EMBEDDINGS,
-    OPTIONS,
     build,
     evaluate,
     expected,
     fixture,
+    fresh,
     identities,
     random_pair,
     shaped,
@@ -70,7 +70,7 @@ def test_is_zero_with_zero_gradient_when_the_student_equals_the_teacher_if_it_sa
     zero = []
     for teacher in (fixture(name)[1], random_pair(name)[1]):
         student = teacher.clone().requires_grad_()
-        loss = LOSSES[name](**OPTIONS.get(name, {}))(student, teacher, identities(len(teacher)))
+        loss = fresh(name, teacher.shape[1])(student, teacher, identities(len(teacher)))
         loss.backward()
         zero.append(float(loss.detach()) == pytest.approx(0, abs=1e-12) and float(student.grad.abs().max()) < 1e-9)
     # A triplet may hold on one of them by chance.
@@ -191,10 +191,10 @@ def test_says_truly_whether_it_keeps_state(name):
 def test_a_saved_and_loaded_loss_goes_on_bit_for_bit(name):
     first, second, third = (random_pair(name, seed=seed, dtype=torch.float32) for seed in range(3))
     labels = identities(6)
-    whole = LOSSES[name](**OPTIONS[name])
+    whole = fresh(name, 5)
     for pair in (first, second):
         whole(*pair, labels)
-    resumed = LOSSES[name](**OPTIONS[name])
+    resumed = fresh(name, 5)
     resumed.load_state_dict({key: value.clone() for key, value in whole.state_dict().items()})
     assert torch.equal(whole(*third, labels), resumed(*third, labels))
     for key, value in whole.state_dict().items():

@@ -112,3 +112,14 @@ def test_queue_and_thresholds_resume_bit_for_bit():
 def test_options_out_of_range_are_refused(option, value):
     with pytest.raises(RecipeError, match=f"ekd: {option} is .*; expected a"):
         EvaluationRankLoss(**{option: value})
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], [0, 0, 0, 0]], ids=["no positive pair", "no negative pair"])
+def test_no_nan_when_no_positive_pair_exists_nor_without_a_negative_one(labels):
+    """A published trap: the mean of nothing is NaN in the released code."""
+    student, teacher = (rows.float() for rows in fixture("ekd"))
+    student.requires_grad_()
+    loss = build("ekd")(student, teacher, torch.tensor(labels))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(student.grad).all()

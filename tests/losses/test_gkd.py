@@ -59,7 +59,7 @@ def test_parts_and_their_sum_have_the_known_values(labels, values):
 
 
 def test_the_adaptive_size_of_the_known_example_is_3():
-    loss = GroupedLoss(step=1)
+    loss = GroupedLoss("adaptive", step=1)
     loss(STUDENT, TEACHER, torch.tensor([0, 3]))
     assert float(loss.mean_size) == 3
 
@@ -126,7 +126,7 @@ def test_gradient_is_that_of_autograd_on_the_definition():
 
 
 @pytest.mark.parametrize("size", [5, 10_000])
-def test_a_primary_group_of_all_classes_is_plain_soft_targets_and_no_nan(size):
+def test_no_nan_when_the_primary_group_is_everything_but_plain_soft_targets(size):
     """The released code gives NaN here."""
     student, columns = STUDENT.clone().requires_grad_(), torch.tensor([0, 3])
     loss = GroupedLoss("fixed", size=size, primary=1, binary=1, secondary=1)(student, TEACHER, columns)
@@ -230,10 +230,10 @@ def test_shards_of_unequal_size_give_the_dense_value_group_and_gradient(world, w
     ("options", "message"),
     [
         ({"grouping": "teacher"}, "grouping is 'teacher'; expected one of adaptive, fixed, per_sample"),
-        ({"size": 10}, "size of adaptive is 10; expected only tau, step with this grouping"),
+        ({"size": 10}, "size of per_sample is 10; expected only tau with this grouping"),
         ({"grouping": "fixed", "tau": 0.9}, r"tau of fixed is 0\.9; expected only size"),
         ({"grouping": "fixed", "size": 0}, "size is 0; expected a positive whole number; .* 10000"),
-        ({"step": 2.5}, r"step is 2\.5; expected a positive whole number; .* 100"),
+        ({"grouping": "adaptive", "step": 2.5}, r"step is 2\.5; expected a positive whole number; .* 100"),
         ({"tau": 1.5}, r"tau is 1\.5; expected a share in \(0, 1\]"),
         ({"temperature": 0}, "temperature is 0; expected a positive number; the paper has 4"),
         ({"primary": -1}, "primary is -1; expected a number >= 0; the paper has 8, 1 and 0"),

@@ -5,6 +5,7 @@ import torch
 
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.teachers import load_centres
+from tests.prototype_files import write_folder
 
 
 def write(path, content):
@@ -55,3 +56,14 @@ def test_a_missing_file_and_an_empty_list_are_refused(tmp_path):
         load_centres([str(tmp_path / "none.pt")])
     with pytest.raises(TeacherError, match=r"teacher.centres: is empty"):
         load_centres([])
+
+
+def test_a_folder_of_prototypes_will_do_and_a_damaged_one_is_refused(tmp_path):
+    rows = torch.eye(4, 3)
+    folder = write_folder(tmp_path / "prototypes", rows.numpy())
+    assert torch.equal(load_centres([str(folder)]), rows)
+    head = write(tmp_path / "head.pt", {"weight": torch.ones(2, 3)})
+    assert torch.equal(load_centres([str(folder), head]), torch.cat([rows, torch.ones(2, 3)]))
+    (folder / "prototypes.npy").unlink()
+    with pytest.raises(TeacherError, match=r"teacher\.centres\[0\] .*prototypes: is damaged"):
+        load_centres([str(folder)])

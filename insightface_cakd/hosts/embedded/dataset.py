@@ -225,6 +225,11 @@ def get_dataloader(
     return Batches(loader, device)
 
 
+def count_batches(root_dir: str, batch_size: int, ranks: int) -> int:
+    """Return how many batches of an epoch each rank gets."""
+    return -(-len(open_faces(root_dir)) // ranks) // batch_size
+
+
 def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
     """Check that every label has a class centre.
 

@@ -22,8 +22,8 @@ from tests.hosts.embedded.jobs import small_job
 
 data, output, mode, killed_at, sample_rate, method = sys.argv[1:]
 torch.set_num_threads(1)
-terms = {"teacher": {"network": "x"}, "losses": [
-    {"loss": "cosine", "weight": 8, "warmup_steps": 3},
+terms = {"teacher": {"network": "x"}, "balance": {"ratio": 0.5}, "losses": [
+    {"loss": "cosine", "weight": 8, "schedule": {"kind": "linear", "steps": 3}},
     {"loss": "rkd_distance", "weight": 2},
     {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "layer4", "projector": "conv1x1"}]}
 cakd = {"teacher": {"network": "x", "prompts": {}}, "urfm": {"student": "layer4", "centres": 9, "width": 32, "heads": 4},

@@ -1,13 +1,14 @@
-"""Recipes on equal terms: what is equal, what is run again, how the table is made."""
+"""Recipes on equal terms: what is equal, and what is run again."""
 
 import json
-from statistics import mean
 
 import pytest
 
-from insightface_cakd import compare as module
-from insightface_cakd.compare import ALONE, TEACHER, Comparison, Run, compare, rank, table
+from insightface_cakd.comparison import runs as module
+from insightface_cakd.comparison.runs import Comparison, compare
+from insightface_cakd.comparison.table import ALONE, TEACHER, table
 from insightface_cakd.errors import RecipeError, RunError
+from insightface_cakd.recipe import find_recipe
 
 SMALL = ("batch_size=12", "num_epoch=1", "embedding_size=32", "num_workers=0", "warmup_epoch=0", "device='cpu'")
 
@@ -36,11 +37,24 @@ def test_every_method_runs_on_every_seed_and_only_the_recipe_differs(face_set, t
         assert facts[0]["config"] == facts[1]["config"] == facts[2]["config"]
         assert [fact.get("recipe_name") for fact in facts] == [None, "cosine", "kd"]
         assert facts[1]["teacher"]["sha256"] == facts[2]["teacher"]["sha256"]
-    assert (tmp_path / "compare.md").read_text().count("\n") == 5
+    assert (tmp_path / "compare.md").read_text().splitlines()[2:5] == table(rows, (1, 2)).splitlines()[2:5]
     saved = json.loads((tmp_path / "compare.json").read_text())
     assert [run["accuracy"] for run in saved["kd"]] == [
         run.accuracy for row in rows if row.name == "kd" for run in row.runs
     ]
+
+
+def test_prototypes_are_made_once_for_each_seed_by_its_teacher(face_set, teacher, tmp_path, monkeypatch):
+    jobs = []
+    own = module.train
+    monkeypatch.setattr(module, "train", lambda job: (jobs.append(job), own(job)))
+    compare(tmp_path, terms(face_set, teacher, "cosine", "coupleface", seeds=(1,)))
+    assert [job.prototypes for job in jobs] == [None, None, str(tmp_path / "1" / "prototypes")]
+    before = (tmp_path / "1" / "prototypes" / "meta.json").stat().st_mtime_ns
+    own_recipe = tmp_path / "again.yaml"
+    own_recipe.write_text(find_recipe("coupleface").read_text())
+    compare(tmp_path, terms(face_set, teacher, str(own_recipe), seeds=(1,)))
+    assert (tmp_path / "1" / "prototypes" / "meta.json").stat().st_mtime_ns == before
 
 
 def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, teacher, tmp_path, monkeypatch):
@@ -52,6 +66,34 @@ def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, te
     assert seen == ["fcd"]
 
 
+def test_a_recipe_that_needs_a_trained_student_gets_one_of_its_seed_trained_without_a_margin(
+    face_set, teacher, tmp_path, monkeypatch
+):
+    jobs = []
+    own = module.train
+    monkeypatch.setattr(module, "train", lambda job: (jobs.append(job), own(job)))
+    rows = compare(tmp_path, terms(face_set, teacher, "transfer_kd", "transfer_logits", seeds=(1,)))
+    assert {row.name for row in rows} == {ALONE, "transfer_kd", "transfer_logits"}
+    facts = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("1/*/run.json")}
+    assert facts["softmax"]["config"]["margin_list"] == [1.0, 0.0, 0.0]
+    assert facts["transfer_kd"]["config"]["margin_list"] == facts["alone"]["config"]["margin_list"] != [1.0, 0.0, 0.0]
+    first = str(tmp_path / "1" / "softmax" / "model.pt")
+    assert [job.init for job in jobs] == [None, None, first, first], "alone, softmax once, both recipes"
+
+
+def test_a_cache_answers_for_the_teacher_where_a_recipe_reads_its_embedding_only(face_set, teacher, tmp_path):
+    rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd", "fitnet_map", seeds=(1,), cache=True))
+    assert {row.name: row.runs[0].cached for row in rows} == {
+        ALONE: False,
+        "cosine": True,
+        "kd": True,
+        "fitnet_map": False,
+    }
+    lines = {line.split(" | ")[0]: line for line in table(rows, (1,)).split("\n")}
+    assert lines["| cosine"].endswith(" (cache) |  |")
+    assert "cache" not in lines["| fitnet_map"]
+
+
 def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tmp_path, monkeypatch):
     jobs = []
 
@@ -61,6 +103,7 @@ def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tm
         output = tmp_path / settings["seed"] / settings["output"].strip("'").rsplit("/", 1)[1]
         output.mkdir(parents=True)
         (output / "result.json").write_text('{"accuracy": {"dev": 0.5}, "steps": 2, "seconds": 3.0}')
+        (output / "run.json").write_text("{}")
 
     monkeypatch.setattr(module, "train", pretend)
     rows = compare(tmp_path, Comparison(("cosine", "kd"), (1, 2), data=face_set, settings=("num_epoch=3",)))
@@ -73,30 +116,6 @@ def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tm
     assert rows[0].name == TEACHER
 
 
-RESULTS = {
-    ALONE: [Run(0.70, 0.1), Run(0.80, 0.1)],
-    "weak": [Run(0.71, 0.2), Run(0.80, 0.4)],
-    "strong": [Run(0.80, 0.2), Run(0.84, 0.2)],
-    TEACHER: [Run(0.60, 0.3), Run(0.60, 0.3)],
-}
-
-
-def test_gains_are_over_the_student_alone_of_the_same_seed_and_sort_the_table():
-    rows = rank(RESULTS)
-    assert [row.name for row in rows] == [TEACHER, "strong", "weak", ALONE]
-    assert rows[1].gains == pytest.approx((0.10, 0.04))
-    lines = table(rows, (1, 2)).split("\n")
-    assert lines[0] == "| method | 1 | 2 | mean (std) | gain (std) | s/step |"
-    assert lines[3] == "| strong | 80.00 | 84.00 | 82.00 (2.83) | **+7.00** (4.24) | 0.200 |"
-    assert lines[5] == "| alone | 70.00 | 80.00 | 75.00 (7.07) |  | 0.100 |"
-
-
-def test_one_seed_has_no_spread():
-    one = {name: runs[:1] for name, runs in RESULTS.items()}
-    assert "| strong | 80.00 | 80.00 | **+10.00** | 0.200 |" in table(rank(one), (1,))
-    assert mean(row.gains[0] for row in rank(one)) == pytest.approx((0.10 + 0.01 - 0.10) / 4)
-
-
 @pytest.mark.parametrize(
     ("recipes", "seeds", "error", "message"),
     [
@@ -104,7 +123,7 @@ def test_one_seed_has_no_spread():
             ("cosine", "elsewhere/cosine.yaml"),
             (1,),
             RunError,
-            "expected different names, none of them alone or teacher",
+            "expected different names, none of alone, teacher, cache, data, prototypes, softmax",
         ),
         (("alone.yaml",), (1,), RunError, "expected different names"),
         (("cosine",), (), RunError, "no seed; expected at least one"),

@@ -1,0 +1,1 @@
+"""`cakd compare`: recipes on equal terms, in one table."""

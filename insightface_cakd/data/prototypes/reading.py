@@ -1,0 +1,113 @@
+"""Opens a folder of prototypes."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from insightface_cakd.errors import TeacherError
+
+FORMAT = 1
+PROTOTYPES, HARDEST, IMAGES, META = "prototypes.npy", "hardest.npy", "images.npy", "meta.json"
+KIND = "prototypes"
+HOW = "`cakd data prototypes`"
+
+
+@dataclass(frozen=True)
+class PrototypesMeta:
+    """What a folder of prototypes says about itself.
+
+    Args:
+        teacher: name of the teacher.
+        teacher_sha256: of the teacher's file; None when it came from no file.
+        data: `data_set_hash` of the training set.
+        num_classes: identities C.
+        embedding_size: width D of a row.
+        nearest: others K that are listed for each identity.
+        images: how many images there were.
+        single: identities with one image, whose row is that image.
+        version: of this package when they were written.
+        kind: tells the folder from others with a meta.json.
+        format: of the folder.
+    """
+
+    teacher: str
+    teacher_sha256: str | None
+    data: str
+    num_classes: int
+    embedding_size: int
+    nearest: int
+    images: int
+    single: int
+    version: str
+    kind: str = KIND
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Prototypes:
+    """An opened folder; the arrays stay on disk until they are read.
+
+    Args:
+        folder: where it is.
+        meta: what it says about itself.
+        rows: (C, D) float32, of length 1.
+        hardest: (C, K) int32, numbers of other identities, the most similar first.
+        images: (C,) int64.
+    """
+
+    folder: Path
+    meta: PrototypesMeta
+    rows: np.ndarray
+    hardest: np.ndarray
+    images: np.ndarray
+
+    @classmethod
+    def open(cls, folder: str | Path, where: str = "prototypes") -> "Prototypes":
+        """Open a folder and check that its files belong together.
+
+        Args:
+            folder: written by `write_prototypes`.
+            where: what an error line begins with.
+
+        Raises:
+            TeacherError: the folder does not exist, holds no prototypes, or is damaged.
+        """
+        path = Path(folder).expanduser()
+        where = f"{where} {path}"
+        if not (path / META).is_file():
+            missing = f"has no {META}" if path.is_dir() else "no such folder"
+            raise TeacherError(f"{where}: {missing}; expected a folder written by {HOW}. Correct its path.")
+        try:
+            meta = _read_meta(path / META)
+            arrays = [np.load(path / name, mmap_mode="r") for name in (PROTOTYPES, HARDEST, IMAGES)]
+            _check_arrays(arrays, meta)
+        except (OSError, ValueError, EOFError) as error:
+            reason = " ".join(str(error).split())
+            raise TeacherError(
+                f"{where}: is damaged or another kind of folder ({reason}); expected whole prototypes. Write them again with {HOW}."
+            ) from error
+        return cls(path, meta, *arrays)
+
+
+def _read_meta(path: Path) -> PrototypesMeta:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    known = {field.name for field in fields(PrototypesMeta)}
+    if not isinstance(content, dict) or set(content) != known or (content["kind"], content["format"]) != (KIND, FORMAT):
+        raise ValueError(f"{META} is not of {KIND} of format {FORMAT}")
+    return PrototypesMeta(**content)
+
+
+def _check_arrays(arrays: list[np.ndarray], meta: PrototypesMeta) -> None:
+    """Refuse arrays of another shape or type than the meta says, and lists that point outside."""
+    classes = meta.num_classes
+    shapes = [(classes, meta.embedding_size), (classes, meta.nearest), (classes,)]
+    for name, array, shape, kind in zip(
+        (PROTOTYPES, HARDEST, IMAGES), arrays, shapes, (np.float32, np.int32, np.int64), strict=True
+    ):
+        if array.shape != shape or array.dtype != kind:
+            raise ValueError(f"{name} holds {array.shape} of {array.dtype}, {META} says {shape} of {np.dtype(kind)}")
+    low, high = arrays[1].min(), arrays[1].max()
+    if low < 0 or high >= classes:
+        raise ValueError(f"{HARDEST} points at identities {low} to {high} of {classes}")

@@ -1,0 +1,163 @@
+"""Makes the prototypes of a training set: one pass of the teacher, then one look at all pairs of identities."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from insightface_cakd import __version__
+from insightface_cakd.data.embedding_cache.writing import Embeds
+from insightface_cakd.data.folders import require_new_folder, writing
+from insightface_cakd.data.prototypes.mining import nearest_others
+from insightface_cakd.data.prototypes.reading import HARDEST, IMAGES, META, PROTOTYPES, PrototypesMeta
+from insightface_cakd.errors import DataError, TeacherError
+
+# Shorter means have no direction.
+SHORTEST = 1e-6
+
+
+@dataclass(frozen=True)
+class LabelledFaces:
+    """A training set, as `write_prototypes` reads it.
+
+    Args:
+        folder: where it is.
+        data: its `data_set_hash`.
+        labels: (N,) the identity of every image.
+        num_classes: identities C.
+        batches: uint8 (B, S, S, 3), RGB, in the order of the labels.
+    """
+
+    folder: Path
+    data: str
+    labels: np.ndarray
+    num_classes: int
+    batches: Iterable[np.ndarray]
+
+
+def write_prototypes(
+    teacher: Embeds,
+    faces: LabelledFaces,
+    out: str | Path,
+    nearest: int = 100,
+    progress: Callable[[int, int], None] | None = None,
+) -> PrototypesMeta:
+    """Write the direction that a teacher gives each identity, and the identities most like it.
+
+    r_c = norm(mean of the unit features of the images of c), an image's feature being the sum of the teacher's embeddings of it and of
+    its mirror image; then the `nearest` others of highest r_c . r_c'. Embeddings are not kept: memory grows with identities, not images.
+
+    Args:
+        teacher: gives the embeddings; those of a cache will do.
+        faces: the training set.
+        out: folder to create; it appears when all is done.
+        nearest: others for each identity, >= 1; no more than there are.
+        progress: called with steps done and in all: images, then identities.
+
+    Raises:
+        DataError: `out` is in use or cannot be written; an identity has no image; there is one identity only; `nearest` is none.
+        TeacherError: an embedding is not finite, or an identity's mean is zero.
+    """
+    require_new_folder(out, faces.folder)
+    if nearest < 1:
+        raise DataError(f"prototypes: nearest is {nearest}; expected a number of identities >= 1, usually 100.")
+    images = count_images(faces)
+    report = progress or (lambda done, total: None)
+    total = len(faces.labels) + faces.num_classes
+    sums = _sum_features(teacher, faces, lambda done: report(done, total))
+    rows = _directions(sums, teacher.name)
+    # Metal has no float64.
+    device = torch.device("cpu") if teacher.device.type == "mps" else teacher.device
+    hardest = nearest_others(rows.to(device), nearest, lambda done: report(len(faces.labels) + done, total))
+    meta = PrototypesMeta(
+        teacher=teacher.name,
+        teacher_sha256=teacher.sha256,
+        data=faces.data,
+        num_classes=faces.num_classes,
+        embedding_size=rows.shape[1],
+        nearest=hardest.shape[1],
+        images=len(faces.labels),
+        single=int((images == 1).sum()),
+        version=__version__,
+    )
+    save_prototypes(out, meta, rows.numpy(), hardest.numpy(), images)
+    return meta
+
+
+def save_prototypes(
+    out: str | Path, meta: PrototypesMeta, rows: np.ndarray, hardest: np.ndarray, images: np.ndarray
+) -> None:
+    """Write a folder of prototypes, whole or not at all.
+
+    Shape:
+        rows: (C, D) float32. hardest: (C, K) int32. images: (C,) int64.
+
+    Raises:
+        DataError: the place cannot be written.
+    """
+    with writing(out) as temporary:
+        temporary.mkdir()
+        for name, array in ((PROTOTYPES, rows), (HARDEST, hardest), (IMAGES, images)):
+            np.save(temporary / name, array)
+        (temporary / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
+
+
+def count_images(faces: LabelledFaces) -> np.ndarray:
+    """Return how many images each identity has, (C,) int64.
+
+    Raises:
+        DataError: an identity has none, a label is outside, or there is one identity only.
+    """
+    count = faces.num_classes
+    if count < 2:
+        raise DataError(
+            f"{faces.folder}: one person; prototypes need at least 2. Add folders of people, and pack them again."
+        )
+    outside = faces.labels[(faces.labels < 0) | (faces.labels >= count)]
+    if len(outside):
+        raise DataError(
+            f"{faces.folder}: label {outside[0]} of {count} identities; expected labels below their number. Pack the data again."
+        )
+    images = np.bincount(faces.labels, minlength=count)
+    absent = np.flatnonzero(images == 0)
+    if len(absent):
+        shown = ", ".join(map(str, absent[:5])) + (", ..." if len(absent) > 5 else "")
+        raise DataError(
+            f"{faces.folder}: {len(absent)} of {count} identities have no image ({shown}); expected at least one for each number from 0 to "
+            f"{count - 1}. Pack the data again."
+        )
+    return images.astype(np.int64)
+
+
+def _sum_features(teacher: Embeds, faces: LabelledFaces, progress: Callable[[int], None]) -> Tensor:
+    """Return the sum of the unit features of each identity, (C, D) float32 on the CPU."""
+    sums, done = torch.zeros(faces.num_classes, teacher.embedding_size), 0
+    for batch in faces.batches:
+        pixels = torch.from_numpy(batch).to(teacher.device).permute(0, 3, 1, 2).contiguous()
+        images = (pixels.float() - 127.5) / 127.5
+        features = (teacher(images).float() + teacher(images.flip(-1)).float()).cpu()
+        if not torch.isfinite(features).all():
+            raise TeacherError(
+                f"teacher {teacher.name}: embeddings among images {done} to {done + len(batch) - 1} of {faces.folder} are not finite. Are "
+                "its weights and its input range right?"
+            )
+        units = features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min(SHORTEST)
+        sums.index_add_(0, torch.from_numpy(faces.labels[done : done + len(batch)]), units)
+        done += len(batch)
+        progress(done)
+    return sums
+
+
+def _directions(sums: Tensor, teacher: str) -> Tensor:
+    """Return the unit vectors of sums; in place, since there may be gigabytes."""
+    lengths = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
+    if float(lengths.min()) < SHORTEST:
+        raise TeacherError(
+            f"teacher {teacher}: the features of identity {int(lengths.argmin())} add up to zero; expected a direction. Is it the right "
+            "teacher for this data?"
+        )
+    return sums.div_(lengths)

@@ -1,0 +1,114 @@
+"""Class centres of the teacher, with the host's margin (ProxylessKD, ArcDistill) or one by quality (MarginDistillation)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insightface_cakd.distill.centres.quality import QualityMargin, quality_margins
+from insightface_cakd.distill.centres.rule import TaughtCentres, cosines, own_rows
+from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
+from insightface_cakd.errors import RunError, ShapeError
+
+
+class TeacherCentres(TaughtCentres):
+    """The head's rows are the teacher's, and stay so bit for bit.
+
+    loss = -log softmax of s phi(theta_y) against s cos theta_j, theta_j between the student's embedding and the teacher's centre w_j;
+    phi is the host's margin. The teacher itself is not run.
+
+    Shape:
+        centres: (classes, D), all of them, in the order of the labels; a rank takes its own rows.
+
+    Args:
+        centres: the rows of the teacher's head, not normalised.
+        teacher_width: of the teacher's embeddings.
+
+    Source: ProxylessKD (arXiv 2011.00265); ArcDistill and CosDistill as in AdaDistill (arXiv 2407.01332).
+    """
+
+    def __init__(self, centres: Tensor, teacher_width: int) -> None:
+        super().__init__(teacher_width)
+        self.centres = centres
+
+    def check(self, width: int, classes: int) -> None:
+        """Check that the centres are those of this teacher, this student and this training set.
+
+        Args:
+            width: of the student's embeddings.
+            classes: of the training set.
+
+        Raises:
+            ShapeError: they are not.
+        """
+        rows, columns = self.centres.shape
+        if columns != self.teacher_width:
+            raise ShapeError(
+                f"teacher centres ({rows}, {columns}) do not fit a teacher of width {self.teacher_width}; expected rows of that many "
+                "values. Set teacher.centres to the head of this teacher."
+            )
+        super().check(width, classes)
+        if rows != classes:
+            raise ShapeError(
+                f"teacher centres ({rows}, {columns}) do not fit a training set of {classes} classes; expected one row per class, in the "
+                "order of the labels. Set teacher.centres to the head of this teacher on this data set, every shard of it."
+            )
+
+    def begin(self, head: Any, classes: int) -> None:
+        """Put this rank's rows into the head."""
+        super().begin(head, classes)
+        with torch.no_grad():
+            head.weight.copy_(self.centres[head.class_start : head.class_start + head.num_local])
+
+    def check_state(self, head: Any, state: dict[str, Any]) -> None:
+        """Refuse rows that are not the teacher's.
+
+        Raises:
+            RunError: the checkpoint has others.
+        """
+        saved = state.get("weight")
+        # A host that loads a state while it builds the head does so before the teacher's rows are in it.
+        if head.weight.requires_grad or not isinstance(saved, Tensor) or saved.shape != head.weight.shape:
+            return
+        if not torch.equal(saved.to(head.weight), head.weight):
+            raise RunError(
+                "checkpoint: its class centres are not those of teacher.centres; expected a run with head.centres: teacher and the same "
+                "files. Resume with the recipe and --centres of the run, or start a new one."
+            )
+
+
+class QualityCentres(TeacherCentres):
+    """The teacher's rows, and an arc margin of each image's own, found from how near the teacher puts it to its class.
+
+    Each rank measures the images of the classes that it holds; the sum over ranks gives every rank all of them.
+
+    Shape:
+        centres: (classes, D).
+
+    Args:
+        centres: as for `TeacherCentres`.
+        teacher_width: of the teacher's embeddings.
+        low: smallest margin, in radians.
+        high: largest margin, in radians.
+
+    Source: MarginDistillation (arXiv 2003.02586), whose maximum is that of one device's batch; here of the batch of all ranks.
+    """
+
+    def __init__(self, centres: Tensor, teacher_width: int, low: float, high: float) -> None:
+        super().__init__(centres, teacher_width)
+        self.low, self.high = low, high
+
+    def begin(self, head: Any, classes: int) -> None:
+        """Put rows and margin into the head."""
+        super().begin(head, classes)
+        head.margin_softmax = QualityMargin(head.margin_softmax)
+
+    @torch.no_grad()
+    def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Give the margin object the margin of each image of the gathered batch; return their mean."""
+        taught = gather_constant(features["teacher.embedding"].float())
+        mine, rows = own_rows(head, gather_constant(labels))
+        near = sum_over_ranks(cosines(taught, head.weight[rows]).masked_fill(~mine, 0))
+        margins = quality_margins(near, self.low, self.high)
+        head.margin_softmax.margins = margins
+        return {"head.margin": margins.mean()}

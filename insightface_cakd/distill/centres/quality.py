@@ -1,0 +1,70 @@
+"""An arc margin for each image: larger the nearer the teacher puts it to its class."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from insightface_cakd.errors import RunError
+
+# A batch whose images all point away from their centres has no scale of its own.
+LEAST = 1e-6
+
+
+def quality_margins(near: Tensor, low: float, high: float) -> Tensor:
+    """Return m_i = (high - low) / D_max * near_i + low, clamped to [low, high], with D_max = max(max_j near_j, 1e-6).
+
+    The clamp takes what points away from its centre: it gets the smallest margin, where the formula would go below the range, and far
+    below it in a batch of nothing else.
+
+    Shape:
+        near: (N,), cosine of the teacher's embedding and centre, over the gathered batch. Returns (N,), radians.
+
+    Args:
+        low: margin of an image at 90 degrees or more from its centre.
+        high: margin of the batch's nearest.
+    """
+    share = near / near.amax().clamp_min(LEAST)
+    return (low + (high - low) * share).clamp(low, high)
+
+
+class QualityMargin(nn.Module):
+    """Takes the place of the host's margin: s cos(theta_y + m_i) for the own class, s cos theta_j for the others.
+
+    As in both hosts' ArcFace the margin moves the value and leaves the gradient straight through, d logit / d cos = s. Scale and interclass
+    filter are the host's.
+
+    Shape:
+        cosines: (N, n) in [-1, 1], left unchanged; labels: (N, 1) or (N,), -1 where another rank has the class. Returns (N, n).
+
+    Args:
+        host: the margin object that the host made.
+
+    Raises:
+        RunError: it says no scale.
+    """
+
+    def __init__(self, host: nn.Module) -> None:
+        super().__init__()
+        scale: Any = getattr(host, "s", None)
+        if not isinstance(scale, int | float):
+            raise RunError(
+                f"head.margin: quality takes the scale from the host's margin, and {type(host).__name__} has no number `s`; expected "
+                "arcface_torch's CombinedMarginLoss. Set head.margin: host."
+            )
+        self.scale = float(scale)
+        self.threshold = float(getattr(host, "interclass_filtering_threshold", 0))
+        self.margins: Tensor | None = None
+
+    def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """Return the logits; the margins of the batch, (N,), must have been set."""
+        if self.margins is None:
+            raise RunError("head.margin: quality has no margins for this batch; expected a head with a `head` rule.")
+        margins, self.margins = self.margins, None
+        labels = labels.view(-1, 1)
+        here, columns = labels >= 0, labels.clamp_min(0)
+        target = cosines.detach().gather(1, columns)
+        moved = ((target.clamp(-1, 1).acos() + margins[:, None]).cos() - target).masked_fill(~here, 0)
+        if self.threshold > 0:
+            keep = cosines.detach() <= self.threshold
+            cosines = cosines * keep.scatter(1, columns, keep.gather(1, columns) | here)
+        return (cosines * self.scale).scatter_add_(1, columns, moved * self.scale)

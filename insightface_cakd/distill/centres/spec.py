@@ -1,0 +1,110 @@
+"""What a recipe says about the head's class centres and margin."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.losses.base import LOGITS, Reads
+
+M_MIN, M_MAX = 0.2, 0.5
+SUMMARIES = {
+    ("teacher", "host"): "the teacher's class centres, frozen",
+    ("teacher", "quality"): "the teacher's class centres, frozen, margin by quality",
+    ("average", "host"): "class centres that follow the teacher's embeddings",
+}
+PAPERS = {
+    ("teacher", "host"): "ProxylessKD (2011.00265), ArcDistill; arc margin 0.45 or 0.5, s = 64",
+    ("teacher", "quality"): "MarginDistillation (2003.02586), margins 0.2 to 0.5, s = 64",
+    ("average", "host"): "AdaDistill (2407.01332), arc margin 0.45 or cos margin 0.35, s = 64",
+}
+
+
+class HeadSpec(BaseModel):
+    """Where the class centres of the student's head come from; the optimiser no longer touches them.
+
+    Args:
+        centres: `teacher`, the rows of the teacher's own head, which stay as they are; `average`, the host's initial rows, which follow the
+            teacher's embeddings.
+        margin: `host`, the config's `margin_list`; `quality`, an arc margin of each image's own, larger the nearer the teacher puts it to
+            its class. The latter with centres of the teacher only.
+        m_min: the margin at cosine 0 or less, in radians; 0.2 when not given. With `margin: quality` only.
+        m_max: the margin of the batch's best image, in radians; 0.5 when not given. With `margin: quality` only.
+        alpha: how much of a centre stays: `both`, cosine of student and teacher times cosine of centre and teacher; `simple`, the first
+            factor alone. `both` when not given. With `centres: average` only.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    centres: Literal["teacher", "average"]
+    margin: Literal["host", "quality"] = "host"
+    m_min: float | None = Field(default=None, ge=0, lt=math.pi)
+    m_max: float | None = Field(default=None, ge=0, lt=math.pi)
+    alpha: Literal["both", "simple"] | None = None
+
+    @model_validator(mode="after")
+    def check(self) -> "HeadSpec":
+        """Return the spec, defaults filled in, if its values fit each other."""
+        if self.margin == "quality" and self.centres != "teacher":
+            raise RecipeError(
+                f"head.margin: quality with centres: {self.centres}; the margin measures how near an image is to the teacher's centre. Set "
+                "head.centres: teacher."
+            )
+        unread = [key for key in ("m_min", "m_max") if self.margin != "quality" and getattr(self, key) is not None]
+        if unread:
+            raise RecipeError(f"head.{unread[0]}: is read with margin: quality only. Set head.margin, or remove it.")
+        if self.alpha is not None and self.centres != "average":
+            raise RecipeError("head.alpha: is read with centres: average only. Set head.centres, or remove it.")
+        if self.margin == "quality":
+            self.m_min, self.m_max = self.margins
+            if self.m_min > self.m_max:
+                raise RecipeError(
+                    f"head.m_min: {self.m_min:g} exceeds head.m_max {self.m_max:g}; expected a range. Swap them."
+                )
+        if self.centres == "average":
+            self.alpha = self.alpha or "both"
+        return self
+
+    @property
+    def margins(self) -> tuple[float, float]:
+        """Smallest and largest margin, in radians."""
+        return M_MIN if self.m_min is None else self.m_min, M_MAX if self.m_max is None else self.m_max
+
+    @property
+    def reads_embedding(self) -> bool:
+        """Whether a step needs what the teacher says to its images."""
+        return self.centres == "average" or self.margin == "quality"
+
+    @property
+    def summary(self) -> str:
+        """What it does, for lists."""
+        return SUMMARIES[self.centres, self.margin]
+
+    @property
+    def paper(self) -> str:
+        """Source, for `cakd recipes check`."""
+        return PAPERS[self.centres, self.margin]
+
+
+def check_head(head: HeadSpec | None, terms: int, reads: Mapping[Reads, str], where: str) -> None:
+    """Check that a recipe teaches anything, and that no term compares logits of which each row has a margin of its own.
+
+    Args:
+        head: of the recipe.
+        terms: how many the recipe has.
+        reads: what its terms read, and the name of a term that does.
+        where: what error lines begin with.
+
+    Raises:
+        RecipeError: neither is so.
+    """
+    if head is None and not terms:
+        raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
+    term = next((reads[kind] for kind in LOGITS if kind in reads), None)
+    if head is not None and head.margin == "quality" and term is not None:
+        raise RecipeError(
+            f"{where}: term '{term}' compares logits with the host's margin, and head.margin: quality gives each image one of its own; "
+            "expected terms that read embeddings or maps. Remove the term, or set head.margin: host."
+        )

@@ -1,0 +1,56 @@
+"""What the student starts from."""
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from insightface_cakd.errors import RecipeError, RunError, TeacherError
+from insightface_cakd.teachers.weights import Advice, existing_file, load_strictly, read_state
+
+FIX = "Pass --init FILE, or set student.weights."
+ADVICE = Advice(
+    shapes="Is the config's embedding_size that of the run that wrote the file?",
+    keys="Is the config's network the one that wrote the file?",
+)
+
+
+class StudentSpec(BaseModel):
+    """What a recipe says about its student.
+
+    Args:
+        weights: file with the weights it starts from: a run's `model.pt`, or a checkpoint; usually passed as `--init`. A resumed run has
+            its own and does not read it.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    weights: str | None = None
+
+
+def check_initial(student: StudentSpec | None) -> None:
+    """Check that a recipe that starts from a trained student names its file.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    if student is not None and student.weights is None:
+        raise RecipeError(
+            f"recipe: the student starts from trained weights, but student.weights is not set; expected the file of a first run. {FIX}"
+        )
+
+
+def load_initial(backbone: nn.Module, weights: str) -> None:
+    """Load a student's initial weights strictly.
+
+    Args:
+        backbone: the host's network.
+        weights: a bare state dict, or a checkpoint with `state_dict_backbone`.
+
+    Raises:
+        RunError: the file does not exist, is damaged, or is of another network or width; nothing was loaded.
+    """
+    try:
+        path = existing_file(weights, "student weights", FIX)
+        where = f"student weights {path}"
+        load_strictly(backbone, read_state(path, where), where, ADVICE)
+    except TeacherError as error:
+        raise RunError(str(error)) from error

@@ -1,0 +1,117 @@
+"""Prototypes of the training set in a run: read once, compared with teacher, data and head, and handed to the terms that need them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from insightface_cakd.data.data_set_hash import data_set_hash
+from insightface_cakd.data.prototypes import Prototypes
+from insightface_cakd.data.prototypes.reading import HOW
+from insightface_cakd.distill.step import DistillationStep
+from insightface_cakd.errors import RecipeError, ShapeError, TeacherError
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.recipe import Recipe
+from insightface_cakd.teachers import Teacher
+from insightface_cakd.teachers.centres import holds_prototypes
+
+# A data folder by this name holds nothing.
+SYNTHETIC = "synthetic"
+
+
+def open_prototypes(recipe: Recipe, teacher: Teacher, data: Path | None) -> Prototypes | None:
+    """Open the prototypes that a recipe's terms need, None where none does; check also those that serve as class centres.
+
+    Args:
+        recipe: of the run.
+        teacher: of the run.
+        data: the run's data folder; None where it is not known.
+
+    Raises:
+        RecipeError: a term needs them and the recipe names none.
+        TeacherError: they are missing, damaged, or of another teacher or data set.
+    """
+    if recipe.needs_logits:
+        for number, path in enumerate(recipe.teacher.centres):
+            if holds_prototypes(path):
+                where = f"teacher.centres[{number}]"
+                check_origin(Prototypes.open(path, where), where, teacher, data)
+    term = recipe.needs_prototypes
+    if term is None:
+        return None
+    if recipe.teacher.prototypes is None:
+        raise RecipeError(
+            f"recipe: term '{term}' needs prototypes of the training set, but teacher.prototypes is not set; expected a folder written by "
+            f"{HOW}. Set it, or pass --prototypes FOLDER."
+        )
+    where = "teacher.prototypes"
+    prototypes = Prototypes.open(recipe.teacher.prototypes, where)
+    check_origin(prototypes, where, teacher, data)
+    return prototypes
+
+
+def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
+    """Refuse prototypes of another teacher or another data set; what is not known is not compared.
+
+    Args:
+        prototypes: to be used.
+        where: what error lines begin with.
+        teacher: of the run.
+        data: the run's data folder.
+
+    Raises:
+        TeacherError: they are another's.
+    """
+    meta, where = prototypes.meta, f"{where} {prototypes.folder}"
+    digests = (meta.teacher_sha256, teacher.sha256)
+    if None not in digests and digests[0] != digests[1]:
+        raise TeacherError(
+            f"{where}: written by {meta.teacher} (sha256 {_short(digests[0])}), the run's teacher is {teacher.name} (sha256 "
+            f"{_short(digests[1])}); expected one teacher. Write them again with {HOW} and this teacher."
+        )
+    if meta.embedding_size != teacher.embedding_size:
+        raise TeacherError(
+            f"{where}: rows of {meta.embedding_size} values, teacher {teacher.name} gives {teacher.embedding_size}; expected one width. "
+            f"Write them again with {HOW} and this teacher."
+        )
+    if data is None or str(data) == SYNTHETIC:
+        return
+    found = data_set_hash(data)
+    if found != meta.data:
+        raise TeacherError(
+            f"{where}: of a data set with hash {_short(meta.data)}, the run's data {data} has {_short(found)}; expected one data set. "
+            f"Train on what they were made of, or write them again with {HOW}."
+        )
+
+
+def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:
+    """Refuse prototypes of another number of identities than the head has.
+
+    Raises:
+        ShapeError: the numbers differ.
+    """
+    if prototypes is not None and prototypes.meta.num_classes != num_classes:
+        count = prototypes.meta.num_classes
+        raise ShapeError(
+            f"teacher.prototypes {prototypes.folder}: of {count} identities, the head has num_classes {num_classes}; expected as many. Set "
+            f"num_classes to {count}, or write them of this data set with {HOW}."
+        )
+
+
+def start_terms(step: DistillationStep, prototypes: Prototypes | None) -> None:
+    """Give the terms that need them a copy of the prototypes.
+
+    Args:
+        step: holds the losses.
+        prototypes: None where no term needs them.
+    """
+    if prototypes is None:
+        return
+    for term in step.terms:
+        if LOSSES[term.loss].needs_prototypes:
+            rows, hardest = (torch.from_numpy(np.array(array)) for array in (prototypes.rows, prototypes.hardest))
+            step.losses[term.name].start(rows, hardest)  # type: ignore[operator]
+
+
+def _short(digest: str | None) -> str:
+    return f"{digest[:12]}..." if digest else "unknown"

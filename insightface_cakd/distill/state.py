@@ -1,0 +1,59 @@
+"""The state of the method in a checkpoint: what a resumed run needs besides the host's own."""
+
+import torch
+from torch import Tensor, nn
+
+from insightface_cakd.distill.distillation import Distillation
+from insightface_cakd.errors import RunError
+
+PREFIX = "cakd."
+
+
+def method_state(distillation: Distillation) -> dict[str, Tensor]:
+    """Return what a resumed run needs besides the host's own state: step count, projectors, fields, prompts, buffers of losses, balance."""
+    step = distillation.step
+    state = {f"{PREFIX}step": torch.tensor(step.step)}
+    state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
+    if distillation.student is not None:
+        method = distillation.student.method.state_dict()
+        state |= {f"{PREFIX}{key}": value for key, value in method.items()}
+        if step.balance is not None:
+            state[f"{PREFIX}balance"] = step.balance.state(distillation.student.gradients)
+    return state
+
+
+def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> None:
+    """Load what `method_state` gave; an empty state, a plain head's, leaves the method as it is.
+
+    Raises:
+        RunError: the state is another recipe's.
+    """
+    if not state:
+        return
+    expected = method_state(distillation)
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    wanted = {key: tuple(value.shape) for key, value in expected.items()}
+    differing = sorted(key for key in shapes.keys() | wanted.keys() if not _fits(shapes.get(key), wanted.get(key)))
+    if differing:
+        raise RunError(
+            f"checkpoint: the method's state does not fit this recipe ({len(differing)} entries differ, first {differing[0]}: saved "
+            f"{shapes.get(differing[0])}, expected {wanted.get(differing[0])}). Resume with the recipe of the run, or start a new one."
+        )
+    distillation.step.step = int(state[f"{PREFIX}step"])
+    _load_part(distillation.step.losses, state, f"{PREFIX}losses.")
+    if distillation.student is not None:
+        if distillation.step.balance is not None:
+            distillation.step.balance.load(state[f"{PREFIX}balance"])
+        method = distillation.student.method
+        method.load_state_dict({key: state[f"{PREFIX}{key}"] for key in method.state_dict()})
+
+
+def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bool:
+    """Return whether a saved tensor can be loaded; a queue of width 0 takes any, since it learns its width from its first rows."""
+    if saved is None or not expected or expected[-1] != 0:
+        return saved == expected
+    return saved[:-1] == expected[:-1]
+
+
+def _load_part(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
+    module.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})

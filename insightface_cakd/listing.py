@@ -1,0 +1,131 @@
+"""The table of `cakd recipes list`: all of it read off the recipes and the classes of their losses."""
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.losses.base import LOGITS
+from insightface_cakd.recipe import Recipe, TermSpec
+
+WIDTH = 100
+HEADS = ("name", "method", "paper", "needs", "memory", "cost")
+# What a recipe may need, in the order of the table.
+NEEDS = {
+    "emb": "the teacher's embedding",
+    "map": "a feature map (or tokens) of the teacher",
+    "tok": "the teacher's tokens",
+    "labels": "images of one person in a batch",
+    "prompts": "a Transformer as teacher",
+    "centres": "the teacher's class centres (--centres)",
+    "prototypes": "of the training set (--prototypes)",
+    "init": "the student's weights of a first run (--init)",
+}
+LETTERS = (
+    "memory, of a step: N images and C classes of all R ranks, D width, P positions of a map; graph: of the teacher, for its prompts; "
+    "none: of the size of what is read",
+    "cost, of a step: F a forward and B a backward of the teacher; look: a look-up; H: the teacher's logits, as dear as the student's",
+)
+
+
+def list_recipes(recipes: dict[str, Recipe]) -> str:
+    """Return the table, its legend, and what the recipes of subfolders change; no line is wider than 100.
+
+    Args:
+        recipes: by name, those of a folder together.
+    """
+    blocks = []
+    for folder, names in groupby(recipes, key=lambda name: name.rpartition("/")[0]):
+        if not folder:
+            blocks += [_table([row(name, recipes[name]) for name in names]), _legend()]
+        else:
+            blocks.append("\n".join([folder, *_lines(f"  {name}: {recipes[name].about}" for name in names)]))
+    return "\n\n".join(blocks)
+
+
+def row(name: str, recipe: Recipe) -> tuple[str, ...]:
+    """Return a recipe's cells, as in `HEADS`."""
+    return (name, *source(recipe), " ".join(needs(recipe)), " ".join(memory(recipe)), cost(recipe))
+
+
+def source(recipe: Recipe) -> tuple[str, str]:
+    """Return the method's name and where it was published, an arXiv number or a conference."""
+    parts = [recipe.head.paper] if recipe.head is not None else [LOSSES[term.loss].paper for term in recipe.losses]
+    paper = recipe.paper or parts[0]
+    where = re.search(r"\(([^)]*)\)", paper)
+    return re.split(r"[(:;,]", paper)[0].strip(), where[1] if where else ""
+
+
+def needs(recipe: Recipe) -> list[str]:
+    """Return what a recipe needs, keys of `NEEDS`."""
+    found = {need for term in _terms(recipe) for need in _needs_of(term)}
+    found |= {"prompts"} if recipe.teacher.prompts is not None else set()
+    found |= {"centres"} if recipe.needs_centres else set()
+    found |= {"emb"} if recipe.head is not None and recipe.head.reads_embedding else set()
+    found |= {"prototypes"} if recipe.needs_prototypes else set()
+    found |= {"init"} if recipe.student is not None else set()
+    return [need for need in NEEDS if need in found]
+
+
+def described_needs(recipe: Recipe) -> list[str]:
+    """Return what a recipe needs, in words."""
+    return [NEEDS[need] for need in needs(recipe)]
+
+
+def memory(recipe: Recipe) -> list[str]:
+    """Return what grows in a step, each once."""
+    found = [LOSSES[term.loss].memory for term in _terms(recipe)]
+    found += ["graph"] if recipe.teacher.prompts is not None else []
+    return [text for text in dict.fromkeys(found) if text]
+
+
+def cost(recipe: Recipe) -> str:
+    """Return what the teacher costs in a step."""
+    reads = {LOSSES[term.loss].reads for term in _terms(recipe)}
+    prompts = recipe.teacher.prompts
+    if prompts is not None:
+        anchored = reads & {"prompted", "urfm_anchor"}
+        text = f"{'2F' if anchored and prompts.plain is None else 'F'}+B"
+    elif not recipe.needs_teacher:
+        text = "none"
+    else:
+        text = "look" if recipe.teacher.network == "cached" else "F"
+    return f"{text}+H" if reads & set(LOGITS) else text
+
+
+def _terms(recipe: Recipe) -> list[TermSpec]:
+    return [term for term in recipe.losses if term.weight > 0]
+
+
+def _needs_of(term: TermSpec) -> Iterator[str]:
+    kind = LOSSES[term.loss]
+    if kind.reads in LOGITS:
+        yield "centres"
+        return
+    if kind.needs_labels:
+        yield "labels"
+    if kind.reads in ("urfm_attention", "urfm_fields"):
+        yield "tok"
+    elif kind.reads in ("embedding", "map") and term.teacher is not None:
+        yield "tok" if term.projector == "map_to_tokens" else "map"
+    else:
+        yield "emb"
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(HEADS, *rows, strict=True)]
+    lines = [HEADS, tuple("-" * width for width in widths), *rows]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in lines
+    )
+
+
+def _legend() -> str:
+    named = "; ".join(f"{need}: {text}" for need, text in NEEDS.items())
+    return "\n".join(_lines([f"needs: {named}", *LETTERS]))
+
+
+def _lines(texts: Iterable[str]) -> list[str]:
+    """Return texts broken at the table's width, what follows indented."""
+    return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]

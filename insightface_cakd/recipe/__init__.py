@@ -1,0 +1,7 @@
+"""What a distillation run is: a short, strict YAML file read into a `Recipe`."""
+
+from insightface_cakd.recipe.reading import load_recipe, parse_recipe
+from insightface_cakd.recipe.shipped import find_recipe, recipe_name, shipped_recipes
+from insightface_cakd.recipe.spec import Recipe, TermSpec
+
+__all__ = ["Recipe", "TermSpec", "find_recipe", "load_recipe", "parse_recipe", "recipe_name", "shipped_recipes"]

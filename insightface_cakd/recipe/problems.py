@@ -1,0 +1,44 @@
+"""Turns what pydantic says about a recipe into one line."""
+
+from pydantic import BaseModel, ValidationError
+
+from insightface_cakd.distill.balance import BalanceSpec
+from insightface_cakd.distill.centres.spec import HeadSpec
+from insightface_cakd.distill.initial import StudentSpec
+from insightface_cakd.distill.schedule import ScheduleSpec
+from insightface_cakd.distill.urfm.spec import URFMSpec
+from insightface_cakd.errors import did_you_mean
+from insightface_cakd.teachers.prompts.spec import PromptSpec
+from insightface_cakd.teachers.spec import CheckSpec, TeacherSpec
+
+# The model of each part, by the keys that lead to it.
+PARTS: dict[tuple[str, ...], type[BaseModel]] = {
+    ("teacher",): TeacherSpec,
+    ("teacher", "check"): CheckSpec,
+    ("teacher", "prompts"): PromptSpec,
+    ("student",): StudentSpec,
+    ("urfm",): URFMSpec,
+    ("head",): HeadSpec,
+    ("balance",): BalanceSpec,
+    ("losses", "schedule"): ScheduleSpec,
+}
+
+
+def first_problem(error: ValidationError, whole: type[BaseModel]) -> str:
+    """Return one line about one of the complaints; a misspelt key comes before the key that is missing for it.
+
+    Args:
+        error: of the recipe's model.
+        whole: that model.
+    """
+    problems = error.errors()
+    problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        part = PARTS.get(tuple(key for key in problem["loc"][:-1] if isinstance(key, str)), whole)
+        known = list(part.model_fields)
+        return f"{place} is not a key; known: {', '.join(known)}.{did_you_mean(str(problem['loc'][-1]), known)}"
+    if problem["type"] == "missing":
+        return f"{place} is missing; it must be given."
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{place} is {problem['input']!r}; {said[0].lower()}{said[1:]}."

@@ -1,0 +1,128 @@
+"""Reads a recipe, strictly: what it does not know, it refuses, and says what it knows."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from insightface_cakd.distill.balance import check_balance
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.recipe.parts import check_parts
+from insightface_cakd.recipe.problems import first_problem
+from insightface_cakd.recipe.shipped import find_recipe
+from insightface_cakd.recipe.spec import Recipe, TermSpec
+from insightface_cakd.teachers.spec import kind_of_file
+
+
+def load_recipe(
+    name: str,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    prototypes: str | None = None,
+    init: str | None = None,
+) -> Recipe:
+    """Read a recipe by path, or by the name of a shipped one.
+
+    Args:
+        name: path of a YAML file, or a name as `cakd recipes list` shows it.
+        teacher: replaces `teacher.weights`; see `parse_recipe`.
+        centres: replaces `teacher.centres`, when not empty.
+        prototypes: replaces `teacher.prototypes`.
+        init: replaces `student.weights`.
+
+    Raises:
+        RecipeError: the file does not exist or is not a valid recipe; the line names the key.
+    """
+    where = f"recipe {(path := find_recipe(name)).name}"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())}); expected keys and values.") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
+    return parse_recipe(content, where, teacher, centres, prototypes, init)
+
+
+def parse_recipe(
+    content: dict[str, Any],
+    where: str,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    prototypes: str | None = None,
+    init: str | None = None,
+) -> Recipe:
+    """Check a recipe's content key by key.
+
+    Args:
+        content: the mapping that the YAML file holds.
+        where: what error lines begin with.
+        teacher: replaces `teacher.weights`; a folder (a cache of embeddings) or an ONNX file replaces `teacher.network` too.
+        centres: replaces `teacher.centres`, when not empty.
+        prototypes: replaces `teacher.prototypes`.
+        init: replaces `student.weights`.
+
+    Raises:
+        RecipeError: an unknown key or loss, a missing or ill-typed value, two terms of one name.
+    """
+    content = dict(content)
+    if isinstance(content.get("losses"), list):
+        content["losses"] = [_term(item, f"{where}: losses[{i}]") for i, item in enumerate(content["losses"])]
+    given = {
+        "weights": teacher,
+        "centres": list(centres),
+        "prototypes": prototypes,
+        "network": teacher and kind_of_file(teacher),
+    }
+    if isinstance(content.get("teacher"), dict):
+        content["teacher"] = content["teacher"] | {key: value for key, value in given.items() if value}
+    if init and isinstance(content.get("student") or {}, dict):
+        content["student"] = (content.get("student") or {}) | {"weights": init}
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {first_problem(error, Recipe)}") from error
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    names = [term.name for term in recipe.losses]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"{where}: two terms are called '{twice}'; expected different names. Give one a `name`.")
+    for number, term in enumerate(recipe.losses):
+        _try_options(term, f"{where}: losses[{number}]")
+    check_parts(recipe, where)
+    if recipe.balance is not None:
+        check_balance(recipe.losses, where)
+    return recipe
+
+
+def _term(item: Any, where: str) -> dict[str, Any]:
+    """Split a term's flat keys into the term's own and the loss's options."""
+    if not isinstance(item, dict) or "loss" not in item:
+        raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
+    loss = item["loss"]
+    if not isinstance(loss, str) or loss not in LOSSES:
+        known = f"known losses: {', '.join(LOSSES)}.{did_you_mean(str(loss), LOSSES)}"
+        raise RecipeError(f"{where}.loss is '{loss}'; {known}")
+    options = set(inspect.signature(LOSSES[loss].__init__).parameters) - {"self"}
+    own = set(TermSpec.model_fields) - {"options"}
+    for key in item:
+        if key not in own | options:
+            known = ", ".join(sorted(own | options))
+            hint = did_you_mean(str(key), own | options)
+            raise RecipeError(f"{where}.{key} is not a key of {loss}; known: {known}.{hint}")
+    term = {key: value for key, value in item.items() if key in own}
+    term["options"] = {key: value for key, value in item.items() if key in options}
+    if isinstance(term.get("weight"), int) and not isinstance(term["weight"], bool):
+        term["weight"] = float(term["weight"])
+    return {"name": loss, **term}
+
+
+def _try_options(term: TermSpec, where: str) -> None:
+    """Build a term's loss once, so that an option out of range is found with the recipe and not by a run."""
+    try:
+        term.build_loss()
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error

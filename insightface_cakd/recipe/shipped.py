@@ -1,0 +1,40 @@
+"""Where recipes lie: the shipped ones by name, a user's by path."""
+
+from pathlib import Path
+
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.shipped import shipped_folder
+
+
+def find_recipe(name: str) -> Path:
+    """Return the file of a recipe given by path or by shipped name.
+
+    Raises:
+        RecipeError: there is no such file.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = {recipe_name(file): file for file in shipped_recipes()}
+    if name in shipped:
+        return shipped[name]
+    raise RecipeError(
+        f"recipe {name}: no such file, and no shipped recipe of that name; shipped: {', '.join(shipped)}."
+        f"{did_you_mean(name, shipped)} `cakd recipes list` tells what each one does."
+    )
+
+
+def shipped_recipes() -> list[Path]:
+    """Return the recipe files that come with the package, by name; those of a subfolder after those beside it."""
+    folder = shipped_folder("recipes")
+    return sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
+
+
+def recipe_name(path: Path) -> str:
+    """Return the name by which a shipped recipe is found: `cakd`, or `ablations/cakd_no_fpe` for one in a subfolder.
+
+    Args:
+        path: one of `shipped_recipes()`; of any other file, the stem.
+    """
+    folder = shipped_folder("recipes")
+    return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem

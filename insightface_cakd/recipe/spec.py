@@ -1,0 +1,106 @@
+"""The keys of a recipe, and what they ask for."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from insightface_cakd.distill.balance import BalanceSpec
+from insightface_cakd.distill.centres.spec import HeadSpec
+from insightface_cakd.distill.initial import StudentSpec
+from insightface_cakd.distill.schedule import ScheduleSpec
+from insightface_cakd.distill.urfm.spec import URFMSpec
+from insightface_cakd.losses import LOSSES
+from insightface_cakd.losses.base import LOGITS, DistillLoss
+from insightface_cakd.teachers.spec import TeacherSpec
+
+
+class TermSpec(BaseModel):
+    """One term of the objective: `weight * loss(student, teacher)`.
+
+    Args:
+        loss: a name of `LOSSES`.
+        name: what the logs call the term; the loss's name when not given.
+        weight: factor of the raw loss, >= 0; 0 leaves the term out.
+        schedule: how the weight changes over the run.
+        student: module path of the student's tap; the embedding when not given.
+        teacher: module path of the teacher's tap; the embedding when not given.
+        projector: how the student's activation reaches the teacher's shape; a kind of `build_projector`.
+        options: the loss's own constructor arguments; in the file they stand beside the other keys.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    loss: str
+    name: str
+    weight: float = Field(ge=0, allow_inf_nan=False)
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
+    student: str | None = None
+    teacher: str | None = None
+    projector: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    def build_loss(self) -> DistillLoss:
+        """Return the loss module of this term."""
+        return LOSSES[self.loss](**self.options)
+
+
+class Recipe(BaseModel):
+    """A teacher and the terms that tie the student to it.
+
+    Args:
+        about: one line for `cakd recipes check`.
+        paper: "METHOD (where), details", for `cakd recipes list`; that of the first term when not given.
+        teacher: who teaches.
+        student: what the student starts from; the host's random weights when not given.
+        urfm: the unified receptive fields that its terms compare; only such terms need them.
+        head: where the class centres come from; the optimiser learns them when not given.
+        balance: keeps the terms as strong at the embedding, beside the margin loss, as it says; the weights alone decide when not given.
+        losses: the terms, with different names; at least one, unless there is a `head`.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    about: str = ""
+    paper: str = ""
+    teacher: TeacherSpec
+    student: StudentSpec | None = None
+    urfm: URFMSpec | None = None
+    head: HeadSpec | None = None
+    balance: BalanceSpec | None = None
+    losses: list[TermSpec] = Field(default_factory=list)
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a step asks the teacher; its frozen class centres alone need no forward."""
+        return any(term.weight > 0 for term in self.losses) or (self.head is not None and self.head.reads_embedding)
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether the teacher must be a live network: a term looks inside it, or prompts learn in it."""
+        taps = any(term.teacher is not None for term in self.losses if term.weight > 0)
+        return taps or self.urfm is not None or self.teacher.prompts is not None
+
+    @property
+    def needs_logits(self) -> bool:
+        """Whether a term reads logits, the student's or the teacher's."""
+        return any(LOSSES[term.loss].reads in LOGITS for term in self.losses if term.weight > 0)
+
+    @property
+    def needs_prototypes(self) -> str | None:
+        """Name of the first term that needs prototypes."""
+        return next((term.name for term in self.losses if term.weight > 0 and LOSSES[term.loss].needs_prototypes), None)
+
+    @property
+    def needs_centres(self) -> bool:
+        """Whether a term or the head needs the teacher's class centres."""
+        return self.needs_logits or (self.head is not None and self.head.centres == "teacher")
+
+    @property
+    def lacks_init(self) -> bool:
+        """Whether the student starts from trained weights that the recipe does not name."""
+        return self.student is not None and self.student.weights is None
+
+    @property
+    def needs_length(self) -> bool:
+        """Whether a term's schedule needs to know how long the run is."""
+        return any(term.schedule.needs_length for term in self.losses if term.weight > 0)
