@@ -21,7 +21,7 @@ from insightface_cakd.show import method_sections, open_run
 
 DEV = "dev"
 # Fewer than the configs' own, so that two cores need less than five minutes.
-EPOCHS = 7
+EPOCHS = 5
 # Pairs of the comparison: enough for its test, and few seconds.
 PAIRS = 700
 

@@ -93,7 +93,7 @@ def test_a_quickstart_of_cakd_reports_where_its_centres_look_and_what_prompts_do
         "Attention loss",
         "Feature loss",
         "Anchors",
-        "with prompts, after training",
+        "with prompts",
     ):
         assert said in report, said
     assert report.count('src="data:image/png;base64,') == 1

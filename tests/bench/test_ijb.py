@@ -25,6 +25,7 @@ def test_drawn_sets_are_of_their_size():
     assert size_of(469_375, 23_124, 15_658_489, False) == Size()
 
 
+@pytest.mark.slow
 def test_ours_alone_has_a_line(monkeypatch):
     monkeypatch.delenv("ARCFACE_TORCH", raising=False)
     ran = cakd("bench-ijb", *SMALL)
