@@ -67,8 +67,9 @@ class MixedSet:
         _, student, kept, _ = self.cases
         rank = "" if self.searched is None else f", and {self.searched.said_loss()}"
         old, new = kept.constellation.gallery, kept.constellation.probe
+        points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
         return (
-            f"{self.name}: keeping the gallery of {old} under probes of {new} costs {100 * self.loss:.2f} points "
+            f"{self.name}: keeping the gallery of {old} under probes of {new} costs {points:.2f} points "
             f"{self.loss_interval.points()} of accuracy against enrolling again ({100 * kept.judged.accuracy:.2f} % for "
             f"{100 * student.judged.accuracy:.2f} %){rank}; {verdict(self.loss_interval)}. With the thresholds of {old} left as "
             f"they are: {100 * kept.kept_accuracy:.2f} %."
