@@ -107,7 +107,7 @@ def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Loo
 
 
 def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
-    """Return rows of a table: the teacher's accuracy on the run's verification sets without prompts, before and after training.
+    """Return rows of a table: the teacher's accuracy on the run's verification sets without prompts, and with trained ones.
 
     Args:
         run: any; none without prompts gives rows.
@@ -119,18 +119,27 @@ def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
     if run.origin.parsed.teacher.prompts is None:
         return []
     teacher = run.student.teacher
-    named: dict[str, tuple[Snapshot, Embed]] = {
-        "teacher alone": (run.after, teacher.plain),
-        "with prompts, before training": (run.before, teacher),
-        "with prompts, after training": (run.after, teacher),
-    }
+    put(run.student, run.after)
+    named: dict[str, Embed] = {"teacher alone": teacher.plain, "with prompts": teacher}
     rows: list[dict[str, str]] = [{"teacher": name} for name in named]
+    known = _measured_by_the_run(run)
     for path in verification_sets(run.origin, data):
         pairs = load_bin(path)
-        for row, (snapshot, embed) in zip(rows, named.values(), strict=True):
-            put(run.student, snapshot)
-            row[path.stem] = f"{100 * verify(embed, pairs, run.device).accuracy:.2f} %"
+        for row, embed in zip(rows, named.values(), strict=True):
+            kept = known.get(path.stem) if embed == teacher.plain else None
+            accuracy = verify(embed, pairs, run.device).accuracy if kept is None else kept
+            row[path.stem] = f"{100 * accuracy:.2f} %"
     return rows if len(rows[0]) > 1 else []
+
+
+def _measured_by_the_run(run: Run) -> dict[str, float]:
+    """Return the teacher's accuracy by verification set, as far as the run measured it before its first step (`teacher.check`)."""
+    check = run.origin.parsed.teacher.check
+    try:
+        accuracy = json.loads((run.folder / PROVENANCE).read_text(encoding="utf-8"))["teacher"]["accuracy"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {} if check is None or accuracy is None else {Path(check.bin).stem: accuracy}
 
 
 def show_fields(run: Run, look: Look) -> Figure:

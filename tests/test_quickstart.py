@@ -13,6 +13,8 @@ from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.faces.sets import draw_folders
 from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.evaluate.compare.summary import RunComparison
+from insightface_cakd.evaluate.report import Section
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from tests.cakd_runs import write_cakd
@@ -72,6 +74,10 @@ def test_the_quickstart_ends_with_a_table_a_model_and_a_report(source, small):
     assert "insightface.model_zoo" in ran.out
     for line in ("model:  work/student.onnx (weights: work/distilled/model.pt)", "report: work/report.html"):
         assert line in ran.out
+    said = ran.out[ran.out.index("| difference") :]
+    for name in ("student + distillation", "teacher"):
+        assert f"{name} against student alone, the same 20 pairs: " in said
+    assert "dev: keeping the gallery of teacher under probes of student + distillation costs" in said
     assert contents(small / "faces") == before
     check_outputs(small / "work")
 
@@ -87,7 +93,7 @@ def test_a_quickstart_of_cakd_reports_where_its_centres_look_and_what_prompts_do
         "Attention loss",
         "Feature loss",
         "Anchors",
-        "with prompts, after training",
+        "with prompts",
     ):
         assert said in report, said
     assert report.count('src="data:image/png;base64,') == 1
@@ -104,6 +110,8 @@ def check_outputs(work):
     report = (work / "report.html").read_text()
     assert "student + distillation" in report
     assert "difference" in report
+    for part in ("Comparison", "dev: ROC and DET.", "Accuracy against cost.", "TAR@FAR", "Mixed enrolment", "McNemar"):
+        assert part in report, part
     alone, distilled = (torch.load(work / run / "model.pt", weights_only=True) for run in ("alone", "distilled"))
     network = get_model("cnn_tiny", num_features=64)
     network.load_state_dict(alone, strict=True)
@@ -122,6 +130,8 @@ def trained(small, monkeypatch):
 
     monkeypatch.setattr(quickstart, "train", train)
     monkeypatch.setattr(quickstart, "export_run", lambda *_: type("Exported", (), {"summary": lambda _: "exported"})())
+    compared = RunComparison([Section("Comparison")], ["p = 0.5."])
+    monkeypatch.setattr(quickstart, "compare_runs", lambda *_: compared)
     monkeypatch.setattr(quickstart, "write_report", lambda path, report: path.write_text(report.title))
     return jobs
 

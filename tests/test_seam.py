@@ -99,7 +99,7 @@ def kd_beside_margin(tmp_path, weight):
     return {name: with_kd[name] - without[name] for name in with_kd}
 
 
-@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world", RANKS)
 def test_the_weight_of_kd_does_not_grow_with_the_number_of_ranks(world, tmp_path):
     """A published trap: behind the head's own gather (sum, times ranks) a loss that every rank computes whole counts so many times."""
     expected = kd_beside_margin(tmp_path, 5)

@@ -1,41 +1,194 @@
-"""`cakd eval bin`."""
+"""`cakd eval bin`, `mixed`, `identify` and `compare`, and the group that `cakd eval ijb` is in."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from insightface_cakd.cli import ijb
+
+if TYPE_CHECKING:
+    from insightface_cakd.evaluate.sets import Way
+
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        help="[NAME=]PATH[::NETWORK], two or more: a run's folder, an .onnx, or weights.", metavar="MODEL..."
+    ),
+]
+Sets = Annotated[list[Path], typer.Argument(help=".bin verification sets, or folders of them.", metavar="SETS...")]
+Network = Annotated[str | None, typer.Option(help="Network of .pt weights that name none, for example mbf.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images at a time; the result does not depend on it.")]
+Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")]
+MaxCorrupt = Annotated[int, typer.Option(min=0, help="So many pictures that cannot be read may be left out.")]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant", help="plain, masked, lowres:N, single (no mirror), flipped or all; may be given several times."
+    ),
+]
+On = Annotated[Literal["probe", "both"], typer.Option(help="Change the second image of a pair only, or both.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     group = typer.Typer(help="Measure a model.", no_args_is_help=True)
     group.callback()(lambda: None)
-    group.command("bin")(_bin)
+    for name, command in (("bin", _bin), ("mixed", _mixed), ("identify", _identify), ("compare", _compare)):
+        group.command(name)(command)
+    ijb.register(app, group)
     app.add_typer(group, name="eval")
 
 
 def _bin(
-    model: Annotated[Path, typer.Argument(help="An .onnx, or .pt weights with --network.")],
-    sets: Annotated[list[Path], typer.Argument(help="One or more .bin verification sets.")],
-    network: Annotated[str | None, typer.Option(help="Network of .pt weights, for example mbf.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time; the result does not depend on it.")] = 64,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")] = None,
+    model: Annotated[str, typer.Argument(help="An .onnx, a run's folder, or .pt weights with --network.")],
+    sets: Sets,
+    variant: Variants = None,
+    on: On = "probe",
+    network: Network = None,
+    batch: Batch = 64,
+    device: Device = None,
+    json: Json = None,
 ) -> None:
-    """Ten-fold accuracy with flip (arcface_torch's protocol) and TAR@FAR.
+    """Ten-fold accuracy with flip (arcface_torch's protocol) and TAR@FAR, with intervals, of sets and variants of them.
 
-    Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin`
+    Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
     """
-    from insightface_cakd.data.bins import load_bin
-    from insightface_cakd.evaluate.models import load_embedder
-    from insightface_cakd.evaluate.verification import verify
+    from insightface_cakd.atomic import write_json
+    from insightface_cakd.evaluate.bootstrap import METHOD
+    from insightface_cakd.evaluate.compare.entries import read_entries
+    from insightface_cakd.evaluate.report import result_table
+    from insightface_cakd.evaluate.set_tables import set_facts, set_rows, unsupported_lines
+    from insightface_cakd.evaluate.sets import measure_sets
+    from insightface_cakd.evaluate.variants import parse_variants
     from insightface_cakd.hosts.embedded.backbones import get_model
+
+    way, variants = _way(device, batch), parse_variants(variant or ())
+    (entry,) = read_entries([model], network)
+    results = measure_sets(entry.load(get_model, way.device), sets, variants, way, on)
+    print(result_table(set_rows(results)))
+    print("\n".join(unsupported_lines([(result.name, result.judged) for result in results])))
+    print(METHOD)
+    if json is not None:
+        write_json(json, [set_facts(result) for result in results])
+
+
+def _mixed(
+    teacher: Annotated[str, typer.Argument(help="[NAME=]PATH[::NETWORK] of the model that enrolled.")],
+    student: Annotated[str, typer.Argument(help="[NAME=]PATH[::NETWORK] of the model that is to ask.")],
+    sets: Sets,
+    people: Annotated[
+        Path | None, typer.Option(help="Aligned faces, one subfolder a person: identification where people are known.")
+    ] = None,
+    max_corrupt: MaxCorrupt = 0,
+    network: Network = None,
+    batch: Batch = 64,
+    device: Device = None,
+    json: Json = None,
+) -> None:
+    """Must a gallery be enrolled again? The teacher's gallery under the student's probes, the reverse, and both alone.
+
+    Example: `cakd eval mixed teacher.onnx student.onnx lfw.bin`
+    """
+    from insightface_cakd.atomic import write_json
+    from insightface_cakd.evaluate.bootstrap import METHOD
+    from insightface_cakd.evaluate.compare.entries import read_entries
+    from insightface_cakd.evaluate.identify_folders import Faults
+    from insightface_cakd.evaluate.mixed_search import LOWER_BOUND, search_facts, search_people, search_rows
+    from insightface_cakd.evaluate.mixed_sets import mixed_facts, mixed_rows, mixed_sets
+    from insightface_cakd.evaluate.report import result_table
+    from insightface_cakd.hosts.embedded.backbones import get_model
+
+    way = _way(device, batch)
+    entries = read_entries([teacher, student], network)
+    old, new = ((entry.name, entry.load(get_model, way.device)) for entry in entries)
+    results, faults = mixed_sets(old, new, sets, way), Faults(max_corrupt)
+    print(result_table(mixed_rows(results)))
+    print("\n".join([METHOD, LOWER_BOUND, *(result.sentence() for result in results)]))
+    searched = search_people(old, new, people, way, faults) if people else None
+    if searched:
+        print(f"\n{result_table(search_rows(searched))}\n{searched.sentence()}")
+        print("\n".join(f"left out: {line}" for line in faults.lines))
+    if json is not None:
+        write_json(json, {"sets": mixed_facts(results), "people": search_facts(searched) if searched else None})
+
+
+def _identify(
+    model: Annotated[str, typer.Argument(help="An .onnx, a run's folder, or .pt weights with --network.")],
+    probes: Annotated[Path, typer.Argument(help="Aligned faces, one subfolder a person, two pictures or more each.")],
+    distractors: Annotated[Path, typer.Argument(help="Aligned faces of other people, at any depth.")],
+    max_corrupt: MaxCorrupt = 0,
+    seed: Annotated[int, typer.Option(help="Of the order in which distractors are added.")] = 0,
+    network: Network = None,
+    batch: Batch = 64,
+    device: Device = None,
+    json: Json = None,
+) -> None:
+    """Rank-1 among 10, 100, ... and all distractors, and TAR@FAR against all, as in MegaFace.
+
+    Example: `cakd eval identify student.onnx facescrub megaface`
+    """
+    from insightface_cakd.atomic import write_json
+    from insightface_cakd.evaluate.compare.entries import read_entries
+    from insightface_cakd.evaluate.identify_folders import (
+        Faults,
+        find_pictures,
+        identified_facts,
+        identified_lines,
+        identified_rows,
+        identify_folders,
+    )
+    from insightface_cakd.evaluate.report import result_table
+    from insightface_cakd.hosts.embedded.backbones import get_model
+
+    way, faults = _way(device, batch), Faults(max_corrupt)
+    (entry,) = read_entries([model], network)
+    embed = entry.load(get_model, way.device)
+    pictures = find_pictures(probes, distractors, seed)
+    found = identify_folders(embed, pictures, way, faults)
+    print(result_table(identified_rows(found)))
+    print("\n".join(identified_lines(found, pictures, faults)))
+    if json is not None:
+        write_json(json, identified_facts(found))
+
+
+def _compare(
+    models: Models,
+    sets: Annotated[
+        list[Path], typer.Option(help="A .bin verification set, or a folder of them; may be given several times.")
+    ],
+    baseline: Annotated[str | None, typer.Option(help="Name of the model to compare with; the first.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of compare.html, compare.md and compare.json.")] = Path(
+        "eval_compare"
+    ),
+    variant: Variants = None,
+    on: On = "probe",
+    network: Network = None,
+    batch: Batch = 64,
+    device: Device = None,
+) -> None:
+    """Models on the same pairs: intervals, a paired test, ROC, DET, accuracy against milliseconds and megabytes.
+
+    Example: `cakd eval compare alone student teacher --sets data --baseline alone`
+    """
+    from insightface_cakd.evaluate.compare.entries import read_entries
+    from insightface_cakd.evaluate.compare.run import PAGE, compare_models, write_outcome
+    from insightface_cakd.evaluate.sets import varied_sets
+    from insightface_cakd.evaluate.variants import parse_variants
+    from insightface_cakd.hosts.embedded.backbones import get_model
+
+    way, variants = _way(device, batch), parse_variants(variant or ())
+    entries = read_entries(models, network)
+    outcome = compare_models(entries, varied_sets(sets, variants, on), get_model, way, baseline)
+    write_outcome(out, outcome, "Comparison of " + ", ".join(entry.name for entry in entries))
+    print(outcome.text())
+    print(f"report: {out / PAGE}")
+
+
+def _way(device: str | None, batch: int) -> "Way":
+    from insightface_cakd.evaluate.sets import Way
     from insightface_cakd.hosts.embedded.devices import choose_device
     from insightface_cakd.progress import progress_bar
 
-    where = choose_device(device)
-    embed = load_embedder(model, network, get_model, where)
-    for path in sets:
-        pairs = load_bin(path)
-        with progress_bar(path.stem) as progress:
-            result = verify(embed, pairs, where, batch, progress)
-        print(f"{path.stem}: {result.summary()}")
+    return Way(choose_device(device), batch, progress_bar)

@@ -24,7 +24,7 @@ def read_facts(folder: Path) -> Facts:
     Raises:
         EvaluationError: a file holds no JSON object.
     """
-    run, result = _read(folder / "run.json"), _read(folder / "result.json")
+    run, result = read_json(folder / "run.json"), read_json(folder / "result.json")
     facts = {key: str(run["config"][key]) for key in CONFIG_KEYS if key in run.get("config", {})}
     facts |= dict(_taught(run))
     facts |= {key: f"{result[key]:.0f}" for key in ("steps", "seconds", "images_per_second") if key in result}
@@ -41,7 +41,7 @@ def read_recipe(folder: Path) -> str | None:
     Raises:
         EvaluationError: `run.json` holds no JSON object.
     """
-    recipe = _read(folder / "run.json").get("recipe")
+    recipe = read_json(folder / "run.json").get("recipe")
     return None if recipe is None else json.dumps(recipe, indent=2)
 
 
@@ -65,8 +65,15 @@ def _taught(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "terms", ", ".join(f"{term['weight']:g} x {term['name']}" for term in run["recipe"]["losses"])
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, an empty one where there is no file."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, an empty one where there is no file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        EvaluationError: it holds no JSON object.
+    """
     if not path.is_file():
         return {}
     try:

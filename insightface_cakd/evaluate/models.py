@@ -49,7 +49,7 @@ def load_backbone(path: Path, network: str, get_model: GetModel) -> nn.Module:
     Raises:
         EvaluationError: the file holds no weights, or not exactly those of this network.
     """
-    _require_file(path, f"the weights of {network}")
+    require_file(path, f"the weights of {network}")
     with _own_words(f"Is --network {network} the right one, and the file the weights of a backbone?"):
         state = read_state(path, str(path))
         backbone = get_model(network, num_features=infer_embedding_size(state, str(path)), fp16=False, dropout=0.0)
@@ -67,12 +67,21 @@ def load_onnx(path: Path, device: torch.device) -> Embed:
     Raises:
         EvaluationError: onnxruntime cannot read it, or its inputs and outputs are no recogniser's.
     """
-    _require_file(path, "an ONNX recogniser")
+    require_file(path, "an ONNX recogniser")
     with _own_words(f"Verification sets hold faces of {FACE_SIZE}x{FACE_SIZE}: is it a recognition model for them?"):
         return OnnxNetwork(path, device, FACE_SIZE, str(path))
 
 
-def _require_file(path: Path, what: str) -> None:
+def require_file(path: Path, what: str) -> None:
+    """Check that a path is a file.
+
+    Args:
+        path: as the user gave it.
+        what: what an error line says was expected.
+
+    Raises:
+        EvaluationError: it is not there, or a folder.
+    """
     if not path.is_file():
         raise EvaluationError(
             f"{path}: {'is a folder' if path.is_dir() else 'does not exist'}; expected {what}. Correct the path."

@@ -142,7 +142,7 @@ def _draw(panel: Panel, lines: list[Line], colours: Mapping[str, str], prefix: s
             markersize=3,
         )
     _dress(axes, panel, lines)
-    return _svg(figure, prefix)
+    return svg_of(figure, prefix)
 
 
 def _dress(axes: Axes, panel: Panel, lines: list[Line]) -> None:
@@ -159,8 +159,13 @@ def _dress(axes: Axes, panel: Panel, lines: list[Line]) -> None:
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
-def _svg(figure: Figure, prefix: str) -> str:
-    """Return a figure as an element whose ids no other element of the page has; equal curves give equal text."""
+def svg_of(figure: Figure, prefix: str) -> str:
+    """Return a figure as an element whose ids no other element of the page has; equal curves give equal text.
+
+    Args:
+        figure: to be drawn.
+        prefix: what its ids begin with, its own in the page.
+    """
     content = io.StringIO()
     empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):

@@ -52,6 +52,21 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A picture in the page's text.
+
+    Args:
+        title: its first words.
+        caption: what is to be seen.
+        svg: an `<svg>` element whose ids are its own in the page.
+    """
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a report between its table and its curves.
 
@@ -60,12 +75,16 @@ class Section:
         rows: of a table.
         picture: a .png.
         caption: of the picture, in sentences.
+        notes: paragraphs below the table.
+        drawings: below them.
     """
 
     title: str
     rows: Sequence[Row] = ()
     picture: bytes | None = None
     caption: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    drawings: Sequence[Drawing] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -128,6 +147,8 @@ def _section(section: Section) -> Iterator[str]:
     """Yield a part of its own: its table, its picture."""
     yield f"<h2>{html.escape(section.title)}</h2>"
     yield from _results(section.rows)
+    yield from (f"<p>{html.escape(note)}</p>" for note in section.notes)
+    yield from (_figure(drawing) for drawing in section.drawings)
     if section.picture is not None:
         content = base64.b64encode(section.picture).decode("ascii")
         image = f'<img alt="{html.escape(section.title)}" src="data:image/png;base64,{content}">'
@@ -146,11 +167,16 @@ def _curves(runs: Mapping[str, Path]) -> Iterator[str]:
     curves = {title: read_curves(folder) for title, folder in runs.items()}
     yield "<h2>Curves</h2>"
     for panel, svg in draw_panels(curves):
-        caption = f"<figcaption><b>{html.escape(panel.title)}.</b> {html.escape(panel.caption)}</figcaption>"
-        yield f"<figure>\n{caption}\n{svg}</figure>"
+        yield _figure(Drawing(f"{panel.title}.", panel.caption, svg))
     silent = [title for title, tags in curves.items() if not tags]
     if silent:
         yield f"<p>No TensorBoard events: {html.escape(', '.join(silent))}.</p>"
+
+
+def _figure(drawing: Drawing) -> str:
+    """Return a picture with its words."""
+    caption = f"<figcaption><b>{html.escape(drawing.title)}</b> {html.escape(drawing.caption)}</figcaption>"
+    return f"<figure>\n{caption}\n{drawing.svg}</figure>"
 
 
 def _facts(runs: Mapping[str, Path]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from tests.commands import cakd, refused
 LINE = re.compile(r"^(\S.*?) +([\d.]+) s +([\d.]+) MiB +([\d.]+) x time +([\d.]+) x memory$", re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_for_each_head():
     ran = cakd("bench-head", "--classes", 500, "--ranks", 2, "--batch", 2, "--width", 4, "--steps", 1)
     assert ran.code == 0, ran.err

@@ -68,9 +68,9 @@ def test_a_verification_set_that_is_none(content, message, here, face_set):
 def test_a_folder_where_a_file_is_expected(here):
     (here / "lfw.bin").mkdir()
     channel_means(here / "means.onnx")
-    refused(["eval", "bin", "means.onnx", "lfw.bin"], r"lfw\.bin: cannot be read: Is a directory", here)
+    refused(["eval", "bin", "means.onnx", "lfw.bin"], r"lfw\.bin: a folder without \.bin files; expected", here)
     (here / "folder.onnx").mkdir()
-    refused(["eval", "bin", "folder.onnx", "lfw.bin"], r"folder\.onnx: is a folder; expected an ONNX recogniser", here)
+    refused(["eval", "bin", "folder.onnx", "lfw.bin"], r"folder\.onnx: a folder without model\.pt; expected", here)
     (here / "data" / "train.rec").mkdir(parents=True)
     refused(["data", "info", "data"], r"data/train\.rec: ", here)
 

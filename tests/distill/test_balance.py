@@ -11,7 +11,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
 from tests.patched_runs import scalars
-from tests.ranks import run_ranks
+from tests.ranks import RANKS, run_ranks
 from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
 
 CLASSES = 11
@@ -133,7 +133,7 @@ def run_of_ranks():
     return found[0], parts[2].step.balance.factor(CPU)
 
 
-@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("world", RANKS)
 def test_ranks_have_one_factor_and_that_of_one_process(world):
     expected, last = run_of_ranks()
     results = run_ranks(run_of_ranks, world)

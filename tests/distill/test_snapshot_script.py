@@ -37,7 +37,12 @@ if fails:
 
 
 @pytest.mark.parametrize(
-    ("rank", "end", "left"), [(0, "ends", {BEFORE, AFTER}), (0, "fails", {BEFORE}), (1, "ends", set())]
+    ("rank", "end", "left"),
+    [
+        (0, "ends", {BEFORE, AFTER}),
+        pytest.param(0, "fails", {BEFORE}, marks=pytest.mark.slow),
+        pytest.param(1, "ends", set(), marks=pytest.mark.slow),
+    ],
 )
 def test_a_patched_script_leaves_them_when_it_ends_well_on_its_first_rank(rank, end, left, tmp_path):
     torch.save(Toy(WIDTH, 4).state_dict(), tmp_path / "teacher.pt")

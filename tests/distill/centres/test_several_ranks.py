@@ -5,7 +5,7 @@ import torch
 
 from insightface_cakd.ranks import rank, world_size
 from tests.distill.centres.small import CLASSES, HEADS, toy_run, toy_steps
-from tests.ranks import run_ranks
+from tests.ranks import RANKS, run_ranks
 from tests.toy import toy_batch
 
 # With 0 a step uses the classes of its own images only, whatever the number of ranks.
@@ -26,7 +26,7 @@ def everything(folder):
     return runs, one_update(folder)
 
 
-@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("world", RANKS)
 def test_losses_gradients_and_centres_equal_one_process(world, tmp_path):
     labels = toy_batch(CLASSES)[1]
     assert len(labels.unique()) < len(labels), "the batch has several images of one class"

@@ -87,9 +87,10 @@ def test_ranks_end_with_equal_students_statistics_and_projectors(whole):
     shared = [key for key in first["state_dict_softmax_fc"] if key.startswith("cakd.")]
     assert any("projectors" in key for key in shared)
     for key in shared:
-        torch.testing.assert_close(
-            first["state_dict_softmax_fc"][key], second["state_dict_softmax_fc"][key], rtol=0, atol=0
-        )
+        ours, theirs = (saved["state_dict_softmax_fc"][key] for saved in (first, second))
+        if key == "cakd.balance":  # its second half is what each rank itself measured last
+            ours, theirs = ours[:2], theirs[:2]
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 
 
 def test_each_rank_holds_its_own_classes(whole):
@@ -99,7 +100,7 @@ def test_each_rank_holds_its_own_classes(whole):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, *(pytest.param(change, marks=pytest.mark.slow) for change in ({"sample_rate": 0.5}, {"method": "cakd"}))],
+    [pytest.param(change, marks=pytest.mark.slow) for change in ({}, {"sample_rate": 0.5}, {"method": "cakd"})],
     ids=str,
 )
 def test_two_ranks_stopped_with_sigkill_and_resumed_end_with_the_same_weights(face_set, tmp_path, whole, changes):

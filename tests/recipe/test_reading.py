@@ -9,7 +9,7 @@ from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import find_recipe, load_recipe, parse_recipe, recipe_name, shipped_recipes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def recipe(**term):

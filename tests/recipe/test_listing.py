@@ -2,9 +2,9 @@
 
 import pytest
 
-from insightface_cakd.listing import NEEDS, WIDTH, cost, list_recipes, memory, needs, source
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
+from insightface_cakd.recipe.listing import NEEDS, WIDTH, cost, list_recipes, memory, needs, source
 
 SHIPPED = {recipe_name(path): load_recipe(str(path)) for path in shipped_recipes()}
 

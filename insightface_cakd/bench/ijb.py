@@ -1,0 +1,169 @@
+"""`cakd bench-ijb`: an evaluation of IJB-C's size on drawn embeddings, beside upstream's own functions on the same arrays."""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import resource
+import runpy
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insightface_cakd.bench.ijb_draw import Drawn, Size, draw
+from insightface_cakd.evaluate.ijb.lists import Pairs
+from insightface_cakd.evaluate.ijb.presets import FARS, PRESETS
+from insightface_cakd.evaluate.ijb.roc import roc_of
+from insightface_cakd.evaluate.ijb.scores import score_pairs
+from insightface_cakd.evaluate.ijb.store import Embeddings
+from insightface_cakd.evaluate.ijb.templates import Weighting, pool_templates
+
+STEPS = ("templates", "scores", "roc")
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one side needed.
+
+    Args:
+        seconds: of each of `STEPS`.
+        processor: seconds of all threads together, which a busy machine does not change much.
+        peak: bytes of the process at its largest, the arrays that it was given included.
+        tars: TAR at the nearest FAR of `FARS`.
+    """
+
+    seconds: dict[str, float]
+    processor: float
+    peak: int
+    tars: list[float]
+
+
+def bench_ijb(size: Size, checkout: Path | None) -> str:
+    """Return a table of seconds and memory of templates, scores and ROC, each side in a process of its own.
+
+    Args:
+        size: of what is drawn; IJB-C's when nothing else is said.
+        checkout: of arcface_torch, whose `onnx_ijbc.py` is timed; None times ours alone.
+
+    Raises:
+        RunError: the checkout cannot be used.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        ours = _apart(_ours, size, None, Path(folder) / "ours.npy")
+        lines = [
+            f"{size.images} images, {size.templates} templates, {size.pairs} pairs {'of' if size.among else 'between'} "
+            f"{'all templates' if size.among else 'galleries and probes'}, width {size.width}, {os.cpu_count()} cores",
+            _line("ours", ours),
+        ]
+        if checkout is not None:
+            theirs = _apart(_theirs, size, checkout, Path(folder) / "theirs.npy")
+            one, other = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ("ours", "theirs"))
+            lines += [_line("upstream", theirs), _ratios(ours, theirs)]
+            lines.append(
+                f"largest difference of scores {np.abs(one - other).max():.1e}; TAR at FAR 1e-6 to 1e-1 "
+                + ("equal" if ours.tars == theirs.tars else f"differs: {ours.tars} and {theirs.tars}")
+            )
+    return "\n".join(lines)
+
+
+def _apart(side: Callable[[Drawn, Path | None], tuple[Cost, np.ndarray]], *given: Any) -> Cost:
+    """Run one side in a fresh process, so that its peak memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_run, (side, *given))
+
+
+def _run(
+    side: Callable[[Drawn, Path | None], tuple[Cost, np.ndarray]], size: Size, checkout: Path | None, saved: Path
+) -> Cost:
+    cost, scores = side(draw(size), checkout)
+    np.save(saved, scores)
+    return cost
+
+
+def _ours(drawn: Drawn, _: Path | None) -> tuple[Cost, np.ndarray]:
+    preset = PRESETS["eval_ijbc"]
+    weighting = Weighting(Embeddings(drawn.features, None, {}), np.empty(0), preset.mode("N1D0F0"), preset)
+    clock = _Clock()
+    templates = pool_templates(weighting, drawn.templates, drawn.medias, workers=os.cpu_count() or 1)
+    clock.lap("templates")
+    scores = score_pairs(templates, Pairs(drawn.first, drawn.second, drawn.same))
+    clock.lap("scores")
+    roc = roc_of(scores, drawn.same)
+    tars = [roc.tar_nearest(far) for far in FARS]
+    clock.lap("roc")
+    return Cost(clock.seconds, clock.processor, _peak(), tars), scores
+
+
+def _theirs(drawn: Drawn, checkout: Path | None) -> tuple[Cost, np.ndarray]:
+    from sklearn.metrics import roc_curve
+
+    with upstream_script(checkout, "onnx_ijbc.py") as script:
+        clock = _Clock()
+        features, ids = script["image2template_feature"](drawn.features, drawn.templates, drawn.medias)
+        clock.lap("templates")
+        scores = script["verification"](features, ids, drawn.first, drawn.second)
+        clock.lap("scores")
+    fpr, tpr, _ = roc_curve(drawn.same.astype(int), scores)
+    fpr, tpr = np.flipud(fpr), np.flipud(tpr)
+    # The script looks for the nearest rate in a list of Python tuples.
+    tars = [float(tpr[min(list(zip(abs(fpr - far), range(len(fpr)), strict=True)))[1]]) for far in FARS]
+    clock.lap("roc")
+    return Cost(clock.seconds, clock.processor, _peak(), tars), scores
+
+
+@contextlib.contextmanager
+def upstream_script(checkout: Path | None, name: str) -> Iterator[dict[str, Any]]:
+    """Give what a script of a checkout defines, unmodified, with the fixes it needs and silent."""
+    from insightface_cakd.hosts.checkout import find_checkout
+    from insightface_cakd.hosts.compat import FIXES
+    from insightface_cakd.hosts.compat.fix import applied
+    from insightface_cakd.hosts.scripts import find_script
+
+    found = find_checkout(checkout)
+    path = find_script(found, name)
+    with found.imported(), applied(FIXES), contextlib.redirect_stdout(io.StringIO()):
+        sys.path.insert(0, str(path.parent))
+        try:
+            yield runpy.run_path(str(path), run_name="upstream")
+        finally:
+            sys.path.remove(str(path.parent))
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+        self._started = time.process_time()
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.seconds[step], self._last = now - self._last, now
+
+    @property
+    def processor(self) -> float:
+        return time.process_time() - self._started
+
+
+def _peak() -> int:
+    """Return the largest size of this process in bytes; Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _line(name: str, cost: Cost) -> str:
+    steps = "".join(f"{step} {cost.seconds[step]:8.2f} s   " for step in STEPS)
+    total = f"together {sum(cost.seconds.values()):8.2f} s   processor {cost.processor:8.2f} s"
+    return f"{name:<10}{steps}{total}   peak {cost.peak / GIB:.2f} GiB"
+
+
+def _ratios(ours: Cost, theirs: Cost) -> str:
+    steps = "".join(f"{step} {theirs.seconds[step] / ours.seconds[step]:8.1f} x   " for step in STEPS)
+    total = sum(theirs.seconds.values()) / sum(ours.seconds.values())
+    processor = theirs.processor / ours.processor
+    return f"{'faster by':<10}{steps}together {total:8.1f} x   processor {processor:8.1f} x"

@@ -1,0 +1,103 @@
+"""Drawn image embeddings, templates and pairs of an IJB set's size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from insightface_cakd.errors import RunError
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is drawn; the numbers of IJB-C.
+
+    Args:
+        images: rows.
+        templates: of them.
+        pairs: of templates.
+        same: pairs of one subject.
+        galleries: templates that pairs have first, each of another subject; the others are probes.
+        width: of the embeddings.
+        among: pairs of any two templates, in place of a gallery's and a probe's as in IJB-C.
+    """
+
+    images: int = 469_375
+    templates: int = 23_124
+    pairs: int = 15_658_489
+    same: int = 19_557
+    galleries: int = 3_531
+    width: int = 512
+    among: bool = False
+
+
+def size_of(images: int, templates: int, pairs: int, among: bool) -> Size:
+    """Return a size with IJB-C's shares of galleries and of same pairs.
+
+    Raises:
+        RunError: there are more templates than images.
+    """
+    if templates > images:
+        raise RunError(f"bench-ijb: {templates} templates of {images} images; expected an image each. Change --images.")
+    full = Size()
+    galleries = max(1, templates * full.galleries // full.templates)
+    same = max(1, pairs * full.same // full.pairs)
+    return Size(images, templates, pairs, same, galleries, full.width, among)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn.
+
+    Args:
+        features: float32 (images, width), around the subject's centre.
+        templates: int32 (images,), every template has an image.
+        medias: int32 (images,), of one to a few images.
+        first: int32 (pairs,), template ids.
+        second: int32 (pairs,).
+        same: bool (pairs,).
+    """
+
+    features: np.ndarray
+    templates: np.ndarray
+    medias: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+
+
+def draw(size: Size, seed: int = 0) -> Drawn:
+    """Draw a set; the same size and seed give the same arrays.
+
+    Template t shows subject t modulo the number of galleries, its id is 2 t + 1, and images are in no order.
+    """
+    random = np.random.default_rng(seed)
+    rest = size.images - size.templates
+    place = np.concatenate([np.arange(size.templates), random.integers(0, size.templates, rest)])
+    random.shuffle(place)
+    centres = random.standard_normal((size.galleries, size.width), np.float32)
+    features = random.standard_normal((size.images, size.width), np.float32)
+    features *= 4
+    for start in range(0, size.images, 10_000):
+        some = slice(start, start + 10_000)
+        features[some] += centres[place[some] % size.galleries]
+    first, second = _pairs(size, random)
+    return Drawn(
+        features,
+        (2 * place + 1).astype(np.int32),
+        (place * 50 + random.integers(0, 8, size.images)).astype(np.int32),
+        (2 * first + 1).astype(np.int32),
+        (2 * second + 1).astype(np.int32),
+        first % size.galleries == second % size.galleries,
+    )
+
+
+def _pairs(size: Size, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return places of first and second templates, the same pairs scattered among the others."""
+    lowest = 0 if size.among else size.galleries
+    first = random.integers(0, size.templates if size.among else size.galleries, size.pairs, dtype=np.int32)
+    second = random.integers(lowest, size.templates, size.pairs, dtype=np.int32)
+    # Probes of the first template's subject, so many as there are to be same pairs.
+    chosen = random.choice(size.pairs, size.same, replace=False)
+    probes = random.integers(size.galleries, size.templates, size.same, dtype=np.int32)
+    first[chosen], second[chosen] = probes % size.galleries, probes
+    return first, second

@@ -1,0 +1,102 @@
+"""The pictures of a comparison: ROC, DET, accuracy against milliseconds and megabytes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from insightface_cakd.evaluate.compare.comparison import Comparison
+from insightface_cakd.evaluate.compare.tables import Cost
+from insightface_cakd.evaluate.judged import Judged
+from insightface_cakd.evaluate.plots import svg_of
+from insightface_cakd.evaluate.report import Drawing
+
+POINTS = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """TAR at growing FAR.
+
+    Args:
+        far: (K,), ascending, the first that of one false accept.
+        tar: (K,), read strictly.
+    """
+
+    far: np.ndarray
+    tar: np.ndarray
+
+
+def roc_curve(judged: Judged, points: int = POINTS) -> Curve:
+    """Return TAR where 1, 2, ... false accepts are allowed, so many points evenly on a logarithmic scale at most.
+
+    Args:
+        judged: the pairs.
+        points: at most.
+    """
+    genuine, impostors = np.sort(judged.distances[judged.same]), np.sort(judged.distances[~judged.same])
+    allowed = np.unique(np.geomspace(1, len(impostors), points).astype(int))
+    limits = np.append(impostors, np.inf)[allowed]
+    return Curve(allowed / len(impostors), np.searchsorted(genuine, limits, "left") / len(genuine))
+
+
+def drawings(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
+    """Yield the pictures: ROC and DET of each set, then accuracy against both costs.
+
+    Args:
+        comparison: the numbers.
+        costs: by model.
+    """
+    for number, name in enumerate(comparison.sets):
+        yield Drawing(
+            f"{name}: ROC and DET.",
+            "Left, the share of same pairs accepted; right, refused; both where so large a share of different pairs is accepted.",
+            _curves({model: scored.judged[name] for model, scored in comparison.models.items()}, f"roc{number}"),
+        )
+    yield Drawing(
+        "Accuracy against cost.",
+        "Mean over the sets with its interval; one face on this CPU, and the file.",
+        _costs(comparison, costs),
+    )
+
+
+def _curves(models: Mapping[str, Judged], prefix: str) -> str:
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    refused_most = []
+    for number, (name, judged) in enumerate(models.items()):
+        curve = roc_curve(judged)
+        style = {"label": name, "color": f"C{number}", "linewidth": 1.3, "drawstyle": "steps-post"}
+        left.plot(curve.far, curve.tar, **style)
+        # A DET axis has no 0: none refused is drawn at half a pair.
+        refused = np.maximum(1 - curve.tar, 0.5 / judged.same.sum())
+        right.plot(curve.far, refused, **style)
+        refused_most.append(refused.max())
+    left.set(xscale="log", xlabel="FAR", ylabel="TAR")
+    right.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR", ylim=(None, 1.1 * max(refused_most)))
+    _dress(left, right)
+    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return svg_of(figure, prefix)
+
+
+def _costs(comparison: Comparison, costs: Mapping[str, Cost]) -> str:
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for number, (name, scored) in enumerate(comparison.models.items()):
+        middle, spread = 100 * scored.accuracy, scored.mean_interval
+        error = [[max(0.0, middle - 100 * spread.low)], [max(0.0, 100 * spread.high - middle)]]
+        for axes, cost in ((left, costs[name].latency.median), (right, costs[name].megabytes)):
+            axes.errorbar([cost], [middle], error, fmt="o", capsize=3, color=f"C{number}", label=name)
+    left.set(xlabel="ms for one face", ylabel="accuracy, %", xlim=(0, None))
+    right.set(xlabel="MB", xlim=(0, None))
+    _dress(left, right)
+    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    return svg_of(figure, "cost")
+
+
+def _dress(*both: Axes) -> None:
+    for axes in both:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,74 @@
+"""A comparison of finished runs as parts of a report and a few sentences, for an experiment to end with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from insightface_cakd.evaluate.compare.entries import run_entry
+from insightface_cakd.evaluate.compare.run import compare_models
+from insightface_cakd.evaluate.compare.tables import sentences
+from insightface_cakd.evaluate.mixed_search import LOWER_BOUND
+from insightface_cakd.evaluate.mixed_sets import mixed_rows, mixed_set
+from insightface_cakd.evaluate.models import GetModel
+from insightface_cakd.evaluate.report import Section
+from insightface_cakd.evaluate.sets import Way, thinned, varied_sets
+from insightface_cakd.evaluate.variants import parse_variants
+from insightface_cakd.progress import progress_bar
+
+BATCH = 64
+# For measuring times: the summary is to cost little beside what it sums up.
+SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """What there is to say of several runs.
+
+    Args:
+        sections: of a report.
+        sentences: what a model gains over the first, and what the teacher's gallery costs under the student's probes.
+    """
+
+    sections: list[Section]
+    sentences: list[str]
+
+
+def compare_runs(
+    runs: Mapping[str, Path],
+    place: Path,
+    device: torch.device,
+    get_model: GetModel,
+    mixed: tuple[str, str] | None = None,
+    most: int | None = None,
+) -> RunComparison:
+    """Compare finished runs on one verification set.
+
+    Args:
+        runs: name -> output folder; the first is what the others are compared with.
+        place: the .bin.
+        device: where embeddings are made; times are taken on the CPU.
+        get_model: the host's factory.
+        mixed: names of a teacher and a student, for mixed enrolment. Left out where their embeddings are of different
+            widths, which cannot be compared.
+        most: pairs to look at, evenly spread over the set; all of them when not given.
+
+    Raises:
+        EvaluationError: a run holds no weights, or the set or a model cannot be used.
+        DataError: the set is damaged.
+    """
+    entries = [run_entry(name, folder) for name, folder in runs.items()]
+    way = Way(device, BATCH, progress_bar)
+    ((name, variant, whole),) = varied_sets([place], parse_variants(()))
+    pairs = whole if most is None else thinned(whole, most)
+    outcome = compare_models(entries, [(name, variant, pairs)], get_model, way, seconds=SECONDS)
+    sections, said = outcome.sections(), sentences(outcome.comparison)
+    if len(pairs.same) < len(whole.same):
+        said.append(f"Of the {len(whole.same)} pairs of {name}, {len(pairs.same)} were taken here, evenly spread.")
+    if mixed is not None and len({outcome.embeddings[model].shape[1] for model in mixed}) == 1:
+        teacher, student = ((model, outcome.embeddings[model]) for model in mixed)
+        found = mixed_set(name, outcome.pairs, teacher, student)
+        sections.append(Section("Mixed enrolment", mixed_rows([found]), notes=[found.sentence(), LOWER_BOUND]))
+        said.append(found.sentence())
+    return RunComparison(sections, said)

@@ -1,0 +1,107 @@
+"""Aligned faces of an IJB tree in batches, decoded ahead by threads."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from insightface_cakd.data.images import FACE_SIZE, image_fault
+from insightface_cakd.evaluate.ijb.align import align
+
+# Images that a thread takes at a time, and batches that are ready or on their way.
+PIECE = 8
+AHEAD = 3
+
+Piece = list[tuple[np.ndarray | None, str]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive faces.
+
+    Args:
+        start: row of the first.
+        images: uint8 (B, 112, 112, 3) RGB; black where the image is corrupt.
+        corrupt: row -> what is wrong.
+    """
+
+    start: int
+    images: np.ndarray
+    corrupt: dict[int, str]
+
+
+def aligned_batches(
+    folder: Path, names: list[str], points: np.ndarray, start: int, batch_size: int, workers: int
+) -> Iterator[Batch]:
+    """Yield the faces from row `start` on, in their order; what comes does not depend on `workers`.
+
+    OpenCV decodes and warps without Python's lock, so threads are enough.
+
+    Args:
+        folder: of the pictures.
+        names: of all faces.
+        points: float32 (N, 5, 2).
+        start: first row.
+        batch_size: faces a batch.
+        workers: threads.
+    """
+    starts = iter(range(start, len(names), batch_size))
+    waiting: deque[tuple[int, list[Future[Piece]]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+
+        def ask() -> None:
+            first = next(starts, None)
+            if first is None:
+                return
+            end = min(first + batch_size, len(names))
+            pieces = range(first, end, PIECE)
+            futures = [pool.submit(_piece, folder, names, points, at, min(at + PIECE, end)) for at in pieces]
+            waiting.append((first, futures))
+
+        try:
+            for _ in range(AHEAD):
+                ask()
+            while waiting:
+                first, futures = waiting.popleft()
+                faces = [face for future in futures for face in future.result()]
+                ask()
+                yield _batch(first, faces)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def read_face(path: Path, points: np.ndarray) -> tuple[np.ndarray | None, str]:
+    """Return an aligned face as uint8 (112, 112, 3) RGB, or None and why there is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return None, f"cannot be read: {error.strerror}"
+    if fault := image_fault(data):
+        return None, fault
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        return None, f"{len(data)} bytes that are no image OpenCV reads"
+    face = align(pixels, points)
+    return (face, "") if face is not None else (None, "its five points are one point")
+
+
+def _piece(folder: Path, names: list[str], points: np.ndarray, start: int, end: int) -> Piece:
+    return [read_face(folder / names[row], points[row]) for row in range(start, end)]
+
+
+def _batch(start: int, faces: Piece) -> Batch:
+    images = np.zeros((len(faces), FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    corrupt = {}
+    for at, (face, fault) in enumerate(faces):
+        if face is None:
+            corrupt[start + at] = fault
+        else:
+            images[at] = face
+    return Batch(start, images, corrupt)

@@ -1,0 +1,134 @@
+"""Embeds all faces of an IJB tree, batch by batch, while threads decode the next ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.ijb.crops import Batch, aligned_batches
+from insightface_cakd.evaluate.ijb.lists import Faces, Tree, require_images
+from insightface_cakd.evaluate.ijb.presets import both_views
+from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, Writer, open_store, require_origin
+from insightface_cakd.evaluate.modes import evaluating
+from insightface_cakd.evaluate.verification import Embed, Progress
+
+
+@dataclass(frozen=True)
+class Running:
+    """How faces are embedded; the result depends on none of it.
+
+    Args:
+        device: where the model runs.
+        batch_size: faces at a time, twice as many images.
+        workers: threads that decode and align.
+        max_corrupt: images that may be corrupt; they are left out of their templates.
+    """
+
+    device: torch.device
+    batch_size: int = 64
+    workers: int = 2
+    max_corrupt: int = 0
+
+
+def extract(
+    load: Callable[[], Embed],
+    origin: Origin,
+    tree: Tree,
+    faces: Faces,
+    folder: Path,
+    running: Running,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Return the embeddings of all faces and of their mirror images, from the folder as far as they are there.
+
+    Args:
+        load: gives the model, (B, 3, 112, 112) to (B, D); not called when all is saved.
+        origin: which model, faces and input scale.
+        tree: where the pictures are.
+        faces: rows in their order.
+        folder: where embeddings are saved; an extraction that was stopped goes on there.
+        running: device, batch, threads, and how many images may be corrupt.
+        progress: called with (faces done, faces in all).
+
+    Raises:
+        DataError: images are absent.
+        EvaluationError: too many are corrupt, the embeddings saved are of something else, or the model does not give
+            finite (B, D).
+    """
+    if not folder.exists():
+        require_images(tree, faces.names)
+        embed = load()
+        _require_scale(embed, origin)
+        writer = Writer(folder, origin)
+        with writer.opened():
+            if writer.done < origin.count:
+                _run(embed, writer, tree, faces, running, progress)
+    meta, embeddings = open_store(folder)
+    require_origin(folder, meta, origin)
+    require_few(embeddings.corrupt, faces.names, running.max_corrupt, tree)
+    return embeddings
+
+
+def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tree) -> None:
+    """Refuse more corrupt images than allowed.
+
+    Raises:
+        EvaluationError: there are more; the line lists the first ones.
+    """
+    if len(corrupt) > limit:
+        shown = "; ".join(f"{names[row]}: {fault}" for row, fault in list(corrupt.items())[:5])
+        raise EvaluationError(
+            f"{tree.images}: {len(corrupt)} corrupt images ({shown}); expected at most {limit}. Replace them, or leave them "
+            f"out of their templates with --max-corrupt {len(corrupt)}."
+        )
+
+
+def _require_scale(embed: Embed, origin: Origin) -> None:
+    """Refuse to scale twice: a graph that normalises its images itself has its own divisor."""
+    if getattr(embed, "takes_bytes", False) and origin.pixels.endswith("/128"):
+        raise EvaluationError(
+            f"{origin.model}: subtracts the mean and divides itself, and ijb_evals would do so once more; expected a model "
+            "that takes scaled images. Use --preset onnx_ijbc."
+        )
+
+
+@torch.inference_mode()
+def _run(embed: Embed, writer: Writer, tree: Tree, faces: Faces, running: Running, progress: Progress | None) -> None:
+    batches = aligned_batches(tree.images, faces.names, faces.points, writer.done, running.batch_size, running.workers)
+    with evaluating(embed):
+        for batch in batches:
+            require_few(writer.corrupt | batch.corrupt, faces.names, running.max_corrupt, tree)
+            plain, mirrored = _embed(embed, batch, writer.origin.pixels, running.device, faces.names, writer.width)
+            writer.append(plain, mirrored, batch.corrupt)
+            if progress:
+                progress(writer.done, len(faces.names))
+
+
+def _embed(
+    embed: Embed, batch: Batch, pixels: str, device: torch.device, names: list[str], width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the embeddings of both views, NaN for corrupt images."""
+    count = len(batch.images)
+    found = embed(both_views(batch.images, pixels, device))
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != 2 * count or shape[1] != (width or shape[1]):
+        raise EvaluationError(
+            f"model: gave {shape} for {2 * count} images; expected a tensor ({2 * count}, {width or 'D'}), one embedding "
+            "per image. In eval mode a network returns its embedding alone."
+        )
+    rows = found.float().cpu().numpy()
+    bad = ~np.isfinite(rows).all(axis=1).reshape(2, count).all(axis=0)
+    bad[[row - batch.start for row in batch.corrupt]] = False
+    if bad.any():
+        raise EvaluationError(
+            f"model: {int(bad.sum())} of {count} embeddings are not finite (first: {names[batch.start + int(bad.argmax())]}); "
+            "expected numbers. Its weights are damaged, or half precision overflowed: measure it in float32."
+        )
+    rows = rows.copy()
+    for row in batch.corrupt:
+        rows[[row - batch.start, row - batch.start + count]] = np.nan
+    return rows[:count], rows[count:]

@@ -1,0 +1,145 @@
+"""1:N identification of probes in two galleries, as ijb_evals measures it, and TPIR read strictly."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from insightface_cakd.evaluate.ijb.gallery import Enrolment, Search
+from insightface_cakd.evaluate.ijb.scores import places
+from insightface_cakd.evaluate.ijb.templates import Templates
+from insightface_cakd.evaluate.verification import ROUNDING
+
+RANKS = (1, 5, 10)
+# Upstream's own floats, every 25th of its 100: a product that rounds otherwise would be another threshold.
+FPIRS = (*(float(10**exponent) for exponent in np.arange(-4, 0, 0.04)[::25]), 1.0)
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class GalleryResult:
+    """One gallery.
+
+    Args:
+        ranked: rank -> number of mated probes whose subject is among the so many best.
+        correct: scores of mated probes at their own subject, ascending, those beaten by another subject left out.
+        strangers: best scores of probes whose subject is not in the gallery, descending.
+        mated: number of probes whose subject is.
+        size: subjects in the gallery.
+    """
+
+    ranked: dict[int, int]
+    correct: np.ndarray
+    strangers: np.ndarray
+    mated: int
+    size: int
+
+    def supports(self, fpir: float) -> bool:
+        """Return whether there are enough probes without a mate for one false alarm at this rate."""
+        return int(len(self.strangers) * fpir + ROUNDING) > 0
+
+    def threshold(self, fpir: float) -> float | None:
+        """Return upstream's threshold at a false alarm rate, None without a probe that has no mate."""
+        if not len(self.strangers):
+            return None
+        return float(self.strangers[max(int(len(self.strangers) * fpir) - 1, 0)])
+
+    def tpir(self, fpir: float) -> float | None:
+        """Return the share of mated probes found first and above upstream's threshold."""
+        threshold = self.threshold(fpir)
+        return None if threshold is None or not self.mated else self._found_above(threshold)
+
+    def tpir_strict(self, fpir: float) -> float | None:
+        """Return the largest such share that a threshold gives with at most a share `fpir` of false alarms.
+
+        Edge cases:
+            Fewer than 1 / fpir probes without a mate: None, the probes cannot tell.
+        """
+        allowed = int(len(self.strangers) * fpir + ROUNDING)
+        if not allowed or not self.mated:
+            return None
+        return self._found_above(self.strangers[allowed] if allowed < len(self.strangers) else -np.inf)
+
+    def rank(self, rank: int) -> float | None:
+        """Return the share of mated probes whose subject is among the `rank` best."""
+        return self.ranked[rank] / self.mated if self.mated else None
+
+    def _found_above(self, threshold: float) -> float:
+        return (len(self.correct) - int(np.searchsorted(self.correct, threshold, "right"))) / self.mated
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Both galleries.
+
+    Args:
+        galleries: in the order of their lists.
+        probes: number of probes.
+    """
+
+    galleries: tuple[GalleryResult, GalleryResult]
+    probes: int
+
+    def mean_rank(self, rank: int) -> float:
+        """Return the galleries' counts together over all probes, upstream's "Mean"."""
+        return sum(gallery.ranked[rank] for gallery in self.galleries) / self.probes
+
+    def mean_tpir(self, fpir: float, strict: bool = False) -> float | None:
+        """Return the mean of both galleries' TPIR, None where one has none."""
+        found = [gallery.tpir_strict(fpir) if strict else gallery.tpir(fpir) for gallery in self.galleries]
+        return None if None in found else sum(value for value in found if value is not None) / len(found)
+
+
+def identify(templates: Templates, search: Search) -> Identification:
+    """Search every probe in both galleries.
+
+    Args:
+        templates: of length 1, among them all galleries' and probes'.
+        search: the lists.
+    """
+    first, second = (_search_one(templates, gallery, search.probes) for gallery in search.galleries)
+    return Identification((first, second), len(search.probes.templates))
+
+
+def _search_one(templates: Templates, gallery: Enrolment, probes: Enrolment) -> GalleryResult:
+    enrolled = templates.features[places(templates.ids, gallery.templates)]
+    rows = places(templates.ids, probes.templates)
+    by_subject = np.argsort(gallery.subjects)
+    near = np.searchsorted(gallery.subjects, probes.subjects, sorter=by_subject).clip(max=len(by_subject) - 1)
+    mates = by_subject[near]  # place in the gallery, where the subject is there
+    is_mated = gallery.subjects[mates] == probes.subjects
+    ranks, correct, strangers = [], [], []
+    for start in range(0, len(rows), CHUNK):
+        some = slice(start, start + CHUNK)
+        scores = templates.features[rows[some]] @ enrolled.T  # (chunk, G)
+        mated = is_mated[some]
+        strangers.append(scores[~mated].max(axis=1))
+        rank, own, best_other = _against_mates(scores[mated], mates[some][mated])
+        ranks.append(rank)
+        correct.append(own[own > best_other])
+    rank = np.concatenate(ranks)
+    return GalleryResult(
+        ranked={count: int((rank < count).sum()) for count in RANKS},
+        correct=np.sort(np.concatenate(correct)),
+        strangers=np.sort(np.concatenate(strangers))[::-1],
+        mated=int(is_mated.sum()),
+        size=len(enrolled),
+    )
+
+
+def _against_mates(scores: np.ndarray, mates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return for each mated probe how many are ranked before its mate, its mate's score and the best of the others.
+
+    Of equal scores the later in the gallery ranks first, as in upstream's reversed sort.
+
+    Args:
+        scores: (n, G).
+        mates: place in the gallery, (n,).
+    """
+    at = np.arange(len(scores))
+    own = scores[at, mates]
+    before = scores > own[:, None]
+    before |= (scores == own[:, None]) & (np.arange(scores.shape[1]) > mates[:, None])
+    others = scores
+    others[at, mates] = -np.inf
+    best = others.max(axis=1) if len(others) else np.empty(0)
+    return before.sum(axis=1), own, best

@@ -1,0 +1,226 @@
+"""The lists of an IJB tree: faces with their templates and media, pairs of templates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from insightface_cakd.errors import DataError
+from insightface_cakd.evaluate.ijb.integers import read_integers
+from insightface_cakd.evaluate.ijb.names import Target
+
+POINTS = 5
+LINES_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Rows of `<s>_name_5pts_score.txt` and `<s>_face_tid_mid.txt`, in their order.
+
+    Args:
+        names: image files in `loose_crop`.
+        points: float32 (N, 5, 2), x and y of eyes, nose and mouth corners.
+        scores: float32 (N,), the detector's.
+        templates: int32 (N,).
+        medias: int32 (N,).
+    """
+
+    names: list[str]
+    points: np.ndarray
+    scores: np.ndarray
+    templates: np.ndarray
+    medias: np.ndarray
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of templates to be compared.
+
+    Args:
+        first: int32 (P,), template ids.
+        second: int32 (P,).
+        same: bool (P,).
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Where an IJB set lies.
+
+    Args:
+        folder: holds `meta` and `loose_crop`.
+        target: which set.
+    """
+
+    folder: Path
+    target: Target
+
+    @property
+    def images(self) -> Path:
+        """Folder of the pictures."""
+        return self.folder / "loose_crop"
+
+    def meta(self, name: str) -> Path:
+        """Return a list's path by the part of its name after `ijbb_` or `ijbc_`."""
+        return self.folder / "meta" / f"{self.target.lower()}_{name}"
+
+
+def find_tree(root: Path, target: Target) -> Tree:
+    """Return the tree of a set, `root` being its folder or the one that holds `IJBB` and `IJBC`.
+
+    Raises:
+        DataError: there is no `meta` folder at either place.
+    """
+    for folder in (root / target, root):
+        if (folder / "meta").is_dir():
+            return Tree(folder, target)
+    raise DataError(f"{root}: holds neither {target}/meta nor meta; expected an IJB tree. Correct --root or --target.")
+
+
+def read_faces(tree: Tree) -> Faces:
+    """Read both lists of faces, which name the same images in the same order.
+
+    Raises:
+        DataError: a list is missing, a line is not what it must be, or the lists differ.
+    """
+    names, numbers = _read_landmarks(tree.meta("name_5pts_score.txt"))
+    path = tree.meta("face_tid_mid.txt")
+    named, ids = _read_rows(path, 2, "`image template media`", np.int64)
+    if len(named) != len(names):
+        raise DataError(
+            f"{path}: {len(named)} images, {tree.meta('name_5pts_score.txt').name} has {len(names)}; expected the same "
+            "images in the same order. Get both files from one release."
+        )
+    for line, (one, other) in enumerate(zip(named, names, strict=True), 1):
+        if one != other:
+            raise DataError(
+                f"{path}, face {line}: is {one}, in {tree.meta('name_5pts_score.txt').name} it is {other}; expected the "
+                "same images in the same order. Get both files from one release."
+            )
+    if ids.min() < 0 or ids.max() >= 10**9:
+        raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}; expected 0 to 999999999. Get the file again.")
+    points = numbers[:, : 2 * POINTS].reshape(-1, POINTS, 2)
+    templates, medias = (np.ascontiguousarray(column, dtype=np.int32) for column in ids.T)
+    return Faces(names, np.ascontiguousarray(points), np.ascontiguousarray(numbers[:, -1]), templates, medias)
+
+
+def read_pairs(tree: Tree, templates: np.ndarray) -> Pairs:
+    """Read the pairs.
+
+    Args:
+        tree: where.
+        templates: ids of the faces' templates.
+
+    Raises:
+        DataError: the list is missing or damaged, a label is not 0 or 1, a template has no image, or pairs are of one kind.
+    """
+    path = tree.meta("template_pair_label.txt")
+    table = read_integers(path, 3, "`template template label`, whole numbers")
+    labels = table[:, 2]
+    if labels.max() > 1:
+        row = int(np.argmax(labels > 1))
+        raise DataError(f"{path}, pair {row + 1}: label {labels[row]}; expected 0 or 1. Correct the line.")
+    first, second = (np.ascontiguousarray(table[:, column]) for column in (0, 1))
+    require_known(path, "pairs name", np.concatenate([np.unique(first), np.unique(second)]), templates)
+    same = labels == 1
+    if same.all() or not same.any():
+        raise DataError(
+            f"{path}: {int(same.sum())} same and {int((~same).sum())} different pairs; expected both kinds. Get the file again."
+        )
+    return Pairs(first, second, same)
+
+
+def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray) -> None:
+    """Check that every template has an image.
+
+    Raises:
+        DataError: one has none.
+    """
+    unknown = np.setdiff1d(ids, templates)
+    if len(unknown):
+        shown = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
+        raise DataError(
+            f"{path}: {what} {len(unknown)} templates without an image ({shown}); expected templates of the list "
+            "face_tid_mid. Get all lists from one release."
+        )
+
+
+def require_images(tree: Tree, names: list[str]) -> None:
+    """Check that every image of the list is there.
+
+    Raises:
+        DataError: the folder or an image is absent.
+    """
+    if not tree.images.is_dir():
+        raise DataError(f"{tree.images}: does not exist; expected the folder of the pictures. Is it a whole IJB tree?")
+    present = {entry.name for entry in tree.images.iterdir()}
+    absent = [name for name in names if name not in present and not ("/" in name and (tree.images / name).is_file())]
+    if absent:
+        shown = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+        raise DataError(
+            f"{tree.images}: {len(absent)} of {len(names)} listed images are absent ({shown}); expected all of them. "
+            "Unpack the archive again."
+        )
+
+
+def _read_landmarks(path: Path) -> tuple[list[str], np.ndarray]:
+    """Return names, and float32 (N, 11): points and score."""
+    names, numbers = _read_rows(
+        path, 2 * POINTS + 1, f"`image x1 y1 .. x{POINTS} y{POINTS} score`, {POINTS} points", np.float64
+    )
+    finite = np.isfinite(numbers).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise DataError(f"{path}, face {row + 1} ({names[row]}): has a number that is not finite. Correct the line.")
+    return names, numbers.astype(np.float32)
+
+
+def _read_rows(path: Path, columns: int, expected: str, kind: type) -> tuple[list[str], np.ndarray]:
+    """Return the names and the numbers of a list whose lines are a name and so many numbers."""
+    names: list[str] = []
+    tables = []
+    for start, lines in _lines(path, expected):
+        rows = [line.split() for line in lines]
+        for number, row in enumerate(rows, start):
+            if len(row) != columns + 1:
+                raise DataError(
+                    f"{path}, line {number}: {len(row)} words; expected {columns + 1}: {expected}. Correct the line, or get "
+                    "the file again."
+                )
+        names += [row[0] for row in rows]
+        tables.append(_numbers([row[1:] for row in rows], kind, path, start, expected))
+    if not names:
+        raise DataError(f"{path}: holds no line; expected lines of {expected}. Get the file again.")
+    return names, np.concatenate(tables)
+
+
+def _lines(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line's number and the lines, many at once."""
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise DataError(
+            f"{path}: cannot be read ({reason}); expected lines of {expected}. Is it a whole IJB tree?"
+        ) from error
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        yield start + 1, lines[start : start + LINES_AT_ONCE]
+
+
+def _numbers(words: list[list[str]], kind: type, path: Path, first_line: int, expected: str) -> np.ndarray:
+    try:
+        return np.array(words).astype(kind)
+    except (ValueError, OverflowError):
+        for number, row in enumerate(words, first_line):
+            try:
+                np.array(row).astype(kind)
+            except (ValueError, OverflowError) as error:
+                raise DataError(
+                    f"{path}, line {number}: {' '.join(row)[:60]!r}; expected {expected}. Correct the line."
+                ) from error
+        raise

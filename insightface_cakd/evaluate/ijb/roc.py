@@ -1,0 +1,109 @@
+"""The ROC curve of pair scores, TAR at FAR as upstream reads it, and read strictly."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.verification import ROUNDING
+
+
+@dataclass(frozen=True)
+class Roc:
+    """A curve and the sorted scores that it is of.
+
+    Args:
+        fpr: (K,), ascending from 0 to 1: scikit-learn's points, those on a straight line left out.
+        tpr: (K,).
+        genuine: scores of same pairs, ascending.
+        impostors: scores of different pairs, ascending.
+    """
+
+    fpr: np.ndarray
+    tpr: np.ndarray
+    genuine: np.ndarray
+    impostors: np.ndarray
+
+    @property
+    def auc(self) -> float:
+        """Return the area under the curve."""
+        return float(np.trapezoid(self.tpr, self.fpr))
+
+    def tar_nearest(self, far: float) -> float:
+        """Return TAR where the false positive rate is nearest to `far`, as upstream's scripts do.
+
+        The rate there may lie above `far`. Of equally near ones the larger rate and then the larger TAR counts.
+        """
+        return float(self.tpr[::-1][np.argmin(np.abs(self.fpr[::-1] - far))])
+
+    def tar_strict(self, far: float) -> float | None:
+        """Return the largest share of same pairs that a threshold accepts with at most a share `far` of the different ones.
+
+        Edge cases:
+            Fewer than 1 / far different pairs: None, the pairs cannot tell.
+        """
+        allowed = int(len(self.impostors) * far + ROUNDING)
+        if not allowed:
+            return None
+        if allowed >= len(self.impostors):
+            return 1.0
+        limit = self.impostors[len(self.impostors) - 1 - allowed]
+        return 1 - np.searchsorted(self.genuine, limit, "right") / len(self.genuine)
+
+    def supports(self, far: float) -> bool:
+        """Return whether there are enough different pairs for one false accept at this rate."""
+        return int(len(self.impostors) * far + ROUNDING) > 0
+
+
+def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
+    """Return the curve of pair scores.
+
+    Args:
+        scores: (P,), larger is more alike.
+        same: bool (P,).
+
+    Raises:
+        EvaluationError: pairs of one kind only, or a score is not finite.
+    """
+    genuine, impostors = scores[same], scores[~same]
+    if not len(genuine) or not len(impostors):
+        raise EvaluationError(
+            f"pairs: {len(genuine)} same and {len(impostors)} different; expected both kinds. Is the pair list whole?"
+        )
+    genuine.sort()
+    impostors.sort()
+    if not np.isfinite([genuine[0], genuine[-1], impostors[0], impostors[-1]]).all():
+        raise EvaluationError("pairs: scores are not finite; expected cosines. Extract the embeddings again.")
+    false, true = curve_counts(genuine, impostors)
+    return Roc(false / len(impostors), true / len(genuine), genuine, impostors)
+
+
+def curve_counts(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return accepted different and same pairs at the curve's points, both from 0 up.
+
+    These are the points that `sklearn.metrics.roc_curve` keeps: the first and the last threshold, and those at which the
+    step to the next one differs from the step before. Most steps are one different pair, so only the others, which are same
+    pairs and ties, are looked at, and not all pairs are put in one order.
+
+    Args:
+        genuine: scores of same pairs, ascending.
+        impostors: scores of different pairs, ascending.
+    """
+    ties = impostors[1:][impostors[1:] == impostors[:-1]]
+    special = np.unique(np.concatenate([genuine, ties]))[::-1]
+    after, before = (
+        np.stack([len(sorted_) - np.searchsorted(sorted_, special, side) for sorted_ in (impostors, genuine)])
+        for side in ("left", "right")
+    )  # each (2, S): counts with and without the score itself
+    step = after - before
+    follows = np.zeros(len(special) + 1, bool)
+    follows[1:-1] = (before[:, 1:] == after[:, :-1]).all(axis=0)
+    same_step = np.zeros(len(special) + 1, bool)
+    same_step[1:-1] = (step[:, 1:] == step[:, :-1]).all(axis=0)
+    corners = [before[:, ~follows[:-1]], after[:, ~(follows & same_step)[1:]]]
+    top = max(genuine[-1], impostors[-1])
+    first = after[:, :1] if special[0] == top else np.array([[1], [0]])
+    ends = np.array([[0, len(impostors)], [0, len(genuine)]])
+    points = np.concatenate([*corners, first, ends], axis=1)
+    _, kept = np.unique(points.sum(axis=0), return_index=True)
+    return points[0, kept], points[1, kept]

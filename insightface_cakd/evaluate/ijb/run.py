@@ -1,0 +1,97 @@
+"""From embeddings to numbers: templates, pairs and searches of one IJB set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from insightface_cakd.evaluate.ijb.gallery import Search, read_search, search_lists
+from insightface_cakd.evaluate.ijb.identification import Identification, identify
+from insightface_cakd.evaluate.ijb.lists import Faces, Pairs, Tree, read_pairs
+from insightface_cakd.evaluate.ijb.names import Protocol
+from insightface_cakd.evaluate.ijb.presets import Mode, Preset
+from insightface_cakd.evaluate.ijb.roc import Roc, roc_of
+from insightface_cakd.evaluate.ijb.scores import score_pairs
+from insightface_cakd.evaluate.ijb.store import Embeddings
+from insightface_cakd.evaluate.ijb.templates import Weighting, pool_templates
+from insightface_cakd.evaluate.verification import Progress
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What is measured.
+
+    Args:
+        faces: rows of the set.
+        pairs: for 1:1, None when not asked for.
+        search: for 1:N, None when not asked for or not there.
+    """
+
+    faces: Faces
+    pairs: Pairs | None
+    search: Search | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of one mode.
+
+    Args:
+        mode: how embeddings were weighted.
+        scores: float64 (P,), in the order of the pair list.
+        roc: of the pairs.
+        identification: of the probes.
+    """
+
+    mode: Mode
+    scores: np.ndarray | None
+    roc: Roc | None
+    identification: Identification | None
+
+
+def read_lists(tree: Tree, faces: Faces, protocol: Protocol) -> Lists:
+    """Read what a protocol needs.
+
+    Args:
+        tree: where.
+        faces: already read.
+        protocol: `auto` is both, 1:N only if one of its lists is there.
+
+    Raises:
+        DataError: a list is missing or damaged.
+    """
+    ids = np.unique(faces.templates)
+    pairs = read_pairs(tree, ids) if protocol != "1N" else None
+    searched = protocol in ("1N", "both") or (protocol == "auto" and any(path.exists() for path in search_lists(tree)))
+    return Lists(faces, pairs, read_search(tree, ids) if searched else None)
+
+
+def measure(
+    embeddings: Embeddings,
+    lists: Lists,
+    preset: Preset,
+    modes: Sequence[Mode],
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> list[Measured]:
+    """Measure embeddings in some modes, one after the other.
+
+    Args:
+        embeddings: of the faces.
+        lists: what is compared.
+        preset: the conventions.
+        modes: at least one.
+        workers: threads for templates.
+        progress: called with (pairs scored, pairs in all), for each mode.
+
+    Raises:
+        EvaluationError: embeddings are not finite, a template has no image left, or pairs are of one kind.
+    """
+    found = []
+    for mode in modes:
+        weighting = Weighting(embeddings, lists.faces.scores, mode, preset)
+        templates = pool_templates(weighting, lists.faces.templates, lists.faces.medias, workers)
+        scores = score_pairs(templates, lists.pairs, workers, progress) if lists.pairs else None
+        roc = roc_of(scores, lists.pairs.same) if lists.pairs and scores is not None else None
+        found.append(Measured(mode, scores, roc, identify(templates, lists.search) if lists.search else None))
+    return found

@@ -1,0 +1,63 @@
+"""Embeddings that were saved before: by this package, by ijb_evals `-E`, or as a plain array."""
+
+from pathlib import Path
+
+import numpy as np
+
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.ijb.lists import Faces, Tree
+from insightface_cakd.evaluate.ijb.store import Embeddings, faces_sha256, open_store, partial_folder
+
+FILES = (".npy", ".npz")
+
+
+def is_saved(path: Path) -> bool:
+    """Return whether a path names embeddings rather than a model."""
+    return path.is_dir() or partial_folder(path).is_dir() or path.suffix.lower() in FILES
+
+
+def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
+    """Return saved embeddings of these faces.
+
+    Args:
+        path: a folder written by `extract`, an .npz with `embs` and perhaps `embs_f`, or an .npy (N, D) without mirror images.
+        tree: which set.
+        faces: their rows.
+
+    Raises:
+        EvaluationError: it cannot be read, or is not of these faces.
+    """
+    if path.suffix.lower() not in FILES:
+        meta, found = open_store(path)
+        if meta.get("faces_sha256") != faces_sha256(tree, faces):
+            raise EvaluationError(
+                f"{path}: embeddings of other faces or other landmarks than {tree.folder} lists. Extract them again."
+            )
+        return found
+    found = _open_file(path)
+    for rows in (found.plain, found.mirrored):
+        if rows is not None and (
+            rows.ndim != 2 or len(rows) != len(faces.names) or rows.dtype.kind != "f" or rows.shape != found.plain.shape
+        ):
+            raise EvaluationError(
+                f"{path}: holds {rows.dtype} {rows.shape}; expected floats ({len(faces.names)}, D), a row for each face of "
+                f"{tree.meta('name_5pts_score.txt').name}. Is it of this set?"
+            )
+    return found
+
+
+def _open_file(path: Path) -> Embeddings:
+    try:
+        if path.suffix.lower() == ".npy":
+            return Embeddings(np.load(path, mmap_mode="r"), None, {})
+        with np.load(path) as archive:
+            mirrored = archive["embs_f"] if "embs_f" in archive and len(archive["embs_f"]) else None
+            return Embeddings(archive["embs"], mirrored, {})
+    except KeyError as error:
+        raise EvaluationError(
+            f"{path}: holds no `embs`; expected what ijb_evals saves with -E. Save it with -E, or give the model."
+        ) from error
+    # A damaged archive raises BadZipFile, EOFError or ValueError.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise EvaluationError(f"{path}: cannot be read ({reason}); expected embeddings. Correct the path.") from error

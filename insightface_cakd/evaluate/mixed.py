@@ -1,0 +1,141 @@
+"""Mixed enrolment: what one model enrolled is searched with another. Works on embeddings of any protocol."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from insightface_cakd.errors import EvaluationError
+
+CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The embeddings of one model.
+
+    Args:
+        name: of the model.
+        gallery: (G, D), of what was enrolled.
+        probe: (P, D), of what is compared with it.
+    """
+
+    name: str
+    gallery: np.ndarray
+    probe: np.ndarray
+
+
+@dataclass(frozen=True)
+class Constellation:
+    """Who enrolled and who asks.
+
+    Args:
+        gallery: name of the model that embedded the gallery.
+        probe: name of the model that embeds the probe.
+    """
+
+    gallery: str
+    probe: str
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        return f"{self.gallery} alone" if self.gallery == self.probe else f"gallery {self.gallery}, probe {self.probe}"
+
+
+def constellations(teacher: Embedded, student: Embedded) -> dict[Constellation, tuple[np.ndarray, np.ndarray]]:
+    """Return gallery and probe of the four cases: both alone, teacher's gallery with student's probe, and the reverse.
+
+    Args:
+        teacher: the deployed model.
+        student: the one to take its place.
+
+    Raises:
+        EvaluationError: the embeddings are of different widths, not finite, or of different numbers of faces.
+    """
+    require_one_space(teacher, student)
+    return {
+        Constellation(old.name, new.name): (old.gallery, new.probe)
+        for old, new in ((teacher, teacher), (student, student), (teacher, student), (student, teacher))
+    }
+
+
+def require_one_space(teacher: Embedded, student: Embedded) -> None:
+    """Check that embeddings of two models can be compared with each other.
+
+    Args:
+        teacher: one.
+        student: the other.
+
+    Raises:
+        EvaluationError: other widths or numbers of faces, a name that stands for both, or numbers that are not finite.
+    """
+    widths = teacher.gallery.shape[1], student.gallery.shape[1]
+    if widths[0] != widths[1]:
+        raise EvaluationError(
+            f"mixed enrolment: {teacher.name} gives {widths[0]} numbers a face, {student.name} {widths[1]}; expected equal "
+            f"widths. Train the student with embedding_size={widths[0]} in the teacher's space, or enrol everyone again."
+        )
+    if teacher.name == student.name:
+        raise EvaluationError(f"mixed enrolment: both models are named {teacher.name}; expected two names. Rename one.")
+    for one, other in ((teacher.gallery, student.gallery), (teacher.probe, student.probe)):
+        if one.shape != other.shape:
+            raise EvaluationError(
+                f"mixed enrolment: {teacher.name} embedded {one.shape[0]} faces, {student.name} {other.shape[0]}; expected "
+                "the same faces. Extract both from one list."
+            )
+    for model in (teacher, student):
+        bad = sum(int((~np.isfinite(rows)).any(axis=1).sum()) for rows in (model.gallery, model.probe))
+        if bad:
+            raise EvaluationError(
+                f"mixed enrolment: {bad} embeddings of {model.name} are not finite; expected numbers. Extract them again, "
+                "in float32."
+            )
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Return rows of length 1, float64; zero rows stay zero."""
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    return rows / np.where(norms == 0, 1, norms)
+
+
+def mixed_scores(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
+    """Return the cosine (P,), float64, of each row of the gallery with the row of the probe in its place.
+
+    Args:
+        gallery: (P, D), of one model.
+        probe: (P, D), of the same or another model.
+
+    Edge cases:
+        A zero row: 0.
+    """
+    return np.einsum("pd,pd->p", unit_rows(gallery), unit_rows(probe))
+
+
+def mixed_distances(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
+    """Return the squared distance (P,), in [0, 4], of rows made unit length, as the .bin protocol has it.
+
+    Args:
+        gallery: (P, D).
+        probe: (P, D).
+    """
+    return np.square(unit_rows(gallery) - unit_rows(probe)).sum(axis=1)
+
+
+def mixed_ranks(gallery: np.ndarray, probe: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Return for each probe how many of the gallery are at least as near as its own entry, int (P,): 0 is found first.
+
+    Args:
+        gallery: (G, D), one row a person.
+        probe: (P, D).
+        own: place of each probe's person in the gallery, (P,).
+
+    Edge cases:
+        Another entry as near as the own one counts against it: equal embeddings find nobody.
+    """
+    enrolled, asked = unit_rows(gallery), unit_rows(probe)
+    ranks = []
+    for start in range(0, len(asked), CHUNK):
+        scores = asked[start : start + CHUNK] @ enrolled.T  # (chunk, G)
+        mine = scores[np.arange(len(scores)), own[start : start + CHUNK]]
+        ranks.append((scores >= mine[:, None]).sum(axis=1) - 1)
+    return np.concatenate(ranks) if ranks else np.empty(0, int)

@@ -1,0 +1,66 @@
+"""An evaluation of IJB's kind on drawn embeddings; small here, of IJB-C's size by `cakd bench-ijb`."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from insightface_cakd.bench.ijb_draw import Size, draw, size_of
+from tests.commands import cakd, refused
+from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
+
+SMALL = ("--images", 3000, "--templates", 300, "--pairs", 60_000)
+
+
+def test_drawn_sets_are_of_their_size():
+    for among in (False, True):
+        size = size_of(3000, 300, 20_000, among)
+        drawn = draw(size)
+        assert drawn.features.shape == (3000, 512)
+        assert len(np.unique(drawn.templates)) == 300
+        assert len(drawn.first) == len(drawn.second) == 20_000
+        assert drawn.same.sum() >= size.same
+        assert bool(np.intersect1d(drawn.first, drawn.second).size) == among
+    assert size_of(469_375, 23_124, 15_658_489, False) == Size()
+
+
+@pytest.mark.slow
+def test_ours_alone_has_a_line(monkeypatch):
+    monkeypatch.delenv("ARCFACE_TORCH", raising=False)
+    ran = cakd("bench-ijb", *SMALL)
+    assert ran.code == 0, ran.err
+    assert re.search(r"^ours +templates +[\d.]+ s +scores +[\d.]+ s +roc +[\d.]+ s +together", ran.out, re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.upstream
+@pytest.mark.parametrize("more", [[], ["--among"]])
+def test_upstreams_functions_give_the_same_scores(arcface_torch: Path, more):
+    ran = cakd("bench-ijb", *SMALL, *more, "--host", arcface_torch)
+    assert ran.code == 0, ran.err
+    (difference,) = re.findall(r"largest difference of scores (\S+); TAR at FAR 1e-6 to 1e-1 equal", ran.out)
+    assert float(difference) < 1e-14
+
+
+def test_more_templates_than_images_are_refused(tmp_path):
+    refused(["bench-ijb", "--images", 5, "--templates", 9], "bench-ijb: 9 templates of 5 images", tmp_path)
+
+
+@pytest.mark.parametrize("upstream", [False, pytest.param(True, marks=pytest.mark.upstream)])
+def test_extraction_is_timed_beside_upstreams_loop(tmp_path, monkeypatch, upstream, request):
+    if upstream:
+        monkeypatch.setenv("ARCFACE_TORCH", str(request.getfixturevalue("arcface_torch")))
+    else:
+        monkeypatch.delenv("ARCFACE_TORCH", raising=False)
+    root = write_tree(tmp_path / "tree", images=20)
+    model = write_onnx(tmp_path / "net.onnx", Projection())
+    ran = cakd("bench-ijb", "--model", model, "--root", root)
+    assert ran.code == 0, ran.err
+    names = re.findall(r"^(\w+) +[\d.]+ faces/s$", ran.out, re.MULTILINE)
+    assert names == (["ours", "ijb_evals"] if upstream else ["ours"])
+    assert bool(re.search(r"^faster by [\d.]+ x$", ran.out, re.MULTILINE)) == upstream
+
+
+def test_a_model_without_a_tree_is_refused(tmp_path):
+    refused(["bench-ijb", "--model", "m.onnx"], "bench-ijb: --model and --root go together", tmp_path)

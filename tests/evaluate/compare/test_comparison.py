@@ -1,0 +1,146 @@
+"""Models on the same pairs: differences, their intervals and tests, the curves, and what cannot be compared."""
+
+import json
+
+import numpy as np
+import pytest
+
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.bootstrap import Resamples, interval_of
+from insightface_cakd.evaluate.compare.comparison import Pairs, compare
+from insightface_cakd.evaluate.compare.latency import Latency, measure_latency
+from insightface_cakd.evaluate.compare.pictures import drawings, roc_curve
+from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, methods, model_rows, sentences, tar_rows
+from insightface_cakd.evaluate.judged import judge
+from tests.evaluate.protocol import slow_tar
+
+SAME = np.arange(200) % 2 == 0
+
+
+def distances(gap, seed=0, same=SAME):
+    noise = np.random.default_rng(seed).normal(0, 0.5, len(same))
+    return np.clip(np.where(same, 2 - gap / 2, 2 + gap / 2) + noise, 0, 4)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return compare(
+        {
+            "lfw": Pairs(SAME, {"alone": distances(0.6), "kd": distances(1.0), "teacher": distances(2.0, 1)}),
+            "cfp": Pairs(SAME[:50], {name: distances(1.0, 5, SAME[:50]) for name in ("alone", "kd", "teacher")}),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def costs():
+    return {name: Cost("torch", 1.5, 2_000_000, Latency(3.0, 2.5, 4.0, 9)) for name in ("alone", "kd", "teacher")}
+
+
+def test_gains_are_differences_of_accuracies_and_the_baseline_has_none(found):
+    alone, kd = found.models["alone"], found.models["kd"]
+    assert found.baseline == "alone"
+    assert alone.difference is None
+    gains = [kd.judged[name].accuracy - alone.judged[name].accuracy for name in ("lfw", "cfp")]
+    assert gains[1] == 0
+    assert kd.difference.gain == pytest.approx(np.mean(gains))
+    assert kd.difference.interval.low < kd.difference.gain < kd.difference.interval.high
+    assert kd.accuracy == pytest.approx(np.mean([judged.accuracy for judged in kd.judged.values()]))
+
+
+def test_the_paired_test_counts_pairs_one_by_one(found):
+    alone, kd = found.models["alone"], found.models["kd"]
+    counts = [0, 0]
+    for name in ("lfw", "cfp"):
+        for mine, theirs in zip(kd.judged[name].right, alone.judged[name].right, strict=True):
+            counts[0] += mine and not theirs
+            counts[1] += theirs and not mine
+    assert (kd.difference.paired.first_only, kd.difference.paired.second_only) == tuple(counts)
+
+
+def test_differences_are_resampled_in_pairs():
+    """The interval is that of resampled differences of the same pairs, narrower than that of two apart."""
+    one, other = distances(0.8), distances(0.9)
+    found = compare({"lfw": Pairs(SAME, {"a": one, "b": other})})
+    first, second = judge(one, SAME, "a"), judge(other, SAME, "b")
+    differing = second.right.astype(float) - first.right
+    expected = interval_of(Resamples(SAME).mean(differing, first.weights))
+    interval = found.models["b"].difference.interval
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    apart = interval_of(Resamples(SAME, seed=1).mean(second.right) - Resamples(SAME, seed=2).mean(first.right))
+    assert interval.high - interval.low < apart.high - apart.low
+
+
+def test_equal_models_differ_by_nothing():
+    found = compare({"lfw": Pairs(SAME, {"a": distances(1.0), "b": distances(1.0)})})
+    difference = found.models["b"].difference
+    assert (difference.gain, difference.interval.low, difference.interval.high, difference.paired.p) == (0, 0, 0, 1)
+
+
+def test_another_baseline():
+    sets = {"lfw": Pairs(SAME, {"a": distances(0.5), "b": distances(1.5)})}
+    assert compare(sets, "b").models["a"].difference.gain == -compare(sets).models["b"].difference.gain
+    with pytest.raises(EvaluationError, match=r"--baseline c: no such model; expected one of a, b\."):
+        compare(sets, "c")
+
+
+def test_it_can_be_repeated(found, costs):
+    again = compare({name: Pairs(one.same, {m: s.judged[name].distances for m, s in found.models.items()}) for name, one in found.models["alone"].judged.items()})  # fmt: skip # noqa: E501
+    assert comparison_facts(again, costs) == comparison_facts(found, costs)
+    assert list(drawings(again, costs)) == list(drawings(found, costs))
+
+
+def test_no_sets_and_pairs_that_cannot_be_judged():
+    with pytest.raises(EvaluationError, match="compare: no verification set; expected at least one"):
+        compare({})
+    with pytest.raises(EvaluationError, match="b on lfw: 1 of 200 distances are not finite"):
+        compare({"lfw": Pairs(SAME, {"a": distances(1.0), "b": np.where(np.arange(200) == 7, np.nan, 1.0)})})
+
+
+def test_the_words(found, costs):
+    rows = model_rows(found, costs)
+    assert list(rows[0]) == ["model", "lfw", "cfp", "mean", "against alone", "p", "ms", "MB", "M weights", "runtime"]
+    assert rows[0]["against alone"] == ""
+    assert rows[1]["against alone"].startswith("+")
+    said = sentences(found)
+    assert len(said) == 2
+    assert "kd against alone, the same 250 pairs: +" in said[0]
+    assert [(row["set"], row["model"]) for row in tar_rows(found)][:4] == [
+        ("lfw", "alone"), ("lfw", "kd"), ("lfw", "teacher"), ("cfp", "alone")
+    ]  # fmt: skip
+    assert tar_rows(found)[3]["TAR@FAR=0.01"] == "-"
+    assert "exact McNemar test" in " ".join(methods(found, costs))
+    assert "25 impostor pairs support no FAR below 0.04" in " ".join(methods(found, costs))
+    facts = comparison_facts(found, costs)
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["models"]["alone"]["against_baseline"] is None
+
+
+@pytest.mark.parametrize("points", [5, 300])
+def test_the_curve_is_tar_at_so_many_false_accepts(points):
+    values = distances(1.0)
+    values[[3, 9]] = values[4]  # ties
+    curve = roc_curve(judge(values, SAME, "set"), points)
+    assert curve.far[0] == 0.01
+    assert curve.far[-1] == 1
+    assert (np.diff(curve.far) > 0).all()
+    for far, tar in zip(curve.far[:-1], curve.tar[:-1], strict=True):
+        assert tar == pytest.approx(slow_tar(values.tolist(), SAME, far))
+    assert curve.tar[-1] == 1
+
+
+def test_pictures_are_elements_with_ids_of_their_own(found, costs):
+    drawn = list(drawings(found, costs))
+    assert [one.title for one in drawn] == ["lfw: ROC and DET.", "cfp: ROC and DET.", "Accuracy against cost."]
+    assert all(one.svg.startswith("<svg") for one in drawn)
+    assert 'id="roc0-' in drawn[0].svg
+    assert 'id="roc1-' in drawn[1].svg
+
+
+def test_models_take_turns():
+    asked = []
+    times = measure_latency({name: lambda face, name=name: asked.append(name) for name in "ab"}, rounds=5)
+    assert asked == ["a"] * 3 + ["b"] * 3 + ["a", "b"] * 5
+    assert times["a"].rounds == 5
+    assert times["a"].low <= times["a"].median <= times["a"].high
+    assert measure_latency({"a": lambda face: None}, rounds=50, seconds=0)["a"].rounds == 3

@@ -1,0 +1,62 @@
+"""Scores by strips equal scores one by one, whatever pairs are asked for."""
+
+import numpy as np
+import pytest
+
+from insightface_cakd.evaluate.ijb import scores as module
+from insightface_cakd.evaluate.ijb.lists import Pairs
+from insightface_cakd.evaluate.ijb.scores import score_pairs
+from insightface_cakd.evaluate.ijb.templates import Templates, unit_rows
+
+
+def draw(kind: str, templates: int = 90, pairs: int = 2000):
+    random = np.random.default_rng(3)
+    ids = np.sort(random.choice(5000, templates, replace=False))
+    features = unit_rows(random.standard_normal((templates, 16)))
+    third = templates // 3
+    first = random.integers(0, third if kind == "apart" else templates, pairs)
+    second = random.integers(third if kind == "apart" else 0, templates, pairs)
+    if kind == "few":
+        first, second = first[:9], second[:9]
+    pairs_ = Pairs(ids[first].astype(np.int32), ids[second].astype(np.int32), first == second)
+    return (
+        Templates(ids, features),
+        pairs_,
+        np.array([features[a] @ features[b] for a, b in zip(first, second, strict=True)]),
+    )
+
+
+@pytest.mark.parametrize("kind", ["among", "apart", "few"])
+@pytest.mark.parametrize("strip", [1, 4, 32, 1024])
+def test_strips_give_the_dot_products(monkeypatch, kind, strip):
+    templates, pairs, expected = draw(kind)
+    monkeypatch.setattr(module, "FEW_PAIRS", 0)
+    monkeypatch.setattr(module, "STRIP", strip)
+    assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
+
+
+def test_few_pairs_are_multiplied_one_by_one():
+    templates, pairs, expected = draw("among")
+    assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
+
+
+def test_both_orders_of_two_templates_score_alike_to_the_last_bit(monkeypatch):
+    monkeypatch.setattr(module, "FEW_PAIRS", 0)
+    templates, pairs, _ = draw("among")
+    twice = Pairs(np.r_[pairs.first, pairs.second], np.r_[pairs.second, pairs.first], np.r_[pairs.same, pairs.same])
+    one, other = np.split(score_pairs(templates, twice), 2)
+    assert np.array_equal(one, other)
+
+
+def test_ids_may_be_large_and_progress_reaches_the_end(monkeypatch):
+    monkeypatch.setattr(module, "FEW_PAIRS", 0)
+    templates, pairs, expected = draw("among")
+    far = 900_000_000
+    seen = []
+    found = score_pairs(
+        Templates(templates.ids + far, templates.features),
+        Pairs(pairs.first + far, pairs.second + far, pairs.same),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert np.abs(found - expected).max() < 1e-14
+    assert seen[-1] == (2000, 2000)

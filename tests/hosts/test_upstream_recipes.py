@@ -1,0 +1,60 @@
+"""Every shipped recipe trains on an unmodified checkout; those of the tiny networks with r18 and vit_t in their place."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from insightface_cakd.export.onnx import export_onnx
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.precompute import cache_teacher, make_prototypes
+from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
+
+pytestmark = [pytest.mark.upstream, pytest.mark.slow]
+WIDTH, CLASSES = 64, 12
+TAUGHT = {"teacher": {"network": "vit_t"}, "losses": [{"loss": "cosine", "weight": 1}]}
+# Swin has tests of its own (test_upstream_cakd.py), and the quickstart is CAKD again.
+RECIPES = [path for path in shipped_recipes() if "swin" not in path.stem and path.stem != "quickstart"]
+
+
+@pytest.fixture(scope="module")
+def files(face_set, tmp_path_factory):
+    """Give each kind of teacher, and what recipes need besides, its file."""
+    folder = tmp_path_factory.mktemp("given")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        torch.save(get_model("vit_t", num_features=WIDTH).state_dict(), folder / "vit_t.pt")
+        torch.save(get_model("r18", num_features=WIDTH).state_dict(), folder / "init.pt")
+        torch.save({"weight": torch.randn(CLASSES, WIDTH)}, folder / "centres.pt")
+        export_onnx(get_model("mbf", num_features=WIDTH).eval(), folder / "teacher.onnx", {})
+    (folder / "taught.yaml").write_text(yaml.safe_dump(TAUGHT))
+    given = str(folder / "taught.yaml"), face_set
+    cache_teacher(*given, folder / "cached", str(folder / "vit_t.pt"))
+    make_prototypes(*given, folder / "prototypes", str(folder / "vit_t.pt"))
+    return folder
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=recipe_name)
+def test_a_recipe_takes_finite_steps_and_leaves_a_plain_student(path, files, run, folder):
+    content = yaml.safe_load(path.read_text())
+    if content["teacher"]["network"] == "vit_tiny":
+        content["teacher"]["network"] = "vit_t"
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
+    recipe = load_recipe("recipe.yaml")
+    network = recipe.teacher.network
+    student = "mbf" if path.stem.endswith("mbf") or "ablations" in path.parts else "r18"
+    output = run(
+        "out",
+        f"network={student!r}",
+        "num_image=24",
+        distill="recipe.yaml",
+        teacher=str(files / {"onnx": "teacher.onnx", "cached": "cached"}.get(network, "vit_t.pt")),
+        centres=(str(files / "centres.pt"),) if recipe.needs_centres else (),
+        prototypes=str(files / "prototypes") if recipe.needs_prototypes else None,
+        init=str(files / "init.pt") if recipe.lacks_init else None,
+    )
+    state = torch.load(output / "model.pt", weights_only=True)
+    get_model(student, num_features=WIDTH).load_state_dict(state, strict=True)
+    assert all(torch.isfinite(value).all() for value in state.values())
+    assert json.loads((output / "run.json").read_text())["recipe"]["teacher"]["network"] == network
