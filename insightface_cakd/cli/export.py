@@ -1,26 +1,17 @@
-"""`cakd export` and `cakd export pack`."""
+"""`cakd export` and `cakd export-pack`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.main import get_command
 
-from insightface_cakd.cli.default_command import WithSubcommands
 from insightface_cakd.errors import ExportError
-
-
-class _ExportCommand(WithSubcommands):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        packing = typer.Typer(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-        packing.command("pack")(_pack)
-        self.commands = {"pack": get_command(packing)}
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    app.command("export", cls=_ExportCommand)(_export)
+    app.command("export")(_export)
+    app.command("export-pack")(_pack)
 
 
 def _export(
@@ -52,7 +43,7 @@ def _export(
 ) -> None:
     """Student -> ONNX as InsightFace reads it, checked with onnxruntime at batch 1, 2, 32 and by insightface.model_zoo.
 
-    Example: `cakd export work_dirs/student student.onnx`. A pack for FaceAnalysis: `cakd export pack --help`.
+    Example: `cakd export work_dirs/student student.onnx`. A pack for FaceAnalysis: `cakd export-pack --help`.
     """
     if check is not None:
         _check_mfr(run, track)
@@ -87,7 +78,7 @@ def _pack(
 ) -> None:
     """Student and detector -> a model pack, loaded by insightface.app.FaceAnalysis before it takes its place.
 
-    Example: `cakd export pack --student student.onnx --detector scrfd.onnx --output my_pack --name my_pack`
+    Example: `cakd export-pack --student student.onnx --detector scrfd.onnx --output my_pack --name my_pack`
     """
     from insightface_cakd.export.pack import make_pack
 

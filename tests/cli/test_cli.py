@@ -19,7 +19,7 @@ COMMANDS = [
     ["eval", "identify"],
     ["eval", "compare"],
     ["export"],
-    ["export", "pack"],
+    ["export-pack"],
     ["data"],
     ["data", "pack"],
     ["data", "align"],
@@ -76,7 +76,7 @@ def test_every_command_explains_itself(command, cakd):
         (["export", "missing.onnx"], "where to write is not said"),
         (["export", "missing.onnx", "--check", "mfr"], "missing.onnx: does not exist"),
         (
-            ["export", "pack", "--student", "a.onnx", "--detector", "b.onnx", "--output", "p", "--name", "n"],
+            ["export-pack", "--student", "a.onnx", "--detector", "b.onnx", "--output", "p", "--name", "n"],
             "--student a.onnx: does not exist",
         ),
         (["data", "pack", "nowhere", "out"], "nowhere: no such folder"),
