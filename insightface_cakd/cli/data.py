@@ -1,9 +1,11 @@
-"""`cakd data ...`: record files, verification sets, drawn faces, cached teacher embeddings, prototypes."""
+"""`cakd data ...`: record files, verification sets, photos, drawn faces, cached teacher embeddings, prototypes."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from insightface_cakd.cli.align import align
 
 Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]
 Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder per person.")]
@@ -20,6 +22,7 @@ def register(app: typer.Typer) -> None:
         ("make-bin", _make_bin),
         ("split", _split),
         ("faces", _faces),
+        ("align", align),
         ("cache-teacher", _cache_teacher),
         ("prototypes", _prototypes),
     ):

@@ -1,30 +1,85 @@
-"""`cakd export`."""
+"""`cakd export` and `cakd export-pack`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from insightface_cakd.errors import ExportError
+
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("export")(_export)
+    app.command("export-pack")(_pack)
 
 
 def _export(
-    run: Annotated[Path, typer.Argument(help="Output folder of a `cakd train`, or .pt weights with --network.")],
-    out: Annotated[Path, typer.Argument(help="The .onnx to write.")],
+    run: Annotated[
+        Path, typer.Argument(help="Output folder of a `cakd train`, .pt weights with --network, or a float32 .onnx.")
+    ],
+    out: Annotated[Path | None, typer.Argument(help="The .onnx to write; not with --check.")] = None,
     network: Annotated[str | None, typer.Option(help="Network of .pt weights; a run's folder knows its own.")] = None,
     exporter: Annotated[
         Literal["legacy", "dynamo"],
         typer.Option(help="legacy: opset 13, for old consumers; dynamo: opset 18, optimised."),
     ] = "legacy",
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="fp16: half the size; int8: a quarter of it, and faster on a CPU."),
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Aligned faces for int8: folder with train.rec, folder of people, or .bin.")
+    ] = None,
+    bins: Annotated[list[Path] | None, typer.Option("--bin", help="Verification set to measure the loss on.")] = None,
+    fast_prelu: Annotated[
+        bool, typer.Option(help="PReLU as product and maximum: equal, faster on onnxruntime's CPU; int8 always.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Of onnxruntime, in the timing.")] = 1,
+    check: Annotated[
+        Literal["mfr"] | None, typer.Option(help="Only check an .onnx by the rules of the MFR challenge.")
+    ] = None,
+    track: Annotated[str, typer.Option(help="Of the challenge: ms1m, glint, cfat or unconstrained.")] = "cfat",
 ) -> None:
     """Student -> ONNX as InsightFace reads it, checked with onnxruntime at batch 1, 2, 32 and by insightface.model_zoo.
 
-    Example: `cakd export work_dirs/student student.onnx`
+    Example: `cakd export work_dirs/student student.onnx`. A pack for FaceAnalysis: `cakd export-pack --help`.
     """
-    from insightface_cakd.export.student import export_run
+    if check is not None:
+        _check_mfr(run, track)
+        return
+    if out is None:
+        raise ExportError(f"export {run}: where to write is not said; expected a second path, such as student.onnx.")
+    from insightface_cakd.export.variant import Wish, export_variant, table
     from insightface_cakd.hosts.embedded.backbones import get_model
 
-    print(export_run(run, out, get_model, network, exporter).summary())
+    wish = Wish(precision, exporter, fast_prelu, calibrate, bins or (), threads)
+    report, variants = export_variant(run, out, get_model, network, wish)
+    print(f"{report.summary()}\n\n{table(variants, wish.bins, threads)}")
+
+
+def _check_mfr(path: Path, track: str) -> None:
+    from insightface_cakd.export.mfr import check_mfr
+
+    verdict = check_mfr(path, track)
+    if verdict.rule is not None:
+        raise ExportError(verdict.summary())
+    print(verdict.summary())
+
+
+def _pack(
+    student: Annotated[Path, typer.Option(help="The recogniser, as `cakd export` wrote it.")],
+    detector: Annotated[Path, typer.Option(help="A detector with five points as .onnx, such as an SCRFD.")],
+    output: Annotated[Path, typer.Option(help="Folder to make.")],
+    name: Annotated[str, typer.Option(help="The pack's name.")],
+    photos: Annotated[
+        Path | None, typer.Option(help="Photos with faces; each embedding must be that of our own pipeline.")
+    ] = None,
+) -> None:
+    """Student and detector -> a model pack, loaded by insightface.app.FaceAnalysis before it takes its place.
+
+    Example: `cakd export-pack --student student.onnx --detector scrfd.onnx --output my_pack --name my_pack`
+    """
+    from insightface_cakd.export.pack import make_pack
+
+    print(make_pack(student, detector, output, name, photos).summary())

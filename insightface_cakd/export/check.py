@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,6 +39,7 @@ class ExportReport:
         size: of the file, in bytes.
         width: of the embedding.
         opset: version of ONNX's operators that a reader of the file must know.
+        reference: what it was compared with.
     """
 
     path: Path
@@ -45,12 +48,14 @@ class ExportReport:
     size: int
     width: int
     opset: int
+    reference: str = "torch"
 
     def summary(self) -> str:
         """Return one line."""
         batches = ", ".join(map(str, self.cosine))
+        agrees = "equal to torch" if self.reference == "torch" else f"compared with {self.reference}"
         return (
-            f"{self.path}: {self.size / 1e6:.2f} MB, {self.width}-d, opset {self.opset}; equal to torch at batch "
+            f"{self.path}: {self.size / 1e6:.2f} MB, {self.width}-d, opset {self.opset}; {agrees} at batch "
             f"{batches} (cosine >= {min(self.cosine.values()):.6f}, largest difference {self.largest_difference:.1e}); "
             "insightface.model_zoo loads it as ArcFaceONNX"
         )
@@ -66,15 +71,31 @@ def check_onnx(path: Path, backbone: nn.Module) -> ExportReport:
     Raises:
         ExportError: contract, parity or InsightFace's way of loading fails; the line says which.
     """
+    return check_against(path, plain_copy(backbone), "torch", COSINE, _noise)
+
+
+def check_against(
+    path: Path, network: nn.Module, reference: str, floor: float, draw: Callable[[int], torch.Tensor]
+) -> ExportReport:
+    """Compare a file with anything that embeds, and load it as InsightFace does.
+
+    Args:
+        path: see `check_onnx`.
+        network: on the CPU, in float32 and eval mode.
+        reference: what the network is called in an error line.
+        floor: the cosine of every image must be above it.
+        draw: gives as many images as asked, float32 (B, 3, 112, 112) in [-1, 1].
+
+    Raises:
+        ExportError: see `check_onnx`.
+    """
     where = f"export {path.name}"
-    opset = _check_contract(path, where)
-    network = plain_copy(backbone)
+    opset = check_contract(path, where)
     session = _session(path, where)
     (entry,) = session.get_inputs()
     cosine, difference, width = {}, 0.0, 0
     for batch in BATCHES:
-        images = torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
-        expected = _embed(network, images, where)
+        images = draw(batch)
         try:
             found = session.run(None, {entry.name: images.numpy()})[0]
         # onnxruntime's exceptions share no base class but Exception.
@@ -83,15 +104,28 @@ def check_onnx(path: Path, backbone: nn.Module) -> ExportReport:
             raise ExportError(
                 f"{where}: fails at batch {batch} ({reason}); expected any batch. Export it anew."
             ) from error
-        cosine[batch] = _lowest_cosine(found, expected, f"{where}: batch {batch}")
+        expected = _embed(network, images, where)
+        cosine[batch] = _lowest_cosine(found, expected, f"{where}: batch {batch}", reference, floor)
         difference = max(difference, float(np.abs(found - expected).max()))
         width = found.shape[1]
-    _check_insightface(path, network, where)
-    return ExportReport(path, cosine, difference, path.stat().st_size, width, opset)
+    _check_insightface(path, network, where, reference, floor, draw)
+    return ExportReport(path, cosine, difference, path.stat().st_size, width, opset, reference)
 
 
-def _check_contract(path: Path, where: str) -> int:
-    """Check that the file is whole, alone, and has the one input and output; return its opset."""
+def _noise(batch: int) -> torch.Tensor:
+    return torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
+
+
+def check_contract(path: Path, where: str) -> int:
+    """Check that the file is whole, alone, and has the one input and output; return its opset.
+
+    Args:
+        path: the .onnx.
+        where: what an error line begins with.
+
+    Raises:
+        ExportError: it is no ONNX model, or its inputs, outputs or names are not those of InsightFace's recognisers.
+    """
     try:
         model = onnx.load(str(path), load_external_data=False)
     # protobuf, onnx and the file system raise different things for a damaged file.
@@ -127,25 +161,40 @@ def _check_names(model: onnx.ModelProto, where: str) -> None:
         )
 
 
-def _check_insightface(path: Path, network: nn.Module, where: str) -> None:
+def _check_insightface(
+    path: Path, network: nn.Module, where: str, reference: str, floor: float, draw: Callable[[int], torch.Tensor]
+) -> None:
     """Load the file by InsightFace's own rules, and compare two images fed in its way."""
-    try:
-        # Loading prints what was found.
-        with contextlib.redirect_stdout(io.StringIO()):
-            model = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a recogniser.") from error
+    model = load_in_insightface(path, where)
     if not isinstance(model, ArcFaceONNX) or (model.input_mean, model.input_std) != (MEAN, STD):
         said = ", ".join(str(getattr(model, name, None)) for name in ("input_mean", "input_std"))
         raise ExportError(
             f"{where}: insightface takes it for {type(model).__name__} with mean and deviation {said}; expected "
             f"ArcFaceONNX with {MEAN}, {STD}. Is it a recogniser?"
         )
-    bgr = np.random.default_rng(0).integers(0, 256, (2, FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
-    rgb = torch.from_numpy(np.ascontiguousarray(bgr[..., ::-1].transpose(0, 3, 1, 2)))
-    expected = _embed(network, (rgb.float() - MEAN) / STD, where)
-    _lowest_cosine(model.get_feat(list(bgr)), expected, f"{where}: in insightface")
+    rgb = (draw(2) * STD + MEAN).round().clamp(0, 255)
+    bgr = rgb.to(torch.uint8).permute(0, 2, 3, 1).flip(-1).contiguous().numpy()
+    expected = _embed(network, (rgb - MEAN) / STD, where)
+    _lowest_cosine(model.get_feat(list(bgr)), expected, f"{where}: in insightface", reference, floor)
+
+
+def load_in_insightface(path: Path, where: str) -> Any:
+    """Return what `insightface.model_zoo.get_model` makes of a file, on the CPU.
+
+    Args:
+        path: the .onnx.
+        where: what an error line begins with.
+
+    Raises:
+        ExportError: insightface cannot load it.
+    """
+    try:
+        # Loading prints what was found.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a recogniser.") from error
 
 
 def _session(path: Path, where: str) -> onnxruntime.InferenceSession:
@@ -170,20 +219,20 @@ def _embed(network: nn.Module, images: torch.Tensor, where: str) -> np.ndarray:
     return rows.numpy()
 
 
-def _lowest_cosine(found: np.ndarray, expected: np.ndarray, where: str) -> float:
+def _lowest_cosine(found: np.ndarray, expected: np.ndarray, where: str, reference: str, floor: float) -> float:
     """Return the lowest cosine between rows of the same place.
 
     Raises:
         ExportError: another shape, or a cosine that is too low or not a number.
     """
     if found.shape != expected.shape:
-        raise ExportError(f"{where} gives {found.shape}; torch gives {expected.shape}. Export it anew.")
+        raise ExportError(f"{where} gives {found.shape}; {reference} gives {expected.shape}. Export it anew.")
     norms = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         lowest = float(((found * expected).sum(axis=1) / norms).min())
-    if not lowest > COSINE:
+    if not lowest > floor:
         raise ExportError(
-            f"{where}, the cosine with torch is {lowest:.6f}; expected more than {COSINE}. Try the other exporter; nan "
+            f"{where}, the cosine with {reference} is {lowest:.6f}; expected more than {floor}. Try the other exporter; nan "
             "means an embedding that is zero or not finite."
         )
     return lowest

@@ -18,6 +18,7 @@ from torch.onnx.errors import UnsupportedOperatorError
 from insightface_cakd.atomic import replacing
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
+from insightface_cakd.export.graph import fold_batch_norms
 
 Exporter = Literal["legacy", "dynamo"]
 
@@ -107,8 +108,10 @@ def _example() -> torch.Tensor:
 
 
 def _finish(path: Path, metadata: Mapping[str, str]) -> None:
-    """Add the metadata; remove what the exporter noted on each node, which names source files on this machine."""
+    """Add the metadata, fold the last batch norms, remove what the exporter noted on each node: source files here."""
     model = onnx.load(str(path))
+    # The dynamo exporter has folded all that can be; the legacy one leaves the one behind the linear layer.
+    fold_batch_norms(model)
     for node in model.graph.node:
         node.ClearField("metadata_props")
     onnx.helper.set_model_props(model, dict(metadata))

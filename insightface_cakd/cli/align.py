@@ -1,0 +1,41 @@
+"""`cakd data align`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def align(
+    photos: Annotated[Path, typer.Argument(help="Raw photos, one subfolder for each person.")],
+    out: Annotated[Path, typer.Argument(help="Folder (or .bin) to make.")],
+    detector: Annotated[Path, typer.Option(help="A detector with five points as .onnx, such as an SCRFD.")],
+    form: Annotated[
+        Literal["rec", "folder", "bin"],
+        typer.Option("--format", help="train.rec, a folder of faces, or a verification set."),
+    ] = "rec",
+    several: Annotated[
+        Literal["largest", "central", "skip"], typer.Option(help="Which face of a photo with several is taken.")
+    ] = "largest",
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the detector.")] = 0.5,
+    min_face: Annotated[float, typer.Option(min=1, help="Shorter side of a face's box, in pixels.")] = 32,
+    det_size: Annotated[int, typer.Option(min=0, help="Detector's input; 0: 128 and 640, as FaceAnalysis.")] = 0,
+    max_corrupt: Annotated[float, typer.Option(min=0, max=1, help="Largest share of damaged files.")] = 0.1,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG faces.")] = 95,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")] = 1,
+    pairs: Annotated[int, typer.Option(help="Of a .bin, half of them same.")] = 6000,
+    seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
+) -> None:
+    """Raw photos -> detection -> five-point alignment -> 112x112 faces, and a report of what was left out and why.
+
+    Example: `cakd data align photos data --detector scrfd_500m.onnx --workers 4`
+    """
+    from insightface_cakd.data.align.photo import Rules
+    from insightface_cakd.data.align.run import Work, align_photos, report_path
+    from insightface_cakd.progress import progress_bar
+
+    rules = Rules(several, min_score, min_face, quality)
+    work = Work(detector, form, rules, det_size, workers, max_corrupt, pairs, seed)
+    with progress_bar("aligning") as progress:
+        alignment = align_photos(photos, out, work, progress)
+    print(alignment.summary(out, report_path(out, form)))

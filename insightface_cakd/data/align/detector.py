@@ -1,0 +1,123 @@
+"""A face detector as insightface loads it, and the faces it finds."""
+
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+from insightface.model_zoo import get_model
+from insightface.utils.face_align import norm_crop
+
+from insightface_cakd.data.images import FACE_SIZE
+from insightface_cakd.errors import DataError
+
+# Below this a detector's boxes are noise: a photo with nothing above has no face, not a faint one.
+FAINTEST = 0.2
+AUTOMATIC = 0  # insightface's own sizes: 128 for large faces, 640 for small ones.
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face that was found.
+
+    Args:
+        box: left, top, right, bottom in pixels.
+        score: of the detector, in [0, 1].
+        points: float32 (5, 2): eyes, nose, corners of the mouth.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    points: np.ndarray
+
+    @property
+    def side(self) -> float:
+        """The shorter side of the box."""
+        return min(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+    @property
+    def area(self) -> float:
+        """The area of the box."""
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+
+class Detector:
+    """A detector with five points, on one thread of the CPU, so that what it finds depends on the photo alone.
+
+    Args:
+        path: an .onnx that insightface takes for a detector, such as an SCRFD.
+        size: side of the square that photos are scaled to; 0 for insightface's own two sizes.
+
+    Raises:
+        DataError: the file is missing, damaged, or no detector with points.
+    """
+
+    def __init__(self, path: Path, size: int = AUTOMATIC) -> None:
+        self.model = load_detector(path)
+        self.model.prepare(0, input_size=(size, size), det_thresh=FAINTEST)
+
+    def find(self, bgr: np.ndarray) -> list[Face]:
+        """Return the faces of a photo, best score first.
+
+        Args:
+            bgr: uint8 (H, W, 3).
+        """
+        boxes, points = self.model.detect(bgr)
+        rows = zip(boxes.tolist(), points, strict=True)
+        return [Face(tuple(box[:4]), float(box[4]), five.astype(np.float32)) for box, five in rows]
+
+
+def load_detector(path: Path) -> Any:
+    """Return insightface's model of a detector.
+
+    Args:
+        path: see `Detector`.
+
+    Raises:
+        DataError: see `Detector`.
+    """
+    if not path.is_file():
+        raise DataError(f"detector {path}: does not exist; expected an .onnx file. Correct the path.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            model = get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options)
+    # insightface, onnx and onnxruntime share no base class but Exception.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"detector {path}: insightface cannot load it ({reason}); expected a detector as ONNX. It is truncated, "
+            "damaged or something else: get it again."
+        ) from error
+    task = getattr(model, "taskname", None)
+    if task != "detection" or not getattr(model, "use_kps", False):
+        found = f"a {task} model" if task != "detection" else "a detector without points"
+        raise DataError(
+            f"detector {path}: insightface takes it for {found if model is not None else 'nothing that it knows'}; "
+            "expected a detector that finds five points, such as scrfd_500m.onnx."
+        )
+    return model
+
+
+def crop(bgr: np.ndarray, face: Face) -> np.ndarray | None:
+    """Return the aligned face as uint8 (112, 112, 3) BGR, black beyond the photo; None where its points lie on one spot.
+
+    Args:
+        bgr: uint8 (H, W, 3).
+        face: whose points are brought onto InsightFace's template.
+    """
+    if not np.isfinite(face.points).all() or np.ptp(face.points, axis=0).max() < 1:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-image renames what insightface calls.
+            return norm_crop(bgr, face.points, FACE_SIZE)
+    except cv2.error:
+        return None

@@ -1,0 +1,104 @@
+"""One photo becomes one aligned face, or a reason why not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from insightface_cakd.data.align.detector import Detector, Face, crop
+from insightface_cakd.data.images import decode_rgb, encode_jpeg, image_fault, read_bytes
+from insightface_cakd.errors import DataError
+
+Policy = Literal["largest", "central", "skip"]
+
+CORRUPT, NO_FACE, LOW_SCORE = "corrupt file", "no face", "low score"
+TOO_SMALL, SEVERAL, BAD_POINTS = "too small", "several faces", "bad points"
+REASONS = (CORRUPT, NO_FACE, LOW_SCORE, TOO_SMALL, SEVERAL, BAD_POINTS)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which face of a photo is taken.
+
+    Args:
+        policy: of several faces that are good enough: the largest, the one nearest to the middle, or none.
+        min_score: of the detector, in [0, 1].
+        min_face: shorter side of the box, in pixels of the photo.
+        quality: of the JPEG, 1 to 100.
+    """
+
+    policy: Policy = "largest"
+    min_score: float = 0.5
+    min_face: float = 32.0
+    quality: int = 95
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photo.
+
+    Args:
+        reason: why it was left out, one of `REASONS`; None where a face was taken.
+        detail: the same with its values, or empty.
+        jpeg: the aligned face.
+        faces: how many were found that are good enough.
+    """
+
+    reason: str | None
+    detail: str = ""
+    jpeg: bytes = b""
+    faces: int = 0
+
+
+def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
+    """Find, choose and align the face of a photo.
+
+    Args:
+        path: an image file; a photo turned by its EXIF data is turned upright.
+        detector: see `Detector`.
+        rules: see `Rules`.
+    """
+    try:
+        data = read_bytes(path)
+        if fault := image_fault(data):
+            return Outcome(CORRUPT, fault)
+        bgr = cv2.cvtColor(decode_rgb(data, path.name), cv2.COLOR_RGB2BGR)
+    except DataError as error:
+        return Outcome(CORRUPT, str(error))
+    try:
+        faces = detector.find(bgr)
+    except cv2.error:
+        # A strip whose short side is less than a pixel once it is scaled to the detector's square.
+        return Outcome(NO_FACE, f"{bgr.shape[1]} x {bgr.shape[0]} pixels")
+    return _take(bgr, faces, rules)
+
+
+def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:
+    if not faces:
+        return Outcome(NO_FACE)
+    clear = [face for face in faces if face.score >= rules.min_score]
+    if not clear:
+        return Outcome(LOW_SCORE, f"best {faces[0].score:.2f}, below {rules.min_score:g}")
+    large = [face for face in clear if face.side >= rules.min_face]
+    if not large:
+        return Outcome(TOO_SMALL, f"{max(face.side for face in clear):.0f} pixels, below {rules.min_face:g}")
+    if len(large) > 1 and rules.policy == "skip":
+        return Outcome(SEVERAL, f"{len(large)} faces", faces=len(large))
+    aligned = crop(bgr, _choose(large, bgr, rules.policy))
+    if aligned is None:
+        return Outcome(BAD_POINTS, "the five points lie on one spot", faces=len(large))
+    return Outcome(None, "", encode_jpeg(aligned[..., ::-1], rules.quality), len(large))
+
+
+def _choose(faces: list[Face], bgr: np.ndarray, policy: Policy) -> Face:
+    """Return the face that the policy takes; of equal ones the one with the better score."""
+    if policy == "central":
+        middle = np.array(bgr.shape[1::-1]) / 2
+        return min(faces, key=lambda face: float(np.linalg.norm(_centre(face) - middle)))
+    return max(faces, key=lambda face: face.area)
+
+
+def _centre(face: Face) -> np.ndarray:
+    return np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2

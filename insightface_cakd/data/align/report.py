@@ -1,0 +1,130 @@
+"""What an alignment took and what it left out, as JSON and in a few lines."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from insightface_cakd.data.align.photo import CORRUPT, REASONS, Rules
+from insightface_cakd.errors import DataError
+
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A photo without an aligned face.
+
+    Args:
+        photo: path below the folder of photos.
+        reason: one of `REASONS`.
+        detail: with its values, or empty.
+    """
+
+    photo: str
+    reason: str
+    detail: str
+
+
+@dataclass
+class Alignment:
+    """What came of a folder of photos.
+
+    Args:
+        photos: how many there were.
+        aligned: how many gave a face.
+        people: with at least one face; 0 where the photos are not sorted by person.
+        chosen_of_several: photos in which the policy had to choose.
+        left_out: the others, in order.
+        without_faces: people none of whose photos gave a face.
+        skipped: files that are no images by their suffix, and empty folders.
+    """
+
+    photos: int
+    aligned: int = 0
+    people: int = 0
+    chosen_of_several: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
+    without_faces: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def reasons(self) -> dict[str, int]:
+        """Return how many photos were left out for each reason."""
+        counted = Counter(one.reason for one in self.left_out)
+        return {reason: counted[reason] for reason in REASONS if counted[reason]}
+
+    def as_json(self, rules: Rules, size: int, detector: dict[str, str]) -> dict[str, Any]:
+        """Return the whole report; it says nothing of time, workers or this machine, so equal work gives equal bytes.
+
+        Args:
+            rules: by which faces were taken.
+            size: of the detector's input.
+            detector: its file name and sha256.
+        """
+        return {
+            "photos": self.photos,
+            "aligned": self.aligned,
+            "people": self.people,
+            "chosen_of_several": self.chosen_of_several,
+            "reasons": self.reasons(),
+            "detector": detector,
+            "rules": {**asdict(rules), "detector_size": size or "128 and 640"},
+            "left_out": [asdict(one) for one in self.left_out],
+            "people_without_faces": self.without_faces,
+            "skipped": self.skipped,
+        }
+
+    def summary(self, out: Path, report: Path) -> str:
+        """Return a few lines: counts, and the first photos of each reason.
+
+        Args:
+            out: what was written.
+            report: where all of it stands.
+        """
+        people = f" of {self.people} people" if self.people else ""
+        lines = [f"{out}: {self.aligned} faces{people} from {self.photos} photos"]
+        if self.chosen_of_several:
+            lines.append(f"several faces, one chosen: {self.chosen_of_several}")
+        for reason, count in self.reasons().items():
+            lines.append(f"left out, {reason}: {count} ({self.first(reason)})")
+        if self.without_faces:
+            lines.append(f"people without a face: {len(self.without_faces)} ({_first(self.without_faces)})")
+        return "\n".join([*lines, f"all of it: {report}"])
+
+    def first(self, reason: str) -> str:
+        """Return the first photos that were left out for a reason, with what was wrong.
+
+        Args:
+            reason: one of `REASONS`.
+        """
+        named = [one for one in self.left_out if one.reason == reason]
+        return _first([f"{one.photo}: {one.detail}" if one.detail else one.photo for one in named])
+
+
+def _first(names: list[str]) -> str:
+    return "; ".join(names[:SHOWN]) + ("; ..." if len(names) > SHOWN else "")
+
+
+def require_enough(alignment: Alignment, folder: Path, max_corrupt: float) -> None:
+    """Check that the photos are worth writing.
+
+    Args:
+        alignment: of all photos.
+        folder: of the photos.
+        max_corrupt: largest share of files that may be damaged.
+
+    Raises:
+        DataError: too many damaged files, or not one face.
+    """
+    corrupt = alignment.reasons().get(CORRUPT, 0)
+    if corrupt > max_corrupt * alignment.photos:
+        raise DataError(
+            f"{folder}: {corrupt} of {alignment.photos} files are corrupt ({alignment.first(CORRUPT)}); expected at most "
+            f"{100 * max_corrupt:g} %. Copy them again, or raise --max-corrupt."
+        )
+    if not alignment.aligned:
+        why = ", ".join(f"{reason}: {count}" for reason, count in alignment.reasons().items())
+        raise DataError(
+            f"{folder}: none of {alignment.photos} photos gave a face ({why}); expected at least one. Lower --min-score "
+            "or --min-face, or try another detector."
+        )

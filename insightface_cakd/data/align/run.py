@@ -1,0 +1,131 @@
+"""A folder of photos becomes a record file, a folder of aligned faces or a verification set, whole or not at all."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from insightface_cakd.data.align.photo import Rules
+from insightface_cakd.data.align.photos import Photos, find_photos
+from insightface_cakd.data.align.report import Alignment, LeftOut, require_enough
+from insightface_cakd.data.align.workers import align_all
+from insightface_cakd.data.bins import make_bin
+from insightface_cakd.data.folders import require_new_folder, writing
+from insightface_cakd.data.pack import pack
+from insightface_cakd.errors import DataError
+
+Kind = Literal["rec", "folder", "bin"]
+Progress = Callable[[int, int], None]
+REPORT = "align.json"
+
+
+@dataclass(frozen=True)
+class Work:
+    """How photos are aligned, and into what.
+
+    Args:
+        detector: an .onnx with five points that insightface loads.
+        kind: `rec` (train.rec), `folder` of faces, or `bin` (a verification set).
+        rules: which face of a photo is taken.
+        size: of the detector's input; 0 for insightface's own two sizes.
+        workers: processes; the result does not depend on it.
+        max_corrupt: largest share of files that may be damaged.
+        pairs: of a `bin`.
+        seed: of the pairs.
+    """
+
+    detector: Path
+    kind: Kind = "rec"
+    rules: Rules = field(default_factory=Rules)
+    size: int = 0
+    workers: int = 1
+    max_corrupt: float = 0.1
+    pairs: int = 6000
+    seed: int = 0
+
+
+def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None = None) -> Alignment:
+    """Detect, choose and align the face of each photo, and write them with a report of what was left out.
+
+    The report, `align.json`, lies in the folder that is made, or beside a `bin` (see `report_path`).
+
+    Args:
+        folder: photos, one subfolder for each person; only a `folder` can be made of photos that are not sorted.
+        out: the folder or .bin to make.
+        work: see `Work`.
+        progress: called with (photos done, photos in all).
+
+    Raises:
+        DataError: no photos, no detector, too many damaged files, no face at all, too few people, `out` exists, or it
+            cannot be written; nothing is left behind.
+    """
+    if work.kind == "bin" and out.exists():
+        raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
+    require_new_folder(out, folder)
+    photos = find_photos(folder)
+    if not photos.people and work.kind != "folder":
+        raise DataError(
+            f"{folder}: its photos lie side by side; a {work.kind} needs one subfolder for each person. Sort them, or "
+            "take --format folder."
+        )
+    with writing(out) as temporary, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        faces = Path(scratch, "faces")
+        alignment = _align(folder, photos, faces, work, progress)
+        require_enough(alignment, folder, work.max_corrupt)
+        _write(faces, temporary, alignment, work, folder)
+        digest = {"file": work.detector.name, "sha256": hashlib.sha256(work.detector.read_bytes()).hexdigest()}
+        text = json.dumps(alignment.as_json(work.rules, work.size, digest), indent=1) + "\n"
+        if work.kind == "bin":
+            with writing(report_path(out, work.kind)) as report:
+                report.write_text(text, encoding="utf-8")
+        else:
+            (temporary / REPORT).write_text(text, encoding="utf-8")
+    return alignment
+
+
+def report_path(out: Path, kind: Kind) -> Path:
+    """Return where the report of an alignment lies.
+
+    Args:
+        out: what was made.
+        kind: see `Work`.
+    """
+    return out.with_name(f"{out.name}.{REPORT}") if kind == "bin" else out / REPORT
+
+
+def _align(folder: Path, photos: Photos, faces: Path, work: Work, progress: Progress | None) -> Alignment:
+    """Write the aligned faces below `faces`."""
+    alignment = Alignment(len(photos.files), skipped=photos.skipped)
+    outcomes = align_all(photos.files, work.detector, work.size, work.rules, work.workers)
+    for done, (crop, (photo, outcome)) in enumerate(zip(photos.crops, outcomes, strict=True), start=1):
+        if outcome.reason is None:
+            file = faces / crop
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(outcome.jpeg)
+            alignment.aligned += 1
+            alignment.chosen_of_several += outcome.faces > 1
+        else:
+            alignment.left_out.append(LeftOut(photo.relative_to(folder).as_posix(), outcome.reason, outcome.detail))
+        if progress:
+            progress(done, len(photos.files))
+    alignment.without_faces = [name for name in photos.people if not (faces / name).is_dir()]
+    alignment.people = len(photos.people) - len(alignment.without_faces)
+    return alignment
+
+
+def _write(faces: Path, out: Path, alignment: Alignment, work: Work, folder: Path) -> None:
+    if work.kind == "folder":
+        shutil.move(faces, out)
+        return
+    if alignment.people < 2:
+        raise DataError(
+            f"{folder}: faces of {alignment.people} people; a {work.kind} needs at least 2. Add photos of others."
+        )
+    if work.kind == "bin":
+        make_bin(faces, out, work.pairs, work.seed)
+    else:
+        pack(faces, out, work.rules.quality)

@@ -1,0 +1,73 @@
+"""Photos spread over processes, their outcomes in the order of the photos."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import cv2
+
+from insightface_cakd.data.align.detector import Detector
+from insightface_cakd.data.align.photo import Outcome, Rules, align_photo
+from insightface_cakd.errors import DataError
+
+# Photos that wait for each worker: enough to keep it busy, few enough that their faces fit in memory.
+AHEAD = 16
+
+_own: tuple[Detector, Rules] | None = None
+
+
+def align_all(
+    photos: Sequence[Path], detector: Path, size: int, rules: Rules, workers: int
+) -> Iterator[tuple[Path, Outcome]]:
+    """Give each photo with what became of it, in order; the outcome does not depend on the number of workers.
+
+    Args:
+        photos: image files.
+        detector: see `Detector`.
+        size: see `Detector`.
+        rules: see `Rules`.
+        workers: processes; with 1 the work is done in this one.
+
+    Raises:
+        DataError: the detector cannot be loaded, or a worker was killed.
+    """
+    own = Detector(detector, size)
+    if workers == 1 or len(photos) < 2:
+        yield from ((photo, align_photo(photo, own, rules)) for photo in photos)
+        return
+    # Not fork: onnxruntime's threads and OpenCV's locks do not survive it.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(photos)), context, _start, (detector, size, rules))
+    waiting: deque[tuple[Path, Future[Outcome]]] = deque()
+    remaining = iter(photos)
+    try:
+        for photo in remaining:
+            waiting.append((photo, pool.submit(_align, photo)))
+            if len(waiting) >= AHEAD * workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"align: a worker was killed near {waiting[0][0] if waiting else photos[-1]}, probably for want of memory; "
+            f"nothing was written. Take fewer than {workers} workers."
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(detector: Path, size: int, rules: Rules) -> None:
+    global _own
+    cv2.setNumThreads(1)
+    _own = (Detector(detector, size), rules)
+
+
+def _align(photo: Path) -> Outcome:
+    if _own is None:
+        raise RuntimeError("the worker was not started by _start")
+    return align_photo(photo, *_own)

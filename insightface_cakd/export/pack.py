@@ -1,0 +1,125 @@
+"""A student and a detector become a model pack: a folder that `insightface.app.FaceAnalysis` loads."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+
+from insightface_cakd import __version__
+from insightface_cakd.atomic import replacing
+from insightface_cakd.data.align.detector import load_detector
+from insightface_cakd.data.images import FACE_SIZE
+from insightface_cakd.errors import ExportError
+from insightface_cakd.export.check import MEAN, STD, check_contract
+from insightface_cakd.export.pack_check import PackReport, check_pack, embedding_width
+from insightface_cakd.teachers.weights import file_sha256
+
+DETECTOR, STUDENT, MANIFEST = "detection.onnx", "recognition.onnx", "manifest.json"
+# A signed licence of InsightFace would lie there; a missing one means that tools take the pack for non-commercial.
+LICENCE, TERMS = "MODEL.LICENSE", "TERMS.txt"
+DETECTOR_STD = 128.0
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# What the student's file says of itself, as the manifest repeats it.
+PROVENANCE = (
+    "network",
+    "recipe_name",
+    "recipe",
+    "teacher",
+    "teacher_sha256",
+    "teacher_licence",
+    "producer",
+    "precision",
+)
+CAREFUL = (
+    "non-commercial research unless the owners of the teacher, of the training data and of the detector allow more"
+)
+
+
+def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path | None = None) -> PackReport:
+    """Write a pack of manifest version 2, and load it as its users will before it takes its place.
+
+    Args:
+        student: an .onnx by InsightFace's contract, see `export_onnx`; what its metadata say goes into the manifest.
+        detector: a detector with five points that insightface loads, such as an SCRFD.
+        out: the folder to make.
+        name: the pack's `model_id`.
+        photos: a folder of photos; the embedding of each face in them must be that of our own pipeline.
+
+    Returns:
+        What was loaded.
+
+    Raises:
+        DataError: the detector is missing or is none.
+        ExportError: the student is missing or is none, the name cannot be one, `out` exists, or insightface does not
+            load the pack; nothing is left behind.
+    """
+    if not NAME.fullmatch(name):
+        raise ExportError(
+            f"--name {name}: expected letters, digits, '.', '_' and '-', at most 128, the first a letter or digit."
+        )
+    if not student.is_file():
+        raise ExportError(f"--student {student}: does not exist; expected an .onnx file. Correct the path.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
+    check_contract(student, f"--student {student.name}")
+    load_detector(detector)
+    try:
+        with replacing(out) as temporary:
+            temporary.mkdir()
+            _write(student, detector, temporary, name)
+            report = check_pack(temporary, student, photos)
+    except OSError as error:
+        raise ExportError(
+            f"{out}: cannot be written ({error.strerror}); nothing was left behind. Choose another place."
+        ) from error
+    return replace(report, path=out)
+
+
+def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
+    shutil.copyfile(student, folder / STUDENT)
+    shutil.copyfile(detector, folder / DETECTOR)
+    model = onnx.load(str(student), load_external_data=False)
+    said = {one.key: one.value for one in model.metadata_props}
+    manifest = {
+        "manifest_version": 2,
+        "model_id": name,
+        "display_name": name,
+        "license": LICENCE,
+        "tasks": {
+            "detection": {
+                "file": DETECTOR,
+                "sha256": file_sha256(folder / DETECTOR),
+                "preprocessing": {"mean": MEAN, "std": DETECTOR_STD},
+            },
+            "recognition": {
+                "file": STUDENT,
+                "sha256": file_sha256(folder / STUDENT),
+                "preprocessing": {"mean": MEAN, "std": STD},
+                "input_size": [FACE_SIZE, FACE_SIZE],
+                "embedding_dimension": embedding_width(folder / STUDENT),
+            },
+        },
+        "provenance": {
+            "packed_by": f"insightface_cakd {__version__}",
+            "usage": said.get("usage", CAREFUL),
+            "terms": TERMS,
+            "detector_file": detector.name,
+            **{key: said[key] for key in PROVENANCE if key in said},
+            **{key: value for key, value in said.items() if key.startswith("accuracy_")},
+        },
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    (folder / TERMS).write_text(_terms(said), encoding="utf-8")
+
+
+def _terms(said: dict[str, str]) -> str:
+    teacher = f"{said.get('teacher', 'none named')} (licence: {said.get('teacher_licence', 'not stated')})"
+    return (
+        f"Recogniser: {said.get('network', 'not stated')}. Teacher: {teacher}.\n"
+        f"Use: {said.get('usage', CAREFUL)}.\n"
+        "The detector is another's work and keeps its own terms. No MODEL.LICENSE is in this pack: it would have to be "
+        "signed by InsightFace.\n"
+    )

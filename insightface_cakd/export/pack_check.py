@@ -1,0 +1,140 @@
+"""A model pack, loaded and used as its users will."""
+
+import contextlib
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from insightface.app import FaceAnalysis
+from insightface.model_zoo import get_model
+from insightface.model_zoo.arcface_onnx import ArcFaceONNX
+
+from insightface_cakd.data.align.detector import Face, crop
+from insightface_cakd.data.align.photos import find_photos
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
+from insightface_cakd.errors import ExportError
+from insightface_cakd.export.calibration import as_input
+from insightface_cakd.export.check import MEAN, STD
+from insightface_cakd.teachers.onnx import OnnxNetwork
+
+COSINE = 0.999
+CPU = ["CPUExecutionProvider"]
+
+
+@dataclass(frozen=True)
+class PackReport:
+    """What insightface made of a pack.
+
+    Args:
+        path: the folder.
+        width: of the embedding.
+        photos: how many were looked at.
+        faces: how many were found and embedded in them.
+        cosine: lowest with our own pipeline, None without a face.
+    """
+
+    path: Path
+    width: int
+    photos: int = 0
+    faces: int = 0
+    cosine: float | None = None
+
+    def summary(self) -> str:
+        """Return one line."""
+        line = f"{self.path}: loads in insightface.app.FaceAnalysis and model_zoo.get_model, {self.width}-d"
+        if self.cosine is not None:
+            line += f"; {self.faces} faces in {self.photos} photos, cosine with our own embeddings >= {self.cosine:.6f}"
+        return line
+
+
+def check_pack(folder: Path, student: Path, photos: Path | None = None) -> PackReport:
+    """Load a pack by its folder, and compare its embeddings with those of the student's file fed by ourselves.
+
+    Args:
+        folder: with a manifest of version 2.
+        student: the recogniser that is in it.
+        photos: a folder of photos to find faces in; without it a picture of noise stands for an aligned face.
+
+    Raises:
+        DataError: the photos cannot be read.
+        ExportError: insightface does not load the pack as detector and recogniser, finds no face, or embeds otherwise.
+    """
+    where = f"pack {folder.name}"
+    own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, where)
+    analysis, recogniser = _load(folder, where)
+    aligned = np.random.default_rng(0).integers(0, 256, (FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
+    found = recogniser.get_feat(aligned)
+    _require_equal(found[0], _own_embedding(own, aligned), f"{where}: an aligned face")
+    report = PackReport(folder, found.shape[1])
+    return report if photos is None else _look(analysis, own, report, photos, where)
+
+
+def embedding_width(student: Path) -> int:
+    """Return the length of a recogniser's embedding, by asking it for one.
+
+    Args:
+        student: an .onnx by InsightFace's contract.
+    """
+    own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, student.name)
+    return own(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)).shape[1]
+
+
+def _load(folder: Path, where: str) -> tuple[Any, Any]:
+    """Return the pack as FaceAnalysis, and its recogniser as `get_model` gives it."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            analysis = FaceAnalysis(name=str(folder), providers=CPU)
+            analysis.prepare(ctx_id=0)
+            recogniser = get_model(str(folder), model_task="recognition", providers=CPU)
+    # insightface, onnx and onnxruntime share no base class but Exception.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a pack. Pack it anew.") from error
+    models = {"detection": analysis.models["detection"], "recognition": analysis.models.get("recognition")}
+    if not isinstance(models["recognition"], ArcFaceONNX) or (recogniser.input_mean, recogniser.input_std) != (
+        MEAN,
+        STD,
+    ):
+        raise ExportError(f"{where}: insightface loads {models}; expected a detector and an ArcFaceONNX.")
+    return analysis, recogniser
+
+
+def _look(analysis: Any, own: OnnxNetwork, report: PackReport, photos: Path, where: str) -> PackReport:
+    """Compare the embedding of every face in the photos."""
+    files, count, lowest = find_photos(photos).files, 0, 1.0
+    for file in files:
+        bgr = cv2.cvtColor(decode_rgb(read_bytes(file), str(file)), cv2.COLOR_RGB2BGR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-image renames what insightface calls.
+            faces = analysis.get(bgr)
+        for face in faces:
+            aligned = crop(bgr, Face(tuple(face.bbox), float(face.det_score), face.kps))
+            if aligned is not None:
+                count += 1
+                lowest = min(lowest, _require_equal(face.embedding, _own_embedding(own, aligned), f"{where}: {file}"))
+    if not count:
+        raise ExportError(
+            f"{where}: finds no face in {len(files)} photos of {photos}; expected some. Is it the right detector?"
+        )
+    return PackReport(report.path, report.width, len(files), count, lowest)
+
+
+def _own_embedding(own: OnnxNetwork, aligned: np.ndarray) -> np.ndarray:
+    """Return the embedding of an aligned BGR face, fed without insightface."""
+    return own(torch.from_numpy(as_input(aligned[None, ..., ::-1])))[0].numpy()
+
+
+def _require_equal(found: np.ndarray, expected: np.ndarray, where: str) -> float:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = float(found @ expected / (np.linalg.norm(found) * np.linalg.norm(expected)))
+    if not cosine > COSINE:
+        raise ExportError(
+            f"{where}: the cosine of insightface's embedding with our own is {cosine:.6f}; expected more than {COSINE}. "
+            "nan means an embedding that is zero or not finite."
+        )
+    return cosine

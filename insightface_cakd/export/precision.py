@@ -1,0 +1,149 @@
+"""A float32 ONNX file becomes one of half the size, or an int8 one that is faster on a CPU."""
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import ModelProto, helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from insightface_cakd.errors import ExportError
+from insightface_cakd.export.graph import fold_batch_norms, sort_nodes, spread_prelu
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+OLDEST_OPSET = 13  # Weights with a scale for each channel.
+BATCH = 16
+
+
+def halve(source: Path, out: Path) -> None:
+    """Write a file with float16 weights and arithmetic, whose input and output stay float32.
+
+    Args:
+        source: a float32 .onnx.
+        out: the .onnx to write.
+
+    Raises:
+        ExportError: onnxruntime's converter cannot take the graph.
+
+    Source:
+        onnxruntime.transformers.float16, which every onnxruntime brings, so that no further package is needed.
+    """
+    with _converting(source, "float16"):
+        model = onnx.load(str(source))
+        onnx.save(_finished(convert_float_to_float16(model, keep_io_types=True), model, "fp16"), str(out))
+
+
+def quantise(source: Path, out: Path, images: np.ndarray) -> None:
+    """Write a file with int8 weights and uint8 activations, between QuantizeLinear and DequantizeLinear nodes.
+
+    Convolutions and products with weights are quantised, weights with one scale a channel; activations range from the
+    lowest to the highest value of the calibration images. Left in float32: the first convolution, since the 256 values
+    of a pixel lie exactly between the steps of an int8 input; products of activations; the embedding; and convolutions
+    in groups of several channels, which onnxruntime's int8 kernels run ten times slower than its float32 ones. PReLU is
+    written so that it runs fast, see `spread_prelu`.
+
+    Args:
+        source: a float32 .onnx.
+        out: the .onnx to write.
+        images: for calibration, float32 (N, 3, 112, 112), RGB in [-1, 1].
+
+    Raises:
+        ExportError: the opset is too old, or onnxruntime's quantiser cannot take the graph.
+    """
+    with _converting(source, "int8"), tempfile.TemporaryDirectory(prefix="cakd-int8-") as folder:
+        model = onnx.load(str(source))
+        _require_opset(model, source)
+        fold_batch_norms(model)
+        spread_prelu(model)
+        plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
+        onnx.save(model, str(plain))
+        quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+        graph = onnx.load(str(prepared))
+        quantize_static(
+            str(prepared),
+            str(Path(folder, "int8.onnx")),
+            _Faces(graph.graph.input[0].name, images),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=_operators(graph),
+            nodes_to_exclude=list(_left_in_float(graph)),
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
+        )
+        finished = _finished(onnx.load(str(Path(folder, "int8.onnx"))), model, "int8")
+        onnx.save(finished, str(out))
+
+
+class _Faces(CalibrationDataReader):
+    """Feed the calibration images, a batch at a time."""
+
+    def __init__(self, name: str, images: np.ndarray) -> None:
+        self.batches = iter([{name: images[i : i + BATCH]} for i in range(0, len(images), BATCH)])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the next batch, None at the end."""
+        return next(self.batches, None)
+
+
+def _operators(model: ModelProto) -> list[str]:
+    """Return what to quantise; sums only in a CNN, where they stand between convolutions."""
+    kinds = {node.op_type for node in model.graph.node}
+    return ["Conv", "Gemm", "MatMul", *([] if "LayerNormalization" in kinds else ["Add"])]
+
+
+def _left_in_float(model: ModelProto) -> Iterator[str]:
+    """Give the nodes that are not quantised, see `quantise`."""
+    shapes = {one.name: list(one.dims) for one in model.graph.initializer}
+    images = model.graph.input[0].name
+    for node in model.graph.node:
+        group = next((one.i for one in node.attribute if one.name == "group"), 1)
+        slow = node.op_type == "Conv" and group > 1 and shapes.get(node.input[1], [0, 1])[1] > 1
+        attends = node.op_type == "MatMul" and node.input[1] not in shapes
+        if slow or attends or images in node.input:
+            yield node.name
+
+
+def _finished(model: ModelProto, source: ModelProto, precision: str) -> ModelProto:
+    """Return a converted model with the metadata of its source."""
+    said = {one.key: one.value for one in source.metadata_props}
+    helper.set_model_props(model, {**said, "precision": precision})
+    sort_nodes(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _require_opset(model: ModelProto, source: Path) -> None:
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset < OLDEST_OPSET:
+        raise ExportError(
+            f"export {source.name}: opset {opset}; int8 needs {OLDEST_OPSET} or newer. Export the student anew."
+        )
+
+
+@contextlib.contextmanager
+def _converting(source: Path, precision: str) -> Iterator[None]:
+    """Silence the converters, whose warnings are advice to those who call them, and put failures in one line."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    except ExportError:
+        raise
+    # Converters raise whatever the graph leads them to.
+    except Exception as error:
+        reason: Any = " ".join(str(error).split())[:200]
+        raise ExportError(
+            f"export {source.name}: cannot be made {precision} ({type(error).__name__}: {reason}); expected a float32 "
+            "recogniser of operators that onnxruntime converts. Ship it in float32."
+        ) from error
+    finally:
+        logging.disable(before)

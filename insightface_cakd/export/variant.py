@@ -1,0 +1,235 @@
+"""One student as a file of the precision that was asked for, beside what it lost and what it gained."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from insightface_cakd.atomic import replacing
+from insightface_cakd.data.bins import VerificationSet, load_bin
+from insightface_cakd.errors import ExportError
+from insightface_cakd.evaluate.models import GetModel
+from insightface_cakd.evaluate.verification import verify
+from insightface_cakd.export.calibration import as_input, calibration_faces
+from insightface_cakd.export.check import ExportReport, check_against, check_contract
+from insightface_cakd.export.graph import BATCH_NORM, count_nodes, spread_prelu
+from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency
+from insightface_cakd.export.onnx import Exporter
+from insightface_cakd.export.precision import Precision, halve, quantise
+from insightface_cakd.export.student import export_run
+from insightface_cakd.teachers.onnx import OnnxNetwork
+
+# Lowest cosine with float32 at which a file is still that network: float16 rounds, int8 moves an embedding some degrees.
+FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A file as it was measured.
+
+    Args:
+        name: what it is.
+        path: of the file while it was measured.
+        size: in bytes.
+        batch_norms: nodes that are left; those behind a convolution or a linear layer are folded into it.
+        cosine: mean with the embeddings of the first file, None where there were no faces to ask.
+        accuracies: of each verification set, in [0, 1].
+        latency: of one face.
+    """
+
+    name: str
+    path: Path
+    size: int
+    batch_norms: int
+    cosine: float | None = None
+    accuracies: tuple[float, ...] = ()
+    latency: Latency | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be made of a student.
+
+    Args:
+        precision: of weights and arithmetic.
+        exporter: see `export_onnx`.
+        fast_prelu: write PReLU as product and maximum, see `spread_prelu`; int8 always does.
+        calibrate: faces for int8, see `calibration_faces`.
+        bins: verification sets by which the loss is measured.
+        threads: of onnxruntime in the timing.
+        rounds: of the timing.
+    """
+
+    precision: Precision = "fp32"
+    exporter: Exporter = "legacy"
+    fast_prelu: bool = False
+    calibrate: Path | None = None
+    bins: Sequence[Path] = ()
+    threads: int = 1
+    rounds: int = ROUNDS
+
+
+def export_variant(
+    source: Path, out: Path, get_model: GetModel, network: str | None, wish: Wish
+) -> tuple[ExportReport, list[Variant]]:
+    """Write a student's ONNX file in the precision asked for, checked, and measure it against float32.
+
+    Args:
+        source: output folder of a run, .pt weights, or a float32 .onnx.
+        out: the .onnx to write; replaced only by a file that passed the checks.
+        get_model: the host's factory.
+        network: of .pt weights.
+        wish: see `Wish`.
+
+    Returns:
+        What the check of the file found, and every file that was measured, float32 as it was exported first.
+
+    Raises:
+        ExportError: the source cannot be exported or converted, no calibration faces, or the file fails its check.
+        DataError: a verification set or the calibration faces cannot be read.
+        EvaluationError: weights that cannot be loaded, or sets that cannot be judged.
+    """
+    sets = [load_bin(path) for path in wish.bins]
+    faces = _faces(wish, sets)
+    try:
+        with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+            files = _make(source, Path(folder), out.name, get_model, network, wish, faces)
+            report = _check(files, wish, faces, out.name)
+            variants = _measure(files, wish, sets, faces)
+            os.replace(list(files.values())[-1], checked)
+    except OSError as error:
+        raise ExportError(
+            f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
+        ) from error
+    return replace(report, path=out), variants
+
+
+def _faces(wish: Wish, sets: Sequence[VerificationSet]) -> np.ndarray | None:
+    """Return the images (N, 3, 112, 112) by which int8 is calibrated and the files are compared."""
+    if wish.calibrate is not None:
+        return as_input(calibration_faces(wish.calibrate))
+    if wish.precision == "int8":
+        raise ExportError(
+            "export: --precision int8 needs faces to measure the ranges of its activations; expected --calibrate with a "
+            "folder of train.rec, a folder of people or a .bin. Take training faces, not those it is judged by."
+        )
+    return as_input(sets[0].images[:64]) if sets else None
+
+
+def _make(
+    source: Path,
+    folder: Path,
+    name: str,
+    get_model: GetModel,
+    network: str | None,
+    wish: Wish,
+    faces: np.ndarray | None,
+) -> dict[str, Path]:
+    """Write the files, the one asked for last; what they are -> where they lie."""
+    files = {"fp32": _place(folder, "fp32", name)}
+    if source.suffix.lower() == ".onnx":
+        _take(source, files["fp32"])
+    else:
+        export_run(source, files["fp32"], get_model, network, wish.exporter)
+    last = files["fp32"]
+    if wish.fast_prelu or wish.precision == "int8":
+        model = onnx.load(str(last))
+        if spread_prelu(model):
+            last = files["fp32, fast PReLU"] = _place(folder, "fast", name)
+            onnx.save(model, str(last))
+    if wish.precision == "fp16":
+        files["fp16"] = _place(folder, "fp16", name)
+        halve(last, files["fp16"])
+    elif wish.precision == "int8" and faces is not None:
+        files["int8"] = _place(folder, "int8", name)
+        quantise(last, files["int8"], faces)
+    return files
+
+
+def _place(folder: Path, kind: str, name: str) -> Path:
+    (folder / kind).mkdir()
+    return folder / kind / name
+
+
+def _take(source: Path, copy: Path) -> None:
+    """Copy an ONNX file that meets the contract."""
+    if not source.is_file():
+        raise ExportError(f"{source}: does not exist; expected a float32 .onnx. Correct the path.")
+    check_contract(source, f"export {source.name}")
+    shutil.copyfile(source, copy)
+
+
+def _check(files: dict[str, Path], wish: Wish, faces: np.ndarray | None, name: str) -> ExportReport:
+    """Check the file that was asked for against float32, on faces where there are some."""
+    network = OnnxNetwork(files["fp32"], CPU, 112, f"export {name}")
+
+    def draw(batch: int) -> torch.Tensor:
+        if faces is None:
+            return torch.rand(batch, 3, 112, 112, generator=torch.Generator().manual_seed(batch)) * 2 - 1
+        return torch.from_numpy(np.resize(faces, (batch, *faces.shape[1:])))
+
+    return check_against(list(files.values())[-1], network, "float32", FLOORS[wish.precision], draw)
+
+
+def _measure(
+    files: dict[str, Path], wish: Wish, sets: Sequence[VerificationSet], faces: np.ndarray | None
+) -> list[Variant]:
+    latencies = measure_latency(list(files.values()), wish.threads, wish.rounds)
+    variants, expected = [], None
+    for (name, path), latency in zip(files.items(), latencies, strict=True):
+        network = OnnxNetwork(path, CPU, 112, f"export {name}")
+        cosine = None
+        if faces is not None:
+            rows = torch.nn.functional.normalize(network(torch.from_numpy(faces[:64])).double())
+            expected = rows if expected is None else expected
+            cosine = float((rows * expected).sum(1).mean())
+        accuracies = tuple(verify(network, one).accuracy for one in sets)
+        norms = count_nodes(onnx.load(str(path), load_external_data=False))[BATCH_NORM]
+        variants.append(Variant(name, path, path.stat().st_size, norms, cosine, accuracies, latency))
+    return variants
+
+
+def table(variants: Sequence[Variant], bins: Sequence[Path], threads: int) -> str:
+    """Return what was measured, a line for each file; differences are to the first.
+
+    Args:
+        variants: of `export_variant`.
+        bins: their verification sets, in order.
+        threads: of the timing.
+    """
+    heads = [
+        "",
+        "MB",
+        "batch norms",
+        "cosine",
+        *(path.stem for path in bins),
+        f"ms ({threads} thread{'s'[: threads > 1]})",
+        "faster",
+    ]
+    rows = [heads, *(_cells(one, variants[0]) for one in variants)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cells(one: Variant, first: Variant) -> list[str]:
+    accuracies = [
+        f"{100 * accuracy:.2f} %" + (f" ({100 * (accuracy - before):+.2f})" if one is not first else "")
+        for accuracy, before in zip(one.accuracies, first.accuracies, strict=True)
+    ]
+    timing = [f"{one.latency.milliseconds:.2f}", f"{one.latency.speed_up:.2f} x"] if one.latency else ["", ""]
+    cosine = f"{one.cosine:.4f}" if one.cosine is not None else "-"
+    return [one.name, f"{one.size / 1e6:.2f}", str(one.batch_norms), cosine, *accuracies, *timing]
