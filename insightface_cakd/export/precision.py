@@ -26,6 +26,8 @@ BATCH = 16
 def halve(source: Path, out: Path) -> None:
     """Write a file with float16 weights and arithmetic, whose input and output stay float32.
 
+    The depthwise convolution that pools the whole map stays float32, see `quantise`.
+
     Args:
         source: a float32 .onnx.
         out: the .onnx to write.
@@ -38,7 +40,8 @@ def halve(source: Path, out: Path) -> None:
     """
     with _converting(source, "float16"):
         model = onnx.load(str(source))
-        onnx.save(_finished(convert_float_to_float16(model, keep_io_types=True), model, "fp16"), str(out))
+        halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=list(_pooling(model)))
+        onnx.save(_finished(halved, model, "fp16"), str(out))
 
 
 def quantise(source: Path, out: Path, images: np.ndarray) -> None:
@@ -46,9 +49,10 @@ def quantise(source: Path, out: Path, images: np.ndarray) -> None:
 
     Convolutions and products with weights are quantised, weights with one scale a channel; activations range from the
     lowest to the highest value of the calibration images. Left in float32: the first convolution, since the 256 values
-    of a pixel lie exactly between the steps of an int8 input; products of activations; the embedding; and convolutions
-    in groups of several channels, which onnxruntime's int8 kernels run ten times slower than its float32 ones. PReLU is
-    written so that it runs fast, see `spread_prelu`.
+    of a pixel lie exactly between the steps of an int8 input; products of activations; the embedding; convolutions
+    in groups of several channels, which onnxruntime's int8 kernels run ten times slower than its float32 ones; and the
+    depthwise convolution that pools the whole map, as MobileFaceNet has, whose large terms cancel each other: rounded,
+    it alone costs most of what int8 costs. PReLU is written so that it runs fast, see `spread_prelu`.
 
     Args:
         source: a float32 .onnx.
@@ -102,6 +106,7 @@ def _operators(model: ModelProto) -> list[str]:
 
 def _left_in_float(model: ModelProto) -> Iterator[str]:
     """Give the nodes that are not quantised, see `quantise`."""
+    yield from _pooling(model)
     shapes = {one.name: list(one.dims) for one in model.graph.initializer}
     images = model.graph.input[0].name
     for node in model.graph.node:
@@ -109,6 +114,16 @@ def _left_in_float(model: ModelProto) -> Iterator[str]:
         slow = node.op_type == "Conv" and group > 1 and shapes.get(node.input[1], [0, 1])[1] > 1
         attends = node.op_type == "MatMul" and node.input[1] not in shapes
         if slow or attends or images in node.input:
+            yield node.name
+
+
+def _pooling(model: ModelProto) -> Iterator[str]:
+    """Give the depthwise convolutions that are not padded: in face networks, those over the whole map."""
+    shapes = {one.name: list(one.dims) for one in model.graph.initializer}
+    for node in model.graph.node:
+        said = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        channels, *_, side = shapes.get(node.input[1], [0, 0]) if node.op_type == "Conv" else [0, 0]
+        if channels and said.get("group", 1) == channels and side > 1 and not any(said.get("pads", [])):
             yield node.name
 
 

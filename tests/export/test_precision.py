@@ -1,5 +1,7 @@
 """Files of half and of a quarter of the size: what they hold, what they keep, how near they are."""
 
+from unittest.mock import ANY
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -42,12 +44,12 @@ def ends(model):
 def test_float16_halves_the_weights_and_keeps_input_output_and_metadata(student, tmp_path):
     halve(student, tmp_path / "half.onnx")
     model = onnx.load(tmp_path / "half.onnx")
-    kinds = {one.data_type for one in model.graph.initializer if len(one.dims) > 1}
-    assert kinds == {TensorProto.FLOAT16}
+    kinds = {one.data_type: list(one.dims[1:]) for one in model.graph.initializer if len(one.dims) > 1}
+    assert kinds == {TensorProto.FLOAT16: ANY, TensorProto.FLOAT: [1, 7, 7]}, "all but the pooling convolution"
     assert ends(model) == [TensorProto.FLOAT] * 2
     assert (tmp_path / "half.onnx").stat().st_size < 0.6 * student.stat().st_size
     assert {one.key: one.value for one in model.metadata_props} == {"teacher": "anna", "precision": "fp16"}
-    assert cosines(embed(tmp_path / "half.onnx"), embed(student)).min() > 0.9999
+    assert cosines(embed(tmp_path / "half.onnx"), embed(student)).min() > 0.99999
 
 
 def test_int8_quarters_the_weights_and_keeps_input_output_and_metadata(student, tmp_path):
@@ -58,7 +60,7 @@ def test_int8_quarters_the_weights_and_keeps_input_output_and_metadata(student, 
     assert (tmp_path / "int8.onnx").stat().st_size < 0.4 * student.stat().st_size
     assert {one.key: one.value for one in model.metadata_props} == {"teacher": "anna", "precision": "int8"}
     assert (counts["PRelu"], counts["BatchNormalization"]) == (0, 0)
-    assert cosines(embed(tmp_path / "int8.onnx"), embed(student)).mean() > 0.97
+    assert cosines(embed(tmp_path / "int8.onnx"), embed(student)).mean() > 0.98
     assert embed(tmp_path / "int8.onnx", FACES[:1]).shape == (1, 64)
 
 
@@ -76,11 +78,12 @@ def test_the_same_faces_give_the_same_file(student, tmp_path):
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
 
 
-def test_convolutions_in_groups_of_several_channels_stay_in_float32(tmp_path):
+def test_convolutions_in_groups_of_several_channels_and_those_that_pool_the_map_stay_in_float32(tmp_path):
     network = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, stride=4),
         torch.nn.Conv2d(8, 8, 3, stride=4, groups=4),
-        torch.nn.Conv2d(8, 8, 3, stride=4, groups=8),
+        torch.nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        torch.nn.Conv2d(8, 8, 7, groups=8),
         torch.nn.Flatten(),
     )
     export_onnx(network, tmp_path / "student.onnx", {})
@@ -88,7 +91,7 @@ def test_convolutions_in_groups_of_several_channels_stay_in_float32(tmp_path):
     model = onnx.load(tmp_path / "int8.onnx")
     quantised = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     weights = [node.input[1] in quantised for node in model.graph.node if node.op_type == "Conv"]
-    assert weights == [False, False, True]
+    assert weights == [False, False, True, False]
 
 
 def test_a_file_of_an_old_opset(tmp_path):
