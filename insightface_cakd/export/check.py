@@ -18,6 +18,7 @@ from torch import nn
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.onnx import plain_copy
+from insightface_cakd.onnx_graph import opset_of
 
 BATCHES = (1, 2, 32)
 COSINE = 0.9999
@@ -148,7 +149,7 @@ def check_contract(path: Path, where: str) -> int:
             f"{where}: takes {shape}; expected ['batch', 3, {FACE_SIZE}, {FACE_SIZE}], the batch free. Export it anew."
         )
     _check_names(model, where)
-    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return opset_of(model)
 
 
 def _check_names(model: onnx.ModelProto, where: str) -> None:

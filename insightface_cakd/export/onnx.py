@@ -18,7 +18,7 @@ from torch.onnx.errors import UnsupportedOperatorError
 from insightface_cakd.atomic import replacing
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
-from insightface_cakd.export.graph import fold_batch_norms
+from insightface_cakd.onnx_graph import fold_batch_norms
 
 Exporter = Literal["legacy", "dynamo"]
 

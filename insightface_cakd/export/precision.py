@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from insightface_cakd.errors import ExportError
-from insightface_cakd.export.graph import fold_batch_norms, sort_nodes, spread_prelu
+from insightface_cakd.onnx_graph import fold_batch_norms, opset_of, sort_nodes, spread_prelu
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -137,7 +137,7 @@ def _finished(model: ModelProto, source: ModelProto, precision: str) -> ModelPro
 
 
 def _require_opset(model: ModelProto, source: Path) -> None:
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = opset_of(model)
     if opset < OLDEST_OPSET:
         raise ExportError(
             f"export {source.name}: opset {opset}; int8 needs {OLDEST_OPSET} or newer. Export the student anew."

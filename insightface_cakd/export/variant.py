@@ -18,11 +18,11 @@ from insightface_cakd.evaluate.models import GetModel
 from insightface_cakd.evaluate.verification import verify
 from insightface_cakd.export.calibration import as_input, calibration_faces
 from insightface_cakd.export.check import ExportReport, check_against, check_contract
-from insightface_cakd.export.graph import BATCH_NORM, count_nodes, spread_prelu
 from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency
 from insightface_cakd.export.onnx import Exporter
 from insightface_cakd.export.precision import Precision, halve, quantise
 from insightface_cakd.export.student import export_run
+from insightface_cakd.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
 from insightface_cakd.teachers.onnx import OnnxNetwork
 
 # Lowest cosine with float32 at which a file is still that network: float16 rounds, int8 moves an embedding some degrees.
@@ -100,8 +100,9 @@ def export_variant(
     faces = _faces(wish, sets)
     try:
         with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            files = _make(source, Path(folder), out.name, get_model, network, wish, faces)
-            report = _check(files, wish, faces, out.name)
+            files, report = _make(source, Path(folder), out.name, get_model, network, wish, faces)
+            if report is None or len(files) > 1:
+                report = _check(files, wish, faces, out.name)
             variants = _measure(files, wish, sets, faces)
             os.replace(list(files.values())[-1], checked)
     except OSError as error:
@@ -131,13 +132,14 @@ def _make(
     network: str | None,
     wish: Wish,
     faces: np.ndarray | None,
-) -> dict[str, Path]:
-    """Write the files, the one asked for last; what they are -> where they lie."""
+) -> tuple[dict[str, Path], ExportReport | None]:
+    """Write the files, the one asked for last; return where they lie, and the check of float32 against torch."""
+    report = None
     files = {"fp32": _place(folder, "fp32", name)}
     if source.suffix.lower() == ".onnx":
         _take(source, files["fp32"])
     else:
-        export_run(source, files["fp32"], get_model, network, wish.exporter)
+        report = export_run(source, files["fp32"], get_model, network, wish.exporter)
     last = files["fp32"]
     if wish.fast_prelu or wish.precision == "int8":
         model = onnx.load(str(last))
@@ -150,7 +152,7 @@ def _make(
     elif wish.precision == "int8" and faces is not None:
         files["int8"] = _place(folder, "int8", name)
         quantise(last, files["int8"], faces)
-    return files
+    return files, report
 
 
 def _place(folder: Path, kind: str, name: str) -> Path:

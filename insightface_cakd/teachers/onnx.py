@@ -7,19 +7,24 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx.external_data_helper import uses_external_data
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.onnx_graph import spread_prelu
 
 FIRST_NODES = 8
+CPU = ["CPUExecutionProvider"]
+# Images at a time on a CPU: the maps of more do not stay in its cache, and a large batch takes half as long again.
+PIECE = 8
 
 
 class OnnxNetwork(nn.Module):
     """An ONNX recogniser as a module: one image input, one embedding output, no gradient, no modules to tap.
 
-    A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image. A
-    graph that normalises its images itself is given 0..255, by InsightFace's own rule: among its first 8 nodes one name
-    starts with `Sub` or `_minus` and one with `Mul` or `_mul`.
+    A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image; others
+    on a CPU in pieces that stay in its cache. A graph that normalises its images itself is given 0..255, by InsightFace's
+    own rule: among its first 8 nodes one name starts with `Sub` or `_minus` and one with `Mul` or `_mul`.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
@@ -38,7 +43,7 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         self.providers = providers(device, where)
         try:
-            self.session = onnxruntime.InferenceSession(str(path), _options(), providers=self.providers)
+            self.session = onnxruntime.InferenceSession(_graph(path), _options(), providers=self.providers)
             self.takes_bytes = normalises_itself(path)
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
@@ -54,29 +59,36 @@ class OnnxNetwork(nn.Module):
         """Return the embeddings of a batch."""
         pixels = images * 127.5 + 127.5 if self.takes_bytes else images
         array = pixels.detach().to("cpu", torch.float32).contiguous().numpy()
-        rows = self._run(array) if self.batch is None else self._run_in_pieces(array, self.batch)
-        return torch.from_numpy(rows).to(images.device)
+        return torch.from_numpy(self._run(array)).to(images.device)
 
     def _run(self, array: np.ndarray) -> np.ndarray:
-        return self.session.run([self.output], {self.input: array})[0]
+        size = self.batch or (PIECE if self.providers == CPU else max(1, len(array)))
+        pieces = np.split(array, range(size, len(array), size))
+        if self.batch is not None:
+            pieces[-1] = np.pad(pieces[-1], ((0, size - len(pieces[-1])), (0, 0), (0, 0), (0, 0)), mode="edge")
+        rows = [self.session.run([self.output], {self.input: piece})[0] for piece in pieces]
+        return np.concatenate(rows)[: len(array)]
 
-    def _run_in_pieces(self, array: np.ndarray, size: int) -> np.ndarray:
-        filled = np.pad(array, ((0, -len(array) % size), (0, 0), (0, 0), (0, 0)), mode="edge")
-        return np.concatenate([self._run(piece) for piece in np.split(filled, len(filled) // size)])[: len(array)]
+
+def _graph(path: Path) -> str | bytes:
+    """Return what a session is made of: the file, or the same graph with the PReLU that runs fast on a CPU."""
+    model = onnx.load(str(path), load_external_data=False)
+    whole = not any(uses_external_data(weight) for weight in model.graph.initializer)
+    return model.SerializeToString() if whole and spread_prelu(model) else str(path)
 
 
 def providers(device: torch.device, where: str) -> list[str]:
     """Return onnxruntime's providers for a device, best first; warns when a GPU cannot be used."""
     if device.type != "cuda":
-        return ["CPUExecutionProvider"]
+        return CPU
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         warnings.warn(
             f"{where}: runs on the CPU, this onnxruntime has no CUDA provider. Install onnxruntime-gpu, or cache the "
             "teacher's embeddings.",
             stacklevel=2,
         )
-        return ["CPUExecutionProvider"]
-    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        return CPU
+    return ["CUDAExecutionProvider", *CPU]
 
 
 def normalises_itself(path: Path) -> bool:

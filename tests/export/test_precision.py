@@ -10,10 +10,10 @@ import torch
 from onnx import TensorProto
 
 from insightface_cakd.errors import ExportError
-from insightface_cakd.export.graph import count_nodes
 from insightface_cakd.export.onnx import EXPORTERS, export_onnx
 from insightface_cakd.export.precision import halve, quantise
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.onnx_graph import count_nodes
 from tests.export.networks import settle
 from tests.teachers.onnx_models import channel_means
 

@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 FOLDS = {"Conv": 0, "Gemm": None, "MatMul": 1}
 BATCH_NORM = "BatchNormalization"
 EPSILON = 1e-5
+BROADCASTS = 8  # The first opset whose Mul and Max broadcast as PRelu does.
 
 
 @dataclass
@@ -88,7 +89,7 @@ def spread_prelu(model: ModelProto) -> int:
     """Write each PReLU as max(x, slope * x), in place: the same bits, and vectorised on onnxruntime's CPU.
 
     Its own PReLU kernel takes about as long as all convolutions of a MobileFaceNet. A slope above 1 (where it is a
-    minimum) leaves the node as it is.
+    minimum) leaves the node as it is, and so does an opset whose maximum does not broadcast.
 
     Args:
         model: float32.
@@ -96,6 +97,8 @@ def spread_prelu(model: ModelProto) -> int:
     Returns:
         How many were written anew.
     """
+    if opset_of(model) < BROADCASTS:
+        return 0
     graph = _Graph(model)
     nodes, count = [], 0
     for node in model.graph.node:
@@ -114,6 +117,11 @@ def spread_prelu(model: ModelProto) -> int:
     if count:
         graph.replace(nodes)
     return count
+
+
+def opset_of(model: ModelProto) -> int:
+    """Return the version of ONNX's operators that a model is written in, 0 where it does not say."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def count_nodes(model: ModelProto) -> Counter[str]:

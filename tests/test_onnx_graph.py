@@ -7,9 +7,9 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from insightface_cakd.export.graph import count_nodes, fold_batch_norms, sort_nodes, spread_prelu
 from insightface_cakd.export.onnx import EXPORTERS, export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.onnx_graph import count_nodes, fold_batch_norms, sort_nodes, spread_prelu
 from tests.export.networks import settle, trained
 
 FACES = np.random.default_rng(0).uniform(-1, 1, (2, 3, 112, 112)).astype(np.float32)
