@@ -20,7 +20,7 @@ def test_a_teacher_and_a_student_that_fit(face_set, teacher, tmp_path):
     case = {"distill": "quickstart", "teacher": teacher, "settings": ("batch_size=8",)}
     assert problems("faces_cnn_tiny", face_set, **case) == []
     said = lines("faces_cnn_tiny", face_set, **case)[-4:]
-    terms = "100 x urfm_attention + 10 x urfm_feature + 10 x urfm_anchor + 10 x prompt_anchor + 64 x cosine"
+    terms = "100 x urfm_attention + 10 x urfm_feature + 10 x urfm_anchor + 100 x prompt_anchor + 64 x cosine"
     assert said[0] == f"ok      recipe quickstart: {terms}, teacher vit_tiny"
     assert said[1] == "note    teacher.check: a run measures the teacher first; it must reach 0.7 on dev.bin."
     assert said[2].startswith("ok      teacher vit_tiny: loaded, embeddings of 512 values, sha256 ")
