@@ -36,18 +36,26 @@ def _ijb(
     batch: Annotated[int, typer.Option(min=1, help="Faces at a time; the result does not depend on it.")] = 64,
     workers: Annotated[int, typer.Option(min=1, help="Decoding threads; the result does not depend on them.")] = 2,
     max_corrupt: Annotated[int, typer.Option(min=0, help="So many corrupt images may be left out.")] = 0,
+    enrolled: Annotated[
+        Path | None,
+        typer.Option(help="Mixed enrolment: the model, or its saved embeddings, that embedded the galleries."),
+    ] = None,
+    enrolled_network: Annotated[str | None, typer.Option(help="Network of --enrolled's .pt weights.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")] = None,
 ) -> None:
     """IJB-B or IJB-C: TAR at FAR 1e-6 to 1e-1, rank-1/5/10 and TPIR at FPIR, as one of upstream's scripts measures them.
 
-    Embeddings are saved, and used again; a run that was stopped goes on where it stopped.
+    Embeddings are saved, and used again; a run that was stopped goes on where it stopped. With --enrolled: both models alone,
+    the other one's galleries under MODEL's probes, and the reverse.
 
     Example: `cakd eval ijb student.onnx --root IJB_release --target IJBC --preset onnx_ijbc`
     """
     from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb
     from insightface_cakd.progress import progress_bar
 
-    question = Question(model, root, target, preset, mode, protocol, out, embeddings, network, max_corrupt)
+    question = Question(
+        model, root, target, preset, mode, protocol, out, embeddings, network, max_corrupt, enrolled, enrolled_network
+    )
     print(evaluate_ijb(question, device, batch, workers, progress_bar), end="")
 
 

@@ -69,14 +69,7 @@ def require_one_space(teacher: Embedded, student: Embedded) -> None:
     Raises:
         EvaluationError: other widths or numbers of faces, a name that stands for both, or numbers that are not finite.
     """
-    widths = teacher.gallery.shape[1], student.gallery.shape[1]
-    if widths[0] != widths[1]:
-        raise EvaluationError(
-            f"mixed enrolment: {teacher.name} gives {widths[0]} numbers a face, {student.name} {widths[1]}; expected equal "
-            f"widths. Train the student with embedding_size={widths[0]} in the teacher's space, or enrol everyone again."
-        )
-    if teacher.name == student.name:
-        raise EvaluationError(f"mixed enrolment: both models are named {teacher.name}; expected two names. Rename one.")
+    require_one_width((teacher.name, teacher.gallery.shape[1]), (student.name, student.gallery.shape[1]))
     for one, other in ((teacher.gallery, student.gallery), (teacher.probe, student.probe)):
         if one.shape != other.shape:
             raise EvaluationError(
@@ -90,6 +83,26 @@ def require_one_space(teacher: Embedded, student: Embedded) -> None:
                 f"mixed enrolment: {bad} embeddings of {model.name} are not finite; expected numbers. Extract them again, "
                 "in float32."
             )
+
+
+def require_one_width(teacher: tuple[str, int], student: tuple[str, int]) -> None:
+    """Check that two models have two names and embeddings of one width.
+
+    Args:
+        teacher: name and width.
+        student: the other's.
+
+    Raises:
+        EvaluationError: other widths, or one name for both.
+    """
+    (old, before), (new, after) = teacher, student
+    if before != after:
+        raise EvaluationError(
+            f"mixed enrolment: {old} gives {before} numbers a face, {new} {after}; expected equal widths. Train the student "
+            f"with embedding_size={before} in the teacher's space, or enrol everyone again."
+        )
+    if old == new:
+        raise EvaluationError(f"mixed enrolment: both models are named {old}; expected two names. Rename one.")
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 
 from insightface_cakd.evaluate.ijb.extract import Running, extract, require_few
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
+from insightface_cakd.evaluate.ijb.mixed import Model, measure_mixed
 from insightface_cakd.evaluate.ijb.names import Protocol, Target
 from insightface_cakd.evaluate.ijb.presets import Preset, choose_modes, find_preset
 from insightface_cakd.evaluate.ijb.report import Subject, markdown, save
@@ -40,6 +41,8 @@ class Question:
         embeddings: folder where a model's embeddings are saved, None for `OUT/embeddings`.
         network: of weights.
         max_corrupt: so many images may be corrupt.
+        enrolled: another model, or its saved embeddings, for mixed enrolment.
+        enrolled_network: of that one's weights.
     """
 
     model: Path
@@ -52,6 +55,8 @@ class Question:
     embeddings: Path | None = None
     network: str | None = None
     max_corrupt: int = 0
+    enrolled: Path | None = None
+    enrolled_network: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -83,18 +88,45 @@ def evaluate_ijb(
     tree = find_tree(question.root, question.target)
     faces = read_faces(tree)
     lists = read_lists(tree, faces, question.protocol)
-    if is_saved(question.model):
-        found = open_saved(question.model, tree, faces)
-        require_few(found.corrupt, faces.names, question.max_corrupt, tree)
-    else:
-        with show(f"{question.target} faces") as progress:
-            found = embed_faces(question, preset, tree, faces, device, batch_size, workers, progress)
+    found = _embeddings(question, preset, tree, faces, device, batch_size, workers, show)
+    if question.enrolled is not None:
+        asked = replace(
+            question,
+            model=question.enrolled,
+            network=question.enrolled_network,
+            embeddings=question.folder / "embeddings_enrolled",
+        )
+        other = _embeddings(asked, preset, tree, faces, device, batch_size, workers, show)
+        teacher, student = Model(asked.model.stem, other), Model(question.model.stem, found)
+        with show(f"{question.target} pairs") as progress:
+            return measure_mixed(
+                teacher, student, lists, preset, modes, question.target, question.folder, workers, progress
+            )
     with show(f"{question.target} pairs") as progress:
         measured = measure(found, lists, preset, modes, workers, progress)
     corrupt = {faces.names[row]: fault for row, fault in found.corrupt.items()}
     subject = Subject(question.model.stem, question.target, preset, found.pixels, corrupt)
     save(question.folder, subject, measured)
     return markdown(subject, measured)
+
+
+def _embeddings(
+    question: Question,
+    preset: Preset,
+    tree: Tree,
+    faces: Faces,
+    device: str | None,
+    batch_size: int,
+    workers: int,
+    show: Show,
+) -> Embeddings:
+    """Return a model's embeddings: those that the question names, or of the model that it names."""
+    if is_saved(question.model):
+        found = open_saved(question.model, tree, faces)
+        require_few(found.corrupt, faces.names, question.max_corrupt, tree)
+        return found
+    with show(f"{question.target} faces") as progress:
+        return embed_faces(question, preset, tree, faces, device, batch_size, workers, progress)
 
 
 def embed_faces(

@@ -89,19 +89,21 @@ class Identification:
         return None if None in found else sum(value for value in found if value is not None) / len(found)
 
 
-def identify(templates: Templates, search: Search) -> Identification:
+def identify(templates: Templates, search: Search, enrolled: Templates | None = None) -> Identification:
     """Search every probe in both galleries.
 
     Args:
         templates: of length 1, among them all galleries' and probes'.
         search: the lists.
+        enrolled: templates of the galleries as another model embeds them; None where one model embeds all.
     """
-    first, second = (_search_one(templates, gallery, search.probes) for gallery in search.galleries)
+    known = enrolled or templates
+    first, second = (_search_one(known, templates, gallery, search.probes) for gallery in search.galleries)
     return Identification((first, second), len(search.probes.templates))
 
 
-def _search_one(templates: Templates, gallery: Enrolment, probes: Enrolment) -> GalleryResult:
-    enrolled = templates.features[places(templates.ids, gallery.templates)]
+def _search_one(known: Templates, templates: Templates, gallery: Enrolment, probes: Enrolment) -> GalleryResult:
+    enrolled = known.features[places(known.ids, gallery.templates)]
     rows = places(templates.ids, probes.templates)
     by_subject = np.argsort(gallery.subjects)
     near = np.searchsorted(gallery.subjects, probes.subjects, sorter=by_subject).clip(max=len(by_subject) - 1)

@@ -13,7 +13,7 @@ from insightface_cakd.evaluate.ijb.presets import Mode, Preset
 from insightface_cakd.evaluate.ijb.roc import Roc, roc_of
 from insightface_cakd.evaluate.ijb.scores import score_pairs
 from insightface_cakd.evaluate.ijb.store import Embeddings
-from insightface_cakd.evaluate.ijb.templates import Weighting, pool_templates
+from insightface_cakd.evaluate.ijb.templates import Templates, Weighting, pool_templates
 from insightface_cakd.evaluate.verification import Progress
 
 
@@ -73,6 +73,7 @@ def measure(
     modes: Sequence[Mode],
     workers: int = 2,
     progress: Progress | None = None,
+    enrolled: Embeddings | None = None,
 ) -> list[Measured]:
     """Measure embeddings in some modes, one after the other.
 
@@ -83,15 +84,22 @@ def measure(
         modes: at least one.
         workers: threads for templates.
         progress: called with (pairs scored, pairs in all), for each mode.
+        enrolled: another model's, of what is in the gallery: first templates of pairs, and both galleries of 1:N.
 
     Raises:
         EvaluationError: embeddings are not finite, a template has no image left, or pairs are of one kind.
     """
     found = []
     for mode in modes:
-        weighting = Weighting(embeddings, lists.faces.scores, mode, preset)
-        templates = pool_templates(weighting, lists.faces.templates, lists.faces.medias, workers)
-        scores = score_pairs(templates, lists.pairs, workers, progress) if lists.pairs else None
+        templates = _pool(embeddings, lists, mode, preset, workers)
+        gallery = _pool(enrolled, lists, mode, preset, workers) if enrolled else None
+        scores = score_pairs(templates, lists.pairs, workers, progress, gallery) if lists.pairs else None
         roc = roc_of(scores, lists.pairs.same) if lists.pairs and scores is not None else None
-        found.append(Measured(mode, scores, roc, identify(templates, lists.search) if lists.search else None))
+        searched = identify(templates, lists.search, gallery) if lists.search else None
+        found.append(Measured(mode, scores, roc, searched))
     return found
+
+
+def _pool(embeddings: Embeddings, lists: Lists, mode: Mode, preset: Preset, workers: int) -> Templates:
+    weighting = Weighting(embeddings, lists.faces.scores, mode, preset)
+    return pool_templates(weighting, lists.faces.templates, lists.faces.medias, workers)

@@ -18,21 +18,29 @@ CHUNK = 10_000
 STRIP = 512
 
 
-def score_pairs(templates: Templates, pairs: Pairs, workers: int = 2, progress: Progress | None = None) -> np.ndarray:
+def score_pairs(
+    templates: Templates,
+    pairs: Pairs,
+    workers: int = 2,
+    progress: Progress | None = None,
+    enrolled: Templates | None = None,
+) -> np.ndarray:
     """Return the cosine (P,), float64, of each pair.
 
-    The same two templates have the same score in either order, to the last bit: ties stay ties.
+    Of one model, the same two templates have the same score in either order, to the last bit: ties stay ties.
 
     Args:
         templates: of length 1.
         pairs: ids that are all among them.
         workers: threads.
         progress: called with (pairs done, pairs in all).
+        enrolled: the first templates of pairs as another model embeds them; None where one model embeds both.
     """
-    first, second = places(templates.ids, pairs.first), places(templates.ids, pairs.second)
+    gallery = enrolled or templates
+    first, second = places(gallery.ids, pairs.first), places(templates.ids, pairs.second)
     if len(first) <= FEW_PAIRS:
-        return score_one_by_one(templates.features, first, second)
-    return score_by_strips(templates.features, first, second, workers, progress)
+        return score_one_by_one(gallery.features, templates.features, first, second)
+    return score_by_strips(gallery.features, templates.features, first, second, workers, progress)
 
 
 def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -44,17 +52,22 @@ def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.searchsorted(ids, wanted).astype(np.int32)
 
 
-def score_one_by_one(features: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the dot products (P,) of rows, chunk by chunk."""
+def score_one_by_one(gallery: np.ndarray, probe: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the dot products (P,) of rows `first` of the gallery with rows `second` of the probe, chunk by chunk."""
     scores = np.empty(len(first))
     for start in range(0, len(first), CHUNK):
         some = slice(start, start + CHUNK)
-        scores[some] = np.sum(features[first[some]] * features[second[some]], -1)
+        scores[some] = np.sum(gallery[first[some]] * probe[second[some]], -1)
     return scores
 
 
 def score_by_strips(
-    features: np.ndarray, first: np.ndarray, second: np.ndarray, workers: int = 2, progress: Progress | None = None
+    gallery: np.ndarray,
+    probe: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    workers: int = 2,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Return the dot products (P,) of rows, each computed alone, in an order in which rows are found in the cache.
 
@@ -62,26 +75,27 @@ def score_by_strips(
     which PyTorch computes nowhere else: of all pairs of IJB-C's templates, 3 % are asked for.
 
     Args:
-        features: float64 (T, D).
-        first: int32 (P,), places of first templates.
-        second: int32 (P,).
+        gallery: float64 (T, D), of first templates.
+        probe: float64 (T, D), of second ones.
+        first: int32 (P,), rows of the gallery.
+        second: int32 (P,), rows of the probe.
         workers: threads.
         progress: called with (pairs done, pairs in all).
     """
     strip = second // np.int32(STRIP)
-    order = np.argsort(_narrow(strip, len(features) // STRIP + 1), kind="stable")
+    order = np.argsort(_narrow(strip, len(probe) // STRIP + 1), kind="stable")
     counts = np.bincount(strip)
     del strip
     ends = np.cumsum(counts)
-    rows = torch.from_numpy(features)
+    rows, columns = torch.from_numpy(gallery), torch.from_numpy(probe)
     scores = np.empty(len(order))
 
     def work(number: int) -> None:
         some = order[ends[number] - counts[number] : ends[number]]
         row = first[some]
-        inner = np.argsort(_narrow(row, len(features)), kind="stable")
+        inner = np.argsort(_narrow(row, len(gallery)), kind="stable")
         some, left = some[inner], number * STRIP
-        found = _sampled(rows, rows[left : left + STRIP], row[inner], second[some] - np.int32(left))
+        found = _sampled(rows, columns[left : left + STRIP], row[inner], second[some] - np.int32(left))
         scores[some] = found.numpy()
 
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:

@@ -39,6 +39,18 @@ def test_ranks_and_tpir_equal_the_plain_reference(seed, chunk, monkeypatch):
     assert found.mean_rank(1) == sum(result.ranked[1] for result in found.galleries) / 70
 
 
+def test_galleries_may_be_another_model_s():
+    templates, search = draw(3)
+    other = Templates(templates.ids, unit_rows(templates.features + 0.3 * np.roll(templates.features, 1, axis=1)))
+    enrolled = np.isin(templates.ids, np.concatenate([gallery.templates for gallery in search.galleries]))
+    mixed = Templates(templates.ids, np.where(enrolled[:, None], other.features, templates.features))
+    found, expected = identify(templates, search, other), identify(mixed, search)
+    for one, same in zip(found.galleries, expected.galleries, strict=True):
+        assert one.ranked == same.ranked
+        assert np.array_equal(one.correct, same.correct)
+        assert np.array_equal(one.strangers, same.strangers)
+
+
 def test_the_strict_reading_gives_no_number_without_enough_strangers():
     templates, search = draw(0)
     result = identify(templates, search).galleries[0]

@@ -60,3 +60,13 @@ def test_ids_may_be_large_and_progress_reaches_the_end(monkeypatch):
     )
     assert np.abs(found - expected).max() < 1e-14
     assert seen[-1] == (2000, 2000)
+
+
+@pytest.mark.parametrize("few", [0, module.FEW_PAIRS])
+def test_the_first_template_of_a_pair_may_be_another_model_s(monkeypatch, few):
+    monkeypatch.setattr(module, "FEW_PAIRS", few)
+    templates, pairs, _ = draw("among")
+    enrolled = Templates(templates.ids, unit_rows(np.random.default_rng(9).standard_normal(templates.features.shape)))
+    first, second = (np.searchsorted(templates.ids, ids) for ids in (pairs.first, pairs.second))
+    expected = [enrolled.features[a] @ templates.features[b] for a, b in zip(first, second, strict=True)]
+    assert np.abs(score_pairs(templates, pairs, enrolled=enrolled) - expected).max() < 1e-14
