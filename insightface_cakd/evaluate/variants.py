@@ -8,10 +8,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from insightface_cakd.data.align.similarity import TEMPLATE
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError, did_you_mean
-from insightface_cakd.evaluate.ijb.align import TEMPLATE
 
 Transform = Callable[[np.ndarray], np.ndarray]
 On = Literal["probe", "both"]

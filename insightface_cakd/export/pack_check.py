@@ -14,8 +14,8 @@ from insightface.app import FaceAnalysis
 from insightface.model_zoo import get_model
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
-from insightface_cakd.data.align.detector import Face, crop
 from insightface_cakd.data.align.photos import find_photos
+from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.calibration import as_input
@@ -68,7 +68,7 @@ def check_pack(folder: Path, student: Path, photos: Path | None = None) -> PackR
     own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, where)
     analysis, recogniser = _load(folder, where)
     aligned = np.random.default_rng(0).integers(0, 256, (FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
-    found = recogniser.get_feat(aligned)
+    found = recogniser.get_feat(aligned[..., ::-1])
     _require_equal(found[0], _own_embedding(own, aligned), f"{where}: an aligned face")
     report = PackReport(folder, found.shape[1])
     return report if photos is None else _look(analysis, own, report, photos, where)
@@ -113,7 +113,7 @@ def _look(analysis: Any, own: OnnxNetwork, report: PackReport, photos: Path, whe
             warnings.simplefilter("ignore")  # scikit-image renames what insightface calls.
             faces = analysis.get(bgr)
         for face in faces:
-            aligned = crop(bgr, Face(tuple(face.bbox), float(face.det_score), face.kps))
+            aligned = align(bgr, face.kps)
             if aligned is not None:
                 count += 1
                 lowest = min(lowest, _require_equal(face.embedding, _own_embedding(own, aligned), f"{where}: {file}"))
@@ -125,8 +125,8 @@ def _look(analysis: Any, own: OnnxNetwork, report: PackReport, photos: Path, whe
 
 
 def _own_embedding(own: OnnxNetwork, aligned: np.ndarray) -> np.ndarray:
-    """Return the embedding of an aligned BGR face, fed without insightface."""
-    return own(torch.from_numpy(as_input(aligned[None, ..., ::-1])))[0].numpy()
+    """Return the embedding of an aligned RGB face, fed without insightface."""
+    return own(torch.from_numpy(as_input(aligned[None])))[0].numpy()
 
 
 def _require_equal(found: np.ndarray, expected: np.ndarray, where: str) -> float:

@@ -43,7 +43,8 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         self.providers = providers(device, where)
         try:
-            self.session = onnxruntime.InferenceSession(_graph(path), _options(), providers=self.providers)
+            graph = _graph_for_cpu(path) if self.providers == CPU else str(path)
+            self.session = onnxruntime.InferenceSession(graph, _options(), providers=self.providers)
             self.takes_bytes = normalises_itself(path)
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
@@ -70,8 +71,8 @@ class OnnxNetwork(nn.Module):
         return np.concatenate(rows)[: len(array)]
 
 
-def _graph(path: Path) -> str | bytes:
-    """Return what a session is made of: the file, or the same graph with the PReLU that runs fast on a CPU."""
+def _graph_for_cpu(path: Path) -> str | bytes:
+    """Return what a session is made of: the file, or the same graph with its PReLU written so that it runs fast."""
     model = onnx.load(str(path), load_external_data=False)
     whole = not any(uses_external_data(weight) for weight in model.graph.initializer)
     return model.SerializeToString() if whole and spread_prelu(model) else str(path)

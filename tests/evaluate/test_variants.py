@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from insightface_cakd.data.align.similarity import TEMPLATE
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.ijb.align import TEMPLATE
 from insightface_cakd.evaluate.variants import ALL, MASK_COLOUR, flip, lower, mask, mask_corners, parse_variants, vary
 
 

@@ -7,8 +7,11 @@ import torch
 from onnx import TensorProto
 
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.export.onnx import export_onnx
+from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.teachers import TeacherSpec, build_teacher
 from insightface_cakd.teachers.onnx import OnnxNetwork, normalises_itself, providers
+from tests.export.networks import settle
 from tests.teachers.faces import as_input, faces
 from tests.teachers.onnx_models import batch_of_one_inside, channel_means
 
@@ -110,6 +113,19 @@ def test_a_published_recogniser_gives_what_onnxruntime_gives(shared_data):
     assert teacher.embedding_size == 512
     np.testing.assert_allclose(teacher(images).numpy(), expected, atol=1e-5)
     assert not normalises_itself(path)
+
+
+@pytest.mark.parametrize("count", [1, 8, 19])
+def test_prelu_written_anew_and_pieces_change_no_embedding(tmp_path, count):
+    torch.manual_seed(0)
+    export_onnx(settle(get_model("cnn_tiny", num_features=64)), tmp_path / "student.onnx", {})
+    images = as_input(faces(count))
+    session = onnxruntime.InferenceSession(tmp_path / "student.onnx", providers=["CPUExecutionProvider"])
+    expected = np.concatenate(
+        [session.run(None, {session.get_inputs()[0].name: image[None].numpy()})[0] for image in images]
+    )
+    found = OnnxNetwork(tmp_path / "student.onnx", CPU, 112, "x")(images).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_a_detector_is_no_teacher(shared_data):

@@ -2,18 +2,14 @@
 
 import contextlib
 import io
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnxruntime
 from insightface.model_zoo import get_model
-from insightface.utils.face_align import norm_crop
 
-from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import DataError
 
 # Below this a detector's boxes are noise: a photo with nothing above has no face, not a faint one.
@@ -104,20 +100,3 @@ def load_detector(path: Path) -> Any:
             "expected a detector that finds five points, such as scrfd_500m.onnx."
         )
     return model
-
-
-def crop(bgr: np.ndarray, face: Face) -> np.ndarray | None:
-    """Return the aligned face as uint8 (112, 112, 3) BGR, black beyond the photo; None where its points lie on one spot.
-
-    Args:
-        bgr: uint8 (H, W, 3).
-        face: whose points are brought onto InsightFace's template.
-    """
-    if not np.isfinite(face.points).all() or np.ptp(face.points, axis=0).max() < 1:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-image renames what insightface calls.
-            return norm_crop(bgr, face.points, FACE_SIZE)
-    except cv2.error:
-        return None

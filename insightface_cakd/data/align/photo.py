@@ -7,7 +7,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from insightface_cakd.data.align.detector import Detector, Face, crop
+from insightface_cakd.data.align.detector import Detector, Face
+from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.images import decode_rgb, encode_jpeg, image_fault, read_bytes
 from insightface_cakd.errors import DataError
 
@@ -86,10 +87,12 @@ def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:
         return Outcome(TOO_SMALL, f"{max(face.side for face in clear):.0f} pixels, below {rules.min_face:g}")
     if len(large) > 1 and rules.policy == "skip":
         return Outcome(SEVERAL, f"{len(large)} faces", faces=len(large))
-    aligned = crop(bgr, _choose(large, bgr, rules.policy))
+    points = _choose(large, bgr, rules.policy).points
+    # Points within a pixel would blow it up to a face; a NaN is not farther apart either.
+    aligned = align(bgr, points) if np.ptp(points, axis=0).max() >= 1 else None
     if aligned is None:
         return Outcome(BAD_POINTS, "the five points lie on one spot", faces=len(large))
-    return Outcome(None, "", encode_jpeg(aligned[..., ::-1], rules.quality), len(large))
+    return Outcome(None, "", encode_jpeg(aligned, rules.quality), len(large))
 
 
 def _choose(faces: list[Face], bgr: np.ndarray, policy: Policy) -> Face:

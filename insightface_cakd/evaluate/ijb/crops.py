@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.images import FACE_SIZE, image_fault
-from insightface_cakd.evaluate.ijb.align import align
 
 # Images that a thread takes at a time, and batches that are ready or on their way.
 PIECE = 8

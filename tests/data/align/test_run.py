@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from insightface_cakd.data.align import align_photos
 from insightface_cakd.data.align.photo import Rules
 from insightface_cakd.data.align.photos import find_photos
-from insightface_cakd.data.align.run import Work
+from insightface_cakd.data.align.run import Work, align_photos
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.images import read_bytes
 from insightface_cakd.data.records import FaceRecords

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from insightface_cakd.evaluate.ijb.align import TEMPLATE
+from insightface_cakd.data.align.similarity import TEMPLATE
 
 
 def write_tree(root: Path, images: int = 48, templates: int = 12, pairs: int = 60, seed: int = 0) -> Path:

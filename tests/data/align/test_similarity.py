@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from insightface_cakd.evaluate.ijb.align import TEMPLATE, align, similarity
+from insightface_cakd.data.align.similarity import TEMPLATE, align, similarity
 
 
 @pytest.mark.parametrize("seed", range(4))
