@@ -28,8 +28,9 @@ Timed = Callable[[], float]
 def bench_extraction(question: Question, checkout: Path | None, workers: int = 2) -> str:
     """Return a line each of ours and of upstream's loop: eval_ijbc for weights, ijb_evals for ONNX.
 
-    Both embed each picture and its mirror image, batches of 64 faces, from the files of the tree; what is given is the median
-    of repetitions taken in turn. Loading the model counts for eval_ijbc, which does it inside its loop, and for ours beside it.
+    Both embed each picture and its mirror image from the files of the tree, upstream in batches of 64 faces, ours in its own; what
+    is given is the median of repetitions taken in turn. Loading the model counts for eval_ijbc, which does it inside its loop, and
+    for ours beside it.
 
     Args:
         question: model, network, root and target.
@@ -67,7 +68,7 @@ def _ours(question: Question, workers: int) -> float:
     faces = read_faces(tree)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        embed_faces(replace(question, embeddings=Path(folder) / "e"), preset, tree, faces, "cpu", BATCH, workers, None)
+        embed_faces(replace(question, embeddings=Path(folder) / "e"), preset, tree, faces, "cpu", None, workers, None)
         return time.perf_counter() - started
 
 

@@ -33,7 +33,10 @@ def _ijb(
     out: Annotated[Path | None, typer.Option(help="Folder of the report; ijb_result/MODEL_TARGET_PRESET.")] = None,
     embeddings: Annotated[Path | None, typer.Option(help="Folder of the embeddings; OUT/embeddings.")] = None,
     network: Annotated[str | None, typer.Option(help="Network of .pt weights, for example mbf.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Faces at a time; the result does not depend on it.")] = 64,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Faces at a time, 8 on a CPU and 64 elsewhere; the result does not depend on it."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Decoding threads; the result does not depend on them.")] = 2,
     max_corrupt: Annotated[int, typer.Option(min=0, help="So many corrupt images may be left out.")] = 0,
     enrolled: Annotated[

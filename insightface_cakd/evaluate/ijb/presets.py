@@ -12,6 +12,7 @@ from insightface_cakd.errors import EvaluationError, did_you_mean
 
 FARS = tuple(10**-exponent for exponent in range(6, 0, -1))
 MODE = re.compile(r"N[01]D[01]F[01]")
+Pixels = Tensor | np.ndarray
 ALL_MODES = tuple(f"N{n}D{d}F{f}" for n in (1, 0) for d in (1, 0) for f in (1, 0))
 
 
@@ -73,11 +74,27 @@ class Mode:
         return f"{norm}, {weight}, {'with' if self.flip else 'without'} mirror image"
 
 
+def _by_255(pixels: Pixels) -> None:
+    pixels /= 255
+    pixels -= 0.5
+    pixels /= 0.5
+
+
+def _by_127(pixels: Pixels) -> None:
+    pixels -= 127.5
+    pixels /= 127.5
+
+
+def _by_128(pixels: Pixels) -> None:
+    pixels -= 127.5
+    pixels *= 0.0078125
+
+
 # A network's input from float32 pixels 0..255, in place, with each script's own operations, so that even rounding is the same.
-PIXELS: dict[str, Callable[[Tensor], Tensor]] = {
-    "(x/255-0.5)/0.5": lambda pixels: pixels.div_(255).sub_(0.5).div_(0.5),
-    "(x-127.5)/127.5": lambda pixels: pixels.sub_(127.5).div_(127.5),
-    "(x-127.5)/128": lambda pixels: pixels.sub_(127.5).mul_(0.0078125),
+PIXELS: dict[str, Callable[[Pixels], None]] = {
+    "(x/255-0.5)/0.5": _by_255,
+    "(x-127.5)/127.5": _by_127,
+    "(x-127.5)/128": _by_128,
 }
 PRESETS: dict[str, Preset] = {
     "eval_ijbc": Preset("eval_ijbc", "(x/255-0.5)/0.5", False, "N1D1F1", np.float32, percent=True),
@@ -116,6 +133,21 @@ def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
         pixels: key of `PIXELS`.
         device: where they go.
     """
+    if device.type == "cpu":
+        return torch.from_numpy(_both_views_on_cpu(images, PIXELS[pixels]))
     # Turned while they are bytes, which is four times less to move.
     plain = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
-    return PIXELS[pixels](torch.cat([plain, plain.flip(-1)]).float())
+    both = torch.cat([plain, plain.flip(-1)]).float()
+    PIXELS[pixels](both)
+    return both
+
+
+def _both_views_on_cpu(images: np.ndarray, scale: Callable[[Pixels], None]) -> np.ndarray:
+    """Go face by face, each of which stays in the cache, on one thread: PyTorch's would wait for those that decode."""
+    count, height, width, channels = images.shape
+    both = np.empty((2 * count, channels, height, width), np.float32)
+    for image, plain, mirrored in zip(images, both[:count], both[count:], strict=True):
+        plain[...] = image.transpose(2, 0, 1)
+        scale(plain)
+        mirrored[...] = plain[..., ::-1]
+    return both
