@@ -11,8 +11,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-# Three ranks divide batches and classes unevenly; two show most of it in half the time.
-RANKS = [2, pytest.param(3, marks=pytest.mark.slow)]
+# Three ranks divide batches and classes unevenly. Processes take seconds to start: the fast suite has two of them for the seam,
+# the gather and the head (QUICK_RANKS), and the slow one all of it.
+QUICK_RANKS = [2, pytest.param(3, marks=pytest.mark.slow)]
+RANKS = [pytest.param(world, marks=pytest.mark.slow) for world in (2, 3)]
 
 
 def run_ranks(function: Callable[..., Any], world: int, *args: Any) -> list[Any]:

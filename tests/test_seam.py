@@ -7,7 +7,7 @@ from insightface_cakd import seam
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
-from tests.ranks import RANKS, run_ranks
+from tests.ranks import QUICK_RANKS, RANKS, run_ranks
 from tests.toy import WIDTH, of_ranks, prototypes_folder, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
 
 CLASSES = 11
@@ -73,8 +73,8 @@ def gradients_of_each(tmp_path, steps):
     return {method: gradients(losses, tmp_path, steps) for method, losses in TERMS.items()}
 
 
-@pytest.mark.parametrize("world", RANKS)
-@pytest.mark.parametrize("steps", [1, 3], ids=["first step", "third step"])
+@pytest.mark.parametrize("world", QUICK_RANKS)
+@pytest.mark.parametrize("steps", [1, pytest.param(3, marks=pytest.mark.slow)], ids=["first step", "third step"])
 def test_gradients_of_several_ranks_equal_one_process_margin_loss_included(world, steps, tmp_path):
     """DDP's static graph takes another path in the first step than in all others."""
     expected = gradients_of_each(tmp_path, steps)

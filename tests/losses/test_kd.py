@@ -26,7 +26,7 @@ def sharded(bounds):
     return loss.detach(), student.grad
 
 
-@pytest.mark.parametrize("bounds", [(0, 4, 7), (0, 3, 5, 7)])
+@pytest.mark.parametrize("bounds", [(0, 4, 7), pytest.param((0, 3, 5, 7), marks=pytest.mark.slow)])
 def test_shards_of_unequal_size_give_the_dense_value_and_gradient(bounds):
     student, teacher = logits()
     student.requires_grad_()

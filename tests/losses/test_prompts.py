@@ -88,6 +88,7 @@ def shard():
     return float(loss.detach()), mine.grad
 
 
+@pytest.mark.slow
 def test_shards_of_unequal_size_give_the_whole_value_and_each_its_own_gradient():
     logits, columns = batch()
     loss = PromptMarginLoss()(logits.requires_grad_(), columns)

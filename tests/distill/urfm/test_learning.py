@@ -83,6 +83,7 @@ def gradients():
     return {name: weight.grad for name, weight in urfm.named_parameters()}
 
 
+@pytest.mark.slow
 def test_two_ranks_have_the_gradients_of_one_process_on_the_joined_batch():
     expected = gradients()
     for found in run_ranks(gradients, 2):

@@ -10,7 +10,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.ranks import rank, world_size
-from tests.ranks import RANKS, run_ranks
+from tests.ranks import QUICK_RANKS, run_ranks
 
 CLASSES, WIDTH, BATCH = 11, 6, 12
 
@@ -56,7 +56,7 @@ def test_one_process_needs_no_process_group_and_equals_a_plain_softmax():
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("world", RANKS)
+@pytest.mark.parametrize("world", QUICK_RANKS)
 def test_shards_equal_a_plain_softmax_with_gradients_times_the_ranks_for_ddps_average(world):
     loss, embeddings, weight = dense()
     results = run_ranks(on_this_rank, world)

@@ -10,6 +10,8 @@ import torch
 
 from insightface_cakd.hosts.embedded.backbones import get_model
 
+pytestmark = pytest.mark.slow
+
 JOB = """
 import os, signal, sys
 from pathlib import Path
@@ -100,7 +102,7 @@ def test_each_rank_holds_its_own_classes(whole):
 
 @pytest.mark.parametrize(
     "changes",
-    [pytest.param(change, marks=pytest.mark.slow) for change in ({}, {"sample_rate": 0.5}, {"method": "cakd"})],
+    [{}, {"sample_rate": 0.5}, {"method": "cakd"}],
     ids=str,
 )
 def test_two_ranks_stopped_with_sigkill_and_resumed_end_with_the_same_weights(face_set, tmp_path, whole, changes):
@@ -120,7 +122,6 @@ def test_two_ranks_stopped_with_sigkill_and_resumed_end_with_the_same_weights(fa
                 assert torch.equal(ours[part][key], value), key
 
 
-@pytest.mark.slow
 def test_ranks_learn_the_same_prompts_and_fields(face_set, tmp_path):
     ran = start(face_set, tmp_path / "out", method="cakd")
     assert ran.returncode == 0, ran.stderr

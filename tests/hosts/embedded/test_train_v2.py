@@ -85,7 +85,7 @@ STATE = {
 
 @pytest.mark.parametrize(
     ("method", "killed_at"),
-    [pytest.param("terms", 5, marks=pytest.mark.slow), pytest.param("terms", 8, marks=pytest.mark.slow), ("cakd", 5)],
+    [("terms", 5), pytest.param("terms", 8, marks=pytest.mark.slow), pytest.param("cakd", 5, marks=pytest.mark.slow)],
 )
 def test_a_run_stopped_with_sigkill_and_resumed_ends_with_the_same_weights(face_set, tmp_path, method, killed_at):
     def run(output, mode, step):
