@@ -65,7 +65,11 @@ def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
         accuracies = [run.accuracy for run in row.runs]
-        gain = "" if row.name in (ALONE, TEACHER) else f"**{100 * mean(row.gains):+.2f}**{_spread(row.gains)}"
+        gain = (
+            ""
+            if row.name in (ALONE, TEACHER)
+            else f"**{round(100 * mean(row.gains), 2) + 0.0:+.2f}**{_spread(row.gains)}"
+        )  # no "-0.00"
         step = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
         mid = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
         lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, step, published(row.name)])

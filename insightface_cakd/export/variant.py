@@ -229,7 +229,7 @@ def table(variants: Sequence[Variant], bins: Sequence[Path], threads: int) -> st
 
 def _cells(one: Variant, first: Variant) -> list[str]:
     accuracies = [
-        f"{100 * accuracy:.2f} %" + (f" ({100 * (accuracy - before):+.2f})" if one is not first else "")
+        f"{100 * accuracy:.2f} %" + (f" ({round(100 * (accuracy - before), 2) + 0.0:+.2f})" if one is not first else "")
         for accuracy, before in zip(one.accuracies, first.accuracies, strict=True)
     ]
     timing = [f"{one.latency.milliseconds:.2f}", f"{one.latency.speed_up:.2f} x"] if one.latency else ["", ""]
