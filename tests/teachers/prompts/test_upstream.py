@@ -25,6 +25,8 @@ def theirs(arcface_torch, monkeypatch):
 
 @pytest.mark.parametrize("name", ["vit_t", pytest.param("vit_b", marks=pytest.mark.slow)])
 def test_the_checkouts_vit_says_what_ours_says(theirs, name):
+    # Drawn weights differ in how many ReLU6 inputs lie within rounding of a kink, where the two sides' gradients part.
+    torch.manual_seed(0)
     spec = PromptSpec(tokens=3, checkpoint=True)
     ours = get_model(name, num_features=64)
     other = theirs(name, num_features=64, fp16=False)
