@@ -72,7 +72,7 @@ def check_onnx(path: Path, backbone: nn.Module) -> ExportReport:
     Raises:
         ExportError: contract, parity or InsightFace's way of loading fails; the line says which.
     """
-    return check_against(path, plain_copy(backbone), "torch", COSINE, _noise)
+    return check_against(path, plain_copy(backbone), "torch", COSINE, noise)
 
 
 def check_against(
@@ -113,7 +113,12 @@ def check_against(
     return ExportReport(path, cosine, difference, path.stat().st_size, width, opset, reference)
 
 
-def _noise(batch: int) -> torch.Tensor:
+def noise(batch: int) -> torch.Tensor:
+    """Return images (B, 3, 112, 112) of uniform noise in [-1, 1], the same ones for the same number.
+
+    Args:
+        batch: how many.
+    """
     return torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
 
 

@@ -17,7 +17,7 @@ from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.models import GetModel
 from insightface_cakd.evaluate.verification import verify
 from insightface_cakd.export.calibration import as_input, calibration_faces
-from insightface_cakd.export.check import ExportReport, check_against, check_contract
+from insightface_cakd.export.check import ExportReport, check_against, check_contract, noise
 from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency
 from insightface_cakd.export.onnx import Exporter
 from insightface_cakd.export.precision import Precision, halve, quantise
@@ -174,7 +174,7 @@ def _check(files: dict[str, Path], wish: Wish, faces: np.ndarray | None, name: s
 
     def draw(batch: int) -> torch.Tensor:
         if faces is None:
-            return torch.rand(batch, 3, 112, 112, generator=torch.Generator().manual_seed(batch)) * 2 - 1
+            return noise(batch)
         return torch.from_numpy(np.resize(faces, (batch, *faces.shape[1:])))
 
     return check_against(list(files.values())[-1], network, "float32", FLOORS[wish.precision], draw)
