@@ -29,19 +29,41 @@ class Size:
     width: int = 512
     among: bool = False
 
+    @property
+    def candidates(self) -> int:
+        """Return how many pairs there could be."""
+        firsts, seconds = (
+            (self.templates, self.templates) if self.among else (self.galleries, self.templates - self.galleries)
+        )
+        return firsts * seconds
+
+    @property
+    def impostors(self) -> int:
+        """Return how many of these are of two subjects."""
+        if not self.among:
+            return self.candidates - (self.templates - self.galleries)
+        alike = np.bincount(np.arange(self.templates) % self.galleries)
+        return self.candidates - int((alike**2).sum())
+
 
 def size_of(images: int, templates: int, pairs: int, among: bool) -> Size:
     """Return a size with IJB-C's shares of galleries and of same pairs.
 
     Raises:
-        RunError: there are more templates than images.
+        RunError: there are more templates than images, or more pairs than templates could make.
     """
     if templates > images:
         raise RunError(f"bench-ijb: {templates} templates of {images} images; expected an image each. Change --images.")
     full = Size()
     galleries = max(1, templates * full.galleries // full.templates)
     same = max(1, pairs * full.same // full.pairs)
-    return Size(images, templates, pairs, same, galleries, full.width, among)
+    size = Size(images, templates, pairs, same, galleries, full.width, among)
+    if pairs - same > size.impostors or same > templates - galleries:
+        raise RunError(
+            f"bench-ijb: {pairs} pairs; {templates} templates make {size.impostors} of two subjects and {templates - galleries} of "
+            "one; expected no more. Give fewer --pairs or more --templates."
+        )
+    return size
 
 
 @dataclass(frozen=True)
@@ -92,12 +114,17 @@ def draw(size: Size, seed: int = 0) -> Drawn:
 
 
 def _pairs(size: Size, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return places of first and second templates, the same pairs scattered among the others."""
+    """Return places of first and second templates, no pair twice, the same pairs scattered among the others."""
     lowest = 0 if size.among else size.galleries
-    first = random.integers(0, size.templates if size.among else size.galleries, size.pairs, dtype=np.int32)
-    second = random.integers(lowest, size.templates, size.pairs, dtype=np.int32)
+    seconds = size.templates - lowest
     # Probes of the first template's subject, so many as there are to be same pairs.
-    chosen = random.choice(size.pairs, size.same, replace=False)
-    probes = random.integers(size.galleries, size.templates, size.same, dtype=np.int32)
-    first[chosen], second[chosen] = probes % size.galleries, probes
-    return first, second
+    probes = random.choice(np.arange(size.galleries, size.templates), size.same, replace=False)
+    # So many more as would be same pairs at the worst, and are left out.
+    enough = size.pairs - size.same + size.candidates - size.impostors
+    drawn = random.choice(size.candidates, enough, replace=False, shuffle=False)
+    first, second = drawn // seconds, drawn % seconds + lowest
+    differ = np.flatnonzero(first % size.galleries != second % size.galleries)[: size.pairs - size.same]
+    order = random.permutation(len(differ) + len(probes))
+    first = np.concatenate([probes % size.galleries, first[differ]])[order]
+    second = np.concatenate([probes, second[differ]])[order]
+    return first.astype(np.int32), second.astype(np.int32)

@@ -10,17 +10,18 @@ from insightface_cakd.bench.ijb_draw import Size, draw, size_of
 from tests.commands import cakd, refused
 from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
 
-SMALL = ("--images", 3000, "--templates", 300, "--pairs", 60_000)
+SMALL = ("--images", 3000, "--templates", 1000, "--pairs", 60_000)
 
 
 def test_drawn_sets_are_of_their_size():
     for among in (False, True):
-        size = size_of(3000, 300, 20_000, among)
+        size = size_of(3000, 1000, 20_000, among)
         drawn = draw(size)
         assert drawn.features.shape == (3000, 512)
-        assert len(np.unique(drawn.templates)) == 300
+        assert len(np.unique(drawn.templates)) == 1000
         assert len(drawn.first) == len(drawn.second) == 20_000
-        assert drawn.same.sum() >= size.same
+        assert len(np.unique(np.stack([drawn.first, drawn.second]), axis=1).T) == 20_000
+        assert drawn.same.sum() == size.same
         assert bool(np.intersect1d(drawn.first, drawn.second).size) == among
     assert size_of(469_375, 23_124, 15_658_489, False) == Size()
 
@@ -45,6 +46,19 @@ def test_upstreams_functions_give_the_same_scores(arcface_torch: Path, more):
 
 def test_more_templates_than_images_are_refused(tmp_path):
     refused(["bench-ijb", "--images", 5, "--templates", 9], "bench-ijb: 9 templates of 5 images", tmp_path)
+
+
+@pytest.mark.parametrize("among", [[], ["--among"]])
+def test_more_pairs_than_templates_make_are_refused(tmp_path, among):
+    size = ["bench-ijb", "--images", 50, "--templates", 20, "--pairs", 400, *among]
+    refused(size, "bench-ijb: 400 pairs; 20 templates make", tmp_path)
+
+
+def test_all_pairs_that_templates_make_may_be_drawn():
+    size = Size(images=50, templates=20, pairs=51, same=17, galleries=3, width=8)
+    drawn = draw(size)
+    assert (size.candidates, size.impostors) == (51, 34)
+    assert drawn.same.sum() == 17
 
 
 @pytest.mark.parametrize("upstream", [False, pytest.param(True, marks=pytest.mark.upstream)])

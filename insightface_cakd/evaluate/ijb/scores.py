@@ -1,4 +1,4 @@
-"""Scores of pairs of templates: dot products in float64, sorted by place where pairs are many."""
+"""Scores of pairs of templates: dot products in float64."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +11,12 @@ from insightface_cakd.evaluate.ijb.lists import Pairs
 from insightface_cakd.evaluate.ijb.templates import Templates
 from insightface_cakd.evaluate.verification import Progress
 
-# Up to here each pair is multiplied with upstream's own operations.
-FEW_PAIRS = 200_000
-CHUNK = 10_000
+# A dot product within a matrix product takes an eighth of the time of one that is computed alone.
+DENSE = 8
+# Products that are held at a time: 1 GiB; IJB-C's galleries and probes have half of that.
+HELD = 1 << 27
+# Pairs that are looked up at a time.
+CHUNK = 1 << 16
 # Second templates that are compared at a time: 2 MiB of 512 numbers each, which stay in the processor's cache.
 STRIP = 512
 
@@ -27,7 +30,8 @@ def score_pairs(
 ) -> np.ndarray:
     """Return the cosine (P,), float64, of each pair.
 
-    Of one model, the same two templates have the same score in either order, to the last bit: ties stay ties.
+    Where pairs are dense, as in IJB's lists (a quarter to a half of what their galleries and probes could make), the products of
+    all that occur are computed and looked up; elsewhere those of the pairs alone.
 
     Args:
         templates: of length 1.
@@ -38,8 +42,10 @@ def score_pairs(
     """
     gallery = enrolled or templates
     first, second = places(gallery.ids, pairs.first), places(templates.ids, pairs.second)
-    if len(first) <= FEW_PAIRS:
-        return score_one_by_one(gallery.features, templates.features, first, second)
+    rows, columns = _used(first, len(gallery.ids)), _used(second, len(templates.ids))
+    if len(rows) * len(columns) <= min(DENSE * len(first), HELD):
+        first, second = places(rows, first), places(columns, second)
+        return look_up(gallery.features[rows], templates.features[columns], first, second, workers, progress)
     return score_by_strips(gallery.features, templates.features, first, second, workers, progress)
 
 
@@ -52,12 +58,46 @@ def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.searchsorted(ids, wanted).astype(np.int32)
 
 
-def score_one_by_one(gallery: np.ndarray, probe: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the dot products (P,) of rows `first` of the gallery with rows `second` of the probe, chunk by chunk."""
+def _used(places: np.ndarray, limit: int) -> np.ndarray:
+    """Return, ascending, the places below a limit that occur."""
+    seen = np.zeros(limit, bool)
+    seen[places] = True
+    return np.flatnonzero(seen)
+
+
+def look_up(
+    gallery: np.ndarray,
+    probe: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return the dot products (P,) of rows, out of the product of all of the gallery with all of the probe.
+
+    Args:
+        gallery: float64 (R, D), of first templates.
+        probe: float64 (C, D), of second ones.
+        first: int32 (P,), rows of the gallery.
+        second: int32 (P,), rows of the probe.
+        workers: threads.
+        progress: called with (pairs done, pairs in all).
+    """
+    products = (gallery @ probe.T).reshape(-1)
     scores = np.empty(len(first))
-    for start in range(0, len(first), CHUNK):
+
+    def work(start: int) -> int:
         some = slice(start, start + CHUNK)
-        scores[some] = np.sum(gallery[first[some]] * probe[second[some]], -1)
+        place = first[some] * np.int64(len(probe)) + second[some]
+        np.take(products, place, out=scores[some], mode="clip")  # numpy copies `out` when it is to check the places
+        return len(place)
+
+    with ThreadPoolExecutor(workers) as pool:
+        done = 0
+        for number in pool.map(work, range(0, len(first), CHUNK)):
+            done += number
+            if progress:
+                progress(done, len(first))
     return scores
 
 
@@ -72,7 +112,7 @@ def score_by_strips(
     """Return the dot products (P,) of rows, each computed alone, in an order in which rows are found in the cache.
 
     Pairs are sorted by strips of second templates, and there by the first. A strip's pairs are the entries of a sparse matrix,
-    which PyTorch computes nowhere else: of all pairs of IJB-C's templates, 3 % are asked for.
+    which PyTorch computes nowhere else.
 
     Args:
         gallery: float64 (T, D), of first templates.

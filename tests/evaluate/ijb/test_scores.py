@@ -1,4 +1,4 @@
-"""Scores by strips equal scores one by one, whatever pairs are asked for."""
+"""Scores are dot products, whether they are looked up or computed alone, and whatever pairs are asked for."""
 
 import numpy as np
 import pytest
@@ -26,30 +26,43 @@ def draw(kind: str, templates: int = 90, pairs: int = 2000):
     )
 
 
+WAYS = pytest.mark.parametrize("dense", [0, 10_000], ids=["by strips", "looked up"])
+
+
 @pytest.mark.parametrize("kind", ["among", "apart", "few"])
-@pytest.mark.parametrize("strip", [1, 4, 32, 1024])
-def test_strips_give_the_dot_products(monkeypatch, kind, strip):
+@pytest.mark.parametrize("size", [1, 4, 32, 1024])
+@WAYS
+def test_scores_are_dot_products(monkeypatch, kind, size, dense):
     templates, pairs, expected = draw(kind)
-    monkeypatch.setattr(module, "FEW_PAIRS", 0)
-    monkeypatch.setattr(module, "STRIP", strip)
+    for name, value in (("DENSE", dense), ("STRIP", size), ("CHUNK", size)):
+        monkeypatch.setattr(module, name, value)
     assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
 
 
-def test_few_pairs_are_multiplied_one_by_one():
-    templates, pairs, expected = draw("among")
+def test_products_are_looked_up_where_pairs_are_dense_and_memory_suffices(monkeypatch):
+    templates, pairs, expected = draw("among")  # 2000 of 8100
+    for limits in ({"DENSE": 4}, {"HELD": 8099}):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "look_up", None)
+            for name, value in limits.items():
+                patch.setattr(module, name, value)
+            assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
+    monkeypatch.setattr(module, "score_by_strips", None)
     assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
 
 
-def test_both_orders_of_two_templates_score_alike_to_the_last_bit(monkeypatch):
-    monkeypatch.setattr(module, "FEW_PAIRS", 0)
+@WAYS
+def test_both_orders_of_two_templates_score_alike(monkeypatch, dense):
+    monkeypatch.setattr(module, "DENSE", dense)
     templates, pairs, _ = draw("among")
     twice = Pairs(np.r_[pairs.first, pairs.second], np.r_[pairs.second, pairs.first], np.r_[pairs.same, pairs.same])
     one, other = np.split(score_pairs(templates, twice), 2)
-    assert np.array_equal(one, other)
+    assert np.abs(one - other).max() < 1e-15
 
 
-def test_ids_may_be_large_and_progress_reaches_the_end(monkeypatch):
-    monkeypatch.setattr(module, "FEW_PAIRS", 0)
+@WAYS
+def test_ids_may_be_large_and_progress_reaches_the_end(monkeypatch, dense):
+    monkeypatch.setattr(module, "DENSE", dense)
     templates, pairs, expected = draw("among")
     far = 900_000_000
     seen = []
@@ -62,9 +75,9 @@ def test_ids_may_be_large_and_progress_reaches_the_end(monkeypatch):
     assert seen[-1] == (2000, 2000)
 
 
-@pytest.mark.parametrize("few", [0, module.FEW_PAIRS])
-def test_the_first_template_of_a_pair_may_be_another_model_s(monkeypatch, few):
-    monkeypatch.setattr(module, "FEW_PAIRS", few)
+@WAYS
+def test_the_first_template_of_a_pair_may_be_another_model_s(monkeypatch, dense):
+    monkeypatch.setattr(module, "DENSE", dense)
     templates, pairs, _ = draw("among")
     enrolled = Templates(templates.ids, unit_rows(np.random.default_rng(9).standard_normal(templates.features.shape)))
     first, second = (np.searchsorted(templates.ids, ids) for ids in (pairs.first, pairs.second))
