@@ -104,8 +104,7 @@ def evaluate_ijb(
             )
     with show(f"{question.target} pairs") as progress:
         measured = measure(found, lists, preset, modes, workers, progress)
-    corrupt = {faces.names[row]: fault for row, fault in found.corrupt.items()}
-    subject = Subject(question.model.stem, question.target, preset, found.pixels, corrupt)
+    subject = Subject(question.model.stem, question.target, preset, found.pixels, faces.by_name(found.corrupt))
     save(question.folder, subject, measured)
     return markdown(subject, measured)
 

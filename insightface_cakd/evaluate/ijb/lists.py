@@ -32,6 +32,10 @@ class Faces:
     templates: np.ndarray
     medias: np.ndarray
 
+    def by_name(self, faults: dict[int, str]) -> dict[str, str]:
+        """Return what is wrong with images, by their names in place of their rows."""
+        return {self.names[row]: fault for row, fault in faults.items()}
+
 
 @dataclass(frozen=True)
 class Pairs:

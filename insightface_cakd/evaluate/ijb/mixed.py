@@ -9,7 +9,7 @@ from insightface_cakd.atomic import replacing, write_json
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS
 from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
-from insightface_cakd.evaluate.ijb.report import NONE, Subject, save, table
+from insightface_cakd.evaluate.ijb.report import NONE, Subject, left_out, save, table
 from insightface_cakd.evaluate.ijb.run import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed import Constellation, require_one_width
@@ -88,15 +88,18 @@ def measure_mixed(
         constellation = Constellation(old.name, new.name)
         enrolled = None if old is new else old.embeddings
         found = measure(new.embeddings, lists, preset, modes, workers, progress, enrolled)
-        subject = Subject(constellation.title, target, preset, new.embeddings.pixels, {})
+        corrupt = lists.faces.by_name(old.embeddings.corrupt | new.embeddings.corrupt)
+        subject = Subject(constellation.title, target, preset, new.embeddings.pixels, corrupt)
         save(out / constellation.title.replace(", ", "_").replace(" ", "_"), subject, found)
         cases += [_case(constellation, one) for one in found]
-    text = _markdown(cases, target)
+    corrupt = lists.faces.by_name(teacher.embeddings.corrupt | student.embeddings.corrupt)
+    text = _markdown(cases, target, corrupt)
     try:
         with replacing(out / "mixed.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
         write_json(
-            out / "mixed.json", {"target": target, "preset": preset.name, "cases": [_facts(one) for one in cases]}
+            out / "mixed.json",
+            {"target": target, "preset": preset.name, "corrupt": corrupt, "cases": [_facts(one) for one in cases]},
         )
     except OSError as error:
         raise EvaluationError(f"{out}: cannot be written ({error.strerror}). Choose another --out.") from error
@@ -124,8 +127,10 @@ def _facts(one: Case) -> dict[str, Any]:
     }
 
 
-def _markdown(cases: Sequence[Case], target: str) -> str:
+def _markdown(cases: Sequence[Case], target: str, corrupt: dict[str, str]) -> str:
     lines = [f"# {target}: mixed enrolment", ""]
+    if corrupt:
+        lines += [left_out(corrupt), ""]
     if cases[0].tars:
         rows = [[_name(one), *map(_percent, one.tars.values())] for one in cases]
         lines += [*table(["1:1, TAR at FAR, strict", *(f"{far:g}" for far in FARS)], rows), ""]

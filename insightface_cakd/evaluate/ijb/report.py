@@ -50,13 +50,18 @@ def markdown(subject: Subject, found: Sequence[Measured]) -> str:
     lines = [f"# {subject.target}: {subject.name}", "", f"Conventions of {preset.name}: input {subject.input}."]
     lines += [f"{one.mode.letters}: {one.mode.meaning}." for one in found]
     if subject.corrupt:
-        lines.append(f"{len(subject.corrupt)} corrupt images were left out: {', '.join(list(subject.corrupt)[:5])}.")
+        lines.append(left_out(subject.corrupt))
     if found[0].roc is not None:
         lines += ["", *_verification(subject, found)]
     for one in found:
         if one.identification is not None:
             lines += ["", *_identification(one.mode.letters, one.identification)]
     return "\n".join(lines) + "\n"
+
+
+def left_out(corrupt: dict[str, str]) -> str:
+    """Return a sentence about corrupt images, the first five by name."""
+    return f"{len(corrupt)} corrupt images were left out: {', '.join(list(corrupt)[:5])}."
 
 
 def content(subject: Subject, found: Sequence[Measured]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from insightface_cakd.evaluate.ijb.mixed import Case, _cost
 from insightface_cakd.evaluate.mixed import Constellation
 from tests.commands import cakd, refused
-from tests.evaluate.ijb.trees import write_tree
+from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
 
 IMAGES = 48
 TITLES = ["old alone", "new alone", "gallery_old_probe_new", "gallery_new_probe_old"]
@@ -75,6 +75,17 @@ def test_both_models_alone_are_what_they_are_without_the_other(root, rows, tmp_p
     assert ran.code == 0, ran.err
     files = [tmp_path / "single" / "scores_N1D1F1.npy", tmp_path / "out" / "new_alone" / "scores_N1D1F1.npy"]
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_corrupt_images_are_named(tmp_path):
+    tree = write_tree(tmp_path / "tree", images=IMAGES, pairs=400)
+    (tree / "IJBC" / "loose_crop" / "9.jpg").write_bytes(b"")
+    old, new = (write_onnx(tmp_path / f"{name}.onnx", Projection()) for name in ("old", "new"))
+    ran = cakd("eval", "ijb", new, "--enrolled", old, "--root", tree, "--out", tmp_path / "out", "--max-corrupt", 1)
+    assert ran.code == 0, ran.err
+    assert "1 corrupt images were left out: 9.jpg." in ran.out
+    for report in ("mixed.json", *(f"{title.replace(' ', '_')}/report.json" for title in TITLES)):
+        assert json.loads((tmp_path / "out" / report).read_text())["corrupt"] == {"9.jpg": "it has 0 bytes"}
 
 
 def test_embeddings_of_two_widths(root, rows, tmp_path):
