@@ -11,6 +11,9 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (ROOT / "insightface_cakd/__init
 # What arcface_torch's own scripts import besides: `--host`, `cakd host run`.
 HOST = ["pandas", "prettytable", "scikit-image", "scikit-learn", "scipy", "tabulate", "torchvision", "tqdm"]
 
+# Where `cakd export-runtime` can write to besides ONNX.
+RUNTIMES = {"ncnn": ["ncnn", "pnnx"], "openvino": ["openvino"]}
+
 setup(
     name="insightface-cakd",
     version=VERSION,
@@ -40,7 +43,18 @@ setup(
     ],
     extras_require={
         "host": HOST,
-        "test": [*HOST, "pytest", "pytest-timeout", "pytest-xdist", "mypy", "ruff", "types-PyYAML"],
+        **RUNTIMES,
+        "test": [
+            *HOST,
+            *RUNTIMES["ncnn"],
+            *RUNTIMES["openvino"],
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "mypy",
+            "ruff",
+            "types-PyYAML",
+        ],
     },
     entry_points={"console_scripts": ["cakd = insightface_cakd.cli:main"]},
     classifiers=["Programming Language :: Python :: 3"],

@@ -1,4 +1,4 @@
-"""`cakd export` and `cakd export-pack`."""
+"""`cakd export`, `cakd export-pack` and `cakd export-runtime`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("export")(_export)
     app.command("export-pack")(_pack)
+    app.command("export-runtime")(_runtime)
 
 
 def _export(
@@ -83,3 +84,22 @@ def _pack(
     from insightface_cakd.export.pack import make_pack
 
     print(make_pack(student, detector, output, name, photos).summary())
+
+
+def _runtime(
+    runtime: Annotated[
+        Literal["ncnn", "openvino"],
+        typer.Argument(help="Needs the extra of its name: pip install 'insightface-cakd[ncnn]'."),
+    ],
+    student: Annotated[Path, typer.Argument(help="The recogniser, as `cakd export` wrote it.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    bins: Annotated[list[Path] | None, typer.Option("--bin", help="Verification set to measure both on.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of both runtimes, in the timing.")] = 1,
+) -> None:
+    """Student -> the files of another runtime, compared with onnxruntime before they take their place.
+
+    Example: `cakd export-runtime ncnn student.onnx student_ncnn --bin lfw.bin`
+    """
+    from insightface_cakd.export.runtimes.make import RUNTIMES, export_runtime
+
+    print(export_runtime(student, RUNTIMES[runtime], out, bins or (), threads).summary())

@@ -106,7 +106,7 @@ def check_against(
                 f"{where}: fails at batch {batch} ({reason}); expected any batch. Export it anew."
             ) from error
         expected = _embed(network, images, where)
-        cosine[batch] = _lowest_cosine(found, expected, f"{where}: batch {batch}", reference, floor)
+        cosine[batch] = lowest_cosine(found, expected, f"{where}: batch {batch}", reference, floor)
         difference = max(difference, float(np.abs(found - expected).max()))
         width = found.shape[1]
     _check_insightface(path, network, where, reference, floor, draw)
@@ -181,7 +181,7 @@ def _check_insightface(
     rgb = (draw(2) * STD + MEAN).round().clamp(0, 255)
     bgr = rgb.to(torch.uint8).permute(0, 2, 3, 1).flip(-1).contiguous().numpy()
     expected = _embed(network, (rgb - MEAN) / STD, where)
-    _lowest_cosine(model.get_feat(list(bgr)), expected, f"{where}: in insightface", reference, floor)
+    lowest_cosine(model.get_feat(list(bgr)), expected, f"{where}: in insightface", reference, floor)
 
 
 def load_in_insightface(path: Path, where: str) -> Any:
@@ -225,8 +225,23 @@ def _embed(network: nn.Module, images: torch.Tensor, where: str) -> np.ndarray:
     return rows.numpy()
 
 
-def _lowest_cosine(found: np.ndarray, expected: np.ndarray, where: str, reference: str, floor: float) -> float:
+def lowest_cosine(
+    found: np.ndarray,
+    expected: np.ndarray,
+    where: str,
+    reference: str,
+    floor: float,
+    advice: str = "Try the other exporter.",
+) -> float:
     """Return the lowest cosine between rows of the same place.
+
+    Args:
+        found: (B, D).
+        expected: (B, D).
+        where: what an error line begins with.
+        reference: whose rows are expected.
+        floor: each cosine must be above it.
+        advice: how to go on when one is not.
 
     Raises:
         ExportError: another shape, or a cosine that is too low or not a number.
@@ -238,8 +253,8 @@ def _lowest_cosine(found: np.ndarray, expected: np.ndarray, where: str, referenc
         lowest = float(((found * expected).sum(axis=1) / norms).min())
     if not lowest > floor:
         raise ExportError(
-            f"{where}, the cosine with {reference} is {lowest:.6f}; expected more than {floor}. Try the other exporter; nan "
-            "means an embedding that is zero or not finite."
+            f"{where}, the cosine with {reference} is {lowest:.6f}; expected more than {floor}. {advice} nan means an "
+            "embedding that is zero or not finite."
         )
     return lowest
 

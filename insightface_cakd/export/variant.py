@@ -18,7 +18,7 @@ from insightface_cakd.evaluate.models import GetModel
 from insightface_cakd.evaluate.verification import verify
 from insightface_cakd.export.calibration import as_input, calibration_faces
 from insightface_cakd.export.check import ExportReport, check_against, check_contract, noise
-from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency
+from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency, onnx_embedder
 from insightface_cakd.export.onnx import Exporter
 from insightface_cakd.export.precision import Precision, halve, quantise
 from insightface_cakd.export.student import export_run
@@ -183,7 +183,7 @@ def _check(files: dict[str, Path], wish: Wish, faces: np.ndarray | None, name: s
 def _measure(
     files: dict[str, Path], wish: Wish, sets: Sequence[VerificationSet], faces: np.ndarray | None
 ) -> list[Variant]:
-    latencies = measure_latency(list(files.values()), wish.threads, wish.rounds)
+    latencies = measure_latency([onnx_embedder(path, wish.threads) for path in files.values()], wish.rounds)
     variants, expected = [], None
     for (name, path), latency in zip(files.items(), latencies, strict=True):
         network = OnnxNetwork(path, CPU, 112, f"export {name}")

@@ -1,0 +1,178 @@
+"""An ONNX student becomes a folder for another runtime, if it embeds there as it does in onnxruntime."""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from insightface_cakd.atomic import replacing, write_json
+from insightface_cakd.data.bins import VerificationSet, load_bin
+from insightface_cakd.errors import ExportError
+from insightface_cakd.evaluate.verification import Embed, verify
+from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise
+from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency, onnx_embedder
+from insightface_cakd.export.runtimes.ncnn import NCNN
+from insightface_cakd.export.runtimes.openvino import OPENVINO
+from insightface_cakd.export.runtimes.runtime import EmbedOne, Runtime
+from insightface_cakd.export.student import CONTRACT
+from insightface_cakd.teachers.weights import file_sha256
+
+RUNTIMES = {runtime.name: runtime for runtime in (NCNN, OPENVINO)}
+MANIFEST = "manifest.json"
+# Images of noise on which the two are compared.
+IMAGES = 8
+
+
+@dataclass(frozen=True)
+class RuntimeReport:
+    """What was measured.
+
+    Args:
+        path: the folder.
+        runtime: its name and version.
+        size: of the files, in bytes.
+        cosine: lowest with onnxruntime.
+        largest_difference: between any two components.
+        latency: of one face.
+        before: the ONNX file's on onnxruntime.
+        accuracies: of each verification set, the ONNX file's and the runtime's.
+    """
+
+    path: Path
+    runtime: str
+    size: int
+    cosine: float
+    largest_difference: float
+    latency: Latency
+    before: Latency
+    accuracies: dict[str, tuple[float, float]]
+
+    def summary(self) -> str:
+        """Return one line, and one for each verification set."""
+        lines = [
+            f"{self.path}: {self.size / 1e6:.2f} MB for {self.runtime}; cosine with onnxruntime >= {self.cosine:.6f}, largest "
+            f"difference {self.largest_difference:.1e}; {self.latency.milliseconds:.2f} ms a face, onnxruntime "
+            f"{self.before.milliseconds:.2f} ms ({self.latency.speed_up:.2f} x)"
+        ]
+        lines += [
+            f"{name}: {100 * after:.2f} %, on onnxruntime {100 * before:.2f} %"
+            for name, (before, after) in self.accuracies.items()
+        ]
+        return "\n".join(lines)
+
+
+def export_runtime(
+    student: Path, runtime: Runtime, out: Path, bins: Sequence[Path] = (), threads: int = 1, rounds: int = ROUNDS
+) -> RuntimeReport:
+    """Convert a student, compare it with the ONNX file, and only then put the folder in place.
+
+    The folder holds the runtime's files, named as the student, and `manifest.json`: names of input and output, the input
+    contract, sha256 of the files, and where the student comes from.
+
+    Args:
+        student: an .onnx by InsightFace's contract, see `export_onnx`.
+        runtime: one of `RUNTIMES`.
+        out: the folder to make.
+        bins: verification sets to measure both on.
+        threads: of both in the timing.
+        rounds: of the timing.
+
+    Raises:
+        ExportError: the runtime is not installed, cannot convert or run the student, or embeds otherwise; `out` exists.
+        DataError: a verification set cannot be read.
+    """
+    where = f"export-runtime {runtime.name} {student.name}"
+    _require_installed(runtime)
+    if not student.is_file():
+        raise ExportError(f"{student}: does not exist; expected an .onnx file. Correct the path.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
+    check_contract(student, where)
+    sets = {path.stem: load_bin(path) for path in bins}
+    try:
+        with replacing(out) as temporary:
+            temporary.mkdir()
+            embed = _convert(student, runtime, temporary, threads, where)
+            report = _compare(student, embed, sets, threads, rounds, where)
+            _write_manifest(student, runtime, temporary)
+            size = sum(file.stat().st_size for file in _files(student, runtime, temporary))
+    except OSError as error:
+        raise ExportError(
+            f"{out}: cannot be written ({error.strerror}); nothing was left behind. Choose another place."
+        ) from error
+    return replace(report, path=out, runtime=_versions(runtime), size=size)
+
+
+def _require_installed(runtime: Runtime) -> None:
+    missing = [package for package in runtime.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ExportError(
+            f"export-runtime {runtime.name}: {', '.join(missing)} not installed; expected {' and '.join(runtime.packages)}. "
+            f"pip install 'insightface-cakd[{runtime.name}]'."
+        )
+
+
+def _convert(student: Path, runtime: Runtime, folder: Path, threads: int, where: str) -> EmbedOne:
+    """Write the files, and return them loaded."""
+    try:
+        runtime.convert(student, folder, student.stem)
+        return runtime.load(folder, student.stem, threads)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(
+            f"{where}: cannot be converted ({reason}); expected operators that {runtime.name} has. Ship the ONNX file."
+        ) from error
+
+
+def _compare(
+    student: Path, embed: EmbedOne, sets: dict[str, VerificationSet], threads: int, rounds: int, where: str
+) -> RuntimeReport:
+    own = onnx_embedder(student, threads)
+    images = noise(IMAGES).numpy()
+    try:
+        found, expected = (_each(one, images) for one in (embed, own))
+    except RuntimeError as error:
+        raise ExportError(f"{where}: {error}; expected an embedding. Ship the ONNX file.") from error
+    cosine = lowest_cosine(found, expected, where, "onnxruntime", COSINE, "Ship the ONNX file.")
+    before, latency = measure_latency([own, embed], rounds)
+    accuracies = {
+        name: (verify(_as_embed(own), one).accuracy, verify(_as_embed(embed), one).accuracy)
+        for name, one in sets.items()
+    }
+    return RuntimeReport(student, "", 0, cosine, float(np.abs(found - expected).max()), latency, before, accuracies)
+
+
+def _each(embed: EmbedOne, images: np.ndarray) -> np.ndarray:
+    return np.concatenate([embed(images[i : i + 1]) for i in range(len(images))])
+
+
+def _as_embed(embed: EmbedOne) -> Embed:
+    return lambda images: torch.from_numpy(_each(embed, images.numpy()))
+
+
+def _files(student: Path, runtime: Runtime, folder: Path) -> list[Path]:
+    return [folder / f"{student.stem}{ending}" for ending in runtime.endings]
+
+
+def _versions(runtime: Runtime) -> str:
+    return ", ".join(f"{package} {version(package)}" for package in runtime.packages)
+
+
+def _write_manifest(student: Path, runtime: Runtime, folder: Path) -> None:
+    said = onnx.load(str(student), load_external_data=False).metadata_props
+    files = {file.name: file_sha256(file) for file in _files(student, runtime, folder)}
+    content = {
+        "runtime": _versions(runtime),
+        "files": files,
+        "input": runtime.input,
+        "output": runtime.output,
+        "input_contract": CONTRACT,
+        "onnx_sha256": file_sha256(student),
+        "provenance": {one.key: one.value for one in said},
+    }
+    write_json(folder / MANIFEST, content)

@@ -1,0 +1,54 @@
+"""Intel's OpenVINO, for CPUs: it reads ONNX itself, and writes its own format."""
+
+from pathlib import Path
+
+import numpy as np
+
+from insightface_cakd.export.onnx import INPUT, OUTPUT
+from insightface_cakd.export.runtimes.runtime import EmbedOne, Runtime
+
+XML, BIN = ".xml", ".bin"
+
+
+def convert(onnx: Path, folder: Path, stem: str) -> None:
+    """Write `stem.xml` and `stem.bin` with the weights as they are in the ONNX file.
+
+    Args:
+        onnx: of a recogniser.
+        folder: where to.
+        stem: of the names.
+
+    Raises:
+        RuntimeError: OpenVINO cannot read the file.
+    """
+    import openvino
+
+    network = openvino.Core().read_model(str(onnx))
+    network.inputs[0].tensor.set_names({INPUT})
+    network.outputs[0].tensor.set_names({OUTPUT})
+    openvino.save_model(network, str(folder / f"{stem}{XML}"), compress_to_fp16=False)
+
+
+def load(folder: Path, stem: str, threads: int) -> EmbedOne:
+    """Return what embeds a face.
+
+    Args:
+        folder: of the files.
+        stem: of their names.
+        threads: of an inference.
+
+    Raises:
+        RuntimeError: OpenVINO does not load them.
+    """
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(str(folder / f"{stem}{XML}"), "CPU", settings)
+
+    def embed(face: np.ndarray) -> np.ndarray:
+        return np.array(compiled({INPUT: face})[OUTPUT])
+
+    return embed
+
+
+OPENVINO = Runtime("openvino", ("openvino",), (XML, BIN), INPUT, OUTPUT, convert, load)
