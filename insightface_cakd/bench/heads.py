@@ -73,7 +73,7 @@ def bench_head(size: HeadSize, ranks: int) -> str:
     Embeddings and centres are random, which makes the groups of `adaptive` and `per_sample` as large as they get.
 
     Raises:
-        RunError: there are fewer classes than ranks, or not one rank.
+        RunError: there are fewer classes than ranks, or not one rank; or a rank was killed.
     """
     if not 1 <= ranks <= size.classes:
         raise RunError(
@@ -146,7 +146,13 @@ def _cost(run: Callable[[], object], steps: int) -> tuple[float, int]:
 
 def _on_ranks(size: HeadSize, ranks: int) -> dict[str, tuple[float, int]]:
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_rank, (ranks, folder, size), nprocs=ranks)
+        try:
+            torch.multiprocessing.spawn(_rank, (ranks, folder, size), nprocs=ranks)
+        except torch.multiprocessing.ProcessExitedException as error:
+            raise RunError(
+                f"bench-head: a rank ended with code {error.exit_code}; expected a result. -9 is what a machine does that runs out of "
+                "memory. Take fewer --classes, --ranks, or a smaller --width."
+            ) from error
         return torch.load(Path(folder) / "costs.pt", weights_only=True)
 
 

@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from torch.multiprocessing import ProcessExitedException
 
 from insightface_cakd.bench.heads import PLAIN, TERMS, HeadSize, bench_head, head_costs
+from insightface_cakd.errors import RunError
 from tests.commands import cakd, refused
 
 LINE = re.compile(r"^(\S.*?) +([\d.]+) s +([\d.]+) MiB +([\d.]+) x time +([\d.]+) x memory$", re.MULTILINE)
@@ -39,6 +41,15 @@ def test_a_million_classes_need_at_most_twice_the_memory_of_the_plain_step(ranks
     ratios = {kind: float(memory) for kind, _, _, _, memory in LINE.findall(text)}
     assert set(ratios) == {PLAIN, *TERMS}
     assert all(memory <= 2 for memory in ratios.values()), text
+
+
+def test_a_rank_that_the_machine_kills_is_told_in_a_line(monkeypatch):
+    def killed(*_, **__):
+        raise ProcessExitedException("process 1 terminated", 1, 7, -9, "SIGKILL")
+
+    monkeypatch.setattr("torch.multiprocessing.spawn", killed)
+    with pytest.raises(RunError, match="bench-head: a rank ended with code -9; .* runs out of memory"):
+        bench_head(HeadSize(classes=10, width=4, batch=2, sample_rate=1.0, steps=1), 2)
 
 
 def test_more_ranks_than_classes_are_refused(tmp_path):
