@@ -41,17 +41,17 @@ def export_run(
         ExportError: nothing to export, no network named, or the file does not do what the student does.
         EvaluationError: the weights are missing, damaged or another network's.
     """
-    weights, facts = run, {}
+    weights, said = run, {}
     if run.is_dir():
-        weights, facts = run / "model.pt", _facts(run)
-        network = network or facts["network"]
+        weights, (own, said) = run / "model.pt", _said_of(run)
+        network = network or own
     if network is None:
         raise ExportError(
             f"{run}: which network these weights are of is not known; expected its name. Pass --network, for example "
             "--network mbf."
         )
     backbone = load_backbone(weights, network, get_model)
-    return export_checked(backbone, out, {**describe(backbone, network), **provenance(facts)}, exporter)
+    return export_checked(backbone, out, {**describe(backbone, network), **said}, exporter)
 
 
 def export_checked(
@@ -125,8 +125,8 @@ def _set_keys(term: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in term.items() if value not in (None, {})}
 
 
-def _facts(run: Path) -> dict[str, Any]:
-    """Read what the run saved about itself.
+def _said_of(run: Path) -> tuple[str, dict[str, str]]:
+    """Return the network of a run, and what the file says about its training.
 
     Raises:
         ExportError: the folder is not that of a finished run.
@@ -139,8 +139,8 @@ def _facts(run: Path) -> dict[str, Any]:
         if "host" not in facts:
             _require(result)
             facts["accuracy"] = dict(json.loads(result.read_text(encoding="utf-8"))["accuracy"])
-        return {**facts, "network": str(facts["config"]["network"])}
-    except (ValueError, KeyError, TypeError) as error:
+        return str(facts["config"]["network"]), provenance(facts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExportError(
             f"{run}: run.json or result.json is damaged ({error!r}); expected what `cakd train` wrote. Pass weights and --network."
         ) from error

@@ -101,6 +101,13 @@ class TestMistakes:
         with pytest.raises(ExportError, match=r"run.json or result.json is damaged \(JSONDecodeError"):
             export_run(run, tmp_path / "student.onnx", get_model)
 
+    def test_a_run_that_names_a_teacher_but_no_recipe(self, tmp_path):
+        run = finished_run(tmp_path / "run")
+        facts = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps({**facts, "teacher": {"name": "anna"}}))
+        with pytest.raises(ExportError, match=r"run.json or result.json is damaged \(KeyError"):
+            export_run(run, tmp_path / "student.onnx", get_model)
+
     def test_a_run_without_weights(self, tmp_path):
         run = finished_run(tmp_path / "run")
         (run / "model.pt").unlink()
