@@ -41,7 +41,7 @@ def export_run(
         ExportError: nothing to export, no network named, or the file does not do what the student does.
         EvaluationError: the weights are missing, damaged or another network's.
     """
-    weights, said = run, {}
+    weights, said = run, dict[str, str]()
     if run.is_dir():
         weights, (own, said) = run / "model.pt", _said_of(run)
         network = network or own
