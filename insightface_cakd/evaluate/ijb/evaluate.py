@@ -17,10 +17,12 @@ from insightface_cakd.evaluate.ijb.report import Subject, markdown, save
 from insightface_cakd.evaluate.ijb.run import measure, read_lists
 from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
 from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256
+from insightface_cakd.evaluate.inference import for_inference
 from insightface_cakd.evaluate.models import load_embedder, require_file
 from insightface_cakd.evaluate.verification import Embed, Progress
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.devices import choose_device
+from insightface_cakd.teachers.onnx import OnnxNetwork
 from insightface_cakd.teachers.weights import file_sha256
 
 Show = Callable[[str], AbstractContextManager[Progress | None]]
@@ -179,6 +181,5 @@ def _origin(question: Question, preset: Preset, tree: Tree, faces: Faces) -> Ori
 
 
 def _load(question: Question, device: torch.device) -> Embed:
-    """Return the model; convolutions of PyTorch are faster by a fifth where channels lie side by side."""
     embed = load_embedder(question.model, question.network, get_model, device)
-    return embed.to(memory_format=torch.channels_last) if isinstance(embed, nn.Module) else embed
+    return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
