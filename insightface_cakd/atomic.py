@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import errno
 import json
 import os
 import shutil
@@ -22,9 +23,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the file or folder to create; its parents are created when missing.
 
     Raises:
-        OSError: the parent cannot be written, or a folder is to replace one that is not empty.
+        OSError: the parent cannot be written, a folder is to replace one that is not empty, or the path is the working folder or the root.
     """
     target = Path(path)
+    if not target.name:
+        raise OSError(errno.EINVAL, "it has no name of its own", str(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
     made = [parent for parent in target.parents if not parent.exists()]
     try:

@@ -153,6 +153,13 @@ def _on_ranks(size: HeadSize, ranks: int) -> dict[str, tuple[float, int]]:
                 f"bench-head: a rank ended with code {error.exit_code}; expected a result. -9 is what a machine does that runs out of "
                 "memory. Take fewer --classes, --ranks, or a smaller --width."
             ) from error
+        except torch.multiprocessing.ProcessRaisedException as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            raise RunError(
+                f"bench-head: a rank cannot have the memory for its share of {size.classes} classes of width {size.width}; expected "
+                "less than the machine has. Take fewer --classes, --ranks, or a smaller --width."
+            ) from error
         return torch.load(Path(folder) / "costs.pt", weights_only=True)
 
 

@@ -92,6 +92,23 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
+def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
+    """Return name -> verification set, all of them in memory and fit to be judged.
+
+    Args:
+        places: see `find_sets`.
+
+    Raises:
+        EvaluationError: no such set, two of one name, too few pairs, or pairs of one kind only.
+        DataError: a set is damaged.
+    """
+    loaded = {}
+    for name, path in find_sets(places).items():
+        loaded[name] = load_bin(path)
+        require_pairs(loaded[name], str(path))
+    return loaded
+
+
 def varied_sets(
     places: Sequence[Path], variants: Sequence[Variant], on: On = "probe"
 ) -> Iterator[tuple[str, Variant, VerificationSet]]:

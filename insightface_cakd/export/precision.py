@@ -23,6 +23,18 @@ OLDEST_OPSET = 13  # Weights with a scale for each channel.
 BATCH = 16
 
 
+def precision_of(model: onnx.ModelProto) -> Precision:
+    """Return in which precision a network computes: quantised, in halves, or in float32.
+
+    Args:
+        model: with its weights.
+    """
+    if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv") for node in model.graph.node):
+        return "int8"
+    halves = any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in model.graph.initializer)
+    return "fp16" if halves else "fp32"
+
+
 def halve(source: Path, out: Path) -> None:
     """Write a file with float16 weights and arithmetic, whose input and output stay float32.
 

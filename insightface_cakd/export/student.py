@@ -111,7 +111,7 @@ def provenance(facts: dict[str, Any]) -> dict[str, str]:
     teacher = facts.get("teacher")
     if teacher is not None:
         said |= {
-            "recipe_name": str(facts["recipe_name"]),
+            "recipe_name": str(facts.get("recipe_name") or "not stated"),
             "recipe": json.dumps([_set_keys(term) for term in facts["recipe"]["losses"]], sort_keys=True),
             "teacher": str(teacher["name"]),
             "teacher_sha256": str(teacher["sha256"] or "not a file"),

@@ -12,15 +12,16 @@ import onnx
 import torch
 
 from insightface_cakd.atomic import replacing
-from insightface_cakd.data.bins import VerificationSet, load_bin
+from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.models import GetModel
+from insightface_cakd.evaluate.sets import load_sets
 from insightface_cakd.evaluate.verification import verify
 from insightface_cakd.export.calibration import as_input, calibration_faces
 from insightface_cakd.export.check import ExportReport, check_against, check_contract, noise
 from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency, onnx_embedder
 from insightface_cakd.export.onnx import Exporter
-from insightface_cakd.export.precision import Precision, halve, quantise
+from insightface_cakd.export.precision import Precision, halve, precision_of, quantise
 from insightface_cakd.export.student import export_run
 from insightface_cakd.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
 from insightface_cakd.teachers.onnx import OnnxNetwork
@@ -96,7 +97,8 @@ def export_variant(
         DataError: a verification set or the calibration faces cannot be read.
         EvaluationError: weights that cannot be loaded, or sets that cannot be judged.
     """
-    sets = [load_bin(path) for path in wish.bins]
+    _require_fitting(source, out, network, wish)
+    sets = list(load_sets(wish.bins).values())
     faces = _faces(wish, sets)
     try:
         with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
@@ -110,6 +112,20 @@ def export_variant(
             f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
         ) from error
     return replace(report, path=out), variants
+
+
+def _require_fitting(source: Path, out: Path, network: str | None, wish: Wish) -> None:
+    """Refuse a name that InsightFace does not take for a recogniser's, and options that an .onnx source leaves nothing to do."""
+    if out.suffix != ".onnx":
+        raise ExportError(
+            f"export {out}: expected a name that ends in .onnx; InsightFace takes others for model packs. Rename it."
+        )
+    given = [f"--network {network}"] if network else []
+    given += [f"--exporter {wish.exporter}"] if wish.exporter != "legacy" else []
+    if source.suffix.lower() == ".onnx" and given:
+        raise ExportError(
+            f"export {source}: {' and '.join(given)} with an .onnx, which is exported already; expected a run or weights. Leave it out."
+        )
 
 
 def _faces(wish: Wish, sets: Sequence[VerificationSet]) -> np.ndarray | None:
@@ -161,10 +177,15 @@ def _place(folder: Path, kind: str, name: str) -> Path:
 
 
 def _take(source: Path, copy: Path) -> None:
-    """Copy an ONNX file that meets the contract."""
+    """Copy an ONNX file that meets the contract, in float32."""
     if not source.is_file():
         raise ExportError(f"{source}: does not exist; expected a float32 .onnx. Correct the path.")
     check_contract(source, f"export {source.name}")
+    precision = precision_of(onnx.load(str(source)))
+    if precision != "fp32":
+        raise ExportError(
+            f"export {source}: is {precision} already; expected a float32 .onnx. Give the one that it was made from, or the run."
+        )
     shutil.copyfile(source, copy)
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from torch.multiprocessing import ProcessExitedException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from insightface_cakd.bench.heads import PLAIN, TERMS, HeadSize, bench_head, head_costs
 from insightface_cakd.errors import RunError
@@ -50,6 +50,15 @@ def test_a_rank_that_the_machine_kills_is_told_in_a_line(monkeypatch):
     monkeypatch.setattr("torch.multiprocessing.spawn", killed)
     with pytest.raises(RunError, match="bench-head: a rank ended with code -9; .* runs out of memory"):
         bench_head(HeadSize(classes=10, width=4, batch=2, sample_rate=1.0, steps=1), 2)
+
+
+def test_a_rank_without_memory_is_told_in_a_line(monkeypatch):
+    def refused(*_, **__):
+        raise ProcessRaisedException("RuntimeError: DefaultCPUAllocator: can't allocate memory", 0, 7)
+
+    monkeypatch.setattr("torch.multiprocessing.spawn", refused)
+    with pytest.raises(RunError, match="bench-head: a rank cannot have the memory for its share of 10 classes"):
+        bench_head(HeadSize(classes=10, width=4, batch=2, sample_rate=1.0, steps=1), 1)
 
 
 def test_more_ranks_than_classes_are_refused(tmp_path):

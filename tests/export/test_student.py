@@ -101,7 +101,7 @@ class TestMistakes:
         with pytest.raises(ExportError, match=r"run.json or result.json is damaged \(JSONDecodeError"):
             export_run(run, tmp_path / "student.onnx", get_model)
 
-    def test_a_run_that_names_a_teacher_but_no_recipe(self, tmp_path):
+    def test_a_run_that_names_a_teacher_but_not_its_file(self, tmp_path):
         run = finished_run(tmp_path / "run")
         facts = json.loads((run / "run.json").read_text())
         (run / "run.json").write_text(json.dumps({**facts, "teacher": {"name": "anna"}}))
@@ -118,6 +118,15 @@ class TestMistakes:
         (tmp_path / "file").write_text("")
         with pytest.raises(ExportError, match=r"export .*file/student.onnx: cannot be written \("):
             export_checked(trained(), tmp_path / "file" / "student.onnx", {})
+
+
+def test_a_run_of_a_version_that_kept_no_recipe_s_name(tmp_path):
+    run = finished_run(tmp_path / "run")
+    facts = json.loads((run / "run.json").read_text())
+    del facts["recipe_name"]
+    (run / "run.json").write_text(json.dumps(facts))
+    export_run(run, tmp_path / "student.onnx", get_model)
+    assert said(tmp_path / "student.onnx")["recipe_name"] == "not stated"
 
 
 def test_a_file_that_fails_the_check_never_takes_the_place_of_a_good_one(tmp_path):

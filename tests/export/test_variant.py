@@ -1,12 +1,13 @@
 """Export in another precision: what is measured, what is written, and what is refused."""
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from insightface_cakd.data.bins import load_bin
-from insightface_cakd.errors import DataError, ExportError
+from insightface_cakd.data.bins import load_bin, write_bin
+from insightface_cakd.errors import DataError, EvaluationError, ExportError
 from insightface_cakd.evaluate.verification import verify
 from insightface_cakd.export.calibration import as_input, calibration_faces
 from insightface_cakd.export.onnx import export_onnx
@@ -132,3 +133,35 @@ def test_int8_of_a_real_recogniser_loses_less_than_half_a_point(shared_data, tmp
     assert full.accuracies[0] == pytest.approx(0.9933, abs=0.0001)
     assert small.accuracies[0] >= full.accuracies[0] - 0.005
     assert small.size < 0.35 * full.size
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_source_that_is_converted_already(student, face_set, tmp_path, precision):
+    make(student, tmp_path / "once.onnx", precision, calibrate=face_set / "dev.bin")
+    for again in ("fp32", precision):
+        message = rf"once.onnx: is {precision} already; expected a float32 .onnx"
+        refused(ExportError, message, tmp_path / "once.onnx", tmp_path, again, calibrate=face_set / "dev.bin")
+
+
+def test_options_that_an_onnx_leaves_nothing_to_do(student, tmp_path):
+    refused(
+        ExportError, "--exporter dynamo with an .onnx, which is exported already", student, tmp_path, exporter="dynamo"
+    )
+    with pytest.raises(ExportError, match="--network r50 with an .onnx"):
+        export_variant(student, tmp_path / "out.onnx", get_model, "r50", Wish())
+
+
+def test_a_name_that_insightface_takes_for_a_pack(student, tmp_path):
+    with pytest.raises(ExportError, match=r"out.txt: expected a name that ends in .onnx"):
+        make(student, tmp_path / "out.txt")
+
+
+def test_sets_of_one_name_and_sets_that_cannot_be_judged(student, face_set, tmp_path):
+    (tmp_path / "dev.bin").write_bytes((face_set / "dev.bin").read_bytes())
+    refused(
+        EvaluationError, "dev.bin: another set", student, tmp_path, bins=[face_set / "dev.bin", tmp_path / "dev.bin"]
+    )
+    write_bin(
+        tmp_path / "same.bin", [cv2.imencode(".png", np.zeros((112, 112, 3), np.uint8))[1].tobytes()] * 40, [True] * 20
+    )
+    refused(EvaluationError, "same.bin: 20 same and 0 different", student, tmp_path, bins=[tmp_path / "same.bin"])

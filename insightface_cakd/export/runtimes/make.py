@@ -11,8 +11,9 @@ import onnx
 import torch
 
 from insightface_cakd.atomic import replacing, write_json
-from insightface_cakd.data.bins import VerificationSet, load_bin
+from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import ExportError
+from insightface_cakd.evaluate.sets import load_sets
 from insightface_cakd.evaluate.verification import Embed, verify
 from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise
 from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency, onnx_embedder
@@ -85,15 +86,17 @@ def export_runtime(
     Raises:
         ExportError: the runtime is not installed, cannot convert or run the student, or embeds otherwise; `out` exists.
         DataError: a verification set cannot be read.
+        EvaluationError: a verification set cannot be judged, or two have one name.
     """
     where = f"export-runtime {runtime.name} {student.name}"
     _require_installed(runtime)
     if not student.is_file():
-        raise ExportError(f"{student}: does not exist; expected an .onnx file. Correct the path.")
+        problem = "is a folder" if student.is_dir() else "does not exist"
+        raise ExportError(f"{student}: {problem}; expected an .onnx file, as `cakd export` writes. Correct the path.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
     check_contract(student, where)
-    sets = {path.stem: load_bin(path) for path in bins}
+    sets = load_sets(bins)
     try:
         with replacing(out) as temporary:
             temporary.mkdir()

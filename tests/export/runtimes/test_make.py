@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from insightface_cakd.errors import DataError, ExportError
+from insightface_cakd.errors import DataError, EvaluationError, ExportError
 from insightface_cakd.export.onnx import export_onnx, plain_copy
 from insightface_cakd.export.runtimes.make import RUNTIMES, export_runtime
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -128,6 +129,16 @@ def test_a_file_that_is_not_there(tmp_path):
     refused(ExportError, "none.onnx: does not exist", tmp_path / "none.onnx", RUNTIMES["ncnn"], tmp_path)
 
 
+def test_a_run_s_folder_in_place_of_a_file(tmp_path):
+    refused(ExportError, "is a folder; expected an .onnx file", tmp_path, RUNTIMES["ncnn"], tmp_path)
+
+
+def test_two_sets_of_one_name(student, face_set, tmp_path):
+    (tmp_path / "dev.bin").write_bytes((face_set / "dev.bin").read_bytes())
+    sets = (face_set / "dev.bin", tmp_path / "dev.bin")
+    refused(EvaluationError, "dev.bin: another set", student, RUNTIMES["ncnn"], tmp_path, *sets)
+
+
 def test_a_verification_set_that_is_not_there(student, tmp_path):
     refused(DataError, "none.bin", student, RUNTIMES["ncnn"], tmp_path, tmp_path / "none.bin")
 
@@ -139,10 +150,17 @@ def test_a_folder_that_holds_something(student, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_the_working_folder_is_no_place(student, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError, match=r"^\.: cannot be written \(it has no name of its own\)"):
+        export_runtime(student, RUNTIMES["ncnn"], Path("."), rounds=1)
+
+
 def test_the_command(student, tmp_path):
     ran = cakd("export-runtime", "ncnn", student, tmp_path / "out")
     assert ran.code == 0, ran.err
     assert "cosine with onnxruntime >= 1.0000" in ran.out
+    assert "'insightface-cakd[ncnn]'" in " ".join(cakd("export-runtime", "--help").out.split())
     assert (tmp_path / "out" / "student.ncnn.param").read_text().startswith("7767517")
 
 
