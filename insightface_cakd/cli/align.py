@@ -19,11 +19,11 @@ def align(
     ] = "largest",
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the detector.")] = 0.5,
     min_face: Annotated[float, typer.Option(min=1, help="Shorter side of a face's box, in pixels.")] = 32,
-    det_size: Annotated[int, typer.Option(min=0, help="Detector's input; 0: 128 and 640, as FaceAnalysis.")] = 0,
+    det_size: Annotated[int, typer.Option(min=0, help="Detector's input, a multiple of 32; 0: 128 and 640.")] = 0,
     max_corrupt: Annotated[float, typer.Option(min=0, max=1, help="Largest share of damaged files.")] = 0.1,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG faces.")] = 95,
     workers: Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")] = 1,
-    pairs: Annotated[int, typer.Option(help="Of a .bin, half of them same.")] = 6000,
+    pairs: Annotated[int, typer.Option(help="Of a .bin, half of them same; a multiple of 20.")] = 6000,
     seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
 ) -> None:
     """Raw photos -> detection -> five-point alignment -> 112x112 faces, and a report of what was left out and why.

@@ -19,7 +19,8 @@ class People:
     """What a folder of people holds.
 
     Args:
-        images: for each person, in natural order of the folder names, the person's images in natural order.
+        images: for each person, in natural order of the folder names, the person's images in natural order; a link to
+            an image that is not there is one, so that whoever reads it says so.
         names: the folder names, in the same order.
         skipped: files that are not images by their suffix, images outside a person's folder, folders without images.
     """
@@ -35,6 +36,11 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
 
+def is_dangling(path: Path) -> bool:
+    """Return whether a path is a link to nothing."""
+    return path.is_symlink() and not path.exists()
+
+
 def find_people(folder: str | os.PathLike[str]) -> People:
     """List the people of a folder: each subfolder is a person, with the images in it at any depth.
 
@@ -45,7 +51,8 @@ def find_people(folder: str | os.PathLike[str]) -> People:
     if not root.is_dir():
         raise DataError(f"{folder}: no such folder; expected one subfolder for each person. Check the path.")
     for entry in sorted(root.iterdir(), key=natural_key):
-        files = [file for file in entry.rglob("*") if file.is_file()] if entry.is_dir() else []
+        inside = entry.rglob("*") if entry.is_dir() else ()
+        files = [file for file in inside if file.is_file() or is_dangling(file)]
         images = sorted((file for file in files if file.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
         people.skipped.extend(sorted(set(files) - set(images)))
         if images:
@@ -66,7 +73,7 @@ def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
         DataError: the disk is full or the place cannot be written; nothing is left behind.
     """
     try:
-        with replacing(out) as temporary, _named(temporary, out):
+        with replacing(out) as temporary, naming(temporary, out):
             yield temporary
     except OSError as error:
         reason = error.strerror or str(error)
@@ -76,12 +83,16 @@ def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(temporary: Path, out: str | os.PathLike[str]) -> Iterator[None]:
-    """Let errors name the place that the user gave, not the temporary one."""
+def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
+    """Let errors name the place that the user gave, not the temporary one.
+
+    Raises:
+        DataError: the block raised one.
+    """
     try:
         yield
     except DataError as error:
-        raise DataError(str(error).replace(str(temporary), str(out))) from error
+        raise DataError(str(error).replace(str(temporary), str(given))) from error
 
 
 def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:

@@ -52,7 +52,7 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
         What was loaded.
 
     Raises:
-        DataError: the detector is missing or is none.
+        DataError: the detector is missing or is none, or a photo is damaged.
         ExportError: the student is missing or is none, the name cannot be one, `out` exists, or insightface does not
             load the pack; nothing is left behind.
     """
@@ -60,8 +60,7 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
         raise ExportError(
             f"--name {name}: expected letters, digits, '.', '_' and '-', at most 128, the first a letter or digit."
         )
-    if not student.is_file():
-        raise ExportError(f"--student {student}: does not exist; expected an .onnx file. Correct the path.")
+    _require_file(student)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
     check_contract(student, f"--student {student.name}")
@@ -70,12 +69,21 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
         with replacing(out) as temporary:
             temporary.mkdir()
             _write(student, detector, temporary, name)
-            report = check_pack(temporary, student, photos)
+            report = check_pack(temporary, student, out, photos)
     except OSError as error:
         raise ExportError(
             f"{out}: cannot be written ({error.strerror}); nothing was left behind. Choose another place."
         ) from error
     return replace(report, path=out)
+
+
+def _require_file(student: Path) -> None:
+    if student.is_dir():
+        raise ExportError(
+            f"--student {student}: is a folder; expected an .onnx file, such as `cakd export` writes. Name the file."
+        )
+    if not student.is_file():
+        raise ExportError(f"--student {student}: does not exist; expected an .onnx file. Correct the path.")
 
 
 def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
@@ -99,7 +107,7 @@ def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
                 "sha256": file_sha256(folder / STUDENT),
                 "preprocessing": {"mean": MEAN, "std": STD},
                 "input_size": [FACE_SIZE, FACE_SIZE],
-                "embedding_dimension": embedding_width(folder / STUDENT),
+                "embedding_dimension": embedding_width(student),
             },
         },
         "provenance": {

@@ -14,9 +14,10 @@ from insightface.app import FaceAnalysis
 from insightface.model_zoo import get_model
 from insightface.model_zoo.arcface_onnx import ArcFaceONNX
 
+from insightface_cakd.data.align.photo import read_photo
 from insightface_cakd.data.align.photos import find_photos
 from insightface_cakd.data.align.similarity import align
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
+from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.calibration import as_input
 from insightface_cakd.export.check import MEAN, STD
@@ -52,21 +53,22 @@ class PackReport:
         return line
 
 
-def check_pack(folder: Path, student: Path, photos: Path | None = None) -> PackReport:
+def check_pack(folder: Path, student: Path, out: Path, photos: Path | None = None) -> PackReport:
     """Load a pack by its folder, and compare its embeddings with those of the student's file fed by ourselves.
 
     Args:
         folder: with a manifest of version 2.
         student: the recogniser that is in it.
+        out: where the pack will lie, by which errors call it.
         photos: a folder of photos to find faces in; without it a picture of noise stands for an aligned face.
 
     Raises:
-        DataError: the photos cannot be read.
+        DataError: there are no photos, or one is damaged.
         ExportError: insightface does not load the pack as detector and recogniser, finds no face, or embeds otherwise.
     """
-    where = f"pack {folder.name}"
+    where = f"pack {out.name}"
     own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, where)
-    analysis, recogniser = _load(folder, where)
+    analysis, recogniser = _load(folder, out, where)
     aligned = np.random.default_rng(0).integers(0, 256, (FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
     found = recogniser.get_feat(aligned[..., ::-1])
     _require_equal(found[0], _own_embedding(own, aligned), f"{where}: an aligned face")
@@ -80,11 +82,11 @@ def embedding_width(student: Path) -> int:
     Args:
         student: an .onnx by InsightFace's contract.
     """
-    own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, student.name)
+    own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, f"--student {student.name}")
     return own(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)).shape[1]
 
 
-def _load(folder: Path, where: str) -> tuple[Any, Any]:
+def _load(folder: Path, out: Path, where: str) -> tuple[Any, Any]:
     """Return the pack as FaceAnalysis, and its recogniser as `get_model` gives it."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -93,7 +95,7 @@ def _load(folder: Path, where: str) -> tuple[Any, Any]:
             recogniser = get_model(str(folder), model_task="recognition", providers=CPU)
     # insightface, onnx and onnxruntime share no base class but Exception.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split()).replace(folder.name, out.name)[:200]
         raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a pack. Pack it anew.") from error
     models = {"detection": analysis.models["detection"], "recognition": analysis.models.get("recognition")}
     if not isinstance(models["recognition"], ArcFaceONNX) or (recogniser.input_mean, recogniser.input_std) != (
@@ -108,11 +110,8 @@ def _look(analysis: Any, own: OnnxNetwork, report: PackReport, photos: Path, whe
     """Compare the embedding of every face in the photos."""
     files, count, lowest = find_photos(photos).files, 0, 1.0
     for file in files:
-        bgr = cv2.cvtColor(decode_rgb(read_bytes(file), str(file)), cv2.COLOR_RGB2BGR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-image renames what insightface calls.
-            faces = analysis.get(bgr)
-        for face in faces:
+        bgr = read_photo(file)
+        for face in _faces(analysis, bgr):
             aligned = align(bgr, face.kps)
             if aligned is not None:
                 count += 1
@@ -122,6 +121,17 @@ def _look(analysis: Any, own: OnnxNetwork, report: PackReport, photos: Path, whe
             f"{where}: finds no face in {len(files)} photos of {photos}; expected some. Is it the right detector?"
         )
     return PackReport(report.path, report.width, len(files), count, lowest)
+
+
+def _faces(analysis: Any, bgr: np.ndarray) -> list[Any]:
+    """Return insightface's faces of a photo."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-image renames what insightface calls.
+        try:
+            return analysis.get(bgr)
+        except cv2.error:
+            # A strip that the detector cannot scale, as in `align_photo`.
+            return []
 
 
 def _own_embedding(own: OnnxNetwork, aligned: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from insightface_cakd.data.folders import find_people, natural_key, require_new_folder, writing
+from insightface_cakd.data.folders import find_people, is_dangling, natural_key, require_new_folder, writing
 from insightface_cakd.errors import DataError
 from tests.data.record_files import jpeg, people_folder
 
@@ -38,6 +38,16 @@ def test_images_below_a_persons_folder_count_and_links_are_followed(tmp_path: Pa
     (tmp_path / "here" / "b" / "video" / "1.JPEG").write_bytes(jpeg(1))
     (tmp_path / "here" / "a").symlink_to(tmp_path / "there" / "a")
     assert [len(images) for images in find_people(tmp_path / "here").images] == [2, 1]
+
+
+def test_a_link_to_nothing_does_not_vanish(tmp_path: Path) -> None:
+    people_folder(tmp_path, {"a": 1})
+    for name in ("a/1.jpg", "a/2.gif", "b"):
+        (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    people = find_people(tmp_path)
+    assert [image.name for image in people.images[0]] == ["0.jpg", "1.jpg"]
+    assert [path.name for path in people.skipped] == ["2.gif", "b"]
+    assert [is_dangling(tmp_path / name) for name in ("a", "a/0.jpg", "a/1.jpg", "b", "c")] == [0, 0, 1, 1, 0]
 
 
 def test_a_folder_without_people_is_refused(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from insightface.model_zoo import get_model as insightface_model
 from insightface.utils.face_align import norm_crop
 
 from insightface_cakd.errors import DataError, ExportError
+from insightface_cakd.export import pack_check
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.export.pack import make_pack
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.teachers.weights import file_sha256
+from tests.data.record_files import jpeg
 from tests.export.networks import settle, trained
 from tests.teachers.onnx_models import channel_means
 
@@ -133,6 +135,48 @@ def test_a_detector_that_is_none(student, shared_data, tmp_path):
 def test_a_student_that_breaks_the_contract(changes, message, detector, tmp_path):
     means = channel_means(tmp_path / "means.onnx", **changes)
     refused(ExportError, message, tmp_path, means, detector, tmp_path / "pack", "x")
+
+
+def test_a_strip_has_no_face(student, detector, shared_data, tmp_path):
+    """3 x 2000 pixels: less than one wide once they are scaled to the detector's square."""
+    (tmp_path / "photos").mkdir()
+    shutil.copy(shared_data / "photos" / "photo_0.jpg", tmp_path / "photos")
+    (tmp_path / "photos" / "strip.jpg").write_bytes(jpeg(0, 2000, 3))
+    report = make_pack(student, detector, tmp_path / "pack", "x", tmp_path / "photos")
+    assert report.photos == 2
+    assert report.faces >= 1
+
+
+def test_a_damaged_photo(student, detector, shared_data, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cut.jpg").write_bytes((shared_data / "photos" / "photo_0.jpg").read_bytes()[:4000])
+    message = f"^{photos}/cut.jpg: the JPEG of 4000 bytes is truncated"
+    refused(DataError, message, tmp_path, student, detector, tmp_path / "pack", "x", photos)
+    (photos / "cut.jpg").unlink()
+    (photos / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    message = f"^{photos}/gone.jpg: a link to a file that is not there"
+    refused(DataError, message, tmp_path, student, detector, tmp_path / "pack", "x", photos)
+
+
+def test_errors_name_the_pack_as_it_was_asked_for(student, detector, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(jpeg(0))
+    message = "^pack mine: finds no face in 1 photos"
+    refused(ExportError, message, tmp_path, student, detector, tmp_path / "mine", "x", tmp_path / "photos")
+
+    def fail(name, **_):
+        raise RuntimeError(f"{name}/detection.onnx is not to my taste")
+
+    monkeypatch.setattr(pack_check, "FaceAnalysis", fail)
+    message = r"^pack mine: insightface cannot load it \(.*/mine/detection.onnx is not"
+    refused(ExportError, message, tmp_path, student, detector, tmp_path / "mine", "x")
+
+
+def test_a_student_that_is_a_folder(detector, tmp_path):
+    (tmp_path / "run").mkdir()
+    message = r"--student .*run: is a folder; expected an .onnx file, such as `cakd export` writes"
+    refused(ExportError, message, tmp_path, tmp_path / "run", detector, tmp_path / "pack", "x")
 
 
 def test_other_mistakes(student, detector, tmp_path):

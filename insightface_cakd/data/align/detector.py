@@ -15,6 +15,7 @@ from insightface_cakd.errors import DataError
 # Below this a detector's boxes are noise: a photo with nothing above has no face, not a faint one.
 FAINTEST = 0.2
 AUTOMATIC = 0  # insightface's own sizes: 128 for large faces, 640 for small ones.
+STRIDE = 32  # pixels of a cell of the coarsest map; insightface's anchors fit no other side.
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Detector:
 
     Args:
         path: an .onnx that insightface takes for a detector, such as an SCRFD.
-        size: side of the square that photos are scaled to; 0 for insightface's own two sizes.
+        size: side of the square that photos are scaled to, a multiple of 32; 0 for insightface's own two sizes.
 
     Raises:
-        DataError: the file is missing, damaged, or no detector with points.
+        DataError: the size is no such multiple; or the file is missing, damaged, or no detector with points.
     """
 
     def __init__(self, path: Path, size: int = AUTOMATIC) -> None:
+        _require_size(size)
         self.model = load_detector(path)
         self.model.prepare(0, input_size=(size, size), det_thresh=FAINTEST)
 
@@ -66,6 +68,15 @@ class Detector:
         boxes, points = self.model.detect(bgr)
         rows = zip(boxes.tolist(), points, strict=True)
         return [Face(tuple(box[:4]), float(box[4]), five.astype(np.float32)) for box, five in rows]
+
+
+def _require_size(size: int) -> None:
+    if size < 0 or size % STRIDE:
+        nearest = max(STRIDE, (size + STRIDE // 2) // STRIDE * STRIDE)
+        raise DataError(
+            f"--det-size {size}: is no multiple of {STRIDE}, the detector's coarsest stride; expected one, or 0 for 128 "
+            f"and 640. Take {nearest}."
+        )
 
 
 def load_detector(path: Path) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from insightface_cakd.data.align.detector import Detector, Face
 from insightface_cakd.data.align.similarity import align
+from insightface_cakd.data.folders import is_dangling
 from insightface_cakd.data.images import decode_rgb, encode_jpeg, image_fault, read_bytes
 from insightface_cakd.errors import DataError
 
@@ -62,18 +63,33 @@ def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
         rules: see `Rules`.
     """
     try:
-        data = read_bytes(path)
-        if fault := image_fault(data):
-            return Outcome(CORRUPT, fault)
-        bgr = cv2.cvtColor(decode_rgb(data, path.name), cv2.COLOR_RGB2BGR)
+        bgr = read_photo(path)
     except DataError as error:
-        return Outcome(CORRUPT, str(error))
+        # The report names the photo by itself, and what to do about it is the same for all.
+        return Outcome(CORRUPT, str(error).removeprefix(f"{path}: ").partition("; ")[0])
     try:
         faces = detector.find(bgr)
     except cv2.error:
         # A strip whose short side is less than a pixel once it is scaled to the detector's square.
         return Outcome(NO_FACE, f"{bgr.shape[1]} x {bgr.shape[0]} pixels")
     return _take(bgr, faces, rules)
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """Return the pixels of a photo as OpenCV and insightface have them, uint8 (H, W, 3) BGR.
+
+    Args:
+        path: see `align_photo`.
+
+    Raises:
+        DataError: a link to nothing; or the file cannot be read, is empty, cut off or no image.
+    """
+    if is_dangling(path):
+        raise DataError(f"{path}: a link to a file that is not there; expected a photo. Restore it or remove the link.")
+    data = read_bytes(path)
+    if fault := image_fault(data):
+        raise DataError(f"{path}: {fault}; expected a whole image. Replace or remove it.")
+    return cv2.cvtColor(decode_rgb(data, str(path)), cv2.COLOR_RGB2BGR)
 
 
 def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:

@@ -37,7 +37,7 @@ class Alignment:
         chosen_of_several: photos in which the policy had to choose.
         left_out: the others, in order.
         without_faces: people none of whose photos gave a face.
-        skipped: files that are no images by their suffix, and empty folders.
+        skipped: files that are no images by their suffix or lie in no person's folder, and folders without images.
     """
 
     photos: int
@@ -75,7 +75,7 @@ class Alignment:
         }
 
     def summary(self, out: Path, report: Path) -> str:
-        """Return a few lines: counts, and the first photos of each reason.
+        """Return a few lines: counts, and the first photos of each reason and files that were skipped.
 
         Args:
             out: what was written.
@@ -89,6 +89,8 @@ class Alignment:
             lines.append(f"left out, {reason}: {count} ({self.first(reason)})")
         if self.without_faces:
             lines.append(f"people without a face: {len(self.without_faces)} ({_first(self.without_faces)})")
+        if self.skipped:
+            lines.append(f"skipped, no image or in no person's folder: {len(self.skipped)} ({_first(self.skipped)})")
         return "\n".join([*lines, f"all of it: {report}"])
 
     def first(self, reason: str) -> str:

@@ -14,8 +14,9 @@ from insightface_cakd.data.align.photos import Photos, find_photos
 from insightface_cakd.data.align.report import Alignment, LeftOut, require_enough
 from insightface_cakd.data.align.workers import align_all
 from insightface_cakd.data.bins import make_bin
-from insightface_cakd.data.folders import require_new_folder, writing
+from insightface_cakd.data.folders import naming, require_new_folder, writing
 from insightface_cakd.data.pack import pack
+from insightface_cakd.data.pairs import draw_pairs
 from insightface_cakd.errors import DataError
 
 Kind = Literal["rec", "folder", "bin"]
@@ -31,10 +32,10 @@ class Work:
         detector: an .onnx with five points that insightface loads.
         kind: `rec` (train.rec), `folder` of faces, or `bin` (a verification set).
         rules: which face of a photo is taken.
-        size: of the detector's input; 0 for insightface's own two sizes.
+        size: of the detector's input, a multiple of 32; 0 for insightface's own two sizes.
         workers: processes; the result does not depend on it.
         max_corrupt: largest share of files that may be damaged.
-        pairs: of a `bin`.
+        pairs: of a `bin`, a multiple of 20.
         seed: of the pairs.
     """
 
@@ -60,8 +61,8 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
         progress: called with (photos done, photos in all).
 
     Raises:
-        DataError: no photos, no detector, too many damaged files, no face at all, too few people, `out` exists, or it
-            cannot be written; nothing is left behind.
+        DataError: no photos, no detector, a size or number of pairs that cannot be, too many damaged files, no face at
+            all, too few people or photos for the pairs, `out` exists, or it cannot be written; nothing is left behind.
     """
     if work.kind == "bin" and out.exists():
         raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
@@ -72,6 +73,9 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
             f"{folder}: its photos lie side by side; a {work.kind} needs one subfolder for each person. Sort them, or "
             "take --format folder."
         )
+    if work.kind == "bin":
+        # Photos give at most one face each: pairs that cannot be drawn from them are refused before hours of work.
+        draw_pairs(folder, work.pairs, work.seed)
     with writing(out) as temporary, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         faces = Path(scratch, "faces")
         alignment = _align(folder, photos, faces, work, progress)
@@ -125,7 +129,8 @@ def _write(faces: Path, out: Path, alignment: Alignment, work: Work, folder: Pat
         raise DataError(
             f"{folder}: faces of {alignment.people} people; a {work.kind} needs at least 2. Add photos of others."
         )
-    if work.kind == "bin":
-        make_bin(faces, out, work.pairs, work.seed)
-    else:
-        pack(faces, out, work.rules.quality)
+    with naming(faces, folder):
+        if work.kind == "bin":
+            make_bin(faces, out, work.pairs, work.seed)
+        else:
+            pack(faces, out, work.rules.quality)

@@ -106,6 +106,28 @@ def test_crops_of_files_that_differ_in_suffix_or_folder(tmp_path):
     assert [file.name for file in photos.files] == ["a.jpg", "a.png", "b.jpg", "a.jpg"]
 
 
+def test_what_was_skipped_or_is_not_there_is_printed(people, detector, tmp_path):
+    (people / "anna" / "cut.jpg").unlink()
+    (people / "anna" / "p.gif").write_bytes(b"GIF89a")
+    (people / "empty").mkdir()
+    (people / "carl" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (people / "zoe").symlink_to(tmp_path / "nobody")
+    alignment = align(people, tmp_path / "data", detector)
+    lines = alignment.summary(tmp_path / "data", tmp_path / "report").splitlines()
+    assert "skipped, no image or in no person's folder: 4 (anna/p.gif; bert/notes.txt; empty/; ...)" in lines
+    assert alignment.skipped[3] == "zoe (a link to nothing)"
+    assert alignment.first("corrupt file") == "carl/gone.jpg: a link to a file that is not there"
+
+
+def test_photos_side_by_side_with_others(shared_data, tmp_path):
+    shutil.copy(shared_data / "photos" / "photo_0.jpg", tmp_path / "a.jpg")
+    (tmp_path / "b.heic").touch()
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    photos = find_photos(tmp_path)
+    assert [file.name for file in photos.files] == ["a.jpg", "c.jpg"]
+    assert photos.skipped == ["b.heic"]
+
+
 def refused(message, tmp_path, *arguments, **more):
     before = contents(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
@@ -149,3 +171,34 @@ def test_a_detector_that_is_none(people, shared_data, tmp_path, workers):
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     refused("bad.onnx: insightface cannot load it", tmp_path, people, tmp_path / "out", tmp_path / "bad.onnx")
     refused("none.onnx: does not exist", tmp_path, people, tmp_path / "out", tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(1, 32), (7, 32), (31, 32), (33, 32), (100, 96), (1000, 992), (-32, 32)])
+def test_a_size_that_the_detector_has_no_anchors_for(people, detector, tmp_path, size, nearest):
+    message = f"--det-size {size}: is no multiple of 32, .* Take {nearest}\\."
+    with pytest.raises(DataError, match=message):
+        align_photos(people, tmp_path / "out", Work(detector, size=size))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"), [(30, "30 pairs: expected a multiple of 20"), (0, "0 pairs"), (-20, "-20")]
+)
+def test_pairs_that_no_set_can_have_are_refused_before_any_work(people, tmp_path, pairs, message):
+    refused(message, tmp_path, people, tmp_path / "dev.bin", tmp_path / "unread.onnx", "bin", pairs=pairs)
+
+
+def test_more_pairs_than_the_photos_can_give(people, tmp_path):
+    message = f"^{people}: 5 same and 23 different pairs"
+    refused(message, tmp_path, people, tmp_path / "dev.bin", tmp_path / "unread.onnx", "bin", pairs=20)
+
+
+def test_more_pairs_than_the_faces_can_give(shared_data, detector, tmp_path):
+    """Ten photos would do, one has no face; the error names the photos, not where the faces lay."""
+    for name, number in {"anna": 0, "bert": 1}.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for copy in range(2 if name == "bert" else 5):
+            shutil.copy(shared_data / "photos" / f"photo_{number}.jpg", tmp_path / "photos" / name / f"{copy}.jpg")
+    (tmp_path / "photos" / "anna" / "4.jpg").write_bytes(jpeg(1, 200, 200))
+    message = f"^{tmp_path / 'photos'}: 7 same and 8 different pairs"
+    refused(message, tmp_path, tmp_path / "photos", tmp_path / "dev.bin", detector, "bin", pairs=20)
