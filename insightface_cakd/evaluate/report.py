@@ -21,6 +21,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-
        padding: 0 1rem; }
 h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
+.wide { overflow-x: auto; }
 th, td { border-bottom: 1px solid #ddd; padding: .35rem .9rem; text-align: right; vertical-align: top; }
 th { background: #f6f6f6; } th:first-child, td:first-child { text-align: left; }
 table.facts { font-size: .85rem; } table.facts th, table.facts td { text-align: left; overflow-wrap: anywhere; }
@@ -196,7 +197,8 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]], kind: str = "resu
     """Return an HTML table of escaped text."""
     lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
     lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in body]
-    return f'<table class="{kind}">\n' + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</table>"
+    rows = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide"><table class="{kind}">\n{rows}\n</table></div>'
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -70,6 +70,11 @@ def test_it_needs_no_other_file_and_runs_nothing(page):
     assert re.findall(r"url\((?!#)", page) == []
 
 
+def test_a_table_wider_than_the_page_scrolls_by_itself(page):
+    assert ".wide { overflow-x: auto; }" in page
+    assert page.count("<table") == page.count('<div class="wide"><table') > 0
+
+
 def test_it_shows_the_result_table_the_notes_and_the_curves(page):
     shown = Page(page)
     for row in ROWS:

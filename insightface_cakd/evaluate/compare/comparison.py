@@ -18,9 +18,10 @@ class Difference:
     """A model against the baseline.
 
     Args:
-        gain: accuracy minus the baseline's, mean over the sets.
+        gain: accuracy minus the baseline's; over several sets, the mean.
         interval: of it, by paired bootstrap.
-        paired: pairs of all sets on which one of both alone is right.
+        paired: pairs on which one of both alone is right; over several sets, of the first variant of each: other variants
+            hold the same pairs again.
     """
 
     gain: float
@@ -37,13 +38,15 @@ class Scored:
         intervals: set -> of the accuracy.
         tar_intervals: set -> FAR -> of TAR.
         mean_interval: of the mean accuracy over the sets.
-        difference: None for the baseline itself.
+        differences: set -> of it alone; empty for the baseline itself.
+        difference: over the sets; None for the baseline itself.
     """
 
     judged: Mapping[str, Judged]
     intervals: Mapping[str, Interval]
     tar_intervals: Mapping[str, Mapping[float, Interval]]
     mean_interval: Interval
+    differences: Mapping[str, Difference]
     difference: Difference | None
 
     @property
@@ -59,15 +62,27 @@ class Comparison:
     Args:
         baseline: name of the model that the others are compared with.
         models: by name, in the order in which they were given.
+        firsts: sets without those that are further variants of another: what the paired test is over.
     """
 
     baseline: str
     models: Mapping[str, Scored]
+    firsts: Sequence[str]
 
     @property
     def sets(self) -> list[str]:
         """Names of the sets."""
         return list(self.models[self.baseline].judged)
+
+    @property
+    def varied(self) -> bool:
+        """Whether some sets are variants of others."""
+        return len(self.firsts) < len(self.sets)
+
+    @property
+    def pairs(self) -> int:
+        """Number of distinct pairs: a pair counts once, in however many variants it was judged."""
+        return sum(len(self.models[self.baseline].judged[name].same) for name in self.firsts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,14 +92,19 @@ class Pairs:
     Args:
         same: bool (P,).
         distances: model -> squared distances (P,).
+        source: what variants of one set, which hold the same pairs, have in common; None for a set without variants.
     """
 
     same: np.ndarray
     distances: Mapping[str, np.ndarray]
+    source: str | None = None
 
 
 def compare(sets: Mapping[str, Pairs], baseline: str | None = None) -> Comparison:
     """Compare models on some sets.
+
+    Variants of one set share their resamples, and only the first counts in the paired test: the same pairs seen again are no
+    further evidence.
 
     Args:
         sets: name -> what the models, the same in each, say of it.
@@ -103,13 +123,17 @@ def compare(sets: Mapping[str, Pairs], baseline: str | None = None) -> Compariso
     }
     drawn: dict[str, dict[str, np.ndarray]] = {model: {} for model in names}
     tar: dict[str, dict[str, dict[float, Interval]]] = {model: {} for model in names}
-    for number, (name, pairs) in enumerate(sets.items()):
-        resamples = Resamples(pairs.same, seed=number)
+    sources = {name: name if pairs.source is None else pairs.source for name, pairs in sets.items()}
+    seeds = {source: number for number, source in enumerate(dict.fromkeys(sources.values()))}
+    for name, pairs in sets.items():
+        resamples = Resamples(pairs.same, seed=seeds[sources[name]])
         for model in names:
             one = judged[model][name]
             drawn[model][name] = resamples.mean(one.right, one.weights)
             tar[model][name] = tar_intervals(one, resamples)
-    return Comparison(chosen, {model: _scored(model, chosen, judged, drawn, tar[model]) for model in names})
+    firsts = [next(name for name in sources if sources[name] == source) for source in seeds]
+    scored = {model: _scored(model, chosen, judged, drawn, tar[model], firsts) for model in names}
+    return Comparison(chosen, scored, firsts)
 
 
 def choose_baseline(names: Sequence[str], baseline: str | None) -> str:
@@ -136,15 +160,25 @@ def _scored(
     judged: Mapping[str, Mapping[str, Judged]],
     drawn: Mapping[str, Mapping[str, np.ndarray]],
     tar: Mapping[str, Mapping[float, Interval]],
+    firsts: Sequence[str],
 ) -> Scored:
     """Return a model's numbers from the judged pairs and the resampled accuracies of all."""
     own, other = judged[model], judged[baseline]
     intervals = {name: interval_of(values) for name, values in drawn[model].items()}
     mean = np.mean(list(drawn[model].values()), axis=0)
-    difference = None
-    if model != baseline:
-        gain = float(np.mean([own[name].accuracy - other[name].accuracy for name in own]))
-        spread = interval_of(mean - np.mean(list(drawn[baseline].values()), axis=0))
-        alone = reduce(add, (paired(own[name].right, other[name].right) for name in own))
-        difference = Difference(gain, spread, alone)
-    return Scored(own, intervals, tar, interval_of(mean), difference)
+    if model == baseline:
+        return Scored(own, intervals, tar, interval_of(mean), {}, None)
+    differences = {
+        name: Difference(
+            own[name].accuracy - other[name].accuracy,
+            interval_of(drawn[model][name] - drawn[baseline][name]),
+            paired(own[name].right, other[name].right),
+        )
+        for name in own
+    }
+    whole = Difference(
+        float(np.mean([one.gain for one in differences.values()])),
+        interval_of(mean - np.mean(list(drawn[baseline].values()), axis=0)),
+        reduce(add, (differences[name].paired for name in firsts)),
+    )
+    return Scored(own, intervals, tar, interval_of(mean), differences, whole)

@@ -58,11 +58,12 @@ def read_entries(texts: Sequence[str], network: str | None = None) -> list[Entry
 
     Args:
         texts: each `[NAME=]PATH[::NETWORK]`: the output folder of a run, an .onnx, or weights. A run's folder names its own
-            network, for the weights in it too. Without a name, it is that of the folder or file.
+            network, for the weights in it too, and so does an .onnx. Without a name, it is that of the folder or file.
         network: of weights that name none.
 
     Raises:
-        EvaluationError: no such file, a folder that is no run, or two models of one name.
+        EvaluationError: no such file, a folder that is no run, two models of one name, or a network that is not that of the
+            run or .onnx.
     """
     entries: list[Entry] = []
     for text in texts:
@@ -115,12 +116,27 @@ def _entry(text: str, network: str | None) -> Entry:
     path = Path(place)
     if path.is_dir():
         found = run_entry(name or path.name, path)
-        return Entry(found.name, found.path, own or found.network)
+        return Entry(found.name, found.path, _agreed(text, own, found.network, path) or network)
     require_file(path, "an .onnx, weights, or the output folder of a run")
     title = name or (path.parent.name if path.name == WEIGHTS and path.parent.name else path.stem)
     if path.suffix.lower() == ".onnx":
+        if own:
+            raise EvaluationError(
+                f"{text}: an .onnx with the network {own}; expected none, an .onnx holds its own. Leave ::{own} off."
+            )
         return Entry(title, path)
-    return Entry(title, path, own or network or (_network_of(path.parent) if path.name == WEIGHTS else None))
+    named = _network_of(path.parent) if path.name == WEIGHTS else None
+    return Entry(title, path, _agreed(text, own, named, path.parent) or network)
+
+
+def _agreed(text: str, own: str, named: str | None, folder: Path) -> str | None:
+    """Return the network of a run's weights, or of bare ones: as the user wrote it, or as the run says, which must agree."""
+    if own and named and own != named:
+        raise EvaluationError(
+            f"{text}: the network {own}, but {folder / RUN} says {named}; expected the same. "
+            f"Leave ::{own} off, or name other weights."
+        )
+    return own or named
 
 
 def _network_of(folder: Path) -> str | None:

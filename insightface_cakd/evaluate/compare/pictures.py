@@ -14,6 +14,8 @@ from insightface_cakd.evaluate.plots import svg_of
 from insightface_cakd.evaluate.report import Drawing
 
 POINTS = 300
+# A cost axis ends so far beyond the largest model, whose point and error bar are then whole.
+BEYOND = 1.08
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def drawings(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[Draw
     yield Drawing(
         "Accuracy against cost.",
         "Mean over the sets with its interval; one face on this CPU, and the file.",
-        _costs(comparison, costs),
+        svg_of(cost_figure(comparison, costs), "cost"),
     )
 
 
@@ -81,7 +83,13 @@ def _curves(models: Mapping[str, Judged], prefix: str) -> str:
     return svg_of(figure, prefix)
 
 
-def _costs(comparison: Comparison, costs: Mapping[str, Cost]) -> str:
+def cost_figure(comparison: Comparison, costs: Mapping[str, Cost]) -> Figure:
+    """Return accuracy with its interval against milliseconds and megabytes, side by side.
+
+    Args:
+        comparison: the numbers.
+        costs: by model.
+    """
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for number, (name, scored) in enumerate(comparison.models.items()):
@@ -89,11 +97,13 @@ def _costs(comparison: Comparison, costs: Mapping[str, Cost]) -> str:
         error = [[max(0.0, middle - 100 * spread.low)], [max(0.0, 100 * spread.high - middle)]]
         for axes, cost in ((left, costs[name].latency.median), (right, costs[name].megabytes)):
             axes.errorbar([cost], [middle], error, fmt="o", capsize=3, color=f"C{number}", label=name)
-    left.set(xlabel="ms for one face", ylabel="accuracy, %", xlim=(0, None))
-    right.set(xlabel="MB", xlim=(0, None))
+    slowest = max(costs[name].latency.median for name in comparison.models)
+    largest = max(costs[name].megabytes for name in comparison.models)
+    left.set(xlabel="ms for one face", ylabel="accuracy, %", xlim=(0, BEYOND * slowest))
+    right.set(xlabel="MB", xlim=(0, BEYOND * largest))
     _dress(left, right)
     right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
-    return svg_of(figure, "cost")
+    return figure
 
 
 def _dress(*both: Axes) -> None:

@@ -14,7 +14,15 @@ from insightface_cakd.evaluate.compare.comparison import Comparison, Pairs, choo
 from insightface_cakd.evaluate.compare.entries import Entry, parameters
 from insightface_cakd.evaluate.compare.latency import SECONDS, measure_latency
 from insightface_cakd.evaluate.compare.pictures import drawings
-from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, methods, model_rows, sentences, tar_rows
+from insightface_cakd.evaluate.compare.tables import (
+    Cost,
+    comparison_facts,
+    difference_rows,
+    methods,
+    model_rows,
+    sentences,
+    tar_rows,
+)
 from insightface_cakd.evaluate.models import GetModel
 from insightface_cakd.evaluate.report import Report, Section, result_table, write_report
 from insightface_cakd.evaluate.sets import Way, embed_pairs, titled
@@ -43,6 +51,7 @@ class Outcome:
 
     def sections(self) -> list[Section]:
         """Return the comparison as parts of a report."""
+        differences = difference_rows(self.comparison)
         return [
             Section(
                 "Comparison",
@@ -50,6 +59,7 @@ class Outcome:
                 notes=[*sentences(self.comparison), *methods(self.comparison, self.costs)],
                 drawings=list(drawings(self.comparison, self.costs)),
             ),
+            *([Section("Differences by variant", differences)] if differences else []),
             Section("TAR@FAR", tar_rows(self.comparison)),
         ]
 
@@ -58,6 +68,7 @@ class Outcome:
         said = [
             result_table(model_rows(self.comparison, self.costs)),
             "\n".join(sentences(self.comparison)),
+            result_table(difference_rows(self.comparison)),
             result_table(tar_rows(self.comparison)),
             "\n".join(methods(self.comparison, self.costs)),
         ]
@@ -102,7 +113,7 @@ def compare_models(
         rows = {
             model: embed_pairs(embed, pairs, variant, way, f"{what}, {model}")[0] for model, embed in models.items()
         }
-        answers[what] = Pairs(pairs.same, {model: pair_distances(found) for model, found in rows.items()})
+        answers[what] = Pairs(pairs.same, {model: pair_distances(found) for model, found in rows.items()}, name)
     return Outcome(compare(answers, baseline), costs, rows, pairs)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from insightface_cakd.evaluate.bootstrap import METHOD, TEST, said_p
-from insightface_cakd.evaluate.compare.comparison import Comparison, Scored
+from insightface_cakd.evaluate.compare.comparison import Comparison, Difference, Scored
 from insightface_cakd.evaluate.compare.latency import Latency
 from insightface_cakd.evaluate.report import Row
 from insightface_cakd.evaluate.set_tables import judged_facts, shown_tar, unsupported_lines
@@ -43,12 +43,31 @@ def model_rows(comparison: Comparison, costs: Mapping[str, Cost]) -> list[Row]:
             row[one] = f"{100 * scored.judged[one].accuracy:.2f} {scored.intervals[one].points()}"
         if len(comparison.sets) > 1:
             row["mean"] = f"{100 * scored.accuracy:.2f} {scored.mean_interval.points()}"
-        row |= _against(scored, comparison.baseline)
+        row |= _against(comparison, scored.difference, "p, first variant" if comparison.varied else "p")
         cost = costs[name]
         row |= {"ms": f"{cost.latency.median:.2f}", "MB": f"{cost.megabytes:.2f}"}
         row |= {"M weights": f"{cost.parameters / 1e6:.2f}", "runtime": cost.runtime}
         rows.append(row)
     return rows
+
+
+def difference_rows(comparison: Comparison) -> list[Row]:
+    """Return the differences of each variant by itself: a row a set and model; none where no set has variants.
+
+    Args:
+        comparison: the numbers.
+    """
+    return [
+        {"set": one, "model": name}
+        | _against(comparison, scored.differences[one], "p")
+        | {
+            "right alone": str(scored.differences[one].paired.first_only),
+            "baseline right alone": str(scored.differences[one].paired.second_only),
+        }
+        for one in (comparison.sets if comparison.varied else ())
+        for name, scored in comparison.models.items()
+        if scored.differences
+    ]
 
 
 def tar_rows(comparison: Comparison) -> list[Row]:
@@ -77,14 +96,16 @@ def sentences(comparison: Comparison) -> list[str]:
         comparison: the numbers.
     """
     lines = []
+    averaged = f", mean over {len(comparison.sets)} variants" if comparison.varied else ""
+    tested = f" of {_firsts(comparison)}, not added over variants" if comparison.varied else ""
     for name, scored in comparison.models.items():
         if scored.difference is None:
             continue
-        found, pairs = scored.difference, sum(len(judged.same) for judged in scored.judged.values())
+        found = scored.difference
         lines.append(
-            f"{name} against {comparison.baseline}, the same {pairs} pairs: {100 * found.gain:+.2f} points "
-            f"{found.interval.points(signed=True)}; right alone on {found.paired.first_only} and "
-            f"{found.paired.second_only} pairs, p = {said_p(found.paired.p)}."
+            f"{name} against {comparison.baseline}, the same {comparison.pairs} pairs{averaged}: "
+            f"{100 * found.gain:+.2f} points {found.interval.points(signed=True)}; right alone on "
+            f"{found.paired.first_only} and {found.paired.second_only} pairs{tested}, p = {said_p(found.paired.p)}."
         )
     return lines
 
@@ -98,9 +119,14 @@ def methods(comparison: Comparison, costs: Mapping[str, Cost]) -> list[str]:
     """
     rounds = min(cost.latency.rounds for cost in costs.values())
     baseline = comparison.models[comparison.baseline].judged
+    variants = (
+        "Variants of a set hold the same pairs: they share their resamples, and are never added up in a test. p for all sets "
+        f"is of the first variant of each: {_firsts(comparison)}."
+    )
     return [
         f"Accuracy in percent, ten folds. {METHOD}",
         f"Differences: paired bootstrap, the same resamples for all models. {TEST}",
+        *([variants] if comparison.varied else []),
         f"ms: median of {rounds} forwards of one face on this CPU, models in turns; MB: the file.",
         *unsupported_lines(list(baseline.items())),
     ]
@@ -115,23 +141,26 @@ def comparison_facts(comparison: Comparison, costs: Mapping[str, Cost]) -> dict[
     """
     return {
         "baseline": comparison.baseline,
+        "pairs": comparison.pairs,
+        "p_is_of": list(comparison.firsts),
         "models": {name: _facts(scored, costs[name]) for name, scored in comparison.models.items()},
         "methods": methods(comparison, costs),
     }
 
 
-def _against(scored: Scored, baseline: str) -> Row:
-    found = scored.difference
+def _firsts(comparison: Comparison) -> str:
+    return " and ".join(f"'{name}'" for name in comparison.firsts)
+
+
+def _against(comparison: Comparison, found: Difference | None, p: str) -> dict[str, str]:
+    """Return the cells of a difference, empty ones for the baseline; `p` is the title of the test's column."""
+    against = f"against {comparison.baseline}"
     if found is None:
-        return {f"against {baseline}": "", "p": ""}
-    return {
-        f"against {baseline}": f"{100 * found.gain:+.2f} {found.interval.points(signed=True)}",
-        "p": said_p(found.paired.p),
-    }
+        return {against: "", p: ""}
+    return {against: f"{100 * found.gain:+.2f} {found.interval.points(signed=True)}", p: said_p(found.paired.p)}
 
 
 def _facts(scored: Scored, cost: Cost) -> dict[str, Any]:
-    found = scored.difference
     return {
         "accuracy": scored.accuracy,
         "interval": [scored.mean_interval.low, scored.mean_interval.high],
@@ -140,20 +169,25 @@ def _facts(scored: Scored, cost: Cost) -> dict[str, Any]:
                 **judged_facts(judged),
                 "interval": [scored.intervals[name].low, scored.intervals[name].high],
                 "tar_intervals": {f"{far:g}": [one.low, one.high] for far, one in scored.tar_intervals[name].items()},
+                "against_baseline": _difference_facts(scored.differences.get(name)),
             }
             for name, judged in scored.judged.items()
         },
-        "against_baseline": None
-        if found is None
-        else {
-            "gain": found.gain,
-            "interval": [found.interval.low, found.interval.high],
-            "right_alone": found.paired.first_only,
-            "baseline_right_alone": found.paired.second_only,
-            "p_mcnemar_exact": found.paired.p,
-        },
+        "against_baseline": _difference_facts(scored.difference),
         "runtime": cost.runtime,
         "megabytes": cost.megabytes,
         "parameters": cost.parameters,
         "milliseconds": vars(cost.latency),
+    }
+
+
+def _difference_facts(found: Difference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "gain": found.gain,
+        "interval": [found.interval.low, found.interval.high],
+        "right_alone": found.paired.first_only,
+        "baseline_right_alone": found.paired.second_only,
+        "p_mcnemar_exact": found.paired.p,
     }

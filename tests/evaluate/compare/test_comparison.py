@@ -9,7 +9,7 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.bootstrap import Resamples, interval_of
 from insightface_cakd.evaluate.compare.comparison import Pairs, compare
 from insightface_cakd.evaluate.compare.latency import Latency, measure_latency
-from insightface_cakd.evaluate.compare.pictures import drawings, roc_curve
+from insightface_cakd.evaluate.compare.pictures import cost_figure, drawings, roc_curve
 from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, methods, model_rows, sentences, tar_rows
 from insightface_cakd.evaluate.judged import judge
 from tests.evaluate.protocol import slow_tar
@@ -135,6 +135,17 @@ def test_pictures_are_elements_with_ids_of_their_own(found, costs):
     assert all(one.svg.startswith("<svg") for one in drawn)
     assert 'id="roc0-' in drawn[0].svg
     assert 'id="roc1-' in drawn[1].svg
+
+
+def test_no_point_of_the_costs_is_cut(found):
+    """The largest and slowest model is 5 to 10 % inside the right edge, whatever the order."""
+    sizes = {"alone": 30.0, "kd": 200.0, "teacher": 0.4}
+    dear = {name: Cost("torch", size, 1, Latency(size / 10, 0, size, 9)) for name, size in sizes.items()}
+    left, right, *_ = cost_figure(found, dear).axes
+    for axes, largest in ((left, 20.0), (right, 200.0)):
+        low, high = axes.get_xlim()
+        assert low == 0
+        assert 1.05 * largest <= high <= 1.1 * largest
 
 
 def test_models_take_turns():

@@ -47,6 +47,14 @@ def test_names_paths_and_networks(text, expected, here):
     assert said(entry) == expected
 
 
+@pytest.mark.parametrize("text", ["kd", "kd/model.pt", "kd::cnn_tiny", "m=kd/model.pt::cnn_tiny"])
+def test_the_general_network_is_for_weights_that_name_none(text, here):
+    assert read_entries([text], "mbf")[0].network == "cnn_tiny"
+    assert read_entries(["means.onnx"], "mbf")[0].network is None
+    (here / "kd" / "run.json").unlink()
+    assert read_entries([text.partition("::")[0]], "mbf")[0].network == "mbf"
+
+
 def test_a_path_with_an_equals_sign_is_a_path(here):
     (here / "lr=0.1").mkdir()
     (here / "lr=0.1" / "model.pt").write_bytes(b"")
@@ -71,6 +79,15 @@ def test_a_run_is_loaded_and_weighed(here):
         (["nowhere.pt"], r"nowhere\.pt: does not exist; expected an \.onnx, weights, or the output folder of a run"),
         (["kd", "kd/model.pt"], r"kd/model\.pt: another model is called kd; expected different names\. Write NAME="),
         (["empty"], r"empty: a folder without model\.pt; expected the output of a finished"),
+        (
+            ["kd::mbf"],
+            r"kd::mbf: the network mbf, but kd/run\.json says cnn_tiny; expected the same\. Leave ::mbf off, or",
+        ),
+        (
+            ["m=kd/model.pt::mbf"],
+            r"m=kd/model\.pt::mbf: the network mbf, but kd/run\.json says cnn_tiny; expected the same",
+        ),
+        (["means.onnx::mbf"], r"means\.onnx::mbf: an \.onnx with the network mbf; expected none, .* Leave ::mbf off\."),
         (["a=means.onnx", "a=kd"], r"a=kd: another model is called a; expected different names"),
     ],
 )
