@@ -21,7 +21,10 @@ def register(app: typer.Typer, group: typer.Typer) -> None:
 
 def _ijb(
     model: Annotated[
-        Path, typer.Argument(help="An .onnx, .pt weights with --network, or saved embeddings: folder, .npz or .npy.")
+        Path,
+        typer.Argument(
+            help="An .onnx, a run's folder, .pt weights with --network, or saved embeddings: folder, .npz, .npy."
+        ),
     ],
     root: Annotated[Path, typer.Option(help="Holds IJBB and IJBC, or meta and loose_crop of one.")],
     target: Annotated[Target, typer.Option(help="IJBB or IJBC.")] = "IJBC",
@@ -32,7 +35,9 @@ def _ijb(
     protocol: Annotated[Protocol, typer.Option(help="11, 1N or both; auto is both if the lists are there.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder of the report; ijb_result/MODEL_TARGET_PRESET.")] = None,
     embeddings: Annotated[Path | None, typer.Option(help="Folder of the embeddings; OUT/embeddings.")] = None,
-    network: Annotated[str | None, typer.Option(help="Network of .pt weights, for example mbf.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="Network of .pt weights, for example mbf; a run's folder names its own.")
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(min=1, help="Faces at a time, 8 on a CPU and 64 elsewhere; the result does not depend on it."),
@@ -41,7 +46,7 @@ def _ijb(
     max_corrupt: Annotated[int, typer.Option(min=0, help="So many corrupt images may be left out.")] = 0,
     enrolled: Annotated[
         Path | None,
-        typer.Option(help="Mixed enrolment: the model, or its saved embeddings, that embedded the galleries."),
+        typer.Option(help="Mixed enrolment: the model, run's folder or saved embeddings that embedded the galleries."),
     ] = None,
     enrolled_network: Annotated[str | None, typer.Option(help="Network of --enrolled's .pt weights.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")] = None,

@@ -2,28 +2,25 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from insightface_cakd.evaluate.ijb.extract import Running, extract, require_few
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.compare.entries import Entry
+from insightface_cakd.evaluate.ijb.extract import Running
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
 from insightface_cakd.evaluate.ijb.mixed import Model, measure_mixed
 from insightface_cakd.evaluate.ijb.names import Protocol, Target
 from insightface_cakd.evaluate.ijb.presets import Preset, choose_modes, find_preset
 from insightface_cakd.evaluate.ijb.report import Subject, markdown, save
 from insightface_cakd.evaluate.ijb.run import measure, read_lists
-from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
-from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256
-from insightface_cakd.evaluate.inference import for_inference
-from insightface_cakd.evaluate.models import load_embedder, require_file
-from insightface_cakd.evaluate.verification import Embed, Progress
-from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.evaluate.ijb.saved import is_saved
+from insightface_cakd.evaluate.ijb.sides import Side, Task, find_entry, require_writable, title
+from insightface_cakd.evaluate.ijb.store import Embeddings
+from insightface_cakd.evaluate.mixed import require_one_width
+from insightface_cakd.evaluate.models import require_file
+from insightface_cakd.evaluate.verification import Progress
 from insightface_cakd.hosts.embedded.devices import choose_device
-from insightface_cakd.teachers.onnx import OnnxNetwork
-from insightface_cakd.teachers.weights import file_sha256
 
 Show = Callable[[str], AbstractContextManager[Progress | None]]
 
@@ -33,7 +30,7 @@ class Question:
     """What is to be measured.
 
     Args:
-        model: an .onnx, weights, or saved embeddings.
+        model: an .onnx, weights, the output folder of a run, or saved embeddings.
         root: of the IJB tree.
         target: which set.
         preset: name of the conventions.
@@ -41,7 +38,7 @@ class Question:
         protocol: 1:1, 1:N or both.
         out: folder of the report, None for `ijb_result/MODEL_TARGET_PRESET`.
         embeddings: folder where a model's embeddings are saved, None for `OUT/embeddings`.
-        network: of weights.
+        network: of weights; a run's folder names its own.
         max_corrupt: so many images may be corrupt.
         enrolled: another model, or its saved embeddings, for mixed enrolment.
         enrolled_network: of that one's weights.
@@ -63,7 +60,7 @@ class Question:
     @property
     def folder(self) -> Path:
         """Return the folder of the report."""
-        return self.out or Path("ijb_result") / f"{self.model.stem}_{self.target}_{self.preset}"
+        return self.out or Path("ijb_result") / f"{title(self.model)}_{self.target}_{self.preset}"
 
 
 def evaluate_ijb(
@@ -85,49 +82,59 @@ def evaluate_ijb(
     Raises:
         CAKDError: a list, an image, the model or saved embeddings cannot be used.
     """
+    if question.enrolled is None and question.enrolled_network is not None:
+        raise EvaluationError(
+            f"--enrolled-network {question.enrolled_network}: there is no --enrolled; expected both or none. Give --enrolled, "
+            "or --network if it is the model's."
+        )
     preset = find_preset(question.preset)
     modes = choose_modes(preset, question.mode)
+    entries = _entries(question)
     tree = find_tree(question.root, question.target)
     faces = read_faces(tree)
     lists = read_lists(tree, faces, question.protocol)
-    found = _embeddings(question, preset, tree, faces, device, batch_size, workers, show)
-    if question.enrolled is not None:
-        asked = replace(
-            question,
-            model=question.enrolled,
-            network=question.enrolled_network,
-            embeddings=question.folder / "embeddings_enrolled",
-        )
-        other = _embeddings(asked, preset, tree, faces, device, batch_size, workers, show)
-        teacher, student = Model(asked.model.stem, other), Model(question.model.stem, found)
-        with show(f"{question.target} pairs") as progress:
+    task = Task(preset, tree, faces, _running(question, device, batch_size, workers))
+    sides = [Side(entry, folder, option, task) for entry, folder, option in entries]
+    # The deployed model comes first in errors about both.
+    if len(sides) == 2:
+        require_one_width(*((side.entry.name, side.width()) for side in reversed(sides)))
+    found = [_embed(side, question, show) for side in sides]
+    with show(f"{question.target} pairs") as progress:
+        if len(sides) == 2:
+            student, teacher = (Model(side.entry.name, rows) for side, rows in zip(sides, found, strict=True))
             return measure_mixed(
                 teacher, student, lists, preset, modes, question.target, question.folder, workers, progress
             )
-    with show(f"{question.target} pairs") as progress:
-        measured = measure(found, lists, preset, modes, workers, progress)
-    subject = Subject(question.model.stem, question.target, preset, found.pixels, faces.by_name(found.corrupt))
+        measured = measure(found[0], lists, preset, modes, workers, progress)
+    corrupt = faces.by_name(found[0].corrupt)
+    subject = Subject(sides[0].entry.name, question.target, preset, found[0].pixels, corrupt)
     save(question.folder, subject, measured)
     return markdown(subject, measured)
 
 
-def _embeddings(
-    question: Question,
-    preset: Preset,
-    tree: Tree,
-    faces: Faces,
-    device: str | None,
-    batch_size: int | None,
-    workers: int,
-    show: Show,
-) -> Embeddings:
-    """Return a model's embeddings: those that the question names, or of the model that it names."""
-    if is_saved(question.model):
-        found = open_saved(question.model, tree, faces)
-        require_few(found.corrupt, faces.names, question.max_corrupt, tree)
-        return found
+def _entries(question: Question) -> list[tuple[Entry, Path, str]]:
+    """Return the models, where their embeddings are saved, and the option of their network; check all of it."""
+    require_writable(question.folder, "--out")
+    own = question.embeddings or question.folder / "embeddings"
+    require_writable(own.parent, "--embeddings")
+    found = [(find_entry(question.model, question.network, "--network"), own, "--network")]
+    if question.enrolled is not None:
+        option = "--enrolled-network"
+        other = find_entry(question.enrolled, question.enrolled_network, option)
+        found.append((other, question.folder / "embeddings_enrolled", option))
+    return found
+
+
+def _running(question: Question, device: str | None, batch_size: int | None, workers: int) -> Running:
+    where = choose_device(device)
+    return Running(where, batch_size or (8 if where.type == "cpu" else 64), workers, question.max_corrupt)
+
+
+def _embed(side: Side, question: Question, show: Show) -> Embeddings:
+    if is_saved(side.entry.path):
+        return side.embeddings(None)
     with show(f"{question.target} faces") as progress:
-        return embed_faces(question, preset, tree, faces, device, batch_size, workers, progress)
+        return side.embeddings(progress)
 
 
 def embed_faces(
@@ -155,31 +162,7 @@ def embed_faces(
     Raises:
         CAKDError: the model or a picture cannot be used, or the embeddings saved are of something else.
     """
-    require_file(question.model, "an .onnx, weights, or saved embeddings")
-    where = choose_device(device)
-    return extract(
-        lambda: _load(question, where),
-        _origin(question, preset, tree, faces),
-        tree,
-        faces,
-        question.embeddings or question.folder / "embeddings",
-        Running(where, batch_size or (8 if where.type == "cpu" else 64), workers, question.max_corrupt),
-        progress,
-    )
-
-
-def _origin(question: Question, preset: Preset, tree: Tree, faces: Faces) -> Origin:
-    return Origin(
-        model=question.model.name,
-        model_sha256=file_sha256(question.model),
-        network=question.network,
-        pixels=preset.pixels,
-        target=tree.target,
-        faces_sha256=faces_sha256(tree, faces),
-        count=len(faces.names),
-    )
-
-
-def _load(question: Question, device: torch.device) -> Embed:
-    embed = load_embedder(question.model, question.network, get_model, device)
-    return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
+    entry = find_entry(question.model, question.network, "--network")
+    require_file(entry.path, "an .onnx, or weights")
+    task = Task(preset, tree, faces, _running(question, device, batch_size, workers))
+    return Side(entry, question.embeddings or question.folder / "embeddings", "--network", task).embeddings(progress)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.crops import Batch, aligned_batches
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, require_images
 from insightface_cakd.evaluate.ijb.presets import both_views
-from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, Writer, open_store, require_origin
+from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, open_store, require_origin
+from insightface_cakd.evaluate.ijb.writer import Writer
 from insightface_cakd.evaluate.modes import evaluating
 from insightface_cakd.evaluate.verification import Embed, Progress
 
@@ -62,7 +64,7 @@ def extract(
     if not folder.exists():
         require_images(tree, faces.names)
         embed = load()
-        _require_scale(embed, origin)
+        require_scale(embed, origin)
         writer = Writer(folder, origin)
         with writer.opened():
             if writer.done < origin.count:
@@ -87,13 +89,35 @@ def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tre
         )
 
 
-def _require_scale(embed: Embed, origin: Origin) -> None:
-    """Refuse to scale twice: a graph that normalises its images itself has its own divisor."""
+def require_scale(embed: Embed, origin: Origin) -> None:
+    """Refuse to scale twice: a graph that normalises its images itself has its own divisor.
+
+    Raises:
+        EvaluationError: it does, and the input scale has another one.
+    """
     if getattr(embed, "takes_bytes", False) and origin.pixels.endswith("/128"):
         raise EvaluationError(
             f"{origin.model}: subtracts the mean and divides itself, and ijb_evals would do so once more; expected a model "
             "that takes scaled images. Use --preset onnx_ijbc."
         )
+
+
+@torch.inference_mode()
+def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
+    """Return D, asked of the model with one face of zeros.
+
+    Args:
+        embed: (B, 3, 112, 112) to (B, D).
+        pixels: input scale.
+        device: where it runs.
+
+    Raises:
+        EvaluationError: it does not give (B, D).
+    """
+    with evaluating(embed):
+        found = embed(both_views(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8), pixels, device))
+    _require_rows(found, 2, 0)
+    return int(found.shape[1])
 
 
 @torch.inference_mode()
@@ -114,12 +138,7 @@ def _embed(
     """Return the embeddings of both views, NaN for corrupt images."""
     count = len(batch.images)
     found = embed(both_views(batch.images, pixels, device))
-    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != 2 * count or shape[1] != (width or shape[1]):
-        raise EvaluationError(
-            f"model: gave {shape} for {2 * count} images; expected a tensor ({2 * count}, {width or 'D'}), one embedding "
-            "per image. In eval mode a network returns its embedding alone."
-        )
+    _require_rows(found, 2 * count, width)
     rows = found.float().cpu().numpy()
     bad = ~np.isfinite(rows).all(axis=1).reshape(2, count).all(axis=0)
     bad[[row - batch.start for row in batch.corrupt]] = False
@@ -132,3 +151,19 @@ def _embed(
     for row in batch.corrupt:
         rows[[row - batch.start, row - batch.start + count]] = np.nan
     return rows[:count], rows[count:]
+
+
+def _require_rows(found: object, count: int, width: int) -> None:
+    """Refuse what is no (count, width); a width of 0 stands for any but 0."""
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) != 2
+        or shape[0] != count
+        or not shape[1]
+        or shape[1] != (width or shape[1])
+    ):
+        raise EvaluationError(
+            f"model: gave {shape} for {count} images; expected a tensor ({count}, {width or 'D'}), one embedding per image. "
+            "In eval mode a network returns its embedding alone."
+        )

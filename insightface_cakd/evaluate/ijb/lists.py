@@ -12,6 +12,8 @@ from insightface_cakd.evaluate.ijb.names import Target
 
 POINTS = 5
 LINES_AT_ONCE = 20_000
+# Landmarks beyond it are no pixels, and their squares overflow.
+LARGEST = 1e9
 
 
 @dataclass(frozen=True)
@@ -177,10 +179,14 @@ def _read_landmarks(path: Path) -> tuple[list[str], np.ndarray]:
     names, numbers = _read_rows(
         path, 2 * POINTS + 1, f"`image x1 y1 .. x{POINTS} y{POINTS} score`, {POINTS} points", np.float64
     )
-    finite = np.isfinite(numbers).all(axis=1)
+    # NaN is not within it either; what is, is finite in float32 too.
+    finite = (np.abs(numbers) <= LARGEST).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
-        raise DataError(f"{path}, face {row + 1} ({names[row]}): has a number that is not finite. Correct the line.")
+        raise DataError(
+            f"{path}, face {row + 1} ({names[row]}): has a number that is not finite or beyond {LARGEST:g}; expected pixels "
+            "and a score. Correct the line."
+        )
     return names, numbers.astype(np.float32)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from insightface_cakd.atomic import replacing, write_json
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS
+from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, Identification
 from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
 from insightface_cakd.evaluate.ijb.report import NONE, Subject, left_out, save, table
+from insightface_cakd.evaluate.ijb.roc import Roc
 from insightface_cakd.evaluate.ijb.run import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed import Constellation, require_one_width
@@ -93,7 +94,9 @@ def measure_mixed(
         save(out / constellation.title.replace(", ", "_").replace(" ", "_"), subject, found)
         cases += [_case(constellation, one) for one in found]
     corrupt = lists.faces.by_name(teacher.embeddings.corrupt | student.embeddings.corrupt)
-    text = _markdown(cases, target, corrupt)
+    lines = [f"# {target}: mixed enrolment", "", _conventions(teacher, student, target, preset)]
+    lines += [f"{mode.letters}: {mode.meaning}." for mode in modes] + ([left_out(corrupt)] if corrupt else [])
+    text = "\n".join([*lines, "", *_tables(cases, found[0])]) + "\n"
     try:
         with replacing(out / "mixed.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -127,20 +130,46 @@ def _facts(one: Case) -> dict[str, Any]:
     }
 
 
-def _markdown(cases: Sequence[Case], target: str, corrupt: dict[str, str]) -> str:
-    lines = [f"# {target}: mixed enrolment", ""]
-    if corrupt:
-        lines += [left_out(corrupt), ""]
-    if cases[0].tars:
+def _conventions(teacher: Model, student: Model, target: str, preset: Preset) -> str:
+    old, new = (Subject(one.name, target, preset, one.embeddings.pixels, {}).input for one in (teacher, student))
+    given = old if old == new else f"{old} of {teacher.name} and {new} of {student.name}"
+    return f"Conventions of {preset.name}: input {given}."
+
+
+def _tables(cases: Sequence[Case], sizes: Measured) -> list[str]:
+    """Return the tables, why a number is absent, and the cost; `sizes` is any of the constellations, all have the same pairs."""
+    lines: list[str] = []
+    if sizes.roc is not None:
         rows = [[_name(one), *map(_percent, one.tars.values())] for one in cases]
-        lines += [*table(["1:1, TAR at FAR, strict", *(f"{far:g}" for far in FARS)], rows), ""]
-    if cases[0].ranks:
+        lines += [*table(["1:1, TAR at FAR, strict", *(f"{far:g}" for far in FARS)], rows), "", *_pairs(sizes.roc), ""]
+    if sizes.identification is not None:
         rows = [[_name(one), *map(_percent, (*one.ranks.values(), one.tpir))] for one in cases]
         lines += [*table(["1:N", *(f"rank-{rank}" for rank in RANKS), f"TPIR at FPIR {FPIR:g}, strict"], rows), ""]
+        if cases[0].tpir is None:
+            lines += [_strangers(sizes.identification), ""]
     modes = len(cases) // 4
     for own, kept in zip(cases[modes : 2 * modes], cases[2 * modes : 3 * modes], strict=True):
         lines += [_cost(own, kept)]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _pairs(roc: Roc) -> list[str]:
+    count = len(roc.impostors)
+    lines = [
+        f"In percent, of {len(roc.genuine)} same and {count} different pairs; strict: the false accept rate is never above "
+        "the one asked for."
+    ]
+    if not roc.supports(FARS[0]):
+        lines.append(f"{NONE}: {count} different pairs support no FAR below {1 / count:.2g}.")
+    return lines
+
+
+def _strangers(found: Identification) -> str:
+    counts = [len(gallery.strangers) for gallery in found.galleries]
+    shown = " and ".join(map(str, counts))
+    if not min(counts):
+        return f"{NONE}: {shown} probes are without a mate in the galleries; a false alarm rate needs some."
+    return f"{NONE}: {shown} probes without a mate support no FPIR below {1 / min(counts):.2g}."
 
 
 def _name(one: Case) -> str:

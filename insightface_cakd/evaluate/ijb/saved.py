@@ -6,14 +6,15 @@ import numpy as np
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
-from insightface_cakd.evaluate.ijb.store import Embeddings, faces_sha256, open_store, partial_folder
+from insightface_cakd.evaluate.ijb.store import META, Embeddings, faces_sha256, open_store, partial_folder
 
 FILES = (".npy", ".npz")
 
 
 def is_saved(path: Path) -> bool:
-    """Return whether a path names embeddings rather than a model."""
-    return path.is_dir() or partial_folder(path).is_dir() or path.suffix.lower() in FILES
+    """Return whether a path names embeddings rather than a model; a folder does if it holds their `meta.json`."""
+    stopped = partial_folder(path).is_dir() and not path.exists()
+    return stopped or (path / META).is_file() or (path.suffix.lower() in FILES and not path.is_dir())
 
 
 def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
@@ -27,7 +28,7 @@ def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
     Raises:
         EvaluationError: it cannot be read, or is not of these faces.
     """
-    if path.suffix.lower() not in FILES:
+    if path.suffix.lower() not in FILES or path.is_dir():
         meta, found = open_store(path)
         if meta.get("faces_sha256") != faces_sha256(tree, faces):
             raise EvaluationError(
@@ -37,7 +38,11 @@ def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
     found = _open_file(path)
     for rows in (found.plain, found.mirrored):
         if rows is not None and (
-            rows.ndim != 2 or len(rows) != len(faces.names) or rows.dtype.kind != "f" or rows.shape != found.plain.shape
+            rows.ndim != 2
+            or len(rows) != len(faces.names)
+            or rows.dtype.kind != "f"
+            or rows.shape != found.plain.shape
+            or not rows.shape[1]
         ):
             raise EvaluationError(
                 f"{path}: holds {rows.dtype} {rows.shape}; expected floats ({len(faces.names)}, D), a row for each face of "

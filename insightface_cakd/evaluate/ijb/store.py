@@ -1,26 +1,19 @@
-"""Image embeddings in a folder: written row by row so that a stopped run goes on, whole or named `.partial`."""
+"""Image embeddings in a folder, whole or named `.partial`: what they are of, and how they are read."""
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from insightface_cakd.atomic import write_json
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 
 FORMAT = 1
 META, PROGRESS = "meta.json", "progress.json"
 PLAIN, MIRRORED = "plain.npy", "mirrored.npy"
-# Batches between two notes of how far a run is.
-NOTE_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -82,13 +75,18 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
             f"{folder}: its extraction was stopped; expected finished embeddings. Run the extraction again with the model, "
             "it goes on where it stopped."
         )
-    meta = _read_json(folder / META, folder)
+    if not (folder / META).is_file():
+        raise EvaluationError(
+            f"{folder}: holds no {META}; expected embeddings saved by `cakd eval ijb`, or a path where nothing is yet. "
+            "Choose another one."
+        )
+    meta = read_table(folder / META, folder)
     try:
         plain, mirrored = (np.load(folder / name, mmap_mode="r") for name in (PLAIN, MIRRORED))
     except (OSError, ValueError) as error:
-        raise _damaged(folder, " ".join(str(error).split())) from error
-    if len(plain) != meta.get("count") or plain.shape != mirrored.shape:
-        raise _damaged(folder, f"{plain.shape} and {mirrored.shape} for {meta.get('count')} faces")
+        raise damaged(folder, " ".join(str(error).split())) from error
+    if plain.shape != mirrored.shape or plain.ndim != 2 or len(plain) != meta.get("count") or not plain.shape[1]:
+        raise damaged(folder, f"{plain.shape} and {mirrored.shape} for {meta.get('count')} faces")
     corrupt = {int(row): fault for row, fault in meta.get("corrupt", {}).items()}
     return meta, Embeddings(plain, mirrored, corrupt, meta.get("pixels"))
 
@@ -108,135 +106,44 @@ def require_origin(folder: Path, meta: dict[str, Any], origin: Origin) -> None:
             )
 
 
+def require_place(folder: Path, origin: Origin) -> Embeddings | None:
+    """Return finished embeddings, None where there are none; refuse those of something else, stopped ones too.
+
+    Raises:
+        EvaluationError: the folder, or an extraction to it that was stopped, is of something else or damaged.
+    """
+    if folder.exists():
+        meta, found = open_store(folder)
+        require_origin(folder, meta, origin)
+        return found
+    partial = partial_folder(folder)
+    if (partial / META).is_file():
+        require_origin(partial, read_table(partial / META, partial), origin)
+    return None
+
+
 def partial_folder(folder: Path) -> Path:
     """Return where an unfinished extraction to a folder is kept."""
     return folder.with_name(f"{folder.name}.partial")
 
 
-class Writer:
-    """Rows of both views, appended in order; notes from time to time how many are safe.
+def read_table(path: Path, folder: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a folder of embeddings.
 
-    Args:
-        folder: where the finished embeddings go.
-        origin: what they are of.
+    Raises:
+        EvaluationError: it cannot be read, or holds something else.
     """
-
-    def __init__(self, folder: Path, origin: Origin) -> None:
-        self.folder, self.origin = folder, origin
-        self.partial = partial_folder(folder)
-        self.done, self.corrupt, self.width = 0, dict[int, str](), 0
-        self._files: list[BinaryIO] = []
-        self._since_note = 0
-        self._begun = False
-
-    @contextmanager
-    def opened(self) -> Iterator["Writer"]:
-        """Go on with what is there, and put it in place when all rows are written."""
-        try:
-            self._begin_or_go_on()
-            try:
-                yield self
-            finally:
-                self._note()
-        except OSError as error:
-            raise EvaluationError(
-                f"{self.partial}: cannot be written ({error.strerror}); {self.done} of {self.origin.count} faces are "
-                "kept. Free some space and run it again."
-            ) from error
-        finally:
-            self._close()
-        if self.done == self.origin.count:
-            self._finish()
-
-    def _close(self) -> None:
-        """Close the files; a run that did not get to a first row leaves nothing."""
-        for file in self._files:
-            file.close()
-        self._files = []
-        if self._begun and not self.done:
-            shutil.rmtree(self.partial, ignore_errors=True)
-
-    def append(self, plain: np.ndarray, mirrored: np.ndarray, corrupt: dict[int, str]) -> None:
-        """Write the next rows, float32 (B, D) each."""
-        if not self._files:
-            self._create(plain.shape[1])
-        for file, rows in zip(self._files, (plain, mirrored), strict=True):
-            file.write(np.ascontiguousarray(rows, np.float32).tobytes())
-        self.done += len(plain)
-        self.corrupt |= corrupt
-        self._since_note += 1
-        if self._since_note >= NOTE_EVERY:
-            self._note()
-
-    def _begin_or_go_on(self) -> None:
-        if not (self.partial / META).is_file():
-            shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir(parents=True)
-            self._begun = True
-            write_json(self.partial / META, {"format": FORMAT, **asdict(self.origin)})
-            return
-        require_origin(self.partial, _read_json(self.partial / META, self.partial), self.origin)
-        if not (self.partial / PROGRESS).is_file():
-            return
-        noted = _read_json(self.partial / PROGRESS, self.partial)
-        self.done, self.width = noted["done"], noted["width"]
-        self.corrupt = {int(row): fault for row, fault in noted["corrupt"].items()}
-        for name in (PLAIN, MIRRORED):
-            file = (self.partial / name).open("r+b")
-            self._files.append(file)
-            # What was written after the last note is written again.
-            end = len(self._header()) + 4 * self.done * self.width
-            if file.seek(0, os.SEEK_END) < end:
-                raise _damaged(self.partial, f"{name} is shorter than noted")
-            file.seek(end)
-            file.truncate()
-
-    def _create(self, width: int) -> None:
-        self.width = width
-        needed, free = 8 * self.origin.count * width, shutil.disk_usage(self.partial).free
-        if free < needed:
-            raise EvaluationError(
-                f"{self.folder}: {needed >> 20} MiB are needed, {free >> 20} MiB are free. Free some space, or choose another "
-                "--embeddings."
-            )
-        for name in (PLAIN, MIRRORED):
-            self._files.append((self.partial / name).open("wb"))
-            self._files[-1].write(self._header())
-
-    def _header(self) -> bytes:
-        """Return the .npy header of all rows, the ones to come included."""
-        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({self.origin.count}, {self.width}), }}"
-        return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"
-
-    def _note(self) -> None:
-        for file in self._files:
-            file.flush()
-            os.fsync(file.fileno())
-        if self._files:
-            noted = {"done": self.done, "width": self.width, "corrupt": self.corrupt}
-            write_json(self.partial / PROGRESS, noted)
-        self._since_note = 0
-
-    def _finish(self) -> None:
-        write_json(
-            self.partial / META,
-            {"format": FORMAT, **asdict(self.origin), "width": self.width, "corrupt": self.corrupt},
-        )
-        (self.partial / PROGRESS).unlink(missing_ok=True)
-        os.replace(self.partial, self.folder)
-
-
-def _read_json(path: Path, folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _damaged(folder, f"{path.name} cannot be read") from error
+        raise damaged(folder, f"{path.name} cannot be read") from error
     if not isinstance(content, dict):
-        raise _damaged(folder, f"{path.name} holds no table")
+        raise damaged(folder, f"{path.name} holds no table")
     return content
 
 
-def _damaged(folder: Path, what: str) -> EvaluationError:
+def damaged(folder: Path, what: str) -> EvaluationError:
+    """Return the error line of a folder of embeddings that is damaged."""
     return EvaluationError(
         f"{folder}: {what}; expected embeddings saved by `cakd eval ijb`. Remove the folder and run it again."
     )

@@ -17,7 +17,8 @@ from insightface_cakd.evaluate.ijb.extract import Running, extract
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
 from insightface_cakd.evaluate.ijb.presets import PIXELS, PRESETS, both_views
 from insightface_cakd.evaluate.ijb.saved import open_saved
-from insightface_cakd.evaluate.ijb.store import NOTE_EVERY, Embeddings, Origin, faces_sha256, partial_folder
+from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256, partial_folder
+from insightface_cakd.evaluate.ijb.writer import NOTE_EVERY
 from tests.evaluate.ijb.trees import Projection, write_tree
 
 CPU = torch.device("cpu")

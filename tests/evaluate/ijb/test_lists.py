@@ -57,6 +57,13 @@ def test_a_missing_list_is_named(tree, name):
             "3.jpg 1 2 3 4 5 6 7 8 9 nan 0.9",
             r"face 3 \(3.jpg\): has a number that is not finite",
         ),
+        # Finite in float64, infinite in float32; and one whose square would be.
+        ("name_5pts_score.txt", "3.jpg 1 2 3 4 5 6 7 8 9 1e39 0.9", r"face 3 \(3.jpg\): has a number .* beyond 1e\+09"),
+        (
+            "name_5pts_score.txt",
+            "3.jpg 1 2 -1e30 4 5 6 7 8 9 1 0.9",
+            r"face 3 \(3.jpg\): has a number .* beyond 1e\+09",
+        ),
         (
             "name_5pts_score.txt",
             "4.jpg 1 2 3 4 5 6 7 8 9 10 0.9",

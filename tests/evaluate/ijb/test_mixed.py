@@ -108,3 +108,22 @@ def test_two_models_of_one_name(root, rows, tmp_path):
 def test_a_set_that_supports_no_number_gets_none():
     alone, kept = (Case(Constellation(old, "new"), "N1D1F1", {1e-4: None}, {}, None) for old in ("new", "old"))
     assert _cost(alone, kept).startswith("N1D1F1: the set supports no number by which to tell the cost")
+
+
+def test_the_report_says_what_was_measured_and_why_a_number_is_absent(root, rows, tmp_path):
+    printed, cases = mixed(root, tmp_path, rows, rows, "--mode", "N1D1F1,N0D0F0")
+    report = json.loads((tmp_path / "out" / "old_alone" / "report.json").read_text())
+    pairs = report["modes"][0]["verification"]
+    same, different = pairs["same"], pairs["different"]
+    strangers = [gallery["without_mate"] for gallery in report["modes"][0]["identification"]["galleries"]]
+    assert cases[0]["tar"]["1e-06"] is cases[0]["tpir_at_0.01"] is None
+    for line in (
+        "Conventions of eval_ijbc: input unknown (as saved).",
+        "N1D1F1: norm kept, weighted by detector score, with mirror image.",
+        "N0D0F0: norm removed, not weighted, without mirror image.",
+        f"In percent, of {same} same and {different} different pairs; strict: the false accept rate is never above the "
+        "one asked for.",
+        f"-: {different} different pairs support no FAR below {1 / different:.2g}.",
+        f"-: {strangers[0]} and {strangers[1]} probes without a mate support no FPIR below {1 / min(strangers):.2g}.",
+    ):
+        assert line in printed.splitlines()

@@ -41,6 +41,7 @@ def test_arrays_saved_elsewhere_are_taken(tree, tmp_path):
         (lambda path: np.savez(path, other=np.zeros(3)), "holds no `embs`"),
         (lambda path: np.savez(path, embs=np.zeros((3, 8))), r"holds float64 \(3, 8\); expected floats \(48, D\)"),
         (lambda path: np.savez(path, embs=np.zeros((48, 8)), embs_f=np.zeros((48, 9))), r"holds float64 \(48, 9\)"),
+        (lambda path: np.savez(path, embs=np.zeros((48, 0))), r"holds float64 \(48, 0\); expected floats \(48, D\)"),
         (lambda path: path.write_bytes(b"PK\x03\x04 nothing"), r"cannot be read \("),
     ],
 )
@@ -49,3 +50,13 @@ def test_arrays_that_are_not_of_the_set_are_refused(tree, tmp_path, save, messag
     save(path)
     with pytest.raises(EvaluationError, match=message):
         open_saved(path, tree, read_faces(tree))
+
+
+def test_embeddings_of_width_0_in_a_folder_or_an_npy_are_refused(tree, tmp_path):
+    run(tree, tmp_path / "e")
+    faces, empty = read_faces(tree), np.zeros((48, 0), np.float32)
+    for path in (tmp_path / "e.npy", tmp_path / "e" / "plain.npy", tmp_path / "e" / "mirrored.npy"):
+        np.save(path, empty)
+    for name in ("e", "e.npy"):
+        with pytest.raises(EvaluationError, match=r"\(48, 0\)"):
+            open_saved(tmp_path / name, tree, faces)

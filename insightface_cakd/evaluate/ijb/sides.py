@@ -1,0 +1,174 @@
+"""What a run is asked to measure: a model, a run's folder or saved embeddings, checked before a face is embedded."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import nn
+
+from insightface_cakd.errors import CAKDError, EvaluationError
+from insightface_cakd.evaluate.compare.entries import RUN, WEIGHTS, Entry, run_entry
+from insightface_cakd.evaluate.ijb.extract import Running, embedding_width, extract, require_few, require_scale
+from insightface_cakd.evaluate.ijb.lists import Faces, Tree
+from insightface_cakd.evaluate.ijb.presets import Preset
+from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
+from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
+from insightface_cakd.evaluate.inference import for_inference
+from insightface_cakd.evaluate.models import load_embedder, require_file
+from insightface_cakd.evaluate.verification import Embed, Progress
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.teachers.onnx import OnnxNetwork
+from insightface_cakd.teachers.weights import file_sha256
+
+EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or saved embeddings"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all sides of a run share.
+
+    Args:
+        preset: says how images are scaled.
+        tree: where the pictures are.
+        faces: rows in their order.
+        running: device, batch, threads, and how many images may be corrupt.
+    """
+
+    preset: Preset
+    tree: Tree
+    faces: Faces
+    running: Running
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model, or its saved embeddings.
+
+    Args:
+        entry: its name, file and network; without a network the file is an .onnx or of embeddings.
+        folder: where a model's embeddings are saved.
+        option: that names its network.
+        task: what is embedded.
+    """
+
+    entry: Entry
+    folder: Path
+    option: str
+    task: Task
+
+    @cached_property
+    def model(self) -> Embed:
+        """Return the model, loaded once.
+
+        Raises:
+            CAKDError: its file is damaged, or not of its network.
+        """
+        try:
+            embed = load_embedder(self.entry.path, self.entry.network, get_model, self.task.running.device)
+        except CAKDError as error:
+            raise EvaluationError(str(error).replace("--network", self.option)) from error
+        return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
+
+    @cached_property
+    def origin(self) -> Origin:
+        """Return what a model's embeddings are of."""
+        path, tree, faces = self.entry.path, self.task.tree, self.task.faces
+        return Origin(
+            model=self.entry.name if path.name == WEIGHTS else path.name,
+            model_sha256=file_sha256(path),
+            network=self.entry.network,
+            pixels=self.task.preset.pixels,
+            target=tree.target,
+            faces_sha256=faces_sha256(tree, faces),
+            count=len(faces.names),
+        )
+
+    def width(self) -> int:
+        """Return how wide the embeddings are: of saved ones from the file, of a model from one face of zeros.
+
+        Raises:
+            CAKDError: the model cannot be used, or its folder holds embeddings of something else.
+        """
+        if is_saved(self.entry.path):
+            return int(self._opened.plain.shape[1])
+        stored = require_place(self.folder, self.origin)
+        if stored is not None:
+            return int(stored.plain.shape[1])
+        require_scale(self.model, self.origin)
+        return embedding_width(self.model, self.origin.pixels, self.task.running.device)
+
+    def embeddings(self, progress: Progress | None) -> Embeddings:
+        """Return the embeddings of all faces, from where they are saved as far as they are there.
+
+        Args:
+            progress: called with (faces embedded, faces in all).
+
+        Raises:
+            CAKDError: the model or a picture cannot be used, or the embeddings saved are of something else.
+        """
+        if is_saved(self.entry.path):
+            return self._opened
+        task = self.task
+        return extract(lambda: self.model, self.origin, task.tree, task.faces, self.folder, task.running, progress)
+
+    @cached_property
+    def _opened(self) -> Embeddings:
+        tree, faces = self.task.tree, self.task.faces
+        found = open_saved(self.entry.path, tree, faces)
+        require_few(found.corrupt, faces.names, self.task.running.max_corrupt, tree)
+        return found
+
+
+def title(path: Path) -> str:
+    """Return a model's name in reports: of a folder its name, of a run's weights that of their folder, else the file's."""
+    whole = Path(os.path.abspath(path))
+    if whole.is_dir():
+        return whole.name or "root"
+    return whole.parent.name if whole.name == WEIGHTS and whole.parent.name else whole.stem
+
+
+def find_entry(path: Path, network: str | None, option: str) -> Entry:
+    """Return name, file and network of what the user named.
+
+    Args:
+        path: an .onnx, weights, the output folder of a run, or saved embeddings.
+        network: of weights; None for that which `run.json` beside them names.
+        option: by which the user names the network.
+
+    Raises:
+        EvaluationError: there is no such file, a folder is neither a run nor embeddings, or the network is not known.
+    """
+    if is_saved(path):
+        return Entry(title(path), path)
+    if path.is_dir() and not (path / RUN).is_file():
+        raise EvaluationError(f"{path}: a folder without {META} or {RUN}; expected {EXPECTED}. Correct the path.")
+    weights = run_entry(title(path), path).path if path.is_dir() else path
+    require_file(weights, EXPECTED)
+    if weights.suffix.lower() == ".onnx":
+        return Entry(title(path), weights, network)
+    beside = run_entry(title(path), weights.parent).network if weights.name == WEIGHTS else None
+    if not (network or beside):
+        raise EvaluationError(
+            f"{weights}: which network these weights are of is not known; expected its name. Pass {option}, for example "
+            f"{option} mbf."
+        )
+    return Entry(title(path), weights, network or beside)
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Refuse a folder that cannot be made or written, before hours of work are lost to it.
+
+    Args:
+        folder: there or not.
+        option: by which the user names it.
+
+    Raises:
+        EvaluationError: it or one of its parents is a file, or may not be written.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    fault = "may not be written" if nearest.is_dir() else "is no folder"
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise EvaluationError(
+            f"{folder}: cannot be written, {nearest} {fault}; expected a folder, or a place for one. Choose another {option}."
+        )
