@@ -108,7 +108,7 @@ def test_eval_ijbc(arcface_torch, tmp_path, capsys):
     assert run_script("eval_ijbc.py", args, arcface_torch) == 0
     theirs = cells(capsys.readouterr().out, "| ijbc-IJBC")
     printed = ours(tmp_path / "model.pt", root, "eval_ijbc", tmp_path / "out", "--network", "mbf", "--batch", "7")
-    assert [row[:6] for row in cells(printed, "| model_IJBC_11_N1D1F1")] == theirs
+    assert [row[:6] for row in cells(printed, f"| {tmp_path.name}_IJBC_11_N1D1F1")] == theirs
     score = np.load(tmp_path / "theirs" / "ijbc.npy")
     assert np.abs(np.load(tmp_path / "out" / "scores_N1D1F1.npy") - score).max() < 1e-6
 
