@@ -86,7 +86,7 @@ def test_compare_writes_a_page_that_needs_no_other_file(here):
     assert shown.tags.count("svg") == 5  # four sets and variants, and the costs
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    assert "old against again, the same 100 pairs: +0.00 points [+0.00, +0.00]" in shown.text
+    assert "old against again, the same 50 pairs, mean over 4 variants: +0.00 points [+0.00, +0.00]" in shown.text
     text = (here / "cmp" / "compare.md").read_text()
     assert text in ran.out
     assert "a, lowres:14" in text
