@@ -1,6 +1,7 @@
 """Scores of pairs of templates: dot products in float64."""
 
 import warnings
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -92,12 +93,7 @@ def look_up(
         np.take(products, place, out=scores[some], mode="clip")  # numpy copies `out` when it is to check the places
         return len(place)
 
-    with ThreadPoolExecutor(workers) as pool:
-        done = 0
-        for number in pool.map(work, range(0, len(first), CHUNK)):
-            done += number
-            if progress:
-                progress(done, len(first))
+    _in_threads(work, range(0, len(first), CHUNK), workers, progress, len(first))
     return scores
 
 
@@ -130,23 +126,31 @@ def score_by_strips(
     rows, columns = torch.from_numpy(gallery), torch.from_numpy(probe)
     scores = np.empty(len(order))
 
-    def work(number: int) -> None:
+    def work(number: int) -> int:
         some = order[ends[number] - counts[number] : ends[number]]
         row = first[some]
         inner = np.argsort(_narrow(row, len(gallery)), kind="stable")
         some, left = some[inner], number * STRIP
         found = _sampled(rows, columns[left : left + STRIP], row[inner], second[some] - np.int32(left))
         scores[some] = found.numpy()
+        return len(some)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse")  # that it is in beta, and that columns may repeat unchecked
-        done = 0
-        used = np.flatnonzero(counts).tolist()
-        for number, _ in zip(used, pool.map(work, used), strict=True):
-            done += int(counts[number])
-            if progress:
-                progress(done, len(order))
+        _in_threads(work, np.flatnonzero(counts).tolist(), workers, progress, len(order))
     return scores
+
+
+def _in_threads(
+    work: Callable[[int], int], parts: Iterable[int], workers: int, progress: Progress | None, total: int
+) -> None:
+    """Do all parts; each says how many pairs it was."""
+    with ThreadPoolExecutor(workers) as pool:
+        done = 0
+        for number in pool.map(work, parts):
+            done += number
+            if progress:
+                progress(done, total)
 
 
 def _sampled(rows: Tensor, columns: Tensor, row: np.ndarray, column: np.ndarray) -> Tensor:
