@@ -13,7 +13,7 @@ from insightface_cakd.atomic import replacing
 from insightface_cakd.data.align.detector import load_detector
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
-from insightface_cakd.export.check import MEAN, STD, check_contract
+from insightface_cakd.export.check import MEAN, STD, check_contract, require_new_folder
 from insightface_cakd.export.pack_check import PackReport, check_pack, embedding_width
 from insightface_cakd.teachers.weights import file_sha256
 
@@ -61,8 +61,7 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
             f"--name {name}: expected letters, digits, '.', '_' and '-', at most 128, the first a letter or digit."
         )
     _require_file(student)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
+    require_new_folder(out)
     check_contract(student, f"--student {student.name}")
     load_detector(detector)
     try:

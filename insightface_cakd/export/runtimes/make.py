@@ -15,7 +15,7 @@ from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.sets import load_sets
 from insightface_cakd.evaluate.verification import Embed, verify
-from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise
+from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise, require_new_folder
 from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency, onnx_embedder
 from insightface_cakd.export.runtimes.ncnn import NCNN
 from insightface_cakd.export.runtimes.openvino import OPENVINO
@@ -93,8 +93,7 @@ def export_runtime(
     if not student.is_file():
         problem = "is a folder" if student.is_dir() else "does not exist"
         raise ExportError(f"{student}: {problem}; expected an .onnx file, as `cakd export` writes. Correct the path.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
+    require_new_folder(out)
     check_contract(student, where)
     sets = load_sets(bins)
     try:
