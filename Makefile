@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 # One thread a test process: tests run side by side, and their tensors are small.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+THREADS ?= 1
+PYTEST := OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest
 
 .PHONY: install quickstart test test-fast test-slow lint clean
 

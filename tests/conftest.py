@@ -10,7 +10,8 @@ from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.faces.sets import draw_folders
 from insightface_cakd.data.pack import pack
 
-torch.set_num_threads(1)
+# One thread, unless a run asks whether more of them change a result.
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 ROOT = Path(__file__).resolve().parent.parent
 

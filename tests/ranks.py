@@ -1,5 +1,6 @@
 """Real gloo processes for tests: never a mocked collective."""
 
+import os
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def run_ranks(function: Callable[..., Any], world: int, *args: Any) -> list[Any]
 
 
 def _rank(rank: int, function: Callable[..., Any], world: int, folder: str, args: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     try:
         torch.save(function(*args), Path(folder) / f"{rank}.pt")

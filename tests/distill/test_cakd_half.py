@@ -57,7 +57,9 @@ def test_a_step_under_autocast_is_a_step_without_up_to_bfloat16(teacher, network
     assert full.keys() == half.keys()
     assert all(torch.isfinite(gradient).all() for gradient in half.values())
     for name in TERMS:
-        torch.testing.assert_close(found[name], expected[name], rtol=0.05, atol=1e-4, msg=name)
+        torch.testing.assert_close(
+            found[name], expected[name], rtol=0.05, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
     # What the teacher says does not depend on the loop's autocast.
     assert torch.equal(features["teacher.embedding"], plain["teacher.embedding"])
     assert torch.equal(features["urfm.teacher.fields"], plain["urfm.teacher.fields"])

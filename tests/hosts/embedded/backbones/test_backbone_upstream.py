@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.hosts.embedded.backbones.facts import SIZES
+from tests.rounding import assert_equal_up_to_rounding
 
 pytestmark = [pytest.mark.upstream, pytest.mark.filterwarnings("ignore")]
 
@@ -113,8 +114,8 @@ def test_weights_load_both_ways_and_give_the_same_embeddings(name, theirs, doubl
     host.eval()
     ours.eval()
     with torch.no_grad():
-        assert_equal(ours(images), host(images), 1e-5)
-        assert_equal(double(ours)(images.double()), double(host)(images.double()), 1e-11)
+        assert_equal_up_to_rounding(ours(images), host(images), "float32", 1e-5)
+        assert_equal_up_to_rounding(double(ours)(images.double()), double(host)(images.double()), "float64", 1e-11)
     theirs(name).load_state_dict(ours.state_dict(), strict=True)
 
 
@@ -151,16 +152,9 @@ def test_a_training_step_from_one_seed_is_the_same_step(name, theirs, double):
         steps.append({"embeddings": embeddings.detach(), **gradients, **dict(network.named_buffers())})
     assert list(steps[0]) == list(steps[1])
     for key, expected in steps[0].items():
-        assert_equal(steps[1][key].double(), expected.double(), 1e-8, key)
+        assert_equal_up_to_rounding(steps[1][key].double(), expected.double(), key, 1e-8)
 
 
 def seeded(factory: Callable[..., nn.Module], name: str) -> nn.Module:
     torch.manual_seed(5)
     return factory(name)
-
-
-def assert_equal(given: torch.Tensor, expected: torch.Tensor, tolerance: float, what: str = "") -> None:
-    """Fail where a difference exceeds `tolerance` times the largest expected value (at least 1)."""
-    torch.testing.assert_close(
-        given, expected, rtol=0, atol=tolerance * max(1.0, expected.abs().max().item()), msg=what
-    )
