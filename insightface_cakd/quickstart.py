@@ -9,15 +9,15 @@ from insightface_cakd.data.split import split_faces
 from insightface_cakd.distill.snapshot import wants_snapshots
 from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.compare.summary import RunComparison, compare_runs
-from insightface_cakd.evaluate.report import Report, Section, result_table, write_report
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
-from insightface_cakd.launch import Job, train
-from insightface_cakd.progress import progress_bar
 from insightface_cakd.recipe import load_recipe
-from insightface_cakd.show import method_sections, open_run
+from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.progress import progress_bar
+from insightface_cakd.show.run import method_sections, open_run
+from insightface_cakd.tasks.launch import Job, train
 
 DEV = "dev"
 # Fewer than the configs' own, so that two cores need less than five minutes.

@@ -9,8 +9,8 @@ import torch
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.launch import Job, train
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
+from insightface_cakd.tasks.launch import Job, train
 
 WIDTH = 64
 BASE = {f"cakd_{teacher}_{student}": student for teacher in ("vit", "swin") for student in ("mbf", "r18")}

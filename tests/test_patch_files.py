@@ -10,7 +10,7 @@ import pytest
 from insightface_cakd.hosts.git import blob_id
 from insightface_cakd.hosts.patch_series import INSIDE, read_series
 from insightface_cakd.hosts.pinned import PINNED, PINNED_COMMIT
-from insightface_cakd.shipped import shipped_folder
+from insightface_cakd.runtime.shipped import shipped_folder
 from tests import test_patched_training, test_patches
 
 FOLDER = shipped_folder("patches")

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.teachers.base import Teacher
 from tests.prototype_files import write_folder
 

@@ -11,8 +11,8 @@ import torch
 from insightface_cakd.bench.memory import peak_memory
 from insightface_cakd.bench.steps import ALONE, ANCHOR, DISTILLATION, Precision, Run, timed_runs
 from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.recipe import load_recipe
+from insightface_cakd.runtime.devices import choose_device
 
 WARMUP = 2
 MIB = 2**20

@@ -20,8 +20,8 @@ from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
-from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import TermSpec
+from insightface_cakd.runtime.ranks import rank, world_size
 
 MIB = 2**20
 PLAIN = "plain"

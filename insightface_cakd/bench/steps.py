@@ -20,7 +20,7 @@ from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.recipe import Recipe
-from insightface_cakd.seam import install
+from insightface_cakd.tasks.seam import install
 from insightface_cakd.teachers import PromptedTeacher, Teacher
 from insightface_cakd.teachers.build import untrained_teacher
 from insightface_cakd.teachers.cached import CachedEmbeddings

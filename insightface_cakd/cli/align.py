@@ -32,7 +32,7 @@ def align(
     """
     from insightface_cakd.data.align.photo import Rules
     from insightface_cakd.data.align.run import Work, align_photos, report_path
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
 
     rules = Rules(several, min_score, min_face, quality)
     work = Work(detector, form, rules, det_size, workers, max_corrupt, pairs, seed)

@@ -38,8 +38,8 @@ def _compare(
 
     Example: `cakd compare cosine fitnet urfm cakd --seeds 2048,2049,2050`
     """
-    from insightface_cakd.comparison.runs import Comparison, compare
-    from insightface_cakd.comparison.table import table
+    from insightface_cakd.experiments.runs import Comparison, compare
+    from insightface_cakd.experiments.table import table
 
     numbers = _numbers(seeds)
     terms = Comparison(

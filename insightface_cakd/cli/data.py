@@ -35,7 +35,7 @@ def _pack(
 ) -> None:
     """Folders of faces -> a record file that arcface_torch reads. Example: `cakd data pack faces data`."""
     from insightface_cakd.data.pack import pack
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
 
     with progress_bar("packing") as progress:
         summary = pack(faces, out, progress=progress)
@@ -47,7 +47,7 @@ def _unpack(
 ) -> None:
     """A record file -> folders of its original images."""
     from insightface_cakd.data.pack import unpack
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
 
     with progress_bar("unpacking") as progress:
         images = unpack(records, out, progress=progress)
@@ -68,7 +68,7 @@ def _check(
     """Read every record and say what is wrong; exit code 1 if anything stands in the way of training."""
     from insightface_cakd.data.inspect import check
     from insightface_cakd.errors import DataError
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
 
     with progress_bar("checking") as progress:
         findings = check(records, num_classes, progress=progress)
@@ -88,7 +88,7 @@ def _make_bin(
 ) -> None:
     """Pairs of faces -> a verification set in InsightFace's .bin layout."""
     from insightface_cakd.data.bins import make_bin
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
 
     with progress_bar("pairs") as progress:
         make_bin(source, out, pairs=pairs, seed=seed, progress=progress)
@@ -117,7 +117,7 @@ def _faces(
     """Draw a small face data set: people with pose, light, expression, occlusion and blur."""
     from insightface_cakd.data.faces import write_face_set
     from insightface_cakd.data.inspect import info
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
 
     with progress_bar("faces") as progress:
         write_face_set(out, seed=seed, progress=progress)
@@ -131,8 +131,8 @@ def _cache_teacher(
     teacher: Annotated[str | None, typer.Option(help="Teacher's weights or ONNX file; replaces the recipe's.")] = None,
 ) -> None:
     """Write the teacher's embeddings of every image and its mirror image, so that training runs no teacher."""
-    from insightface_cakd.precompute import cache_teacher
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
+    from insightface_cakd.tasks.precompute import cache_teacher
 
     with progress_bar("embedding") as progress:
         cache_teacher(recipe, records, out, teacher, progress)
@@ -151,8 +151,8 @@ def _prototypes(
     nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
 ) -> None:
     """Write the teacher's mean direction of each person, and the people it finds most alike, for CoupleFace."""
-    from insightface_cakd.precompute import make_prototypes
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
+    from insightface_cakd.tasks.precompute import make_prototypes
 
     with progress_bar("prototypes") as progress:
         meta = make_prototypes(recipe, data, out, teacher, nearest, progress)

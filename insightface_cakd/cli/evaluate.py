@@ -8,7 +8,7 @@ import typer
 from insightface_cakd.cli import ijb
 
 if TYPE_CHECKING:
-    from insightface_cakd.evaluate.sets import Way
+    from insightface_cakd.evaluate.pairs.sets import Way
 
 Models = Annotated[
     list[str],
@@ -55,14 +55,14 @@ def _bin(
 
     Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
     """
-    from insightface_cakd.atomic import write_json
-    from insightface_cakd.evaluate.bootstrap import METHOD
-    from insightface_cakd.evaluate.compare.entries import read_entries
-    from insightface_cakd.evaluate.report import result_table
-    from insightface_cakd.evaluate.set_tables import set_facts, set_rows, unsupported_lines
-    from insightface_cakd.evaluate.sets import measure_sets
-    from insightface_cakd.evaluate.variants import parse_variants
+    from insightface_cakd.evaluate.pairs.bootstrap import METHOD
+    from insightface_cakd.evaluate.pairs.set_tables import set_facts, set_rows, unsupported_lines
+    from insightface_cakd.evaluate.pairs.sets import measure_sets
+    from insightface_cakd.evaluate.pairs.variants import parse_variants
     from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.networks.entries import read_entries
+    from insightface_cakd.report.run_report import result_table
+    from insightface_cakd.runtime.atomic import write_json
 
     way, variants = _way(device, batch), parse_variants(variant or ())
     (entry,) = read_entries([model], network)
@@ -91,14 +91,14 @@ def _mixed(
 
     Example: `cakd eval mixed teacher.onnx student.onnx lfw.bin`
     """
-    from insightface_cakd.atomic import write_json
-    from insightface_cakd.evaluate.bootstrap import METHOD
-    from insightface_cakd.evaluate.compare.entries import read_entries
-    from insightface_cakd.evaluate.identify_folders import Faults
-    from insightface_cakd.evaluate.mixed_search import LOWER_BOUND, search_facts, search_people, search_rows
-    from insightface_cakd.evaluate.mixed_sets import mixed_facts, mixed_rows, mixed_sets
-    from insightface_cakd.evaluate.report import result_table
+    from insightface_cakd.evaluate.identify.folders import Faults
+    from insightface_cakd.evaluate.mixed.search import LOWER_BOUND, search_facts, search_people, search_rows
+    from insightface_cakd.evaluate.mixed.sets import mixed_facts, mixed_rows, mixed_sets
+    from insightface_cakd.evaluate.pairs.bootstrap import METHOD
     from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.networks.entries import read_entries
+    from insightface_cakd.report.run_report import result_table
+    from insightface_cakd.runtime.atomic import write_json
 
     way = _way(device, batch)
     entries = read_entries([teacher, student], network)
@@ -129,9 +129,7 @@ def _identify(
 
     Example: `cakd eval identify student.onnx facescrub megaface`
     """
-    from insightface_cakd.atomic import write_json
-    from insightface_cakd.evaluate.compare.entries import read_entries
-    from insightface_cakd.evaluate.identify_folders import (
+    from insightface_cakd.evaluate.identify.folders import (
         Faults,
         find_pictures,
         identified_facts,
@@ -139,8 +137,10 @@ def _identify(
         identified_rows,
         identify_folders,
     )
-    from insightface_cakd.evaluate.report import result_table
     from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.networks.entries import read_entries
+    from insightface_cakd.report.run_report import result_table
+    from insightface_cakd.runtime.atomic import write_json
 
     way, faults = _way(device, batch), Faults(max_corrupt)
     (entry,) = read_entries([model], network)
@@ -172,11 +172,11 @@ def _compare(
 
     Example: `cakd eval compare alone student teacher --sets data --baseline alone`
     """
-    from insightface_cakd.evaluate.compare.entries import read_entries
     from insightface_cakd.evaluate.compare.run import PAGE, compare_models, write_outcome
-    from insightface_cakd.evaluate.sets import varied_sets
-    from insightface_cakd.evaluate.variants import parse_variants
+    from insightface_cakd.evaluate.pairs.sets import varied_sets
+    from insightface_cakd.evaluate.pairs.variants import parse_variants
     from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.networks.entries import read_entries
 
     way, variants = _way(device, batch), parse_variants(variant or ())
     entries = read_entries(models, network)
@@ -187,8 +187,8 @@ def _compare(
 
 
 def _way(device: str | None, batch: int) -> "Way":
-    from insightface_cakd.evaluate.sets import Way
-    from insightface_cakd.hosts.embedded.devices import choose_device
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.evaluate.pairs.sets import Way
+    from insightface_cakd.runtime.devices import choose_device
+    from insightface_cakd.runtime.progress import progress_bar
 
     return Way(choose_device(device), batch, progress_bar)

@@ -59,7 +59,7 @@ def _ijb(
     Example: `cakd eval ijb student.onnx --root IJB_release --target IJBC --preset onnx_ijbc`
     """
     from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb
-    from insightface_cakd.progress import progress_bar
+    from insightface_cakd.runtime.progress import progress_bar
 
     question = Question(
         model, root, target, preset, mode, protocol, out, embeddings, network, max_corrupt, enrolled, enrolled_network

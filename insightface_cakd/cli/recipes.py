@@ -16,8 +16,8 @@ def register(app: typer.Typer) -> None:
 
 def _list() -> None:
     """Each recipe's method, paper, what it needs, its memory and its cost; of an ablation, what it changes."""
+    from insightface_cakd.cli.recipe_table import list_recipes
     from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
-    from insightface_cakd.recipe.listing import list_recipes
 
     print(list_recipes({recipe_name(path): load_recipe(str(path)) for path in shipped_recipes()}))
 
@@ -31,9 +31,9 @@ def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
 
 def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
     """Check a recipe without a run: keys, losses, values. Taps and shapes are checked when the networks are built."""
+    from insightface_cakd.cli.recipe_table import described_needs
     from insightface_cakd.losses import LOSSES
     from insightface_cakd.recipe import load_recipe
-    from insightface_cakd.recipe.listing import described_needs
 
     loaded = load_recipe(recipe)
     if loaded.about:

@@ -33,9 +33,9 @@ def _urfm(
 
     Example: `cakd show urfm student --image face.jpg --output fields.pdf`
     """
-    from insightface_cakd.evaluate.look_picture import require_format, save_picture
-    from insightface_cakd.hosts.embedded.devices import choose_device
-    from insightface_cakd.show import look, open_run, show_fields
+    from insightface_cakd.runtime.devices import choose_device
+    from insightface_cakd.show.picture import require_format, save_picture
+    from insightface_cakd.show.run import look, open_run, show_fields
 
     path = output or run / "urfm.png"
     require_format(path)

@@ -74,7 +74,7 @@ def _train(
     ] = None,
     no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="With --host: a fix to leave out.")] = None,
 ) -> None:
-    from insightface_cakd.launch import Job, train
+    from insightface_cakd.tasks.launch import Job, train
 
     overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
     heads = tuple(centres or ())

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.atomic import replacing
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _DIGITS = re.compile(r"([0-9]+)")

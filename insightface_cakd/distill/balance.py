@@ -12,7 +12,7 @@ from torch import Tensor
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
-from insightface_cakd.ranks import world_size
+from insightface_cakd.runtime.ranks import world_size
 
 if TYPE_CHECKING:
     from insightface_cakd.recipe import TermSpec

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from insightface_cakd.errors import RecipeError, RunError, TeacherError
-from insightface_cakd.teachers.weights import Advice, existing_file, load_strictly, read_state
+from insightface_cakd.networks.weights import Advice, existing_file, load_strictly, read_state
 
 FIX = "Pass --init FILE, or set student.weights."
 ADVICE = Advice(

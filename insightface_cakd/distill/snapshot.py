@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import RunError
+from insightface_cakd.networks.kinds import GetModel
 from insightface_cakd.recipe import Recipe
+from insightface_cakd.runtime.tensor_file import save_atomically
 from insightface_cakd.teachers import Teacher, build_teacher
-from insightface_cakd.teachers.networks import GetModel
-from insightface_cakd.tensor_file import save_atomically
 
 BEFORE, AFTER = "cakd_before.pt", "cakd_after.pt"
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from insightface_cakd.distill.balance import Balance, scales
 from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
 from insightface_cakd.distill.plan import Length
-from insightface_cakd.distill.schedule import factor
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import LOGITS
 from insightface_cakd.losses.classes import WHOLE_ROWS
-from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import TermSpec
+from insightface_cakd.recipe.schedule import factor
+from insightface_cakd.runtime.ranks import rank, world_size
 
 Side = Literal["student", "teacher"]
 SIDES: tuple[Side, Side] = ("student", "teacher")

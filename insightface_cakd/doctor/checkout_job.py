@@ -14,7 +14,7 @@ from insightface_cakd.doctor.data import examine_records, examine_sets
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.preflight import NEEDED, check_data, check_folds, check_run, count_folders
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 
 # Smallest whole number of a key, and what happens below it.
 LEAST = {

@@ -9,7 +9,7 @@ from insightface_cakd.data.bins import VerificationSet, read_bin
 from insightface_cakd.data.records import FaceRecords, label_fault
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
-from insightface_cakd.evaluate.verification import require_pairs
+from insightface_cakd.evaluate.pairs.verification import require_pairs
 from insightface_cakd.hosts.preflight import ALL_LABELS, SAMPLED_LABELS
 
 

@@ -14,11 +14,11 @@ from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.checkpoint import check_output
 from insightface_cakd.hosts.embedded.configs.base import config as base
 from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
-from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.hosts.embedded.train_v2 import SCALE
 from insightface_cakd.hosts.embedded.utils.utils_config import check_config
+from insightface_cakd.runtime.devices import choose_device
 
 # Values that a config lacks and no run objects to.
 SOUND = {"rec": "synthetic", "num_classes": 2}

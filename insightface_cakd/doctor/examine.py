@@ -18,10 +18,10 @@ from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.hosts import upstream
 from insightface_cakd.hosts.checkout import Checkout, find_checkout
 from insightface_cakd.hosts.embedded import train_v2
-from insightface_cakd.hosts.embedded.devices import choose_device
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.hosts.failures import describe
-from insightface_cakd.launch import apply_settings
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.tasks.launch import apply_settings
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from types import ModuleType
 import torch
 from easydict import EasyDict
 
-from insightface_cakd import seam
 from insightface_cakd.distill.logits import teacher_rows
 from insightface_cakd.distill.plan import Length, RunPlan
 from insightface_cakd.distill.prototypes import check_classes
@@ -15,8 +14,9 @@ from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem, r
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
+from insightface_cakd.recipe.teacher import CACHED
+from insightface_cakd.tasks import seam
 from insightface_cakd.teachers import Teacher, check_teacher
-from insightface_cakd.teachers.spec import CACHED
 
 
 def examine_teaching(

@@ -18,7 +18,7 @@ from torch import nn
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.onnx import plain_copy
-from insightface_cakd.onnx_graph import opset_of
+from insightface_cakd.networks.onnx_graph import opset_of
 
 BATCHES = (1, 2, 32)
 COSINE = 0.9999

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.onnx.errors import UnsupportedOperatorError
 
-from insightface_cakd.atomic import replacing
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
-from insightface_cakd.onnx_graph import fold_batch_norms
+from insightface_cakd.networks.onnx_graph import fold_batch_norms
+from insightface_cakd.runtime.atomic import replacing
 
 Exporter = Literal["legacy", "dynamo"]
 

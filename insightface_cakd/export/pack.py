@@ -9,13 +9,13 @@ from pathlib import Path
 import onnx
 
 from insightface_cakd import __version__
-from insightface_cakd.atomic import replacing
 from insightface_cakd.data.align.detector import load_detector
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.check import MEAN, STD, check_contract, require_new_folder
 from insightface_cakd.export.pack_check import PackReport, check_pack, embedding_width
-from insightface_cakd.teachers.weights import file_sha256
+from insightface_cakd.networks.weights import file_sha256
+from insightface_cakd.runtime.atomic import replacing
 
 DETECTOR, STUDENT, MANIFEST = "detection.onnx", "recognition.onnx", "manifest.json"
 # A signed licence of InsightFace would lie there; a missing one means that tools take the pack for non-commercial.

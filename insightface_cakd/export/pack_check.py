@@ -21,7 +21,7 @@ from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.calibration import as_input
 from insightface_cakd.export.check import MEAN, STD
-from insightface_cakd.teachers.onnx import OnnxNetwork
+from insightface_cakd.networks.onnx import OnnxNetwork
 
 COSINE = 0.999
 CPU = ["CPUExecutionProvider"]

@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from insightface_cakd.errors import ExportError
-from insightface_cakd.onnx_graph import fold_batch_norms, opset_of, sort_nodes, spread_prelu
+from insightface_cakd.networks.onnx_graph import fold_batch_norms, opset_of, sort_nodes, spread_prelu
 
 Precision = Literal["fp32", "fp16", "int8"]
 

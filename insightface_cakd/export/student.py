@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from insightface_cakd import __version__
-from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import ExportError
-from insightface_cakd.evaluate.models import GetModel, load_backbone
 from insightface_cakd.export.check import ExportReport, check_onnx
 from insightface_cakd.export.onnx import Exporter, export_onnx
+from insightface_cakd.networks.models import GetModel, load_backbone
+from insightface_cakd.runtime.atomic import replacing
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
 TRAINING_KEYS = ("seed", "num_epoch", "batch_size", "gradient_acc", "margin_list", "sample_rate")

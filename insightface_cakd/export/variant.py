@@ -11,20 +11,20 @@ import numpy as np
 import onnx
 import torch
 
-from insightface_cakd.atomic import replacing
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import ExportError
-from insightface_cakd.evaluate.models import GetModel
-from insightface_cakd.evaluate.sets import load_sets
-from insightface_cakd.evaluate.verification import verify
+from insightface_cakd.evaluate.pairs.sets import load_sets
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.export.calibration import as_input, calibration_faces
 from insightface_cakd.export.check import ExportReport, check_against, check_contract, noise
-from insightface_cakd.export.latency import ROUNDS, Latency, measure_latency, onnx_embedder
 from insightface_cakd.export.onnx import Exporter
 from insightface_cakd.export.precision import Precision, halve, precision_of, quantise
 from insightface_cakd.export.student import export_run
-from insightface_cakd.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
-from insightface_cakd.teachers.onnx import OnnxNetwork
+from insightface_cakd.networks.latency import ROUNDS, Latency, measure_latency, onnx_embedder
+from insightface_cakd.networks.models import GetModel
+from insightface_cakd.networks.onnx import OnnxNetwork
+from insightface_cakd.networks.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
+from insightface_cakd.runtime.atomic import replacing
 
 # Lowest cosine with float32 at which a file is still that network: float16 rounds, int8 moves an embedding some degrees.
 FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from insightface_cakd.shipped import shipped_folder
+from insightface_cakd.runtime.shipped import shipped_folder
 
 Group = Literal["seam", "modern-stack"]
 INSIDE = "recognition/arcface_torch/"

@@ -14,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from insightface_cakd.atomic import replacing
 from insightface_cakd.errors import PatchError
 from insightface_cakd.hosts.git import Files, blob_id, from_history, merged, patched
 from insightface_cakd.hosts.patch_series import Group, Patch, read_series
 from insightface_cakd.hosts.pinned import PINNED_COMMIT
+from insightface_cakd.runtime.atomic import replacing
 
 
 class Hindrance(NamedTuple):

@@ -19,7 +19,7 @@ from insightface_cakd.errors import CAKDError, RunError, did_you_mean
 from insightface_cakd.hosts.checkout import Checkout, where_raised
 from insightface_cakd.hosts.compat import FIXES, Fix, applied
 from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
-from insightface_cakd.ranks import world_size
+from insightface_cakd.runtime.ranks import world_size
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Whether the parts of a recipe fit each other."""
 
-from insightface_cakd.distill.centres.spec import check_head
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
+from insightface_cakd.recipe.head import check_head
 from insightface_cakd.recipe.spec import Recipe
 
 

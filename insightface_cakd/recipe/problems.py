@@ -3,13 +3,13 @@
 from pydantic import BaseModel, ValidationError
 
 from insightface_cakd.distill.balance import BalanceSpec
-from insightface_cakd.distill.centres.spec import HeadSpec
 from insightface_cakd.distill.initial import StudentSpec
-from insightface_cakd.distill.schedule import ScheduleSpec
-from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.errors import did_you_mean
-from insightface_cakd.teachers.prompts.spec import PromptSpec
-from insightface_cakd.teachers.spec import CheckSpec, TeacherSpec
+from insightface_cakd.recipe.head import HeadSpec
+from insightface_cakd.recipe.prompts import PromptSpec
+from insightface_cakd.recipe.schedule import ScheduleSpec
+from insightface_cakd.recipe.teacher import CheckSpec, TeacherSpec
+from insightface_cakd.recipe.urfm import URFMSpec
 
 # The model of each part, by the keys that lead to it.
 PARTS: dict[tuple[str, ...], type[BaseModel]] = {

@@ -14,7 +14,7 @@ from insightface_cakd.recipe.parts import check_parts
 from insightface_cakd.recipe.problems import first_problem
 from insightface_cakd.recipe.shipped import find_recipe
 from insightface_cakd.recipe.spec import Recipe, TermSpec
-from insightface_cakd.teachers.spec import kind_of_file
+from insightface_cakd.recipe.teacher import kind_of_file
 
 
 def load_recipe(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from insightface_cakd.errors import RecipeError, did_you_mean
-from insightface_cakd.shipped import shipped_folder
+from insightface_cakd.runtime.shipped import shipped_folder
 
 
 def find_recipe(name: str) -> Path:

@@ -5,13 +5,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from insightface_cakd.distill.balance import BalanceSpec
-from insightface_cakd.distill.centres.spec import HeadSpec
 from insightface_cakd.distill.initial import StudentSpec
-from insightface_cakd.distill.schedule import ScheduleSpec
-from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import LOGITS, DistillLoss
-from insightface_cakd.teachers.spec import TeacherSpec
+from insightface_cakd.recipe.head import HeadSpec
+from insightface_cakd.recipe.schedule import ScheduleSpec
+from insightface_cakd.recipe.teacher import TeacherSpec
+from insightface_cakd.recipe.urfm import URFMSpec
 
 
 class TermSpec(BaseModel):

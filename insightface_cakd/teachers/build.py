@@ -8,13 +8,10 @@ from torch import nn
 
 from insightface_cakd.data.embedding_cache import EmbeddingCache
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.teachers.base import Teacher, freeze, measure_width
-from insightface_cakd.teachers.cached import CachedEmbeddings
-from insightface_cakd.teachers.networks import GetModel, host_network, own_network, timm_network, torchscript_network
-from insightface_cakd.teachers.onnx import OnnxNetwork
-from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
-from insightface_cakd.teachers.spec import CACHED, ONNX, TeacherSpec
-from insightface_cakd.teachers.weights import (
+from insightface_cakd.networks.kinds import GetModel, host_network, own_network, timm_network, torchscript_network
+from insightface_cakd.networks.onnx import OnnxNetwork
+from insightface_cakd.networks.timm_networks import TIMM, has_face_head
+from insightface_cakd.networks.weights import (
     check_sha256,
     file_sha256,
     infer_embedding_size,
@@ -22,7 +19,10 @@ from insightface_cakd.teachers.weights import (
     read_state,
     weights_file,
 )
-from insightface_cakd.timm_networks import TIMM, has_face_head
+from insightface_cakd.recipe.teacher import CACHED, ONNX, TeacherSpec
+from insightface_cakd.teachers.base import Teacher, freeze, measure_width
+from insightface_cakd.teachers.cached import CachedEmbeddings
+from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 
 CANNOT_LEARN = {
     CACHED: ("its embeddings were written beforehand", "the network that wrote the cache"),

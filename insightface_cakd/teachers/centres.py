@@ -9,7 +9,7 @@ from torch import Tensor
 
 from insightface_cakd.data.prototypes import META, Prototypes
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.teachers.weights import existing_file, read_tensors
+from insightface_cakd.networks.weights import existing_file, read_tensors
 
 HEAD, WEIGHT = "state_dict_softmax_fc", "weight"
 

@@ -6,9 +6,9 @@ import torch
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.evaluate.verification import verify
+from insightface_cakd.evaluate.pairs.verification import verify
+from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
 from insightface_cakd.teachers.base import Teacher
-from insightface_cakd.teachers.spec import CACHED, TeacherSpec
 
 
 def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | str) -> float | None:

@@ -8,7 +8,7 @@ import yaml
 
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.commands import cakd, refused, train
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 FIELDS = {"student": "layer4", "centres": 16, "width": 32, "heads": 4}
 TERMS = [{"loss": f"urfm_{name}", "weight": 1} for name in ("attention", "feature", "anchor")]

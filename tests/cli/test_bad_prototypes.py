@@ -8,7 +8,7 @@ from insightface_cakd.data.prototypes import Prototypes
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.commands import cakd, refused, train, write_recipe
 from tests.data.record_files import image_record, insightface_set, jpeg, people_folder, write_set
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 TERMS = [{"loss": "cosine", "weight": 64}, {"loss": "relation_aware", "weight": 64}]
 MAKE = ["data", "prototypes", "means.yaml"]

@@ -5,7 +5,7 @@ import torch
 
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.commands import cakd, refused, train, write_recipe
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 MAP = {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "norm"}
 

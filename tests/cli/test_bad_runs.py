@@ -11,7 +11,7 @@ import torch
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.commands import cakd, contents, error_line, refused, train, write_recipe
 from tests.data.record_files import disk_full_after, people_folder
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 SAVED = {"model.pt", "best.pt", "checkpoint_gpu_0.pt", "result.json", "run.json"}
 

@@ -9,7 +9,7 @@ import torch
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.commands import cakd, contents, error_line, refused, train, write_recipe
 from tests.data.record_files import insightface_set
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 NOWHERE = "0" * 64
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.commands import refused, train
 from tests.data.record_files import jpeg, people_folder
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from insightface_cakd.data.bins import load_bin
-from insightface_cakd.evaluate.models import load_onnx
-from insightface_cakd.evaluate.verification import verify
+from insightface_cakd.evaluate.pairs.verification import verify
+from insightface_cakd.networks.models import load_onnx
 from tests.commands import cakd, refused
 from tests.data.record_files import people_folder
-from tests.evaluate.test_report import Page
 from tests.evaluate.verification_files import write_set
-from tests.teachers.onnx_models import batch_of_one_inside, channel_means
+from tests.networks.onnx_models import batch_of_one_inside, channel_means
+from tests.report.test_run_report import Page
 
 
 @pytest.fixture

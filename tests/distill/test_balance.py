@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from insightface_cakd import seam
 from insightface_cakd.distill.balance import Balance, BalanceSpec, EmbeddingGradients
 from insightface_cakd.errors import RunError
-from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.tasks import seam
 from tests.patched_runs import scalars
 from tests.ranks import RANKS, run_ranks
 from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_head, toy_host, toy_teacher

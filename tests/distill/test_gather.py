@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from insightface_cakd.distill.gather import gather, gather_constant
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from tests.ranks import QUICK_RANKS, run_ranks
 
 

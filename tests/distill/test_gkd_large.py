@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from insightface_cakd import seam
 from insightface_cakd.bench.memory import peak_memory
-from insightface_cakd.ranks import rank
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.runtime.ranks import rank
+from insightface_cakd.tasks import seam
 from insightface_cakd.teachers.base import Teacher
 from tests.ranks import run_ranks
 from tests.toy import Toy, toy_host

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from insightface_cakd import seam
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.losses.gkd import GroupedLoss
-from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.tasks import seam
 from tests import group_oracles
 from tests.ranks import RANKS, run_ranks
 from tests.toy import WIDTH, Toy, of_ranks, teacher_file, toy_batch, toy_centres, toy_head, toy_host, toy_teacher

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from insightface_cakd import seam
 from insightface_cakd.errors import RecipeError
-from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.tasks import seam
 from tests.ranks import RANKS, run_ranks
 from tests.rounding import assert_equal_up_to_rounding
 from tests.teachers.prompts.networks import prompted

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from insightface_cakd import seam
 from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.prototypes import Prototypes
 from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.distill.prototypes import check_origin
 from insightface_cakd.errors import RecipeError, ShapeError, TeacherError
-from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.tasks import seam
 from tests.prototype_files import write_folder
 from tests.ranks import RANKS, run_ranks
 from tests.toy import WIDTH, of_ranks, prototypes_folder, toy_batch, toy_head, toy_host, toy_teacher

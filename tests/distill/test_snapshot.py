@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from insightface_cakd import seam
 from insightface_cakd.distill.snapshot import AFTER, BEFORE, put, read_snapshot, rebuild
 from insightface_cakd.errors import RunError, ShapeError, TeacherError
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.tasks import seam
 from insightface_cakd.teachers import build_teacher
 from tests.toy import WIDTH, Toy, toy_host
 

@@ -3,7 +3,7 @@
 import pytest
 
 from insightface_cakd.hosts.compat import FIXES
-from insightface_cakd.launch import Job, train
+from insightface_cakd.tasks.launch import Job, train
 from tests.commands import cakd
 from tests.doctor.asking import of, texts
 from tests.hosts.checkouts import copy_of

@@ -8,7 +8,7 @@ import torch
 
 from insightface_cakd.data.bins import write_bin
 from insightface_cakd.data.images import encode_png
-from insightface_cakd.evaluate.sets import Way
+from insightface_cakd.evaluate.pairs.sets import Way
 
 
 @contextmanager

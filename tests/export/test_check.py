@@ -13,8 +13,8 @@ from insightface_cakd.export.check import check_onnx
 from insightface_cakd.export.onnx import EXPORTERS, export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.export.networks import WIDTH, settle, trained
+from tests.networks.onnx_models import batch_of_one_inside, channel_means
 from tests.teachers.faces import ChannelMeans
-from tests.teachers.onnx_models import batch_of_one_inside, channel_means
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS)

@@ -16,10 +16,10 @@ from insightface_cakd.export import pack_check
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.export.pack import make_pack
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.teachers.weights import file_sha256
+from insightface_cakd.networks.weights import file_sha256
 from tests.data.record_files import jpeg
 from tests.export.networks import settle, trained
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 SAID = {
     "network": "cnn_tiny",

@@ -13,9 +13,9 @@ from insightface_cakd.errors import ExportError
 from insightface_cakd.export.onnx import EXPORTERS, export_onnx
 from insightface_cakd.export.precision import halve, quantise
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.onnx_graph import count_nodes
+from insightface_cakd.networks.onnx_graph import count_nodes
 from tests.export.networks import settle
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 FACES = np.random.default_rng(0).uniform(-1, 1, (40, 3, 112, 112)).astype(np.float32)
 

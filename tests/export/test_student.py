@@ -9,8 +9,8 @@ from torch import nn
 
 from insightface_cakd import __version__
 from insightface_cakd.errors import EvaluationError, ExportError
-from insightface_cakd.evaluate.models import load_onnx
 from insightface_cakd.export.student import export_checked, export_run
+from insightface_cakd.networks.models import load_onnx
 from tests.evaluate.runs import write_run
 from tests.export.networks import WIDTH, get_model, trained
 from tests.teachers.faces import as_input, faces

@@ -8,14 +8,14 @@ import torch
 
 from insightface_cakd.data.bins import load_bin, write_bin
 from insightface_cakd.errors import DataError, EvaluationError, ExportError
-from insightface_cakd.evaluate.verification import verify
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.export.calibration import as_input, calibration_faces
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.export.variant import Wish, export_variant, table
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.teachers.onnx import OnnxNetwork
+from insightface_cakd.networks.onnx import OnnxNetwork
 from tests.export.networks import settle
-from tests.teachers.onnx_models import batch_of_one_inside, channel_means
+from tests.networks.onnx_models import batch_of_one_inside, channel_means
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ from easydict import EasyDict
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from insightface_cakd import seam
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts import upstream
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded import train_v2 as embedded
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
-from insightface_cakd.ranks import rank
 from insightface_cakd.recipe import Recipe
+from insightface_cakd.runtime.ranks import rank
+from insightface_cakd.tasks import seam
 from insightface_cakd.teachers import Teacher
 
 BATCH, CLASSES, WIDTH = 8, 12, 64

@@ -2,7 +2,7 @@
 
 import pytest
 
-from insightface_cakd.launch import Job, train
+from insightface_cakd.tasks.launch import Job, train
 from tests.hosts.jobs import write_job
 
 

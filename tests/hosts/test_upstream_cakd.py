@@ -6,7 +6,7 @@ import torch
 from insightface_cakd.distill.snapshot import AFTER, BEFORE, read_snapshot
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe
-from insightface_cakd.show import look, open_run
+from insightface_cakd.show.run import look, open_run
 from insightface_cakd.teachers import PromptedTeacher
 from insightface_cakd.teachers.prompts import PromptSpec
 

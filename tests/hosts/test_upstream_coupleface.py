@@ -6,7 +6,7 @@ import torch
 
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.precompute import make_prototypes
+from insightface_cakd.tasks.precompute import make_prototypes
 from tests.hosts.jobs import write_recipe
 from tests.patched_runs import patched_copy, scalars, train
 

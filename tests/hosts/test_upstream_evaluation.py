@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from insightface_cakd.data.bins import load_bin
-from insightface_cakd.evaluate.models import load_backbone
-from insightface_cakd.evaluate.verification import verify
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.hosts import upstream
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded import train_v2 as embedded
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.models import load_backbone
 from tests.hosts.embedded.jobs import small_job
 
 pytestmark = pytest.mark.upstream

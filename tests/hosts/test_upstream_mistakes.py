@@ -4,7 +4,7 @@ import pytest
 import torch.distributed as dist
 
 from insightface_cakd.errors import CAKDError, DataError, RunError
-from insightface_cakd.launch import Job, train
+from insightface_cakd.tasks.launch import Job, train
 from tests.data.record_files import insightface_set
 from tests.hosts.checkouts import copy_of
 

@@ -8,8 +8,8 @@ import yaml
 
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.precompute import cache_teacher, make_prototypes
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
+from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 WIDTH, CLASSES = 64, 12

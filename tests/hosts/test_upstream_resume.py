@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.launch import Job, train
 from insightface_cakd.recipe import load_recipe
+from insightface_cakd.tasks.launch import Job, train
 from tests.hosts.both_hosts import SharedJob, double_precision, on_checkout, on_embedded, write_full_recipe
 from tests.hosts.jobs import logged_losses, torchrun, write_job, write_recipe
 

@@ -9,7 +9,7 @@ from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.losses.classes import WHOLE_ROWS
 from insightface_cakd.losses.gkd import GroupedLoss
 from insightface_cakd.losses.kd import SoftTargetLoss
-from insightface_cakd.ranks import rank
+from insightface_cakd.runtime.ranks import rank
 from tests import group_oracles
 from tests.losses.cases import LOGITS
 from tests.ranks import run_ranks

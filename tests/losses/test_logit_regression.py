@@ -5,7 +5,7 @@ import torch
 
 from insightface_cakd.distill.gather import ShardedClasses
 from insightface_cakd.losses.logit_regression import LogitRegressionLoss
-from insightface_cakd.ranks import rank
+from insightface_cakd.runtime.ranks import rank
 from tests.ranks import run_ranks
 
 CLASSES = 7

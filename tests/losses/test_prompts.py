@@ -10,7 +10,7 @@ from insightface_cakd.distill.gather import ShardedClasses
 from insightface_cakd.errors import ShapeError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.prompts import PromptMarginLoss
-from insightface_cakd.ranks import rank
+from insightface_cakd.runtime.ranks import rank
 from tests.ranks import run_ranks
 
 BOUNDS = (0, 3, 4, 7)

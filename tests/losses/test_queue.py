@@ -6,7 +6,7 @@ import torch
 from insightface_cakd.distill.gather import gather_constant
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.losses.queue import FeatureQueue
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from tests.ranks import RANKS, run_ranks
 
 

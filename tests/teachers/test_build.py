@@ -8,11 +8,11 @@ import torch
 
 from insightface_cakd.data.embedding_cache import write_cache
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.networks.kinds import timm_network
+from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.teachers import TeacherSpec, build_teacher
-from insightface_cakd.teachers.networks import timm_network
-from insightface_cakd.teachers.weights import file_sha256
+from tests.networks.onnx_models import channel_means
 from tests.teachers.faces import WIDTH, as_input, faces, get_model, saved, trained
-from tests.teachers.onnx_models import channel_means
 
 
 def build(device="cpu", **content):

@@ -5,8 +5,8 @@ import torch
 
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.weights import infer_embedding_size
 from insightface_cakd.teachers import TeacherSpec, build_teacher
-from insightface_cakd.teachers.weights import infer_embedding_size
 from tests.teachers.faces import as_input, faces
 
 NAMES = ["r18", "mbf", "mbf_large", "vit_t"]

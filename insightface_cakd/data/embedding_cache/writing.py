@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from insightface_cakd import __version__
-from insightface_cakd.atomic import replacing
 from insightface_cakd.data.embedding_cache.hashing import image_hash
 from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META, ROWS, CacheMeta
 from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.runtime.atomic import replacing
 
 # Half precision keeps 11 bits, an error of at most 5e-4; more means values outside its range.
 WORST_ROUNDING = 1e-3

@@ -5,7 +5,7 @@ from torch import Tensor
 from insightface_cakd.distill.centres.average import AverageCentres
 from insightface_cakd.distill.centres.frozen import QualityCentres, TeacherCentres
 from insightface_cakd.distill.centres.rule import CentreRule
-from insightface_cakd.distill.centres.spec import HeadSpec, check_head
+from insightface_cakd.recipe.head import HeadSpec, check_head
 
 __all__ = ["AverageCentres", "CentreRule", "HeadSpec", "QualityCentres", "TeacherCentres", "build_rule", "check_head"]
 

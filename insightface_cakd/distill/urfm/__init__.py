@@ -1,8 +1,8 @@
 """Unified receptive fields mapping: the pixels of student and teacher on the same local fields of the face."""
 
 from insightface_cakd.distill.urfm.mapping import URFM
-from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.distill.urfm.tokens import as_tokens
-from insightface_cakd.token_grid import TokenGrid
+from insightface_cakd.recipe.urfm import URFMSpec
+from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 
 __all__ = ["URFM", "TokenGrid", "URFMSpec", "as_tokens"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from insightface_cakd.distill.urfm.spec import URFMSpec
+from insightface_cakd.recipe.urfm import URFMSpec
 
 Side = Literal["student", "teacher"]
 SEPARATE: dict[str, tuple[str, ...]] = {

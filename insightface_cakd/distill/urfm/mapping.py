@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from insightface_cakd.damped import damped
 from insightface_cakd.distill.urfm.common_grid import common_grid, patch_attention, regrid
 from insightface_cakd.distill.urfm.fields import Fields, LocalFields, Side
 from insightface_cakd.distill.urfm.positions import bucket_table, check_landmarks, template
-from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.distill.urfm.standard import Standardised
 from insightface_cakd.errors import ShapeError
 from insightface_cakd.losses.base import precise
-from insightface_cakd.token_grid import TokenGrid
+from insightface_cakd.recipe.urfm import URFMSpec
+from insightface_cakd.teachers.prompts.damped import damped
+from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 
 
 class ReadOut(nn.Module):

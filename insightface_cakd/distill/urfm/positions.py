@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from insightface_cakd.distill.urfm.spec import URFMSpec
 from insightface_cakd.errors import ShapeError
-from insightface_cakd.token_grid import TokenGrid
+from insightface_cakd.recipe.urfm import URFMSpec
+from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 
 IMAGE = 112
 NOSE = 2

@@ -4,7 +4,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from insightface_cakd.ranks import world_size
+from insightface_cakd.runtime.ranks import world_size
 
 
 class Standardised(nn.Module):

@@ -8,9 +8,9 @@ from operator import add
 import numpy as np
 
 from insightface_cakd.errors import EvaluationError, did_you_mean
-from insightface_cakd.evaluate.bootstrap import Interval, Paired, Resamples, interval_of, paired
-from insightface_cakd.evaluate.judged import Judged, judge
-from insightface_cakd.evaluate.sets import tar_intervals
+from insightface_cakd.evaluate.pairs.bootstrap import Interval, Paired, Resamples, interval_of, paired
+from insightface_cakd.evaluate.pairs.judged import Judged, judge
+from insightface_cakd.evaluate.pairs.sets import tar_intervals
 
 
 @dataclass(frozen=True)

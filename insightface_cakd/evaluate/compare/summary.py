@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
-from insightface_cakd.evaluate.compare.entries import run_entry
 from insightface_cakd.evaluate.compare.run import compare_models
 from insightface_cakd.evaluate.compare.tables import sentences
-from insightface_cakd.evaluate.mixed_search import LOWER_BOUND
-from insightface_cakd.evaluate.mixed_sets import mixed_rows, mixed_set
-from insightface_cakd.evaluate.models import GetModel
-from insightface_cakd.evaluate.report import Section
-from insightface_cakd.evaluate.sets import Way, thinned, varied_sets
-from insightface_cakd.evaluate.variants import parse_variants
-from insightface_cakd.progress import progress_bar
+from insightface_cakd.evaluate.mixed.search import LOWER_BOUND
+from insightface_cakd.evaluate.mixed.sets import mixed_rows, mixed_set
+from insightface_cakd.evaluate.pairs.sets import Way, thinned, varied_sets
+from insightface_cakd.evaluate.pairs.variants import parse_variants
+from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.networks.models import GetModel
+from insightface_cakd.report.run_report import Section
+from insightface_cakd.runtime.progress import progress_bar
 
 BATCH = 64
 # For measuring times: the summary is to cost little beside what it sums up.

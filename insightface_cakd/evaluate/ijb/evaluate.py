@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.entries import Entry
 from insightface_cakd.evaluate.ijb.extract import Running
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
 from insightface_cakd.evaluate.ijb.mixed import Model, measure_mixed
@@ -17,10 +16,11 @@ from insightface_cakd.evaluate.ijb.run import measure, read_lists
 from insightface_cakd.evaluate.ijb.saved import is_saved
 from insightface_cakd.evaluate.ijb.sides import Side, Task, find_entry, require_writable, title
 from insightface_cakd.evaluate.ijb.store import Embeddings
-from insightface_cakd.evaluate.mixed import require_one_width
-from insightface_cakd.evaluate.models import require_file
-from insightface_cakd.evaluate.verification import Progress
-from insightface_cakd.hosts.embedded.devices import choose_device
+from insightface_cakd.evaluate.mixed.mixed import require_one_width
+from insightface_cakd.evaluate.pairs.verification import Progress
+from insightface_cakd.networks.entries import Entry
+from insightface_cakd.networks.models import require_file
+from insightface_cakd.runtime.devices import choose_device
 
 Show = Callable[[str], AbstractContextManager[Progress | None]]
 

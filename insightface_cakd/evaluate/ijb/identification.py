@@ -7,7 +7,7 @@ import numpy as np
 from insightface_cakd.evaluate.ijb.gallery import Enrolment, Search
 from insightface_cakd.evaluate.ijb.scores import places
 from insightface_cakd.evaluate.ijb.templates import Templates
-from insightface_cakd.evaluate.verification import ROUNDING
+from insightface_cakd.evaluate.pairs.verification import ROUNDING
 
 RANKS = (1, 5, 10)
 # Upstream's own floats, every 25th of its 100: a product that rounds otherwise would be another threshold.

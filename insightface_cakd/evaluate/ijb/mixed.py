@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from insightface_cakd.atomic import replacing, write_json
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, Identification
 from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
@@ -13,8 +12,9 @@ from insightface_cakd.evaluate.ijb.report import NONE, Subject, left_out, save, 
 from insightface_cakd.evaluate.ijb.roc import Roc
 from insightface_cakd.evaluate.ijb.run import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.store import Embeddings
-from insightface_cakd.evaluate.mixed import Constellation, require_one_width
-from insightface_cakd.evaluate.verification import Progress
+from insightface_cakd.evaluate.mixed.mixed import Constellation, require_one_width
+from insightface_cakd.evaluate.pairs.verification import Progress
+from insightface_cakd.runtime.atomic import replacing, write_json
 
 # The rate at which the closing sentence tells the cost, or the lowest above it that the pairs support.
 TOLD = 1e-4

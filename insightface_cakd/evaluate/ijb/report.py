@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from insightface_cakd.atomic import replacing, write_json
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, GalleryResult, Identification
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
 from insightface_cakd.evaluate.ijb.roc import Roc
 from insightface_cakd.evaluate.ijb.run import Measured
+from insightface_cakd.runtime.atomic import replacing, write_json
 
 NONE = "-"
 MARK = "*"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.verification import ROUNDING
+from insightface_cakd.evaluate.pairs.verification import ROUNDING
 
 
 @dataclass(frozen=True)

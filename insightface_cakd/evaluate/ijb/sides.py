@@ -8,18 +8,18 @@ from pathlib import Path
 from torch import nn
 
 from insightface_cakd.errors import CAKDError, EvaluationError
-from insightface_cakd.evaluate.compare.entries import RUN, WEIGHTS, Entry, run_entry
 from insightface_cakd.evaluate.ijb.extract import Running, embedding_width, extract, require_few, require_scale
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
 from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
 from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
-from insightface_cakd.evaluate.inference import for_inference
-from insightface_cakd.evaluate.models import load_embedder, require_file
-from insightface_cakd.evaluate.verification import Embed, Progress
+from insightface_cakd.evaluate.pairs.verification import Embed, Progress
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.teachers.onnx import OnnxNetwork
-from insightface_cakd.teachers.weights import file_sha256
+from insightface_cakd.networks.entries import RUN, WEIGHTS, Entry, run_entry
+from insightface_cakd.networks.inference import for_inference
+from insightface_cakd.networks.models import load_embedder, require_file
+from insightface_cakd.networks.onnx import OnnxNetwork
+from insightface_cakd.networks.weights import file_sha256
 
 EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or saved embeddings"
 

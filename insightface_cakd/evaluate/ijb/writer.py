@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from insightface_cakd.atomic import write_json
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.store import (
     FORMAT,
@@ -24,6 +23,7 @@ from insightface_cakd.evaluate.ijb.store import (
     read_table,
     require_origin,
 )
+from insightface_cakd.runtime.atomic import write_json
 
 # Batches between two notes of how far a run is.
 NOTE_EVERY = 16

@@ -15,7 +15,7 @@ from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 
 SYNTHETIC_IMAGES = 4096
 SYNTHETIC_CLASSES = 64

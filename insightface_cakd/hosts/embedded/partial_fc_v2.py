@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 
 # Classes whose initial centres are drawn from one seed.
 BLOCK = 4096

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 
-from insightface_cakd.atomic import write_json
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.checkpoint import (
@@ -28,7 +27,6 @@ from insightface_cakd.hosts.embedded.checkpoint import (
     save,
 )
 from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
-from insightface_cakd.hosts.embedded.devices import choose_device, process_group
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
@@ -38,8 +36,10 @@ from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLoggin
 from insightface_cakd.hosts.embedded.utils.utils_config import check_config
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
-from insightface_cakd.ranks import rank, world_size
-from insightface_cakd.tensor_file import save_atomically
+from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.devices import choose_device, process_group
+from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.tensor_file import save_atomically
 
 # A student that asks for the landmarks of each image gets them.
 GIVES_LANDMARKS = True

@@ -1,6 +1,6 @@
 """Prompts: tokens inside a frozen Transformer that learn, with the student, to make it a better teacher."""
 
-from insightface_cakd.teachers.prompts.spec import PromptSpec
+from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 
 __all__ = ["PromptSpec", "PromptedTeacher"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from insightface_cakd.teachers.prompts.spec import Placement
+from insightface_cakd.recipe.prompts import Placement
 
 Forward = Callable[[Tensor], Tensor]
 

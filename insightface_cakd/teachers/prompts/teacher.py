@@ -7,14 +7,14 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.damped import damped
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.teachers.base import Teacher, reason_of
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
-from insightface_cakd.teachers.prompts.spec import PromptSpec
+from insightface_cakd.teachers.prompts.damped import damped
 from insightface_cakd.teachers.prompts.swin import SwinBlocks
+from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 from insightface_cakd.teachers.prompts.vit import ViTBlocks
-from insightface_cakd.token_grid import TokenGrid
 
 SEED = 0
 

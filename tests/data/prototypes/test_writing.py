@@ -11,13 +11,13 @@ from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.prototypes import META, Prototypes, write_prototypes
 from insightface_cakd.data.prototypes.writing import LabelledFaces
 from insightface_cakd.errors import DataError, TeacherError
-from insightface_cakd.precompute import cache_teacher, make_prototypes
+from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 from insightface_cakd.teachers import Teacher
 from tests.commands import write_recipe
 from tests.data.record_files import people_folder
+from tests.networks.onnx_models import channel_means
 from tests.prototype_files import write_folder
 from tests.teachers.faces import ChannelMeans, TinyFace, as_input, faces
-from tests.teachers.onnx_models import channel_means
 
 LABELS = np.array([2, 0, 1, 0, 2, 2, 3])
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from insightface_cakd import seam
 from insightface_cakd.distill.centres import CentreRule
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
@@ -13,8 +12,9 @@ from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
-from insightface_cakd.ranks import rank, world_size
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.tasks import seam
 from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_centres, toy_host, toy_teacher
 
 CLASSES = 11

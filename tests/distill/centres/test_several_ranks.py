@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from tests.distill.centres.small import CLASSES, HEADS, toy_run, toy_steps
 from tests.ranks import RANKS, run_ranks
 from tests.rounding import assert_equal_up_to_rounding

@@ -7,7 +7,7 @@ import torch
 from torch.func import functional_call
 
 from insightface_cakd.distill.urfm.fields import LocalFields
-from insightface_cakd.distill.urfm.spec import URFMSpec
+from insightface_cakd.recipe.urfm import URFMSpec
 from tests.distill.urfm import oracle
 
 

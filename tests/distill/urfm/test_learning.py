@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from insightface_cakd.distill.urfm import URFM, TokenGrid, URFMSpec
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from tests.distill.urfm.small import BASE, EMBEDDING, build, inputs, losses, run
 from tests.ranks import run_ranks
 from tests.rounding import assert_equal_up_to_rounding

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from insightface_cakd.distill.urfm.standard import Standardised
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from tests.ranks import RANKS, run_ranks
 
 COUNT, WIDTH = 6, 4

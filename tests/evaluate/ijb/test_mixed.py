@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from insightface_cakd.evaluate.ijb.mixed import Case, _cost
-from insightface_cakd.evaluate.mixed import Constellation
+from insightface_cakd.evaluate.mixed.mixed import Constellation
 from tests.commands import cakd, refused
 from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
 

@@ -13,10 +13,10 @@ from insightface_cakd.errors import DataError, EvaluationError, ExportError
 from insightface_cakd.export.onnx import export_onnx, plain_copy
 from insightface_cakd.export.runtimes.make import RUNTIMES, export_runtime
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.teachers.weights import file_sha256
+from insightface_cakd.networks.weights import file_sha256
 from tests.commands import cakd
 from tests.export.networks import settle
-from tests.teachers.onnx_models import channel_means
+from tests.networks.onnx_models import channel_means
 
 EACH = pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
 FILES = {"ncnn": ["student.ncnn.bin", "student.ncnn.param"], "openvino": ["student.bin", "student.xml"]}

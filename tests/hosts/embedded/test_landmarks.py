@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from insightface_cakd import seam
 from insightface_cakd.distill.urfm.positions import TEMPLATE
 from insightface_cakd.errors import DataError, RecipeError, ShapeError
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.tasks import seam
 from insightface_cakd.teachers import Teacher
 from tests.hosts.embedded.jobs import small_job
 from tests.toy import toy_host, toy_teacher

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, linear, normalize, one_hot
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
-from insightface_cakd.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from tests.ranks import QUICK_RANKS, run_ranks
 from tests.rounding import assert_equal_up_to_rounding
 

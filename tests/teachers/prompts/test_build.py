@@ -6,8 +6,8 @@ import torch
 from insightface_cakd.data.embedding_cache import write_cache
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.kinds import timm_network
 from insightface_cakd.teachers import PromptedTeacher, TeacherSpec, build_teacher
-from insightface_cakd.teachers.networks import timm_network
 from insightface_cakd.teachers.prompts import PromptSpec
 from tests.teachers.faces import TinyFace, as_input, faces
 

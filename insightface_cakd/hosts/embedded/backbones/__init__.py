@@ -12,7 +12,7 @@ from insightface_cakd.hosts.embedded.backbones.mobilefacenet import MobileFaceNe
 from insightface_cakd.hosts.embedded.backbones.timm_family import swin_tiny, timm_backbone
 from insightface_cakd.hosts.embedded.backbones.tiny import cnn_tiny, vit_tiny
 from insightface_cakd.hosts.embedded.backbones.vit import VisionTransformer
-from insightface_cakd.timm_networks import TIMM
+from insightface_cakd.networks.timm_networks import TIMM
 
 
 class Network(NamedTuple):

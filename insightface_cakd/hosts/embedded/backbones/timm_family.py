@@ -4,7 +4,7 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.timm_networks import TIMM, TimmFace, timm_face
+from insightface_cakd.networks.timm_networks import TIMM, TimmFace, timm_face
 
 SIZE = 112
 

@@ -11,9 +11,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from insightface_cakd.data.bins import VerificationSet, load_bin
 from insightface_cakd.errors import RunError
-from insightface_cakd.evaluate.verification import VerificationResult, require_pairs, verify
+from insightface_cakd.evaluate.pairs.verification import VerificationResult, require_pairs, verify
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter
-from insightface_cakd.ranks import rank
+from insightface_cakd.runtime.ranks import rank
 
 
 class CallBackVerification:

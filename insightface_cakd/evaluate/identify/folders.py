@@ -1,0 +1,217 @@
+"""Identification among distractors, from folders of pictures to a table."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, natural_key
+from insightface_cakd.data.images import decode_rgb, face_bytes, read_bytes
+from insightface_cakd.errors import DataError, EvaluationError
+from insightface_cakd.evaluate.identify.protocol import Identified, identify
+from insightface_cakd.evaluate.pairs.sets import Way
+from insightface_cakd.evaluate.pairs.verification import Embed, Progress, embed_both
+from insightface_cakd.report.run_report import Row
+
+# Pictures in memory at a time.
+CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What is searched among what.
+
+    Args:
+        probes: files of people with at least two.
+        people: whom each shows.
+        distractors: files, in an order drawn from a seed.
+        alone: number of people left out for they have one picture.
+        doubles: number of distractors left out for a probe has the same bytes.
+    """
+
+    probes: list[Path]
+    people: list[int]
+    distractors: list[Path]
+    alone: int
+    doubles: int
+
+
+@dataclass
+class Faults:
+    """Counts pictures that cannot be used, up to a limit.
+
+    Args:
+        limit: how many may be left out.
+        lines: what is wrong with those so far.
+    """
+
+    limit: int
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, error: DataError) -> None:
+        """Note one.
+
+        Raises:
+            DataError: it is one too many.
+        """
+        self.lines.append(str(error))
+        if len(self.lines) > self.limit:
+            more = f" It is fault {len(self.lines)}; --max-corrupt {self.limit} allows no more." if self.limit else ""
+            raise DataError(f"{error}{more}") from error
+
+
+def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
+    """List probes and distractors.
+
+    Args:
+        probes: one subfolder a person, two pictures or more in it.
+        distractors: pictures at any depth.
+        seed: of the distractors' order; the same files and seed give the same order.
+
+    Raises:
+        DataError: a folder is missing or holds no pictures.
+        EvaluationError: nobody has two pictures, or no distractor is left.
+    """
+    found = [images for images in find_people(probes).images]
+    several = [images for images in found if len(images) > 1]
+    if not several:
+        raise EvaluationError(
+            f"{probes}: {len(found)} people, none with two pictures; expected one to search and one to find. Add pictures."
+        )
+    if not distractors.is_dir():
+        raise DataError(f"{distractors}: no such folder; expected faces of strangers. Check the path.")
+    files = [path for path in distractors.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    known = {_digest(path) for images in several for path in images}
+    strangers = [path for path in sorted(files, key=natural_key) if _digest(path) not in known]
+    if not strangers:
+        why = "all of them are probes" if files else "no pictures in it"
+        raise EvaluationError(f"{distractors}: {why}; expected faces of people who are not among the probes. Add some.")
+    order = np.random.default_rng(seed).permutation(len(strangers))
+    return Pictures(
+        [path for images in several for path in images],
+        [person for person, images in enumerate(several) for _ in images],
+        [strangers[place] for place in order],
+        len(found) - len(several),
+        len(files) - len(strangers),
+    )
+
+
+def identify_folders(embed: Embed, pictures: Pictures, way: Way, faults: Faults) -> Identified:
+    """Embed pictures chunk by chunk, plain and mirrored added, and search.
+
+    Args:
+        embed: see `verify`.
+        pictures: of `find_pictures`.
+        way: how to run.
+        faults: counts those that are left out.
+
+    Raises:
+        DataError: more pictures cannot be read than may be left out.
+        EvaluationError: as `identify`.
+    """
+    with way.bar("probes") as progress:
+        kept, rows = [], []
+        for places, embeddings in embed_files(embed, pictures.probes, way, faults, progress):
+            kept += [pictures.people[place] for place in places]
+            rows.append(embeddings)
+    if not kept:
+        raise EvaluationError("identification: no probe can be read; expected pictures. Correct the folder.")
+    probes = np.concatenate(rows)
+    readable = _readable(pictures.distractors, faults) if faults.limit else pictures.distractors
+    with way.bar("distractors") as progress:
+        pieces = (found for _, found in embed_files(embed, readable, way, faults, progress))
+        return identify(probes, kept, pieces, len(readable))
+
+
+def embed_files(
+    embed: Embed, files: Sequence[Path], way: Way, faults: Faults, progress: Progress
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Yield places and embeddings (n, D), plain and mirrored added, of the files that can be read, chunk by chunk.
+
+    Args:
+        embed: see `verify`.
+        files: aligned faces.
+        way: how to run.
+        faults: counts those that are left out.
+        progress: called with (files done, files in all).
+
+    Raises:
+        DataError: more cannot be read than may be left out.
+        EvaluationError: embeddings that are no finite (B, D).
+    """
+    for start in range(0, len(files), CHUNK):
+        places, faces = [], []
+        for place in range(start, min(start + CHUNK, len(files))):
+            face = _face(files[place], faults)
+            if face is not None:
+                places.append(place)
+                faces.append(face)
+        if faces:
+            plain, mirrored = embed_both(embed, np.stack(faces), way.device, way.batch_size)
+            yield places, plain + mirrored
+        progress(min(start + CHUNK, len(files)), len(files))
+
+
+def identified_rows(found: Identified) -> list[Row]:
+    """Return the table: a row for each number of distractors."""
+    return [
+        {"distractors": str(one.distractors), "rank-1": f"{100 * one.rank1:.2f} %", "95 %": one.interval.points()}
+        for one in found.ranked
+    ]
+
+
+def identified_lines(found: Identified, pictures: Pictures, faults: Faults) -> list[str]:
+    """Return the sentences below the table.
+
+    Args:
+        found: the numbers.
+        pictures: what was searched.
+        faults: what was left out.
+    """
+    rates = ", ".join(f"TAR@FAR={far:g} {100 * tar:.2f} %" for far, tar in found.tar.items() if tar is not None)
+    missing = ", ".join(f"{far:g}" for far, tar in found.tar.items() if tar is None)
+    lines = [f"{found.people} people, {found.pairs} pairs of their pictures; interval: bootstrap over the people."]
+    lines += [f"Against all distractors: {rates}."] if rates else []
+    if missing:
+        lines.append(
+            f"Not measured at FAR={missing}: {found.impostors} impostor scores support no FAR below "
+            f"{1 / found.impostors:.2g}."
+        )
+    lines += [f"{pictures.alone} people with one picture left out."] if pictures.alone else []
+    lines += [f"{pictures.doubles} distractors left out: a probe has the same bytes."] if pictures.doubles else []
+    lines += [f"{len(faults.lines)} pictures left out: {' | '.join(faults.lines)}"] if faults.lines else []
+    return lines
+
+
+def identified_facts(found: Identified) -> dict[str, Any]:
+    """Return the numbers as what JSON can hold."""
+    return {
+        "people": found.people,
+        "pairs": found.pairs,
+        "impostors": found.impostors,
+        "rank1": [
+            {"distractors": one.distractors, "rank1": one.rank1, "interval": [one.interval.low, one.interval.high]}
+            for one in found.ranked
+        ],
+        "tar_at_far": {f"{far:g}": tar for far, tar in found.tar.items()},
+    }
+
+
+def _readable(files: Sequence[Path], faults: Faults) -> list[Path]:
+    """Return files that can be read: how many distractors there are must be known before the first is compared."""
+    return [path for path in files if _face(path, faults) is not None]
+
+
+def _face(path: Path, faults: Faults) -> np.ndarray | None:
+    try:
+        return decode_rgb(face_bytes(path)[0], str(path))
+    except DataError as error:
+        faults.add(error)
+        return None
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(read_bytes(path)).digest()

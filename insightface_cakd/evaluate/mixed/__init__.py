@@ -1,0 +1,1 @@
+"""Mixed enrolment: a gallery of one network under the probes of another."""

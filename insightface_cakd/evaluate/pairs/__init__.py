@@ -1,0 +1,1 @@
+"""Verification of pairs: the sets, the protocol, intervals and tests."""

@@ -1,0 +1,219 @@
+"""Many verification sets, and variants of them, measured one after the other; their numbers in one table."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from insightface_cakd.data.bins import VerificationSet, load_bin, read_bin
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
+from insightface_cakd.evaluate.pairs.judged import Judged, judge
+from insightface_cakd.evaluate.pairs.variants import PLAIN, On, Variant, vary
+from insightface_cakd.evaluate.pairs.verification import (
+    FOLDS,
+    Embed,
+    Progress,
+    embed_both,
+    pair_distances,
+    require_pairs,
+)
+
+
+class Bar(Protocol):
+    """Opens a progress bar."""
+
+    def __call__(self, what: str, /) -> AbstractContextManager[Progress]:
+        """Return a context that gives the callback."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How models are run.
+
+    Args:
+        device: where the images go.
+        batch_size: images at a time; results do not depend on it.
+        bar: shows progress.
+    """
+
+    device: torch.device
+    batch_size: int
+    bar: Bar
+
+
+@dataclass(frozen=True, eq=False)
+class SetResult:
+    """A model's numbers on a set.
+
+    Args:
+        name: of the set.
+        variant: of the set.
+        judged: its pairs.
+        xnorm: mean norm of the embeddings of plain and of mirrored images.
+        interval: of the accuracy.
+        tar_intervals: of TAR at the FARs that are supported.
+    """
+
+    name: str
+    variant: str
+    judged: Judged
+    xnorm: float
+    interval: Interval
+    tar_intervals: dict[float, Interval]
+
+
+def find_sets(places: Sequence[Path]) -> dict[str, Path]:
+    """Return name -> path of verification sets: files as they are given, and all .bin files of folders, by name.
+
+    Args:
+        places: .bin files and folders.
+
+    Raises:
+        EvaluationError: a folder holds no .bin, or two sets have one name.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        paths = sorted(path for path in place.glob("*.bin") if path.is_file()) if place.is_dir() else [place]
+        if not paths:
+            raise EvaluationError(
+                f"{place}: a folder without .bin files; expected verification sets. Correct the path."
+            )
+        for path in paths:
+            if path.stem in found:
+                raise EvaluationError(
+                    f"{path}: another set, {found[path.stem]}, has the same name; expected different ones. Rename one."
+                )
+            found[path.stem] = path
+    return found
+
+
+def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
+    """Return name -> verification set, all of them in memory and fit to be judged.
+
+    Args:
+        places: see `find_sets`.
+
+    Raises:
+        EvaluationError: no such set, two of one name, too few pairs, or pairs of one kind only.
+        DataError: a set is damaged.
+    """
+    loaded = {}
+    for name, path in find_sets(places).items():
+        loaded[name] = load_bin(path)
+        require_pairs(loaded[name], str(path))
+    return loaded
+
+
+def varied_sets(
+    places: Sequence[Path], variants: Sequence[Variant], on: On = "probe"
+) -> Iterator[tuple[str, Variant, VerificationSet]]:
+    """Yield name, variant and images of all variants of all sets; one set is in memory at a time.
+
+    Args:
+        places: see `find_sets`.
+        variants: of each.
+        on: which images are changed.
+
+    Raises:
+        EvaluationError: no such set, too few pairs, or pairs of one kind only.
+        DataError: a set is damaged.
+    """
+    found = find_sets(places)
+    for path in found.values():
+        # Before the first is measured: the last of many may be the one that cannot be used.
+        require_pairs(VerificationSet(np.empty(0), np.array(read_bin(path)[1])), str(path))
+    for name, path in found.items():
+        pairs = load_bin(path)
+        for variant in variants:
+            yield name, variant, pairs if variant.name == PLAIN else vary(pairs, variant, on)
+
+
+def embed_pairs(
+    embed: Embed, pairs: VerificationSet, variant: Variant, way: Way, what: str
+) -> tuple[np.ndarray, float]:
+    """Return embeddings (2P, D), not normalised, and XNorm.
+
+    Args:
+        embed: see `verify`.
+        pairs: the set, already changed.
+        variant: says whether the mirror image's embedding is added.
+        way: how to run.
+        what: is written beside the bar, and begins an error line.
+
+    Raises:
+        EvaluationError: embeddings that are no finite (B, D).
+    """
+    try:
+        with way.bar(what) as progress:
+            plain, mirrored = embed_both(embed, pairs.images, way.device, way.batch_size, progress)
+    except EvaluationError as error:
+        raise EvaluationError(f"{what}: {error}") from error
+    xnorm = float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
+    return (plain + mirrored if variant.mirrored else plain), xnorm
+
+
+def measure_sets(
+    embed: Embed, places: Sequence[Path], variants: Sequence[Variant], way: Way, on: On = "probe"
+) -> list[SetResult]:
+    """Measure a model on all variants of all sets.
+
+    Args:
+        embed: see `verify`.
+        places: .bin files and folders of them.
+        variants: of each set.
+        way: how to run.
+        on: which images of a pair are changed.
+
+    Raises:
+        EvaluationError: a set or the model cannot be used.
+        DataError: a set is damaged.
+    """
+    results = []
+    for name, variant, pairs in varied_sets(places, variants, on):
+        what = titled(name, variant.name)
+        rows, xnorm = embed_pairs(embed, pairs, variant, way, what)
+        judged = judge(pair_distances(rows), pairs.same, what)
+        resamples = Resamples(judged.same)
+        accuracy = interval_of(resamples.mean(judged.right, judged.weights))
+        results.append(SetResult(name, variant.name, judged, xnorm, accuracy, tar_intervals(judged, resamples)))
+    return results
+
+
+def tar_intervals(judged: Judged, resamples: Resamples) -> dict[float, Interval]:
+    """Return the interval of TAR at each FAR that the different pairs support.
+
+    Args:
+        judged: the pairs.
+        resamples: of them.
+    """
+    return {
+        far: interval_of(resamples.tar(judged.distances, far)) for far, tar in judged.tar.items() if tar is not None
+    }
+
+
+def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
+    """Return every second, third, ... pair of a set, so that at most so many are left.
+
+    Args:
+        pairs: the set.
+        most: number of pairs.
+
+    Edge cases:
+        What is left could not be judged: the whole set.
+    """
+    step = -(-len(pairs.same) // most)
+    same = pairs.same[::step]
+    if step == 1 or len(same) < FOLDS or same.all() or not same.any():
+        return pairs
+    shape = pairs.images.shape[1:]
+    return VerificationSet(pairs.images.reshape(-1, 2, *shape)[::step].reshape(-1, *shape), same)
+
+
+def titled(name: str, variant: str) -> str:
+    """Return a set's name with its variant, if that is not the plain one."""
+    return name if variant == PLAIN else f"{name}, {variant}"

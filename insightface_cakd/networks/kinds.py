@@ -1,0 +1,116 @@
+"""Builds the torch networks that can teach: the host's, timm's, a user's own, TorchScript."""
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
+from insightface_cakd.networks.timm_networks import create_timm, timm_face
+
+GetModel = Callable[..., nn.Module]
+
+
+def host_network(name: str, embedding_size: int, get_model: GetModel, device: torch.device) -> nn.Module:
+    """Build a network of the host by name.
+
+    Args:
+        name: as the host's `get_model` knows it.
+        embedding_size: width of its embedding.
+        get_model: the host's factory.
+        device: on CUDA the network is told to compute its body in float16, as in training; its tail stays float32.
+
+    Raises:
+        TeacherError: the host has no such network.
+    """
+    try:
+        return get_model(name, num_features=embedding_size, fp16=device.type == "cuda", dropout=0.0)
+    except (CAKDError, ValueError) as error:
+        reason = f" ({' '.join(str(error).split())})" if str(error) else ""
+        raise TeacherError(
+            f"teacher.network {name}: the host has no such network{reason}; expected one of its names, timm:NAME, "
+            "package.module:callable, torchscript, onnx or cached."
+        ) from error
+
+
+def timm_network(name: str, embedding_size: int, input_size: int, face_head: bool = False) -> nn.Module:
+    """Build a network of timm whose classifier is the embedding layer (`num_classes=embedding_size`), or one trained here.
+
+    Args:
+        name: as in `timm.list_models()`.
+        embedding_size: width of the embedding.
+        input_size: side of the images, for networks that are built for one size.
+        face_head: with the head that `cakd train` gives a network of timm, in place of timm's classifier.
+
+    Raises:
+        TeacherError: timm has no such network, or cannot build it for this size.
+    """
+    if face_head:
+        return timm_face(name, embedding_size, input_size, TeacherError)
+    return create_timm(name, input_size, TeacherError, num_classes=embedding_size)
+
+
+def own_network(target: str, embedding_size: int | None) -> nn.Module:
+    """Call `package.module:callable` and return the network that it gives.
+
+    The callable is given `num_features=embedding_size` if it has a parameter of that name and the size is known, else
+    nothing.
+
+    Args:
+        target: an importable module and a name in it.
+        embedding_size: width of the embedding, if known.
+
+    Raises:
+        TeacherError: the module or the name does not exist, or what comes back is no network.
+    """
+    where = f"teacher.network {target}"
+    module_name, _, attribute = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise TeacherError(
+            f"{where}: cannot import {module_name or 'the module'} ({error}); expected package.module:callable. "
+            "Install it, or add its folder to PYTHONPATH."
+        ) from error
+    build = getattr(module, attribute, None)
+    if not callable(build):
+        known = [name for name, value in vars(module).items() if callable(value)]
+        raise TeacherError(
+            f"{where}: {module_name} has no callable '{attribute}'; expected "
+            f"package.module:callable.{did_you_mean(attribute, known)}"
+        )
+    takes_width = embedding_size is not None and "num_features" in inspect.signature(build).parameters
+    network = build(num_features=embedding_size) if takes_width else build()
+    if not isinstance(network, nn.Module):
+        raise TeacherError(
+            f"{where}: returned a {type(network).__name__}; expected a torch.nn.Module. Return the network."
+        )
+    return network
+
+
+def torchscript_network(path: Path, device: torch.device, where: str) -> nn.Module:
+    """Load a TorchScript file.
+
+    Args:
+        path: written by `torch.jit.save`.
+        device: where its tensors go.
+        where: what an error line begins with.
+
+    Raises:
+        TeacherError: the file is truncated or something else.
+    """
+    try:
+        with warnings.catch_warnings():
+            # torch calls the format deprecated at every load; files in it go on existing.
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.jit.load(str(path), map_location=device)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split()).split(". ")[0][:200]
+        raise TeacherError(
+            f"{where}: cannot be read ({reason}); expected a file written by torch.jit.save. It is truncated, damaged "
+            "or no TorchScript: get it again, or correct teacher.network."
+        ) from error

@@ -1,0 +1,142 @@
+"""Teachers in the form in which InsightFace publishes its networks: ONNX, run by onnxruntime."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx.external_data_helper import uses_external_data
+from torch import Tensor, nn
+
+from insightface_cakd.errors import TeacherError
+from insightface_cakd.networks.onnx_graph import spread_prelu
+
+FIRST_NODES = 8
+CPU = ["CPUExecutionProvider"]
+# Images at a time on a CPU: the maps of more do not stay in its cache, and a large batch takes half as long again.
+PIECE = 8
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX recogniser as a module: one image input, one embedding output, no gradient, no modules to tap.
+
+    A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image; others
+    on a CPU in pieces that stay in its cache. A graph that normalises its images itself is given 0..255, by InsightFace's
+    own rule: among its first 8 nodes one name starts with `Sub` or `_minus` and one with `Mul` or `_mul`.
+
+    Shape:
+        images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
+
+    Args:
+        path: the .onnx file.
+        device: CUDA runs on onnxruntime's CUDA provider if it has one, and on the CPU with a warning if not.
+        input_size: side S of the images.
+        where: what an error line begins with.
+
+    Raises:
+        TeacherError: the file is truncated or no ONNX, or the graph has other inputs or outputs than stated.
+    """
+
+    def __init__(self, path: Path, device: torch.device, input_size: int, where: str) -> None:
+        super().__init__()
+        self.providers = providers(device, where)
+        try:
+            graph = _graph_for_cpu(path) if self.providers == CPU else str(path)
+            self.session = onnxruntime.InferenceSession(graph, _options(), providers=self.providers)
+            self.takes_bytes = normalises_itself(path)
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception as error:
+            reason = " ".join(str(error).split()).split(" : ")[-1][:200]
+            raise TeacherError(
+                f"{where}: cannot be read ({reason}); expected an ONNX model. It is truncated, damaged or something "
+                "else: get it again, or correct teacher.network."
+            ) from error
+        self.input, self.batch = _checked_input(self.session, input_size, where)
+        self.output = _checked_output(self.session, where)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the embeddings of a batch."""
+        pixels = images * 127.5 + 127.5 if self.takes_bytes else images
+        array = pixels.detach().to("cpu", torch.float32).contiguous().numpy()
+        return torch.from_numpy(self._run(array)).to(images.device)
+
+    def _run(self, array: np.ndarray) -> np.ndarray:
+        size = self.batch or (PIECE if self.providers == CPU else max(1, len(array)))
+        pieces = np.split(array, range(size, len(array), size))
+        if self.batch is not None:
+            pieces[-1] = np.pad(pieces[-1], ((0, size - len(pieces[-1])), (0, 0), (0, 0), (0, 0)), mode="edge")
+        rows = [self.session.run([self.output], {self.input: piece})[0] for piece in pieces]
+        return np.concatenate(rows)[: len(array)]
+
+
+def _graph_for_cpu(path: Path) -> str | bytes:
+    """Return what a session is made of: the file, or the same graph with its PReLU written so that it runs fast."""
+    model = onnx.load(str(path), load_external_data=False)
+    whole = not any(uses_external_data(weight) for weight in model.graph.initializer)
+    return model.SerializeToString() if whole and spread_prelu(model) else str(path)
+
+
+def providers(device: torch.device, where: str) -> list[str]:
+    """Return onnxruntime's providers for a device, best first; warns when a GPU cannot be used."""
+    if device.type != "cuda":
+        return CPU
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        warnings.warn(
+            f"{where}: runs on the CPU, this onnxruntime has no CUDA provider. Install onnxruntime-gpu, or cache the "
+            "teacher's embeddings.",
+            stacklevel=2,
+        )
+        return CPU
+    return ["CUDAExecutionProvider", *CPU]
+
+
+def normalises_itself(path: Path) -> bool:
+    """Return whether a graph subtracts the mean and divides by the deviation itself, by InsightFace's naming rule."""
+    nodes = onnx.load(str(path), load_external_data=False).graph.node[:FIRST_NODES]
+    names = [node.name for node in nodes]
+    subtracts = any(name.startswith(("Sub", "_minus")) for name in names)
+    return subtracts and any(name.startswith(("Mul", "_mul")) for name in names)
+
+
+def _options() -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    # As many threads as torch has: they take turns, and several ranks share one machine.
+    options.intra_op_num_threads = torch.get_num_threads()
+    # A waiting pool must not burn the cores that the student is using.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # InsightFace's own packs declare an output batch of 1 and warn at every other size.
+    options.log_severity_level = 3
+    return options
+
+
+def _checked_input(session: onnxruntime.InferenceSession, input_size: int, where: str) -> tuple[str, int | None]:
+    """Return the input's name and its fixed batch size, None where the batch is free."""
+    inputs = session.get_inputs()
+    first = inputs[0]
+    is_image = (
+        first.type == "tensor(float)" and len(first.shape) == 4 and first.shape[1] in (3, None, str(first.shape[1]))
+    )
+    if len(inputs) != 1 or not is_image:
+        shown = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+        raise TeacherError(
+            f"{where}: its inputs are {shown}; expected one float32 image input [batch, 3, {input_size}, {input_size}]."
+        )
+    sides = [side for side in first.shape[2:] if isinstance(side, int)]
+    if any(side != input_size for side in sides):
+        raise TeacherError(
+            f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, teacher.input_size is {input_size}. Set "
+            f"teacher.input_size: {sides[0]}."
+        )
+    return first.name, first.shape[0] if isinstance(first.shape[0], int) else None
+
+
+def _checked_output(session: onnxruntime.InferenceSession, where: str) -> str:
+    outputs = session.get_outputs()
+    if len(outputs) != 1:
+        shown = ", ".join(one.name for one in outputs)
+        raise TeacherError(
+            f"{where}: has {len(outputs)} outputs ({shown}); expected one, the embedding. Is it a recognition model?"
+        )
+    return outputs[0].name

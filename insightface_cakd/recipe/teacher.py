@@ -1,0 +1,70 @@
+"""What a recipe says about its teacher."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from insightface_cakd.recipe.prompts import PromptSpec
+
+CACHED, ONNX = "cached", "onnx"
+
+
+def kind_of_file(weights: str) -> str | None:
+    """Return the network that a path alone tells: `cached` for a folder, `onnx` for an ONNX file; None for weights.
+
+    Args:
+        weights: of a teacher, as a user gives it.
+    """
+    path = Path(weights)
+    if path.is_dir():
+        return CACHED
+    return ONNX if path.suffix.lower() == ".onnx" else None
+
+
+class CheckSpec(BaseModel):
+    """The measurement that a teacher must pass before step 1.
+
+    Args:
+        bin: a verification set in InsightFace's .bin layout.
+        floor: lowest accepted 10-fold accuracy, in (0, 1].
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    bin: str
+    floor: float = Field(gt=0, le=1)
+
+
+class TeacherSpec(BaseModel):
+    """Who teaches, and what must be true of it.
+
+    Args:
+        network: a network of the host by name, `timm:NAME`, `package.module:callable`, `torchscript`, `onnx` or
+            `cached`.
+        weights: the file with the weights, the ONNX or TorchScript file, or the folder of the cache.
+        sha256: of that file (64 hexadecimal digits), not of an ONNX file's external data; for a cache, of the teacher
+            that wrote it. Not compared when not given.
+        embedding_size: width of the embedding; read from the weights when not given.
+        input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
+        check: measure the teacher before training.
+        centres: files with the teacher's class centres in rank order, or a folder of prototypes; only logits terms and
+            `head.centres: teacher` need them.
+        prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
+        prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
+        source: where the weights come from; saved with the run.
+        licence: under which terms; saved with the run.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    network: str = Field(min_length=1)
+    weights: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
+    embedding_size: int | None = Field(default=None, gt=0)
+    input_size: int = Field(default=112, gt=0)
+    check: CheckSpec | None = None
+    centres: list[str] = Field(default_factory=list)
+    prototypes: str | None = None
+    prompts: PromptSpec | None = None
+    source: str | None = None
+    licence: str | None = None

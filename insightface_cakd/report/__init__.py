@@ -1,0 +1,1 @@
+"""Pages, plots and curves of what was measured."""

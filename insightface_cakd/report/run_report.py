@@ -1,0 +1,206 @@
+"""The page that an experiment leaves behind: result table, curves and the facts of its runs, in one HTML file."""
+
+import base64
+import html
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from insightface_cakd import __version__
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.networks.facts import describe_machine, read_facts, read_recipe
+from insightface_cakd.report.curves import read_curves
+from insightface_cakd.report.plots import draw_panels
+from insightface_cakd.runtime.atomic import replacing
+
+Row = Mapping[str, str]
+
+STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem; }
+h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+.wide { overflow-x: auto; }
+th, td { border-bottom: 1px solid #ddd; padding: .35rem .9rem; text-align: right; vertical-align: top; }
+th { background: #f6f6f6; } th:first-child, td:first-child { text-align: left; }
+table.facts { font-size: .85rem; } table.facts th, table.facts td { text-align: left; overflow-wrap: anywhere; }
+table.facts td:first-child { white-space: nowrap; color: #666; }
+figure { margin: 1.5rem 0; } figure svg, figure img { width: 100%; height: auto; }
+figcaption { font-size: .9rem; color: #555; } figcaption b { color: #222; }
+pre { background: #f6f6f6; padding: .8rem; overflow-x: auto; font-size: .85rem; }
+footer { margin-top: 3rem; font-size: .85rem; color: #666; }
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report shows.
+
+    Args:
+        title: of the page.
+        rows: of the result table; a cell that a row lacks stays empty.
+        runs: title -> output folder; what these logged becomes curves and facts.
+        notes: paragraphs below the table.
+        sections: what there is to say of the method.
+    """
+
+    title: str
+    rows: Sequence[Row]
+    runs: Mapping[str, Path] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    sections: Sequence["Section"] = ()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture in the page's text.
+
+    Args:
+        title: its first words.
+        caption: what is to be seen.
+        svg: an `<svg>` element whose ids are its own in the page.
+    """
+
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report between its table and its curves.
+
+    Args:
+        title: of the part.
+        rows: of a table.
+        picture: a .png.
+        caption: of the picture, in sentences.
+        notes: paragraphs below the table.
+        drawings: below them.
+    """
+
+    title: str
+    rows: Sequence[Row] = ()
+    picture: bytes | None = None
+    caption: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    drawings: Sequence[Drawing] = ()
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page; it needs no other file and no network.
+
+    Args:
+        path: the .html to write, whole or not at all.
+        report: what it shows.
+
+    Raises:
+        EvaluationError: a run's folder does not exist or its files are damaged, or the page cannot be written.
+    """
+    for title, folder in report.runs.items():
+        if not folder.is_dir():
+            raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")
+    page = "\n".join(_page(report))
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise EvaluationError(
+            f"report {path}: cannot be written ({error.strerror}); nothing was left behind. "
+            "Free some space, or choose another path."
+        ) from error
+
+
+def result_table(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table that is aligned when read as plain text.
+
+    Args:
+        rows: columns are the keys in the order in which they first appear; the first column is left-aligned.
+    """
+    keys = _columns(rows)
+    cells = [keys, *([row.get(key, "") for key in keys] for row in rows)]
+    cells = [[" ".join(cell.replace("|", r"\|").split()) for cell in line] for line in cells]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in cells if line]
+    rules = ["-" * (width + 2) if index == 0 else "-" * (width + 1) + ":" for index, width in enumerate(widths)]
+    text = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([*text[:1], *([f"|{'|'.join(rules)}|"] if rules else []), *text[1:]])
+
+
+def _page(report: Report) -> Iterator[str]:
+    """Yield the lines of the page."""
+    title = html.escape(report.title)
+    yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>'
+    yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
+    yield from _results(report.rows)
+    yield from (f"<p>{html.escape(note)}</p>" for note in report.notes)
+    for section in report.sections:
+        yield from _section(section)
+    if report.runs:
+        yield from _curves(report.runs)
+        yield from _facts(report.runs)
+    yield f"<footer>Written by insightface_cakd {__version__} on {html.escape(describe_machine())}.</footer>"
+    yield "</body>\n</html>\n"
+
+
+def _section(section: Section) -> Iterator[str]:
+    """Yield a part of its own: its table, its picture."""
+    yield f"<h2>{html.escape(section.title)}</h2>"
+    yield from _results(section.rows)
+    yield from (f"<p>{html.escape(note)}</p>" for note in section.notes)
+    yield from (_figure(drawing) for drawing in section.drawings)
+    if section.picture is not None:
+        content = base64.b64encode(section.picture).decode("ascii")
+        image = f'<img alt="{html.escape(section.title)}" src="data:image/png;base64,{content}">'
+        yield f"<figure>\n{image}\n<figcaption>{html.escape(' '.join(section.caption))}</figcaption></figure>"
+
+
+def _results(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a table of rows, if there are any."""
+    if rows:
+        keys = _columns(rows)
+        yield _table(keys, ([row.get(key, "") for key in keys] for row in rows))
+
+
+def _curves(runs: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the figures, and a line about runs that logged nothing."""
+    curves = {title: read_curves(folder) for title, folder in runs.items()}
+    yield "<h2>Curves</h2>"
+    for panel, svg in draw_panels(curves):
+        yield _figure(Drawing(f"{panel.title}.", panel.caption, svg))
+    silent = [title for title, tags in curves.items() if not tags]
+    if silent:
+        yield f"<p>No TensorBoard events: {html.escape(', '.join(silent))}.</p>"
+
+
+def _figure(drawing: Drawing) -> str:
+    """Return a picture with its words."""
+    caption = f"<figcaption><b>{html.escape(drawing.title)}</b> {html.escape(drawing.caption)}</figcaption>"
+    return f"<figure>\n{caption}\n{drawing.svg}</figure>"
+
+
+def _facts(runs: Mapping[str, Path]) -> Iterator[str]:
+    """Yield the runs side by side, and the recipes as they were resolved."""
+    facts = {title: read_facts(folder) for title, folder in runs.items()}
+    yield "<h2>Runs</h2>"
+    keys = dict.fromkeys(key for run in facts.values() for key in run)
+    yield _table(["", *facts], ([key, *(run.get(key, "") for run in facts.values())] for key in keys), "facts")
+    for title, folder in runs.items():
+        recipe = read_recipe(folder)
+        if recipe is not None:
+            summary = f"<summary>Recipe of {html.escape(title)}</summary>"
+            yield f"<details>{summary}<pre>{html.escape(recipe)}</pre></details>"
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]], kind: str = "results") -> str:
+    """Return an HTML table of escaped text."""
+    lines = ["".join(f"<th>{html.escape(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in body]
+    rows = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide"><table class="{kind}">\n{rows}\n</table></div>'
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Return the keys of all rows, in the order in which they first appear."""
+    return list(dict.fromkeys(key for row in rows for key in row))

@@ -1,0 +1,1 @@
+"""What a process relies on: ranks, devices, whole-or-nothing files, progress."""

@@ -1,0 +1,28 @@
+"""Files of tensors that are either whole or not there."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from insightface_cakd.errors import RunError
+from insightface_cakd.runtime.atomic import replacing
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """Save with `torch.save`; whatever goes wrong, the file is the old one or the new one.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written.
+    """
+    try:
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+    # torch's writer reports a full disk as a RuntimeError of its own.
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
+        reason = "no space left on the device" if full else " ".join(str(error).split())
+        raise RunError(
+            f"{path}: cannot be written ({reason}); what was saved before is untouched. Free some space and use --resume."
+        ) from error

@@ -1,0 +1,1 @@
+"""What a run's networks look at, as a picture."""

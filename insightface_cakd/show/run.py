@@ -1,0 +1,205 @@
+"""Looks at the method of a finished run: where its local centres look, and what its prompts made of the teacher."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from insightface_cakd.data.bins import load_bin
+from insightface_cakd.distill.snapshot import AFTER, BEFORE, Origin, Snapshot, put, read_snapshot, rebuild
+from insightface_cakd.distill.step import SIDES, Side
+from insightface_cakd.distill.student import DistilledStudent
+from insightface_cakd.distill.urfm.positions import template
+from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.pairs.verification import Embed, verify
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.report.run_report import Section
+from insightface_cakd.show.attention import View
+from insightface_cakd.show.faces import as_images, read_face, run_faces, spread, verification_sets
+from insightface_cakd.show.picture import Look, as_png, draw
+from insightface_cakd.tasks.launch import PROVENANCE
+
+SHOWN = 3
+# A first batch of a training: what an untrained student's batch norms, and the tokens' means, are taken from.
+REFERENCE = 64
+MOMENTS = ("before training", "after training")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run with its two snapshots.
+
+    Args:
+        folder: its output.
+        before: the first snapshot.
+        after: the last.
+        student: beside its teacher, both to be filled with a snapshot.
+        device: where they are.
+    """
+
+    folder: Path
+    before: Snapshot
+    after: Snapshot
+    student: DistilledStudent
+    device: torch.device
+
+    @property
+    def origin(self) -> Origin:
+        """What the run was made of."""
+        return self.after.origin
+
+
+def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> Run:
+    """Build student and teacher of a run that left snapshots.
+
+    Args:
+        folder: output of the run.
+        device: where they are to run.
+        teacher: the teacher's weights, if they are no longer where they were.
+
+    Raises:
+        RunError: no such folder, a run without receptive fields and prompts, or a snapshot that is missing or damaged.
+        TeacherError: the teacher's file is gone, or is another.
+    """
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder; expected the output of a run of CAKD. Correct the path.")
+    if not any((folder / name).exists() for name in (BEFORE, AFTER)):
+        _require_method(folder)
+    before, after = (read_snapshot(folder / name) for name in (BEFORE, AFTER))
+    return Run(folder, before, after, rebuild(after.origin, get_model, device, teacher), device)
+
+
+def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Look:
+    """Return where the centres of student and teacher look, before and after training.
+
+    An untrained student has no statistics of its batch norms yet, and the mapping none of the tokens: those of a batch of the run's
+    images stand in for them, as in the run's first step.
+
+    Args:
+        run: with receptive fields.
+        images: aligned faces of 112x112; some of the run's when not given.
+        data: where the run's data is now, if it was moved.
+
+    Raises:
+        RunError: the run has no receptive fields.
+        DataError: an image is damaged or of another size, or the run's data is gone.
+    """
+    if run.origin.parsed.urfm is None:
+        raise RunError(_without_fields(run.folder))
+    given = [read_face(path) for path in images]
+    some = run_faces(run.origin, REFERENCE, data)
+    first = spread(len(some), 0 if given else SHOWN)
+    faces = np.stack([*given, *some[first]])
+    everyone = np.concatenate([faces, np.delete(some, first, axis=0)])
+    views = []
+    for snapshot in (run.before, run.after):
+        put(run.student, snapshot)
+        views.append(_maps(run, everyone))
+    ordered = [View(side, moment, maps[side]) for side in SIDES for moment, maps in zip(MOMENTS, views, strict=True)]
+    spec = run.origin.parsed.urfm
+    return Look(faces, ordered, some.mean(axis=(0, 3)), template().numpy(), spec.mapping_heads)
+
+
+def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
+    """Return rows of a table: the teacher's accuracy on the run's verification sets without prompts, and with trained ones.
+
+    Args:
+        run: any; none without prompts gives rows.
+        data: where the run's data is now, if it was moved.
+
+    Raises:
+        DataError: a verification set is damaged.
+    """
+    if run.origin.parsed.teacher.prompts is None:
+        return []
+    teacher = run.student.teacher
+    put(run.student, run.after)
+    named: dict[str, Embed] = {"teacher alone": teacher.plain, "with prompts": teacher}
+    rows: list[dict[str, str]] = [{"teacher": name} for name in named]
+    known = _measured_by_the_run(run)
+    for path in verification_sets(run.origin, data):
+        pairs = load_bin(path)
+        for row, embed in zip(rows, named.values(), strict=True):
+            kept = known.get(path.stem) if embed == teacher.plain else None
+            accuracy = verify(embed, pairs, run.device).accuracy if kept is None else kept
+            row[path.stem] = f"{100 * accuracy:.2f} %"
+    return rows if len(rows[0]) > 1 else []
+
+
+def _measured_by_the_run(run: Run) -> dict[str, float]:
+    """Return the teacher's accuracy by verification set, as far as the run measured it before its first step (`teacher.check`)."""
+    check = run.origin.parsed.teacher.check
+    try:
+        accuracy = json.loads((run.folder / PROVENANCE).read_text(encoding="utf-8"))["teacher"]["accuracy"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {} if check is None or accuracy is None else {Path(check.bin).stem: accuracy}
+
+
+def show_fields(run: Run, look: Look) -> Figure:
+    """Return the picture of a run's local centres.
+
+    Args:
+        run: with receptive fields.
+        look: of the run.
+    """
+    teacher, student = run.student.teacher.name, run.origin.network
+    return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps")
+
+
+def method_sections(run: Run) -> list[Section]:
+    """Return what a report shows of a run's method: where centres look, and the teacher's accuracy with and without prompts.
+
+    Args:
+        run: with receptive fields, prompts, or both.
+
+    Raises:
+        DataError: the run's data is gone or damaged.
+    """
+    sections = []
+    if run.origin.parsed.urfm is not None:
+        seen = look(run)
+        sections.append(Section("Local fields", picture=as_png(show_fields(run, seen)), caption=seen.caption))
+    rows = prompt_rows(run)
+    if rows:
+        sections.append(Section("The teacher's accuracy with and without prompts", rows))
+    return sections
+
+
+@torch.no_grad()
+def _maps(run: Run, faces: np.ndarray) -> dict[Side, np.ndarray]:
+    """Return each side's maps, (faces, L, rows, columns)."""
+    student = run.student.eval()
+    for module in student.backbone.modules():
+        if isinstance(module, _BatchNorm) and module.num_batches_tracked == 0:
+            module.train()
+    fields: Any = student.method["urfm"]
+    found = {}
+    for side, (tokens, grid) in student.tokens(as_images(faces, run.device)).items():
+        looks = fields.looks(tokens, side).mean(dim=1)[..., : grid.rows * grid.columns]  # (faces, L, patches)
+        found[side] = looks.unflatten(-1, (grid.rows, grid.columns)).cpu().numpy()
+    return found
+
+
+def _require_method(folder: Path) -> None:
+    """Say what kind of folder this is, if it is no run with receptive fields or prompts."""
+    try:
+        facts = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        recipe = facts.get("recipe")
+    except (OSError, ValueError, AttributeError):
+        return
+    if recipe is None or (recipe.get("urfm") is None and recipe["teacher"].get("prompts") is None):
+        raise RunError(_without_fields(folder))
+
+
+def _without_fields(folder: Path) -> str:
+    return (
+        f"{folder}: a run without unified receptive fields; expected one whose recipe has `urfm`. Train with such a recipe, for example "
+        "--distill cakd."
+    )

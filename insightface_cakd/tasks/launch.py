@@ -1,0 +1,221 @@
+"""Starts a training run, on the embedded host or a checkout: config, overrides, recipe, teacher, and what the run leaves behind."""
+
+import ast
+import os
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import onnxruntime
+import timm
+import torch
+from easydict import EasyDict
+
+from insightface_cakd import __version__
+from insightface_cakd.distill.plan import Length, RunPlan, planned_length
+from insightface_cakd.distill.snapshot import snapshots_of
+from insightface_cakd.errors import RunError, did_you_mean
+from insightface_cakd.hosts import preflight, upstream
+from insightface_cakd.hosts.checkout import find_checkout
+from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.hosts.embedded.dataset import count_batches
+from insightface_cakd.hosts.embedded.utils.utils_config import get_config
+from insightface_cakd.recipe import load_recipe
+from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.tasks import seam
+
+PROVENANCE = "run.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one `cakd train` does.
+
+    Args:
+        config: a job of the host by name, or a path.
+        distill: recipe by name or path; None trains without a teacher.
+        teacher: replaces the recipe's `teacher.weights`.
+        centres: replaces the recipe's `teacher.centres`.
+        settings: `key=value` overrides of the config.
+        resume: go on from the checkpoint in the output folder.
+        host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
+        fixes: fixes of the checkout that change results and are wanted.
+        no_fixes: fixes of the checkout to leave out.
+        prototypes: replaces the recipe's `teacher.prototypes`.
+        init: replaces the recipe's `student.weights`.
+    """
+
+    config: str
+    distill: str | None = None
+    teacher: str | None = None
+    centres: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    resume: bool = False
+    host: str | None = None
+    fixes: tuple[str, ...] = ()
+    no_fixes: tuple[str, ...] = ()
+    prototypes: str | None = None
+    init: str | None = None
+
+
+def train(job: Job) -> train_v2.RunResult:
+    """Run a job to its end.
+
+    Returns:
+        What the embedded host measured; empty for a checkout, which logs it.
+
+    Raises:
+        CAKDError: anything wrong with config, recipe, teacher, data or the run itself, in one line.
+    """
+    if job.host is not None:
+        return train_on_checkout(job, job.host)
+    if job.fixes or job.no_fixes:
+        raise RunError(
+            "--fix, --no-fix: given without --host; the embedded host needs no fixes. Add --host DIR, or leave them out."
+        )
+    cfg = apply_settings(get_config(job.config), job.settings)
+    device = choose_device(cfg.get("device"))
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+
+    def length() -> Length:
+        return Length(count_batches(str(cfg.rec), cfg.batch_size, ranks), cfg.num_epoch)
+
+    cfg.resume = cfg.resume or job.resume
+    return conduct(job, cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), length))
+
+
+def train_on_checkout(job: Job, folder: str) -> train_v2.RunResult:
+    """Run a job with a checkout's own `train_v2.main`, in this working directory, as arcface_torch does.
+
+    Args:
+        job: what to run.
+        folder: any folder of a clone of insightface.
+    """
+    with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
+        cfg = apply_settings(host.get_config(job.config), job.settings)
+        cfg.resume = cfg.resume or job.resume
+        preflight.check_run(cfg, rank(), world_size())
+        there = {path.stem for path in preflight.verification_sets(cfg)}
+        absent = [name for name in cfg.val_targets if name not in there]
+        if absent and rank() == 0:
+            print(f"val_targets: {', '.join(absent)} not in {cfg.rec}: arcface_torch passes over them", flush=True)
+
+        def run() -> train_v2.RunResult:
+            host.train(cfg)
+            return train_v2.RunResult()
+
+        def length() -> Length:
+            return planned_length(cfg, world_size())
+
+        return conduct(job, cfg, Loop(host.train_v2, host.device, run, length, {"host": host.facts}))
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A host's training loop, ready to run.
+
+    Args:
+        namespace: the module that has the loop's three names.
+        device: where it trains, and where the teacher runs.
+        run: runs it to its end.
+        length: how long that is.
+        facts: what `run.json` says about it.
+    """
+
+    namespace: ModuleType
+    device: torch.device
+    run: Callable[[], train_v2.RunResult]
+    length: Callable[[], Length]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
+    """Run a loop, with the recipe in it if there is one, and say in `run.json` what the network came from."""
+    first = int(os.environ.get("RANK", "0")) == 0
+    if job.distill is None:
+        if job.init is not None:
+            raise RunError(f"--init {job.init}: given without --distill; expected a recipe. Add --distill RECIPE.")
+        result = loop.run()
+        taught: dict[str, Any] = {}
+    else:
+        result, taught = distil(job, cfg, loop, first)
+    if first:
+        write_provenance(Path(cfg.output) / PROVENANCE, cfg, {**loop.facts, **taught})
+    return result
+
+
+def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.RunResult, dict[str, Any]]:
+    """Run a loop under the recipe's teacher; return the result and what taught it.
+
+    Args:
+        job: names the recipe.
+        cfg: the run's config.
+        loop: the host's.
+        first: whether this process logs and measures the teacher.
+    """
+    data = Path(str(cfg.rec))
+    recipe = load_recipe(str(job.distill), job.teacher, job.centres, job.prototypes, job.init)
+    teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, data)
+    log_dir = seam.log_folder(cfg.output) if first else None
+    snapshots = snapshots_of(recipe, teacher, cfg) if first else None
+    plan = RunPlan(loop.length() if recipe.needs_length else None, bool(cfg.resume), data)
+    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, plan):
+        result = loop.run()
+    said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence}
+    name = Path(str(job.distill)).stem
+    return result, {"recipe_name": name, "recipe": recipe.model_dump(), "teacher": said}
+
+
+def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
+    """Override config keys given as `key=value`; values are Python literals, anything else is text.
+
+    Raises:
+        RunError: no `=`, or a key that the config does not have.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise RunError(f"--set {setting}: no '='; expected key=value, for example --set num_epoch=5.")
+        if key not in cfg:
+            known = ", ".join(sorted(cfg))
+            raise RunError(f"--set {setting}: the config has no key '{key}'; known: {known}.{did_you_mean(key, cfg)}")
+        cfg[key] = _literal(text)
+    return cfg
+
+
+def write_provenance(path: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
+    """Save how this network came about: config, versions, checkout, and the resolved recipe and teacher's hash if it was taught."""
+    facts: dict[str, Any] = {
+        "insightface_cakd": __version__,
+        "config": {
+            key: value
+            for key, value in sorted(cfg.items())
+            # A file that travels with the network must not hold the user's wandb_key.
+            if isinstance(value, str | int | float | bool | list | tuple) and not key.endswith("_key")
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "timm": timm.__version__,
+            "onnxruntime": onnxruntime.__version__,
+        },
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.cuda.device_count()} CUDA devices",
+        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
+        **more,
+    }
+    write_json(path, facts)
+
+
+def _literal(text: str) -> Any:
+    named = {"true": True, "false": False, "none": None}
+    if text.lower() in named:
+        return named[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,89 @@
+"""Runs a recipe's teacher once over a training set: for a cache of its embeddings, or for prototypes of the identities."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insightface_cakd.data.data_set_hash import data_set_hash
+from insightface_cakd.data.embedding_cache import CacheMeta, write_cache
+from insightface_cakd.data.folders import require_new_folder
+from insightface_cakd.data.prototypes import PrototypesMeta, write_prototypes
+from insightface_cakd.data.prototypes.writing import LabelledFaces, count_images
+from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.hosts.embedded.dataset import open_faces
+from insightface_cakd.recipe import load_recipe
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.tasks import seam
+from insightface_cakd.teachers import Teacher
+
+BATCH = 64
+
+
+def cache_teacher(
+    recipe: str,
+    records: Path,
+    out: Path,
+    teacher: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CacheMeta:
+    """Write the teacher's embedding of every image of a record file, and of its mirror image; without prompts, which change.
+
+    Args:
+        recipe: name or path; its teacher is run, its losses are not looked at.
+        records: folder with train.rec.
+        out: folder to create.
+        teacher: replaces the recipe's `teacher.weights`.
+        progress: called with images done and in all.
+
+    Raises:
+        CAKDError: recipe, teacher or data cannot be used, or `out` exists.
+    """
+    faces = FaceRecords(records)
+    return write_cache(_teacher(recipe, teacher), _batches(faces), out, progress, total=len(faces))
+
+
+def make_prototypes(
+    recipe: str,
+    data: Path,
+    out: Path,
+    teacher: str | None = None,
+    nearest: int = 100,
+    progress: Callable[[int, int], None] | None = None,
+) -> PrototypesMeta:
+    """Write what the teacher makes of each identity of a training set, and which others are most like it; without prompts.
+
+    A recipe whose teacher is `cached` looks every image up, and needs no network.
+
+    Args:
+        recipe: name or path; its teacher is run, its losses are not looked at.
+        data: folder with train.rec, or one folder of images per person.
+        out: folder to create.
+        teacher: replaces the recipe's `teacher.weights`.
+        nearest: others for each identity.
+        progress: called with images and identities done and in all.
+
+    Raises:
+        CAKDError: recipe, teacher or data cannot be used, or `out` exists.
+    """
+    require_new_folder(out, data)
+    faces = open_faces(str(data))
+    labelled = LabelledFaces(data, data_set_hash(data), faces.labels(), faces.num_classes, _batches(faces))
+    # What is wrong with the labels is found before a teacher is loaded.
+    count_images(labelled)
+    return write_prototypes(_teacher(recipe, teacher), labelled, out, nearest, progress)
+
+
+def _teacher(recipe: str, weights: str | None) -> Teacher:
+    """Return a recipe's teacher without prompts, which change."""
+    loaded = load_recipe(recipe, weights)
+    loaded.teacher.prompts = None
+    return seam.make_teacher(train_v2, loaded, choose_device(None), checks=False)[0]
+
+
+def _batches(faces: Any) -> Iterator[np.ndarray]:
+    """Yield uint8 (B, 112, 112, 3) in the order of the file."""
+    for start in range(0, len(faces), BATCH):
+        yield np.stack([faces[index][0] for index in range(start, min(start + BATCH, len(faces)))])

@@ -1,0 +1,113 @@
+"""Many sets and variants in one table; sets that cannot be used are found before the first is measured."""
+
+import json
+
+import numpy as np
+import pytest
+
+from insightface_cakd.data.bins import load_bin
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.pairs.judged import judge
+from insightface_cakd.evaluate.pairs.set_tables import set_facts, set_rows, unsupported_lines
+from insightface_cakd.evaluate.pairs.sets import find_sets, measure_sets, thinned, varied_sets
+from insightface_cakd.evaluate.pairs.variants import parse_variants
+from insightface_cakd.evaluate.pairs.verification import verify
+from tests.evaluate.verification_files import not_a_number, pooled, way, write_set
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("sets")
+    write_set(place / "b.bin", 20, seed=1)
+    write_set(place / "a.bin", 30, seed=2)
+    (place / "train.rec").write_bytes(b"")
+    return place
+
+
+def test_a_folder_stands_for_its_sets_by_name(folder, tmp_path):
+    other = write_set(tmp_path / "c.bin")
+    assert list(find_sets([other, folder])) == ["c", "a", "b"]
+    with pytest.raises(EvaluationError, match=r"b\.bin: another set, .*b\.bin, has the same name; expected different"):
+        find_sets([folder, folder / "b.bin"])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(EvaluationError, match=r"none: a folder without \.bin files; expected verification sets"):
+        find_sets([tmp_path / "none"])
+
+
+def test_the_numbers_are_those_of_the_protocol(folder):
+    for result in measure_sets(pooled(), [folder], parse_variants(()), way()):
+        expected = verify(pooled(), load_bin(folder / f"{result.name}.bin"))
+        assert result.judged.accuracy == pytest.approx(expected.accuracy)
+        assert result.judged.std == pytest.approx(expected.std)
+        assert result.xnorm == pytest.approx(expected.xnorm)
+        assert result.judged.tar == expected.tar_at_far
+        assert result.interval.low <= result.judged.accuracy <= result.interval.high
+
+
+def test_batches_and_repetition_change_nothing(folder):
+    runs = [
+        [set_facts(result) for result in measure_sets(pooled(), [folder], parse_variants(["all"]), way(batch))]
+        for batch in (1, 7, 64, 64)
+    ]
+    assert runs[0] == runs[1] == runs[2] == runs[3]
+    assert len(runs[0]) == 12
+    assert json.loads(json.dumps(runs[0])) == runs[0]
+
+
+def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder):
+    """The fields of `pooled` are not alike on both sides."""
+    plain, single, flipped = measure_sets(
+        pooled(), [folder / "a.bin"], parse_variants(["plain", "single", "flipped"]), way()
+    )
+    assert flipped.judged.accuracy < single.judged.accuracy
+    mirrored = load_bin(folder / "a.bin")
+    mirrored.images[1::2] = mirrored.images[1::2, :, ::-1]
+    assert verify(pooled(), mirrored).accuracy == pytest.approx(plain.judged.accuracy)
+
+
+def test_the_table_has_a_dash_and_a_sentence_where_a_rate_is_not_supported(folder):
+    results = measure_sets(pooled(), [folder], parse_variants(["plain", "masked"]), way())
+    rows = set_rows(results)
+    assert [(row["set"], row["variant"]) for row in rows] == [
+        ("a", "plain"), ("a", "masked"), ("b", "plain"), ("b", "masked")
+    ]  # fmt: skip
+    assert rows[0]["TAR@FAR=0.1"] != "-"
+    assert "TAR@FAR=0.01" not in rows[0]
+    lines = unsupported_lines([(result.name, result.judged) for result in results])
+    assert lines == [
+        "a: not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 15 impostor pairs support no FAR below 0.067.",
+        "b: not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 10 impostor pairs support no FAR below 0.1.",
+    ]
+    few, many = (judge(np.linspace(0, 4, count), np.arange(count) % 2 == 0, "x") for count in (18, 400))
+    assert few.tar[0.1] is None
+    assert many.tar[0.01] is not None
+    assert "variant" not in set_rows(results[:1])[0]
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_a_set_of_one_kind_is_found_before_the_first_is_measured(kind, folder, tmp_path):
+    bad = write_set(tmp_path / "z.bin", same=[kind] * 12)
+    asked = []
+
+    def embed(images):
+        asked.append(len(images))
+        return pooled()(images)
+
+    with pytest.raises(EvaluationError, match=r"z\.bin: \d+ same and \d+ different pairs; expected both kinds"):
+        measure_sets(embed, [folder, bad], parse_variants(()), way())
+    assert asked == []
+
+
+def test_embeddings_that_are_no_numbers(folder):
+    with pytest.raises(EvaluationError, match=r"model: 60 of 60 embeddings are not finite; expected numbers"):
+        measure_sets(not_a_number, [folder], parse_variants(()), way())
+
+
+def test_some_pairs_evenly_spread(folder):
+    ((_, _, pairs),) = varied_sets([folder / "a.bin"], parse_variants(()))
+    few = thinned(pairs, 11)
+    assert few.same.tolist() == pairs.same[::3].tolist()
+    assert np.array_equal(few.images[2:4], pairs.images[6:8])
+    assert thinned(pairs, 30) is pairs
+    assert thinned(pairs, 15) is pairs, "every second is of one kind"
+    assert thinned(pairs, 5) is pairs, "too few would be left"

@@ -1,0 +1,133 @@
+"""ONNX teachers: the published form, whatever batch the graph was made for."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto
+
+from insightface_cakd.errors import TeacherError
+from insightface_cakd.export.onnx import export_onnx
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.onnx import OnnxNetwork, normalises_itself, providers
+from insightface_cakd.teachers import TeacherSpec, build_teacher
+from tests.export.networks import settle
+from tests.networks.onnx_models import batch_of_one_inside, channel_means
+from tests.teachers.faces import as_input, faces
+
+CPU = torch.device("cpu")
+
+
+def load(path, size=112):
+    return OnnxNetwork(path, CPU, size, "teacher weights x.onnx")
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 2, 4])
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_any_number_of_images_runs_on_a_graph_of_any_batch(tmp_path, batch, count):
+    network = load(channel_means(tmp_path / "means.onnx", batch=batch, declared=batch))
+    images = as_input(faces(count))
+    torch.testing.assert_close(network(images), images.mean(dim=(2, 3)), atol=1e-6, rtol=0)
+
+
+def test_a_declared_output_batch_of_one_is_not_believed_and_not_complained_about(tmp_path, capfd):
+    network = load(channel_means(tmp_path / "means.onnx", declared=1))
+    assert network(as_input(faces(3))).shape == (3, 3)
+    assert capfd.readouterr().err == ""
+
+
+def test_images_in_channels_last_layout_are_read_right(tmp_path):
+    network = load(channel_means(tmp_path / "means.onnx"))
+    images = as_input(faces()).contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(images), images.mean(dim=(2, 3)), atol=1e-6, rtol=0)
+
+
+def test_a_graph_that_normalises_itself_is_given_bytes_by_insightfaces_rule(tmp_path):
+    path = channel_means(tmp_path / "means.onnx", first="normalise")
+    assert normalises_itself(path)
+    assert not normalises_itself(channel_means(tmp_path / "plain.onnx"))
+    pixels = faces()
+    expected = pixels.float().mean(dim=(1, 2))
+    torch.testing.assert_close(load(path)(as_input(pixels)), expected, atol=1e-3, rtol=0)
+
+
+def test_a_graph_of_another_size_names_both_and_runs_when_told(tmp_path):
+    path = channel_means(tmp_path / "means.onnx", side=128)
+    with pytest.raises(
+        TeacherError, match=r"takes images of 128x128, teacher.input_size is 112. Set .*input_size: 128"
+    ):
+        load(path)
+    spec = TeacherSpec(network="onnx", weights=str(path), input_size=128)
+    assert build_teacher(spec, None, CPU)(as_input(faces())).shape == (3, 3)
+    assert load(channel_means(tmp_path / "free.onnx", side="side"))(as_input(faces())).shape == (3, 3)
+
+
+def test_a_batch_that_is_fixed_inside_the_graph_is_found_out_before_training(tmp_path):
+    spec = TeacherSpec(network="onnx", weights=str(batch_of_one_inside(tmp_path / "one.onnx")))
+    with pytest.raises(TeacherError, match=r"one.onnx: cannot embed 2 images of 112x112 .*expected a network of free"):
+        build_teacher(spec, None, CPU)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"kind": TensorProto.FLOAT16}, r"its inputs are input tensor\(float16\) .*; expected one float32 image input"),
+        ({"outputs": 3}, r"has 3 outputs \(embedding, more1, more2\); expected one, the embedding"),
+    ],
+)
+def test_graphs_with_other_inputs_or_outputs_are_refused(tmp_path, options, line):
+    with pytest.raises(TeacherError, match=f"teacher weights x.onnx: {line}"):
+        load(channel_means(tmp_path / "means.onnx", **options))
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_a_file_that_is_no_onnx_is_one_line(tmp_path, content):
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(TeacherError, match=r"x.onnx: cannot be read \(.+\); expected an ONNX model") as caught:
+        load(tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_is_one_line(tmp_path, shared_data):
+    content = (shared_data / "models" / "edgeface_xxs.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(TeacherError, match=r"x.onnx: cannot be read \(.+\); expected an ONNX model"):
+        load(tmp_path / "model.onnx")
+
+
+def test_a_gpu_that_onnxruntime_cannot_use_is_said(monkeypatch):
+    assert providers(CPU, "x") == ["CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.warns(UserWarning, match=r"x: runs on the CPU, this onnxruntime has no CUDA provider"):
+        assert providers(torch.device("cuda"), "x") == ["CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert providers(torch.device("cuda"), "x")[0] == "CUDAExecutionProvider"
+
+
+def test_a_published_recogniser_gives_what_onnxruntime_gives(shared_data):
+    path = shared_data / "models" / "edgeface_xs.onnx"
+    teacher = build_teacher(TeacherSpec(network="onnx", weights=str(path)), None, CPU)
+    images = as_input(faces(3))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = np.concatenate([session.run(None, {"input": image[None].numpy()})[0] for image in images])
+    assert teacher.embedding_size == 512
+    np.testing.assert_allclose(teacher(images).numpy(), expected, atol=1e-5)
+    assert not normalises_itself(path)
+
+
+@pytest.mark.parametrize("count", [1, 8, 19])
+def test_prelu_written_anew_and_pieces_change_no_embedding(tmp_path, count):
+    torch.manual_seed(0)
+    export_onnx(settle(get_model("cnn_tiny", num_features=64)), tmp_path / "student.onnx", {})
+    images = as_input(faces(count))
+    session = onnxruntime.InferenceSession(tmp_path / "student.onnx", providers=["CPUExecutionProvider"])
+    expected = np.concatenate(
+        [session.run(None, {session.get_inputs()[0].name: image[None].numpy()})[0] for image in images]
+    )
+    found = OnnxNetwork(tmp_path / "student.onnx", CPU, 112, "x")(images).numpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_detector_is_no_teacher(shared_data):
+    with pytest.raises(TeacherError, match=r"has 9 outputs \(.*Is it a recognition model\?"):
+        load(shared_data / "models" / "scrfd_500m.onnx")

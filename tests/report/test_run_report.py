@@ -1,0 +1,171 @@
+"""The report: one page that needs nothing else, and the table in plain text."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from tests.data.record_files import disk_full_after
+from tests.evaluate.runs import write_run
+
+ROWS = [
+    {"model": "teacher", "accuracy": "91.00 %", "seconds": "120"},
+    {"model": "student alone", "accuracy": "80.17 %", "seconds": "31"},
+    {"model": "student + distillation", "accuracy": "83.00 %", "seconds": "40"},
+    {"model": "difference", "accuracy": "+2.83 points"},
+]
+
+
+class Page(HTMLParser):
+    """Collects the tags, the text outside pictures, and checks that tags close in order."""
+
+    VOID = ("meta", "br", "path", "use", "rect")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "svg" not in self.open and "style" not in self.open:
+            self.text += f" {data.strip()}"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("report")
+    runs = {
+        "student alone": write_run(folder / "alone"),
+        "student + distillation": write_run(folder / "distilled", distilled=True),
+    }
+    write_report(folder / "report.html", Report("cakd: A < B", ROWS, runs, ["checked & found <equal>"]))
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_its_tags_close(page):
+    assert Page(page).open == []
+
+
+def test_it_needs_no_other_file_and_runs_nothing(page):
+    assert not {"script", "link", "img", "iframe"} & set(Page(page).tags)
+    assert not re.findall(r'(?:src|href)="(?!#)[^"]*"', page)
+    assert "@import" not in page
+    assert re.findall(r"url\((?!#)", page) == []
+
+
+def test_a_table_wider_than_the_page_scrolls_by_itself(page):
+    assert ".wide { overflow-x: auto; }" in page
+    assert page.count("<table") == page.count('<div class="wide"><table') > 0
+
+
+def test_it_shows_the_result_table_the_notes_and_the_curves(page):
+    shown = Page(page)
+    for row in ROWS:
+        assert all(cell in shown.text for cell in row.values())
+    assert "cakd: A < B" in shown.text
+    assert "checked & found <equal>" in shown.text
+    assert shown.tags.count("svg") == shown.tags.count("figure") == 10
+
+
+def test_a_section_has_its_table_and_its_picture_in_the_page_itself(tmp_path):
+    png = b"\x89PNG < not an image >"
+    section = Section(
+        "Fields & prompts", [{"teacher": "alone", "dev": "83.50 %"}], png, ["All <9> centres.", "Then more."]
+    )
+    write_report(tmp_path / "report.html", Report("t", ROWS, sections=[section, Section("Empty")]))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shown = Page(page)
+    assert shown.open == []
+    for said in ("Fields & prompts", "83.50 %", "All <9> centres. Then more.", "Empty"):
+        assert said in shown.text
+    (source,) = re.findall(r'<img [^>]*src="([^"]*)"', page)
+    assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == png
+    assert shown.tags.count("img") == shown.tags.count("figure") == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
+
+
+def test_it_shows_the_facts_of_each_run_side_by_side(page):
+    text = " ".join(Page(page).text.split())
+    for fact in (
+        "network cnn_tiny cnn_tiny",
+        "seed 2048 2048",
+        "teacher vit_tiny",
+        "teacher accuracy before step 1 91.00 %",
+        "teacher licence not stated",
+        "terms 64 x cosine",
+        "accuracy, dev 83.00 % 83.00 %",
+        "insightface_cakd 0.1.0, python 3.11, torch 2.15.0",
+        "CPU cores",
+    ):
+        assert fact in text
+    assert "ab" * 32 in text
+    assert '"weight": 64.0' in text  # the recipe as it was resolved
+
+
+def test_a_run_that_logged_nothing_is_named(tmp_path):
+    (tmp_path / "empty").mkdir()
+    write_report(tmp_path / "report.html", Report("t", ROWS, {"student <1>": tmp_path / "empty"}))
+    assert "No TensorBoard events: student <1>." in Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+
+
+def test_a_run_that_does_not_exist(tmp_path):
+    with pytest.raises(EvaluationError, match="report: .*nowhere, of 'student', is no folder; expected the output"):
+        write_report(tmp_path / "report.html", Report("t", ROWS, {"student": tmp_path / "nowhere"}))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("content", "said"), [("{", "not JSON"), ("[1]", "holds a list; expected an object")])
+def test_a_damaged_run(tmp_path, content, said):
+    run = write_run(tmp_path / "run")
+    (run / "run.json").write_text(content)
+    with pytest.raises(EvaluationError, match=f"run.json: {said}"):
+        write_report(tmp_path / "report.html", Report("t", ROWS, {"student": run}))
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_full_disk_leaves_the_former_report(tmp_path):
+    (tmp_path / "report.html").write_text("former")
+    with (
+        disk_full_after(100),
+        pytest.raises(
+            EvaluationError, match=r"report .*report.html: cannot be written \(File too large\); nothing was"
+        ),
+    ):
+        write_report(tmp_path / "report.html", Report("t", ROWS))
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "former"
+
+
+class TestTable:
+    def test_is_aligned_markdown(self):
+        assert result_table(ROWS).splitlines() == [
+            "| model                  |     accuracy | seconds |",
+            "|------------------------|-------------:|--------:|",
+            "| teacher                |      91.00 % |     120 |",
+            "| student alone          |      80.17 % |      31 |",
+            "| student + distillation |      83.00 % |      40 |",
+            "| difference             | +2.83 points |         |",
+        ]
+
+    def test_keeps_a_cell_in_its_column(self):
+        assert result_table([{"a": "x|y\nz", "b": ""}]).splitlines()[2] == r"| x\|y z |   |"
+
+    def test_of_nothing_is_empty(self):
+        assert result_table([]) == ""
