@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from insightface_cakd.atomic import replacing
+from insightface_cakd.runtime.atomic import replacing
 from insightface_cakd.data.recordio import Record, RecordReader, RecordWriter
 
 from .refusal import not_served, refuse
