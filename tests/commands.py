@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from unittest import mock
 
 import yaml
 
+import benchmarks.__main__
 from insightface_cakd.cli import main
 
 ERROR = "cakd: error: "
@@ -36,8 +38,18 @@ class Ran:
 
 def cakd(*arguments: object) -> Ran:
     """Run a command as the console script does."""
+    return run("cakd", main, *arguments)
+
+
+def benchmark(*arguments: object) -> Ran:
+    """Run a yardstick as `python -m benchmarks` does."""
+    return run("benchmarks", benchmarks.__main__.main, *arguments)
+
+
+def run(name: str, main: Callable[[], None], *arguments: object) -> Ran:
+    """Run a command line in this process."""
     out, err = io.StringIO(), io.StringIO()
-    with mock.patch.object(sys, "argv", ["cakd", *map(str, arguments)]), redirect_stdout(out), redirect_stderr(err):
+    with mock.patch.object(sys, "argv", [name, *map(str, arguments)]), redirect_stdout(out), redirect_stderr(err):
         try:
             main()
             code = 0
@@ -76,19 +88,29 @@ def refused(arguments: list[object], message: str, watched: Path) -> str:
         message: regular expression that the line after `cakd: error: ` must match from its beginning.
         watched: inputs and outputs lie below it.
     """
+    return _refused(cakd, arguments, message, watched)
+
+
+def benchmark_refused(arguments: list[object], message: str, watched: Path) -> str:
+    """Run a yardstick that must be refused; see `refused`."""
+    return _refused(benchmark, arguments, message, watched, "benchmarks: error: ")
+
+
+def _refused(
+    command: Callable[..., Ran], arguments: list[object], message: str, watched: Path, error: str = ERROR
+) -> str:
     before = contents(watched)
-    ran = cakd(*arguments)
-    line = error_line(ran)
+    line = error_line(command(*arguments), error)
     assert re.match(message, line), line
     after = contents(watched)
     assert after == before, f"changed: {sorted(set(after.items()) ^ set(before.items()))}"
     return line
 
 
-def error_line(ran: Ran) -> str:
+def error_line(ran: Ran, error: str = ERROR) -> str:
     """Return the one line with which a command refused, without its first words."""
     assert ran.code == 1, f"exit code {ran.code}: {ran.err}"
     assert "Traceback" not in ran.err
     lines = [line for line in ran.err.splitlines() if line.strip()]
-    assert [line.startswith(ERROR) for line in lines[-2:]] in ([True], [False, True]), ran.err
-    return lines[-1].removeprefix(ERROR)
+    assert [line.startswith(error) for line in lines[-2:]] in ([True], [False, True]), ran.err
+    return lines[-1].removeprefix(error)

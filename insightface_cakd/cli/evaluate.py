@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
     group.callback()(lambda: None)
     for name, command in (("bin", _bin), ("mixed", _mixed), ("identify", _identify), ("compare", _compare)):
         group.command(name)(command)
-    ijb.register(app, group)
+    ijb.register(group)
     app.add_typer(group, name="eval")
 
 

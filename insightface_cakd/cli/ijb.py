@@ -1,4 +1,4 @@
-"""`cakd eval ijb` and `cakd bench-ijb`."""
+"""`cakd eval ijb`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,15 +8,9 @@ import typer
 from insightface_cakd.evaluate.ijb.names import PresetName, Protocol, Target
 
 
-def register(app: typer.Typer, group: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: gets `bench-ijb`.
-        group: `cakd eval`, gets `ijb`.
-    """
+def register(group: typer.Typer) -> None:
+    """Add this file's command to `cakd eval`."""
     group.command("ijb")(_ijb)
-    app.command("bench-ijb")(_bench)
 
 
 def _ijb(
@@ -59,44 +53,10 @@ def _ijb(
     Example: `cakd eval ijb student.onnx --root IJB_release --target IJBC --preset onnx_ijbc`
     """
     from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb
+    from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.runtime.progress import progress_bar
 
     question = Question(
         model, root, target, preset, mode, protocol, out, embeddings, network, max_corrupt, enrolled, enrolled_network
     )
-    print(evaluate_ijb(question, device, batch, workers, progress_bar), end="")
-
-
-def _bench(
-    host: Annotated[Path | None, typer.Option(help="Checkout of arcface_torch to time beside; $ARCFACE_TORCH.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="Image embeddings.")] = 469_375,
-    templates: Annotated[int, typer.Option(min=2, help="Templates of them.")] = 23_124,
-    pairs: Annotated[int, typer.Option(min=2, help="Pairs of templates.")] = 15_658_489,
-    among: Annotated[bool, typer.Option(help="Pairs of any templates, not of galleries and probes.")] = False,
-    model: Annotated[Path | None, typer.Option(help="Time the extraction of this model's embeddings instead.")] = None,
-    root: Annotated[Path | None, typer.Option(help="IJB tree for --model.")] = None,
-    target: Annotated[Target, typer.Option(help="IJBB or IJBC, for --model.")] = "IJBC",
-    network: Annotated[str | None, typer.Option(help="Network of .pt weights, for --model.")] = None,
-) -> None:
-    """Seconds and memory of templates, scores and ROC on drawn embeddings of IJB-C's size, beside upstream's functions.
-
-    With --model and --root: faces a second from pictures to embeddings, beside upstream's loop.
-
-    Example: `cakd bench-ijb --host ~/insightface/recognition/arcface_torch`
-    """
-    import os
-
-    from insightface_cakd.bench.ijb import bench_ijb
-    from insightface_cakd.bench.ijb_draw import size_of
-    from insightface_cakd.bench.ijb_extract import bench_extraction
-    from insightface_cakd.errors import RunError
-    from insightface_cakd.evaluate.ijb.evaluate import Question
-
-    named = host or os.environ.get("ARCFACE_TORCH")
-    checkout = Path(named) if named else None
-    if (model is None) != (root is None):
-        raise RunError("bench-ijb: --model and --root go together; expected both or none. Give the other one too.")
-    if model is not None and root is not None:
-        print(bench_extraction(Question(model, root, target, network=network), checkout))
-    else:
-        print(bench_ijb(size_of(images, templates, pairs, among), checkout))
+    print(evaluate_ijb(question, get_model, device, batch, workers, progress_bar), end="")

@@ -1,4 +1,4 @@
-"""`cakd quickstart`, `cakd train`, `cakd bench` and `cakd bench-head`."""
+"""`cakd quickstart`, `cakd train` and `cakd bench`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +25,6 @@ def register(app: typer.Typer) -> None:
         _train
     )
     app.command("bench")(_bench)
-    app.command("bench-head")(_bench_head)
 
 
 def _quickstart(
@@ -96,20 +95,6 @@ def _bench(
     records: Annotated[Path | None, typer.Option(help="Also time reading this folder's train.rec.")] = None,
 ) -> None:
     """Time a recipe's step beside its parts (student alone, teacher) and their peak memory; and record reading."""
-    from insightface_cakd.bench import bench
+    from insightface_cakd.experiments.cost import bench
 
     print(bench(distill, student, teacher, batch, steps, precision, records))
-
-
-def _bench_head(
-    classes: Annotated[int, typer.Option(min=1, help="Classes of all ranks.")] = 1_000_000,
-    ranks: Annotated[int, typer.Option(min=1, help="Processes, all on this machine's CPU.")] = 4,
-    batch: Annotated[int, typer.Option(min=1, help="Samples a rank.")] = 8,
-    width: Annotated[int, typer.Option(min=1, help="Width of the embeddings.")] = 64,
-    sample_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of the classes used in a step.")] = 1.0,
-    steps: Annotated[int, typer.Option(min=1, help="Timed steps of each kind.")] = 3,
-) -> None:
-    """Time and weigh a step of the class-sharded head: plain, with kd and with gkd."""
-    from insightface_cakd.bench.heads import HeadSize, bench_head
-
-    print(bench_head(HeadSize(classes, width, batch, sample_rate, steps), ranks))

@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from insightface_cakd.data.folders import writing
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes, read_bytes
 from insightface_cakd.data.pairs import Pair, draw_pairs, read_pairs
 from insightface_cakd.errors import DataError
-
-Progress = Callable[[int, int], None]
+from insightface_cakd.runtime.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,6 @@
 """Folders of people to record files in InsightFace's classic layout, and back."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes, imag
 from insightface_cakd.data.recordio import Record, RecordWriter
 from insightface_cakd.data.records import FLOAT32_EXACT, FaceRecords
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.progress import Progress
 
-Progress = Callable[[int, int], None]
 _SUFFIX = {"jpeg": ".jpg", "png": ".png", "other": ".img"}
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.distillation import Distillation
@@ -51,7 +50,6 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 distillation.step.watch(name, value)
             if logit_terms:
                 add_logits(self, distillation, features, logit_terms)
-            learn_balance(distillation, embedding.device)
             total = margin + distillation.step(features, mine)
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
@@ -76,9 +74,3 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 def _number_of_classes(margin_loss: Any, embedding_size: int, num_classes: int, *_: Any, **__: Any) -> int:
     """Pick one of the arguments of PartialFC; arcface_torch's does not keep it."""
     return num_classes
-
-
-def learn_balance(distillation: Distillation, device: torch.device) -> None:
-    """Let the balance, if there is one, take in what the last step's backward measured."""
-    if distillation.step.balance is not None and distillation.student is not None:
-        distillation.step.balance.learn(distillation.student.gradients_before, device)

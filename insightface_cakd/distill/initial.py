@@ -1,29 +1,16 @@
 """What the student starts from."""
 
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from insightface_cakd.errors import RecipeError, RunError, TeacherError
 from insightface_cakd.networks.weights import Advice, existing_file, load_strictly, read_state
+from insightface_cakd.recipe.student import StudentSpec
 
 FIX = "Pass --init FILE, or set student.weights."
 ADVICE = Advice(
     shapes="Is the config's embedding_size that of the run that wrote the file?",
     keys="Is the config's network the one that wrote the file?",
 )
-
-
-class StudentSpec(BaseModel):
-    """What a recipe says about its student.
-
-    Args:
-        weights: file with the weights it starts from: a run's `model.pt`, or a checkpoint; usually passed as `--init`. A resumed run has
-            its own and does not read it.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    weights: str | None = None
 
 
 def check_initial(student: StudentSpec | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from insightface_cakd.distill.balance import EmbeddingGradients
+from insightface_cakd.distill.embedding_gradients import EmbeddingGradients
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 
@@ -14,8 +14,8 @@ class Monitor:
     """Writes every `every` steps and reads nothing from the device in between.
 
     Tags: `distill/raw/<term>`, `distill/weighted/<term>`, `distill/raw/margin`, and `distill/gradient_ratio`, the norm of the terms'
-    gradient at the embedding over that of the margin loss (1 means that both pull equally). With a balance, `distill/balance`, its
-    factor, which weighted terms include. What a loss shows of its batch is `distill/raw/<term>.<name>`.
+    gradient at the embedding over that of the margin loss (1 means that both pull equally). What a loss shows of its batch is
+    `distill/raw/<term>.<name>`.
 
     Args:
         log_dir: folder of the TensorBoard events, made at the first write; None on ranks that do not log.
@@ -41,7 +41,7 @@ class Monitor:
             self._pending = None
         if student.measures_gradients and due:
             self._pending = (step.step, student.gradients)
-        student.measures_gradients = step.balance is not None or (step.step + 1) % self.every == 0
+        student.measures_gradients = (step.step + 1) % self.every == 0
         if due and self.log_dir is not None:
             self._write_terms(step)
 
@@ -56,8 +56,6 @@ class Monitor:
             self._add(f"distill/raw/{name}", float(value), step.step)
         for name, value in step.weighted.items():
             self._add(f"distill/weighted/{name}", float(value), step.step)
-        if step.balance_factor is not None:
-            self._add("distill/balance", float(step.balance_factor), step.step)
 
     def _write_ratio(self, step: int, gradients: EmbeddingGradients) -> None:
         if self.log_dir is None or gradients.margin is None:

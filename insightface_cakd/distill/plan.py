@@ -5,24 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from insightface_cakd.errors import RunError
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a run is.
-
-    Args:
-        epoch: batches of a rank in an epoch.
-        epochs: of the run.
-    """
-
-    epoch: int
-    epochs: int
-
-    @property
-    def total(self) -> int:
-        """Batches of a rank in the run."""
-        return self.epoch * self.epochs
+from insightface_cakd.recipe.schedule import Length
 
 
 @dataclass(frozen=True)

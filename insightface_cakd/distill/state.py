@@ -10,15 +10,13 @@ PREFIX = "cakd."
 
 
 def method_state(distillation: Distillation) -> dict[str, Tensor]:
-    """Return what a resumed run needs besides the host's own state: step count, projectors, fields, prompts, buffers of losses, balance."""
+    """Return what a resumed run needs besides the host's own state: step count, projectors, fields, prompts, buffers of losses."""
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
     state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
     if distillation.student is not None:
         method = distillation.student.method.state_dict()
         state |= {f"{PREFIX}{key}": value for key, value in method.items()}
-        if step.balance is not None:
-            state[f"{PREFIX}balance"] = step.balance.state(distillation.student.gradients)
     return state
 
 
@@ -42,8 +40,6 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     distillation.step.step = int(state[f"{PREFIX}step"])
     _load_part(distillation.step.losses, state, f"{PREFIX}losses.")
     if distillation.student is not None:
-        if distillation.step.balance is not None:
-            distillation.step.balance.load(state[f"{PREFIX}balance"])
         method = distillation.student.method
         method.load_state_dict({key: state[f"{PREFIX}{key}"] for key in method.state_dict()})
 

@@ -1,4 +1,4 @@
-"""Runs the terms of one training step: weights, schedules, balance, gathering over ranks, and a watch on finiteness."""
+"""Runs the terms of one training step: weights, schedules, gathering over ranks, and a watch on finiteness."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -6,15 +6,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.balance import Balance, scales
 from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
-from insightface_cakd.distill.plan import Length
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import LOGITS
 from insightface_cakd.losses.classes import WHOLE_ROWS
 from insightface_cakd.recipe import TermSpec
-from insightface_cakd.recipe.schedule import factor
+from insightface_cakd.recipe.schedule import Length, factor
 from insightface_cakd.runtime.ranks import rank, world_size
 
 Side = Literal["student", "teacher"]
@@ -47,30 +45,27 @@ def feature_key(term: TermSpec, side: Side) -> str:
 class DistillationStep(nn.Module):
     """The weighted sum of a recipe's terms.
 
-    total = sum over terms of weight * schedule(step) * balance * loss(student, teacher). Local-mean terms are added as they
+    total = sum over terms of weight * schedule(step) * loss(student, teacher). Local-mean terms are added as they
     are; pairwise terms see the rows of every rank; logits terms see this rank's classes. All terms run from the first step
     on, so a schedule changes a weight and never the graph. A step is one batch of a rank, of which the optimiser may join several.
 
     Args:
         terms: the recipe's terms; those of weight 0 are left out.
         length: of the run; only for schedules that need it.
-        balance: what measures the terms against the margin loss, if the recipe asks for it.
 
     Raises:
         RecipeError: a schedule needs the length of the run, and there is none.
     """
 
-    def __init__(self, terms: Iterable[TermSpec], length: Length | None = None, balance: Balance | None = None) -> None:
+    def __init__(self, terms: Iterable[TermSpec], length: Length | None = None) -> None:
         super().__init__()
         self.terms = [term for term in terms if term.weight > 0]
         self.length = length
-        self.balance = balance
         self._check_schedules()
         self.losses = nn.ModuleDict({term.name: term.build_loss() for term in self.terms})
         self.step = 0
         self.raw: dict[str, Tensor] = {}
         self.weighted: dict[str, Tensor] = {}
-        self.balance_factor: Tensor | None = None
         self._first_bad: dict[str, Tensor] = {}
 
     def forward(self, features: dict[str, Tensor], labels: Tensor) -> Tensor:
@@ -81,21 +76,18 @@ class DistillationStep(nn.Module):
             batch, and so need no further gathering; in place of labels they have `COLUMNS`, (N, 1).
         """
         total = torch.zeros((), device=labels.device)
-        self.balance_factor = None if self.balance is None else self.balance.factor(labels.device)
         everyone = gather_constant(labels) if any(LOSSES[term.loss].gathers for term in self.terms) else labels
         for term in self.terms:
             raw = self._run(term, features, labels, everyone)
             self._note(term.name, raw.detach())
             weighted = self.weight(term) * raw
-            if self.balance_factor is not None and scales(term):
-                weighted = self.balance_factor * weighted
             self.weighted[term.name] = weighted.detach()
             total = total + weighted
         self.step += 1
         return total
 
     def weight(self, term: TermSpec) -> float:
-        """Return a term's weight at the current step by its schedule, without balance."""
+        """Return a term's weight at the current step by its schedule."""
         return term.weight * factor(term.schedule, self.step, self.length)
 
     def watch(self, name: str, value: Tensor) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.balance import EmbeddingGradients
+from insightface_cakd.distill.embedding_gradients import EmbeddingGradients
 from insightface_cakd.distill.projectors import Shapes, build_projectors, shapes_of
 from insightface_cakd.distill.step import Side, feature_key
 from insightface_cakd.distill.taps import Taps, tappable
@@ -63,7 +63,7 @@ class DistilledStudent(nn.Module):
         self._teacher = [teacher]
         self._student_taps = Taps(backbone, _paths(self.terms, urfm, "student"))
         self._teacher_taps = Taps(*tappable(teacher, _paths(self.terms, urfm, "teacher")))
-        self.gradients = self.gradients_before = EmbeddingGradients()
+        self.gradients = EmbeddingGradients()
         self.measures_gradients = False
         self.method = nn.ModuleDict(self._build_method(image_size))
 
@@ -181,10 +181,9 @@ class DistilledStudent(nn.Module):
             return embedding, taps.collect()
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
-        """Record this step's gradient norms at the embedding, when asked, and keep the last ones; nothing leaves the device."""
+        """Record this step's gradient norms at the embedding, when asked; nothing leaves the device."""
         if not self.measures_gradients:
             return
-        self.gradients_before = self.gradients
         self.gradients = gradients = EmbeddingGradients()
 
         def keep(name: str) -> Any:

@@ -8,15 +8,17 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd.distill.logits import teacher_rows
-from insightface_cakd.distill.plan import Length, RunPlan
+from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
+from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.recipe.teacher import CACHED
 from insightface_cakd.tasks import seam
-from insightface_cakd.teachers import Teacher, check_teacher
+from insightface_cakd.tasks.teacher_check import check_teacher
+from insightface_cakd.teachers import Teacher
 
 
 def examine_teaching(

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.pairs.verification import Embed
 from insightface_cakd.networks.facts import read_json
-from insightface_cakd.networks.models import GetModel, load_embedder, require_file
+from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
 
 WEIGHTS, RUN = "model.pt", "run.json"
 

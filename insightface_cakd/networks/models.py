@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import CAKDError, EvaluationError
-from insightface_cakd.evaluate.pairs.verification import Embed
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.weights import infer_embedding_size, load_strictly, read_state
 
 GetModel = Callable[..., nn.Module]
+Embed = Callable[[Tensor], Tensor]
 
 
 def load_embedder(path: Path, network: str | None, get_model: GetModel, device: torch.device) -> Embed:

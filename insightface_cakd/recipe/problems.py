@@ -2,12 +2,11 @@
 
 from pydantic import BaseModel, ValidationError
 
-from insightface_cakd.distill.balance import BalanceSpec
-from insightface_cakd.distill.initial import StudentSpec
 from insightface_cakd.errors import did_you_mean
 from insightface_cakd.recipe.head import HeadSpec
 from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.recipe.schedule import ScheduleSpec
+from insightface_cakd.recipe.student import StudentSpec
 from insightface_cakd.recipe.teacher import CheckSpec, TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
 
@@ -19,7 +18,6 @@ PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     ("student",): StudentSpec,
     ("urfm",): URFMSpec,
     ("head",): HeadSpec,
-    ("balance",): BalanceSpec,
     ("losses", "schedule"): ScheduleSpec,
 }
 

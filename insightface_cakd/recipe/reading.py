@@ -7,7 +7,6 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from insightface_cakd.distill.balance import check_balance
 from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe.parts import check_parts
@@ -93,8 +92,6 @@ def parse_recipe(
     for number, term in enumerate(recipe.losses):
         _try_options(term, f"{where}: losses[{number}]")
     check_parts(recipe, where)
-    if recipe.balance is not None:
-        check_balance(recipe.losses, where)
     return recipe
 
 

@@ -1,11 +1,10 @@
 """How the weight of a term changes over a run: pure functions of the step and of the run's length."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from insightface_cakd.distill.plan import Length
 
 Kind = Literal["constant", "linear", "by_epoch", "cosine"]
 # The keys that each kind reads.
@@ -15,6 +14,24 @@ KEYS: dict[Kind, tuple[str, ...]] = {
     "by_epoch": ("epochs",),
     "cosine": ("to",),
 }
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is.
+
+    Args:
+        epoch: batches of a rank in an epoch.
+        epochs: of the run.
+    """
+
+    epoch: int
+    epochs: int
+
+    @property
+    def total(self) -> int:
+        """Batches of a rank in the run."""
+        return self.epoch * self.epochs
 
 
 class ScheduleSpec(BaseModel):

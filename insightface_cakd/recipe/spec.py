@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from insightface_cakd.distill.balance import BalanceSpec
-from insightface_cakd.distill.initial import StudentSpec
+from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.losses.base import LOGITS, DistillLoss
 from insightface_cakd.recipe.head import HeadSpec
 from insightface_cakd.recipe.schedule import ScheduleSpec
+from insightface_cakd.recipe.student import StudentSpec
 from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
 
@@ -54,7 +54,6 @@ class Recipe(BaseModel):
         student: what the student starts from; the host's random weights when not given.
         urfm: the unified receptive fields that its terms compare; only such terms need them.
         head: where the class centres come from; the optimiser learns them when not given.
-        balance: keeps the terms as strong at the embedding, beside the margin loss, as it says; the weights alone decide when not given.
         losses: the terms, with different names; at least one, unless there is a `head`.
     """
 
@@ -66,8 +65,19 @@ class Recipe(BaseModel):
     student: StudentSpec | None = None
     urfm: URFMSpec | None = None
     head: HeadSpec | None = None
-    balance: BalanceSpec | None = None
     losses: list[TermSpec] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_balance(cls, given: Any) -> Any:
+        """Read what runs before 0.2 saved: each has a part `balance`, empty in nearly all."""
+        if isinstance(given, dict) and "balance" in given:
+            if given["balance"] is not None:
+                raise RecipeError(
+                    "balance is not a part any more: no measured run gained by it; expected weights and schedules. Remove it."
+                )
+            return {key: value for key, value in given.items() if key != "balance"}
+        return given
 
     @property
     def needs_teacher(self) -> bool:

@@ -17,8 +17,9 @@ from insightface_cakd.distill.step import SIDES, Side
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.distill.urfm.positions import template
 from insightface_cakd.errors import RunError
-from insightface_cakd.evaluate.pairs.verification import Embed, verify
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.run_report import Section
 from insightface_cakd.show.attention import View
 from insightface_cakd.show.faces import as_images, read_face, run_faces, spread, verification_sets

@@ -15,7 +15,7 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd import __version__
-from insightface_cakd.distill.plan import Length, RunPlan, planned_length
+from insightface_cakd.distill.plan import RunPlan, planned_length
 from insightface_cakd.distill.snapshot import snapshots_of
 from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.hosts import preflight, upstream
@@ -24,6 +24,7 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.dataset import count_batches
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
+from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.ranks import rank, world_size

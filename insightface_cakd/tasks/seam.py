@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.balance import Balance
 from insightface_cakd.distill.centres import build_rule
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
@@ -25,7 +24,8 @@ from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import CAKDError, RecipeError
 from insightface_cakd.recipe import Recipe, load_recipe
-from insightface_cakd.teachers import Teacher, build_teacher, check_teacher, load_centres
+from insightface_cakd.tasks.teacher_check import check_teacher
+from insightface_cakd.teachers import Teacher, build_teacher, load_centres
 
 NAMES = ("get_model", "CombinedMarginLoss", "PartialFC_V2")
 
@@ -116,8 +116,7 @@ def install(
     centres, prototypes = _centres(recipe), open_prototypes(recipe, teacher, plan.data)
     initial = None if plan.resumes else recipe.student
     check_initial(initial)
-    balance = None if recipe.balance is None else Balance(recipe.balance)
-    step = DistillationStep(terms, plan.length, balance)
+    step = DistillationStep(terms, plan.length)
     start_terms(step, prototypes)
     distillation = Distillation(step, Monitor(log_dir, every), centres, prototypes)
     distillation.rule = build_rule(recipe.head, centres, teacher.embedding_size)
@@ -131,7 +130,6 @@ def install(
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
             distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm, taught=recipe.needs_teacher)
-        distillation.student.measures_gradients = balance is not None
         if snapshots is not None:
             snapshots.watch(distillation, name, int(kwargs["num_features"]))
         return distillation.student

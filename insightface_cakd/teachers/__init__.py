@@ -4,7 +4,6 @@ from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.teachers.base import Teacher
 from insightface_cakd.teachers.build import build_teacher
 from insightface_cakd.teachers.centres import load_centres
-from insightface_cakd.teachers.check import check_teacher
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 
-__all__ = ["PromptedTeacher", "Teacher", "TeacherSpec", "build_teacher", "check_teacher", "load_centres"]
+__all__ = ["PromptedTeacher", "Teacher", "TeacherSpec", "build_teacher", "load_centres"]

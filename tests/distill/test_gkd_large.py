@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from insightface_cakd.bench.memory import peak_memory
+from insightface_cakd.experiments.cost.memory import peak_memory
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.tasks import seam

@@ -214,7 +214,6 @@ about: for a test
 teacher:
   network: mbf
   centres: [{centres!r}]
-balance: {{ratio: 0.5}}
 losses:
   - loss: cosine
     weight: 64

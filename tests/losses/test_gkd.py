@@ -90,7 +90,7 @@ def test_weighted_by_the_teachers_shares_the_parts_are_plain_soft_targets(groupi
         loss = loss_of(grouping)
         inside = loss.primary_group(s, y, WHOLE_ROWS).members(s, slice(None))
         share = float(((t / 4).softmax(1) * inside).sum())
-        weighted = loss_of(grouping, primary=share, binary=1.0, secondary=1 - share)
+        weighted = loss_of(grouping, primary=share, binary=1.0, secondary=max(1 - share, 0.0))
         assert float(weighted(s, t, y)) == pytest.approx(float(SoftTargetLoss()(s, t)), rel=1e-12)
 
 

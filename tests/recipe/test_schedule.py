@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from insightface_cakd.distill.plan import Length, RunPlan, planned_length
+from insightface_cakd.distill.plan import RunPlan, planned_length
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.recipe import parse_recipe
-from insightface_cakd.recipe.schedule import ScheduleSpec, factor
+from insightface_cakd.recipe.schedule import Length, ScheduleSpec, factor
 from insightface_cakd.tasks import seam
 from tests.toy import toy_host, toy_teacher
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -18,9 +17,9 @@ from insightface_cakd.data.folders import naming, require_new_folder, writing
 from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import draw_pairs
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.progress import Progress
 
 Kind = Literal["rec", "folder", "bin"]
-Progress = Callable[[int, int], None]
 REPORT = "align.json"
 
 

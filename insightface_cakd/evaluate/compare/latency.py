@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from insightface_cakd.data.images import FACE_SIZE
-from insightface_cakd.evaluate.pairs.verification import Embed
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
 
 WARM_UP, ROUNDS, SECONDS = 3, 50, 4.0

@@ -13,8 +13,10 @@ from insightface_cakd.data.images import decode_rgb, face_bytes, read_bytes
 from insightface_cakd.errors import DataError, EvaluationError
 from insightface_cakd.evaluate.identify.protocol import Identified, identify
 from insightface_cakd.evaluate.pairs.sets import Way
-from insightface_cakd.evaluate.pairs.verification import Embed, Progress, embed_both
+from insightface_cakd.evaluate.pairs.verification import embed_both
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.run_report import Row
+from insightface_cakd.runtime.progress import Progress
 
 # Pictures in memory at a time.
 CHUNK = 1024

@@ -17,10 +17,10 @@ from insightface_cakd.evaluate.ijb.saved import is_saved
 from insightface_cakd.evaluate.ijb.sides import Side, Task, find_entry, require_writable, title
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed.mixed import require_one_width
-from insightface_cakd.evaluate.pairs.verification import Progress
 from insightface_cakd.networks.entries import Entry
-from insightface_cakd.networks.models import require_file
+from insightface_cakd.networks.models import GetModel, require_file
 from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.progress import Progress
 
 Show = Callable[[str], AbstractContextManager[Progress | None]]
 
@@ -65,6 +65,7 @@ class Question:
 
 def evaluate_ijb(
     question: Question,
+    get_model: GetModel,
     device: str | None = None,
     batch_size: int | None = None,
     workers: int = 2,
@@ -74,6 +75,7 @@ def evaluate_ijb(
 
     Args:
         question: what.
+        get_model: the host's factory, for weights.
         device: where the model runs, None for the best there is.
         batch_size: faces at a time, None for 8 on a CPU, whose cache they fit in, and 64 elsewhere.
         workers: threads for decoding and templates.
@@ -93,7 +95,7 @@ def evaluate_ijb(
     tree = find_tree(question.root, question.target)
     faces = read_faces(tree)
     lists = read_lists(tree, faces, question.protocol)
-    task = Task(preset, tree, faces, _running(question, device, batch_size, workers))
+    task = Task(preset, tree, faces, _running(question, device, batch_size, workers), get_model)
     sides = [Side(entry, folder, option, task) for entry, folder, option in entries]
     # The deployed model comes first in errors about both.
     if len(sides) == 2:
@@ -139,6 +141,7 @@ def _embed(side: Side, question: Question, show: Show) -> Embeddings:
 
 def embed_faces(
     question: Question,
+    get_model: GetModel,
     preset: Preset,
     tree: Tree,
     faces: Faces,
@@ -151,6 +154,7 @@ def embed_faces(
 
     Args:
         question: which model, and where its embeddings are saved.
+        get_model: the host's factory, for weights.
         preset: says how images are scaled.
         tree: where the pictures are.
         faces: rows in their order.
@@ -164,5 +168,5 @@ def embed_faces(
     """
     entry = find_entry(question.model, question.network, "--network")
     require_file(entry.path, "an .onnx, or weights")
-    task = Task(preset, tree, faces, _running(question, device, batch_size, workers))
+    task = Task(preset, tree, faces, _running(question, device, batch_size, workers), get_model)
     return Side(entry, question.embeddings or question.folder / "embeddings", "--network", task).embeddings(progress)

@@ -15,8 +15,9 @@ from insightface_cakd.evaluate.ijb.lists import Faces, Tree, require_images
 from insightface_cakd.evaluate.ijb.presets import both_views
 from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, open_store, require_origin
 from insightface_cakd.evaluate.ijb.writer import Writer
-from insightface_cakd.evaluate.pairs.verification import Embed, Progress
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
+from insightface_cakd.runtime.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from insightface_cakd.evaluate.ijb.roc import Roc
 from insightface_cakd.evaluate.ijb.run import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed.mixed import Constellation, require_one_width
-from insightface_cakd.evaluate.pairs.verification import Progress
 from insightface_cakd.runtime.atomic import replacing, write_json
+from insightface_cakd.runtime.progress import Progress
 
 # The rate at which the closing sentence tells the cost, or the lowest above it that the pairs support.
 TOLD = 1e-4

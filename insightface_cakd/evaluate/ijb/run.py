@@ -14,7 +14,7 @@ from insightface_cakd.evaluate.ijb.roc import Roc, roc_of
 from insightface_cakd.evaluate.ijb.scores import score_pairs
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.ijb.templates import Templates, Weighting, pool_templates
-from insightface_cakd.evaluate.pairs.verification import Progress
+from insightface_cakd.runtime.progress import Progress
 
 
 @dataclass(frozen=True)

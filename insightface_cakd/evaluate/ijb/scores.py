@@ -10,7 +10,7 @@ from torch import Tensor
 
 from insightface_cakd.evaluate.ijb.lists import Pairs
 from insightface_cakd.evaluate.ijb.templates import Templates
-from insightface_cakd.evaluate.pairs.verification import Progress
+from insightface_cakd.runtime.progress import Progress
 
 # A dot product within a matrix product takes an eighth of the time of one that is computed alone.
 DENSE = 8

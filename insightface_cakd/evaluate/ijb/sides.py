@@ -13,13 +13,12 @@ from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
 from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
 from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
-from insightface_cakd.evaluate.pairs.verification import Embed, Progress
-from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import RUN, WEIGHTS, Entry, run_entry
 from insightface_cakd.networks.inference import for_inference
-from insightface_cakd.networks.models import load_embedder, require_file
+from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.weights import file_sha256
+from insightface_cakd.runtime.progress import Progress
 
 EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or saved embeddings"
 
@@ -33,12 +32,14 @@ class Task:
         tree: where the pictures are.
         faces: rows in their order.
         running: device, batch, threads, and how many images may be corrupt.
+        get_model: the host's factory, for weights.
     """
 
     preset: Preset
     tree: Tree
     faces: Faces
     running: Running
+    get_model: GetModel
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Side:
             CAKDError: its file is damaged, or not of its network.
         """
         try:
-            embed = load_embedder(self.entry.path, self.entry.network, get_model, self.task.running.device)
+            embed = load_embedder(self.entry.path, self.entry.network, self.task.get_model, self.task.running.device)
         except CAKDError as error:
             raise EvaluationError(str(error).replace("--network", self.option)) from error
         return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed

@@ -13,7 +13,7 @@ from insightface_cakd.evaluate.identify.folders import Faults, embed_files
 from insightface_cakd.evaluate.mixed.mixed import Constellation, Embedded, constellations, mixed_ranks
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, mean_interval
 from insightface_cakd.evaluate.pairs.sets import Way
-from insightface_cakd.evaluate.pairs.verification import Embed
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.run_report import Row
 
 LOWER_BOUND = (

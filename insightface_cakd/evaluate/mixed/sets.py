@@ -16,7 +16,7 @@ from insightface_cakd.evaluate.pairs.judged import Judged, judge
 from insightface_cakd.evaluate.pairs.set_tables import judged_facts
 from insightface_cakd.evaluate.pairs.sets import Way, embed_pairs, tar_intervals, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
-from insightface_cakd.evaluate.pairs.verification import Embed
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.run_report import Row
 
 

@@ -14,14 +14,9 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.judged import Judged, judge
 from insightface_cakd.evaluate.pairs.variants import PLAIN, On, Variant, vary
-from insightface_cakd.evaluate.pairs.verification import (
-    FOLDS,
-    Embed,
-    Progress,
-    embed_both,
-    pair_distances,
-    require_pairs,
-)
+from insightface_cakd.evaluate.pairs.verification import FOLDS, embed_both, pair_distances, require_pairs
+from insightface_cakd.networks.models import Embed
+from insightface_cakd.runtime.progress import Progress
 
 
 class Bar(Protocol):

@@ -1,6 +1,5 @@
 """1:1 verification as arcface_torch measures it, and TAR@FAR beside it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +8,9 @@ from torch import Tensor
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
-
-Embed = Callable[[Tensor], Tensor]
-Progress = Callable[[int, int], None]
+from insightface_cakd.runtime.progress import Progress
 
 FOLDS = 10
 THRESHOLDS = np.arange(0, 4, 0.01)

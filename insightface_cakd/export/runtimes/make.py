@@ -13,13 +13,14 @@ import torch
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.pairs.sets import load_sets
-from insightface_cakd.evaluate.pairs.verification import Embed, verify
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise, require_new_folder
 from insightface_cakd.export.runtimes.ncnn import NCNN
 from insightface_cakd.export.runtimes.openvino import OPENVINO
 from insightface_cakd.export.runtimes.runtime import EmbedOne, Runtime
 from insightface_cakd.export.student import CONTRACT
 from insightface_cakd.networks.latency import ROUNDS, Latency, measure_latency, onnx_embedder
+from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.atomic import replacing, write_json
 

@@ -115,7 +115,7 @@ def test_eval_ijbc(arcface_torch, tmp_path, capsys):
 
 def test_templates_are_upstreams_to_the_last_bit_and_scores_to_rounding(arcface_torch):
     """On one set of embeddings: float32 as eval_ijbc and ijb_evals have them, float64 as onnx_ijbc."""
-    from insightface_cakd.bench.ijb import upstream_script
+    from benchmarks.ijb import upstream_script
     from insightface_cakd.evaluate.ijb.lists import Pairs
     from insightface_cakd.evaluate.ijb.presets import PRESETS
     from insightface_cakd.evaluate.ijb.scores import score_pairs

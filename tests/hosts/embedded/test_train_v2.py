@@ -55,7 +55,7 @@ from tests.hosts.embedded.jobs import small_job
 
 data, output, resume, killed_at = sys.argv[1], sys.argv[2], sys.argv[3] == "resume", int(sys.argv[4])
 torch.set_num_threads(1)
-terms = {"teacher": {"network": "x"}, "balance": {"ratio": 0.5}, "losses": [
+terms = {"teacher": {"network": "x"}, "losses": [
     {"loss": "cosine", "weight": 8, "schedule": {"kind": "linear", "steps": 6}},
     {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "layer4", "projector": "conv1x1"}]}
 cakd = {"teacher": {"network": "x", "prompts": {}}, "urfm": {"student": "layer4", "centres": 9, "width": 32, "heads": 4},
@@ -78,7 +78,7 @@ with seam.installed(train_v2, recipe, teacher):
 
 
 STATE = {
-    "terms": {"cakd.projectors.fitnet.channels.weight", "cakd.balance"},
+    "terms": {"cakd.projectors.fitnet.channels.weight"},
     "cakd": {"cakd.prompts.sets.0", "cakd.urfm.scaled.teacher.moments", "cakd.urfm.readout.weight"},
 }
 

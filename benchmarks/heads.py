@@ -1,4 +1,4 @@
-"""`cakd bench-head`: what a step of the class-sharded head costs with logits terms, beside the plain one, on several CPU ranks."""
+"""`python -m benchmarks head`: what logits terms cost in a step of the class-sharded head, on several CPU ranks."""
 
 import tempfile
 import time
@@ -11,13 +11,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from insightface_cakd.bench.memory import peak_memory
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
 from insightface_cakd.distill.logits import SeenMargin
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.errors import RunError
+from insightface_cakd.experiments.cost.memory import peak_memory
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.recipe import TermSpec
@@ -76,9 +76,7 @@ def bench_head(size: HeadSize, ranks: int) -> str:
         RunError: there are fewer classes than ranks, or not one rank; or a rank was killed.
     """
     if not 1 <= ranks <= size.classes:
-        raise RunError(
-            f"bench-head: {ranks} ranks for {size.classes} classes; expected 1 to {size.classes}. Change --ranks."
-        )
+        raise RunError(f"head: {ranks} ranks for {size.classes} classes; expected 1 to {size.classes}. Change --ranks.")
     costs = {kind: HeadCost(*cost) for kind, cost in _on_ranks(size, ranks).items()}
     plain = costs[PLAIN]
     lines = [
@@ -150,14 +148,14 @@ def _on_ranks(size: HeadSize, ranks: int) -> dict[str, tuple[float, int]]:
             torch.multiprocessing.spawn(_rank, (ranks, folder, size), nprocs=ranks)
         except torch.multiprocessing.ProcessExitedException as error:
             raise RunError(
-                f"bench-head: a rank ended with code {error.exit_code}; expected a result. -9 is what a machine does that runs out of "
+                f"head: a rank ended with code {error.exit_code}; expected a result. -9 is what a machine does that runs out of "
                 "memory. Take fewer --classes, --ranks, or a smaller --width."
             ) from error
         except torch.multiprocessing.ProcessRaisedException as error:
             if "can't allocate memory" not in str(error):
                 raise
             raise RunError(
-                f"bench-head: a rank cannot have the memory for its share of {size.classes} classes of width {size.width}; expected "
+                f"head: a rank cannot have the memory for its share of {size.classes} classes of width {size.width}; expected "
                 "less than the machine has. Take fewer --classes, --ranks, or a smaller --width."
             ) from error
         return torch.load(Path(folder) / "costs.pt", weights_only=True)

@@ -1,4 +1,4 @@
-"""`cakd bench-ijb`: an evaluation of IJB-C's size on drawn embeddings, beside upstream's own functions on the same arrays."""
+"""`python -m benchmarks ijb`: an evaluation of IJB-C's size on drawn embeddings, beside upstream's own functions on the same arrays."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from insightface_cakd.bench.ijb_draw import Drawn, Size, draw
+from benchmarks.ijb_draw import Drawn, Size, draw
 from insightface_cakd.evaluate.ijb.lists import Pairs
 from insightface_cakd.evaluate.ijb.presets import FARS, PRESETS
 from insightface_cakd.evaluate.ijb.roc import roc_of

@@ -53,14 +53,14 @@ def size_of(images: int, templates: int, pairs: int, among: bool) -> Size:
         RunError: there are more templates than images, or more pairs than templates could make.
     """
     if templates > images:
-        raise RunError(f"bench-ijb: {templates} templates of {images} images; expected an image each. Change --images.")
+        raise RunError(f"ijb: {templates} templates of {images} images; expected an image each. Change --images.")
     full = Size()
     galleries = max(1, templates * full.galleries // full.templates)
     same = max(1, pairs * full.same // full.pairs)
     size = Size(images, templates, pairs, same, galleries, full.width, among)
     if pairs - same > size.impostors or same > templates - galleries:
         raise RunError(
-            f"bench-ijb: {pairs} pairs; {templates} templates make {size.impostors} of two subjects and {templates - galleries} of "
+            f"ijb: {pairs} pairs; {templates} templates make {size.impostors} of two subjects and {templates - galleries} of "
             "one; expected no more. Give fewer --pairs or more --templates."
         )
     return size

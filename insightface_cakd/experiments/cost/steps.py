@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
 from insightface_cakd.data.prototypes import PrototypesMeta, save_prototypes
-from insightface_cakd.distill.plan import Length, RunPlan
+from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.distill.student import reads_plain
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.recipe import Recipe
+from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.tasks.seam import install
 from insightface_cakd.teachers import PromptedTeacher, Teacher
 from insightface_cakd.teachers.build import untrained_teacher

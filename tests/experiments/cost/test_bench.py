@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from insightface_cakd import bench as module
-from insightface_cakd.bench import bench, machine, reading_speed
-from insightface_cakd.bench.steps import ALONE, ANCHOR, DISTILLATION, FORWARD, LEARNING
+from insightface_cakd.experiments.cost import bench, machine, reading_speed
+from insightface_cakd.experiments.cost.steps import ALONE, ANCHOR, DISTILLATION, FORWARD, LEARNING
 from tests.commands import cakd
 
 NUMBER = r"([\d.]+)"

@@ -1,4 +1,4 @@
-"""An evaluation of IJB's kind on drawn embeddings; small here, of IJB-C's size by `cakd bench-ijb`."""
+"""An evaluation of IJB's kind on drawn embeddings; small here, of IJB-C's size by `python -m benchmarks ijb`."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from insightface_cakd.bench.ijb_draw import Size, draw, size_of
-from tests.commands import cakd, refused
+from benchmarks.ijb_draw import Size, draw, size_of
+from tests.commands import benchmark, benchmark_refused
 from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
 
 SMALL = ("--images", 3000, "--templates", 1000, "--pairs", 60_000)
@@ -29,7 +29,7 @@ def test_drawn_sets_are_of_their_size():
 @pytest.mark.slow
 def test_ours_alone_has_a_line(monkeypatch):
     monkeypatch.delenv("ARCFACE_TORCH", raising=False)
-    ran = cakd("bench-ijb", *SMALL)
+    ran = benchmark("ijb", *SMALL)
     assert ran.code == 0, ran.err
     assert re.search(r"^ours +templates +[\d.]+ s +scores +[\d.]+ s +roc +[\d.]+ s +together", ran.out, re.MULTILINE)
 
@@ -38,20 +38,20 @@ def test_ours_alone_has_a_line(monkeypatch):
 @pytest.mark.upstream
 @pytest.mark.parametrize("more", [[], ["--among"]])
 def test_upstreams_functions_give_the_same_scores(arcface_torch: Path, more):
-    ran = cakd("bench-ijb", *SMALL, *more, "--host", arcface_torch)
+    ran = benchmark("ijb", *SMALL, *more, "--host", arcface_torch)
     assert ran.code == 0, ran.err
     (difference,) = re.findall(r"largest difference of scores (\S+); TAR at FAR 1e-6 to 1e-1 equal", ran.out)
     assert float(difference) < 1e-14
 
 
 def test_more_templates_than_images_are_refused(tmp_path):
-    refused(["bench-ijb", "--images", 5, "--templates", 9], "bench-ijb: 9 templates of 5 images", tmp_path)
+    benchmark_refused(["ijb", "--images", 5, "--templates", 9], "ijb: 9 templates of 5 images", tmp_path)
 
 
 @pytest.mark.parametrize("among", [[], ["--among"]])
 def test_more_pairs_than_templates_make_are_refused(tmp_path, among):
-    size = ["bench-ijb", "--images", 50, "--templates", 20, "--pairs", 400, *among]
-    refused(size, "bench-ijb: 400 pairs; 20 templates make", tmp_path)
+    size = ["ijb", "--images", 50, "--templates", 20, "--pairs", 400, *among]
+    benchmark_refused(size, "ijb: 400 pairs; 20 templates make", tmp_path)
 
 
 def test_all_pairs_that_templates_make_may_be_drawn():
@@ -69,7 +69,7 @@ def test_extraction_is_timed_beside_upstreams_loop(tmp_path, monkeypatch, upstre
         monkeypatch.delenv("ARCFACE_TORCH", raising=False)
     root = write_tree(tmp_path / "tree", images=20)
     model = write_onnx(tmp_path / "net.onnx", Projection())
-    ran = cakd("bench-ijb", "--model", model, "--root", root)
+    ran = benchmark("ijb", "--model", model, "--root", root)
     assert ran.code == 0, ran.err
     names = re.findall(r"^(\w+) +[\d.]+ faces/s$", ran.out, re.MULTILINE)
     assert names == (["ours", "ijb_evals"] if upstream else ["ours"])
@@ -77,4 +77,4 @@ def test_extraction_is_timed_beside_upstreams_loop(tmp_path, monkeypatch, upstre
 
 
 def test_a_model_without_a_tree_is_refused(tmp_path):
-    refused(["bench-ijb", "--model", "m.onnx"], "bench-ijb: --model and --root go together", tmp_path)
+    benchmark_refused(["ijb", "--model", "m.onnx"], "ijb: --model and --root go together", tmp_path)

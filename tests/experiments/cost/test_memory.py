@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from insightface_cakd.bench.memory import peak_memory
-from insightface_cakd.bench.steps import timed_runs
+from insightface_cakd.experiments.cost.memory import peak_memory
+from insightface_cakd.experiments.cost.steps import timed_runs
 from insightface_cakd.recipe import load_recipe
 
 CPU = torch.device("cpu")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from insightface_cakd.bench import steps as module
-from insightface_cakd.bench.steps import ALONE, ANCHOR, DISTILLATION, FORWARD, LEARNING, timed_runs
 from insightface_cakd.errors import RunError, TapError, TeacherError
+from insightface_cakd.experiments.cost import steps as module
+from insightface_cakd.experiments.cost.steps import ALONE, ANCHOR, DISTILLATION, FORWARD, LEARNING, timed_runs
 from insightface_cakd.recipe import load_recipe, parse_recipe, recipe_name, shipped_recipes
 from insightface_cakd.teachers import PromptedTeacher
 

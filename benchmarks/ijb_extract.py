@@ -12,11 +12,12 @@ from statistics import median
 
 import torch
 
-from insightface_cakd.bench.ijb import upstream_script
+from benchmarks.ijb import upstream_script
 from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.ijb.evaluate import Question, embed_faces
 from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces
 from insightface_cakd.evaluate.ijb.presets import PRESETS
+from insightface_cakd.hosts.embedded.backbones import get_model
 
 BATCH = 64
 REPEATS = 3
@@ -68,7 +69,9 @@ def _ours(question: Question, workers: int) -> float:
     faces = read_faces(tree)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        embed_faces(replace(question, embeddings=Path(folder) / "e"), preset, tree, faces, "cpu", None, workers, None)
+        embed_faces(
+            replace(question, embeddings=Path(folder) / "e"), get_model, preset, tree, faces, "cpu", None, workers, None
+        )
         return time.perf_counter() - started
 
 

@@ -8,9 +8,9 @@ from statistics import median
 
 import torch
 
-from insightface_cakd.bench.memory import peak_memory
-from insightface_cakd.bench.steps import ALONE, ANCHOR, DISTILLATION, Precision, Run, timed_runs
 from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.experiments.cost.memory import peak_memory
+from insightface_cakd.experiments.cost.steps import ALONE, ANCHOR, DISTILLATION, Precision, Run, timed_runs
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.runtime.devices import choose_device
 

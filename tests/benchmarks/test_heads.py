@@ -5,16 +5,16 @@ import re
 import pytest
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
-from insightface_cakd.bench.heads import PLAIN, TERMS, HeadSize, bench_head, head_costs
+from benchmarks.heads import PLAIN, TERMS, HeadSize, bench_head, head_costs
 from insightface_cakd.errors import RunError
-from tests.commands import cakd, refused
+from tests.commands import benchmark, benchmark_refused
 
 LINE = re.compile(r"^(\S.*?) +([\d.]+) s +([\d.]+) MiB +([\d.]+) x time +([\d.]+) x memory$", re.MULTILINE)
 
 
 @pytest.mark.slow
 def test_the_command_prints_a_line_for_each_head():
-    ran = cakd("bench-head", "--classes", 500, "--ranks", 2, "--batch", 2, "--width", 4, "--steps", 1)
+    ran = benchmark("head", "--classes", 500, "--ranks", 2, "--batch", 2, "--width", 4, "--steps", 1)
     assert ran.code == 0, ran.err
     assert ran.out.startswith(
         "500 classes of width 4 on 2 gloo ranks of one machine, 2 samples a rank, sample rate 1.0;"
@@ -48,7 +48,7 @@ def test_a_rank_that_the_machine_kills_is_told_in_a_line(monkeypatch):
         raise ProcessExitedException("process 1 terminated", 1, 7, -9, "SIGKILL")
 
     monkeypatch.setattr("torch.multiprocessing.spawn", killed)
-    with pytest.raises(RunError, match="bench-head: a rank ended with code -9; .* runs out of memory"):
+    with pytest.raises(RunError, match="head: a rank ended with code -9; .* runs out of memory"):
         bench_head(HeadSize(classes=10, width=4, batch=2, sample_rate=1.0, steps=1), 2)
 
 
@@ -57,10 +57,10 @@ def test_a_rank_without_memory_is_told_in_a_line(monkeypatch):
         raise ProcessRaisedException("RuntimeError: DefaultCPUAllocator: can't allocate memory", 0, 7)
 
     monkeypatch.setattr("torch.multiprocessing.spawn", refused)
-    with pytest.raises(RunError, match="bench-head: a rank cannot have the memory for its share of 10 classes"):
+    with pytest.raises(RunError, match="head: a rank cannot have the memory for its share of 10 classes"):
         bench_head(HeadSize(classes=10, width=4, batch=2, sample_rate=1.0, steps=1), 1)
 
 
 def test_more_ranks_than_classes_are_refused(tmp_path):
-    message = "bench-head: 3 ranks for 2 classes; expected 1 to 2"
-    refused(["bench-head", "--classes", 2, "--ranks", 3], message, tmp_path)
+    message = "head: 3 ranks for 2 classes; expected 1 to 2"
+    benchmark_refused(["head", "--classes", 2, "--ranks", 3], message, tmp_path)

@@ -1,0 +1,16 @@
+"""What a recipe says about its student."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class StudentSpec(BaseModel):
+    """What a recipe says about its student.
+
+    Args:
+        weights: file with the weights it starts from: a run's `model.pt`, or a checkpoint; usually passed as `--init`. A resumed run has
+            its own and does not read it.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    weights: str | None = None
