@@ -6,7 +6,7 @@ from statistics import median
 import pytest
 import torch
 
-from insightface_cakd import bench as module
+from insightface_cakd.experiments import cost as module
 from insightface_cakd.experiments.cost import bench, machine, reading_speed
 from insightface_cakd.experiments.cost.steps import ALONE, ANCHOR, DISTILLATION, FORWARD, LEARNING
 from tests.commands import cakd
