@@ -53,6 +53,7 @@ class TeacherSpec(BaseModel):
             `head.centres: teacher` need them.
         prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
         prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
+        trains: its weights learn with the student, from the terms that do not treat it as a constant; then `weights` may be left out.
         source: where the weights come from; saved with the run.
         licence: under which terms; saved with the run.
     """
@@ -68,5 +69,6 @@ class TeacherSpec(BaseModel):
     centres: list[str] = Field(default_factory=list)
     prototypes: str | None = None
     prompts: PromptSpec | None = None
+    trains: bool = False
     source: str | None = None
     licence: str | None = None

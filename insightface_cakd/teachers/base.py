@@ -13,12 +13,12 @@ class Teacher(nn.Module):
 
     Shape:
         images: (B, 3, H, W), RGB in [-1, 1]; resized to `input_size` when H or W differ.
-        Embeddings: (B, embedding_size), float32, not normalised, on the images' device.
+        Embeddings: (B, embedding_size), or another answer (B, ...), float32, not normalised, on the images' device.
 
     Args:
         embedder: maps (B, 3, input_size, input_size) to (B, embedding_size).
         name: what logs and errors call this teacher.
-        embedding_size: width of the embedding.
+        embedding_size: width of the embedding, or the shape of another answer without the batch.
         device: where the embedder runs.
         sha256: of the file that the teacher was loaded from.
         input_size: side of the images that the embedder takes.
@@ -30,7 +30,7 @@ class Teacher(nn.Module):
         self,
         embedder: nn.Module,
         name: str,
-        embedding_size: int,
+        embedding_size: int | tuple[int, ...],
         device: torch.device | str,
         *,
         sha256: str | None = None,
@@ -40,7 +40,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
-        self.embedding_size = embedding_size
+        self.answer = (embedding_size,) if isinstance(embedding_size, int) else tuple(embedding_size)
         self.device = torch.device(device)
         self.sha256 = sha256
         self.input_size = input_size
@@ -56,6 +56,19 @@ class Teacher(nn.Module):
     def of_network(cls, network: nn.Module, name: str, embedding_size: int, device: torch.device | str) -> "Teacher":
         """Make a teacher of a network in memory, as it is: moved to the device, frozen, put into eval mode."""
         return cls(network, name, embedding_size, device)
+
+    @property
+    def embedding_size(self) -> int:
+        """Width of the embedding.
+
+        Raises:
+            ShapeError: its answer is no embedding.
+        """
+        if len(self.answer) != 1:
+            raise ShapeError(
+                f"teacher {self.name}: answers {self.answer}; expected an embedding (D,) here. Use a loss on its answer as it is."
+            )
+        return self.answer[0]
 
     @property
     def trains(self) -> bool:
@@ -103,12 +116,12 @@ class Teacher(nn.Module):
                 f"teacher {self.name}: images are {tuple(images.shape)} of {images.dtype}; expected (B, 3, H, W) "
                 "floats in [-1, 1]."
             )
-        if self.embedder.training:
+        if self.embedder.training and not self.trains:
             self.embedder.eval()
         # The loop's own autocast must not change what the teacher says.
         with torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts):
             embeddings = self.embedder(self._prepared(images))
-        expected = (images.shape[0], self.embedding_size)
+        expected = (images.shape[0], *self.answer)
         if not isinstance(embeddings, Tensor) or tuple(embeddings.shape) != expected:
             raise ShapeError(
                 f"teacher {self.name}: gave {describe(embeddings)}; expected embeddings of shape {expected}."
@@ -154,8 +167,8 @@ def reason_of(error: Exception) -> str:
 
 
 @torch.no_grad()
-def measure_width(embedder: nn.Module, device: torch.device, input_size: int, where: str) -> int:
-    """Run two blank images through an embedder and return the width of its embedding.
+def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, where: str) -> tuple[int, ...]:
+    """Run two blank images through an embedder and return the shape of its answer, without the batch.
 
     Args:
         embedder: in eval mode, on `device`.
@@ -177,10 +190,10 @@ def measure_width(embedder: nn.Module, device: torch.device, input_size: int, wh
             f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason_of(error)}); expected a network of free "
             "batch size. Is teacher.input_size right?"
         ) from error
-    if not isinstance(embeddings, Tensor) or embeddings.ndim != 2 or embeddings.shape[0] != 2:
+    if not isinstance(embeddings, Tensor) or embeddings.ndim < 2 or embeddings.shape[0] != 2:
         raise TeacherError(
-            f"{where}: gives {describe(embeddings)} for 2 images; expected (2, D), one embedding per image."
+            f"{where}: gives {describe(embeddings)} for 2 images; expected (2, D), one embedding per image, or (2, ...)."
         )
     if not torch.isfinite(embeddings).all():
         raise TeacherError(f"{where}: its embedding of a blank image is not finite. The weights are damaged.")
-    return embeddings.shape[1]
+    return tuple(embeddings.shape[1:])

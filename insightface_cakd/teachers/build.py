@@ -20,9 +20,10 @@ from insightface_cakd.networks.weights import (
     weights_file,
 )
 from insightface_cakd.recipe.teacher import CACHED, ONNX, TeacherSpec
-from insightface_cakd.teachers.base import Teacher, freeze, measure_width
+from insightface_cakd.teachers.base import Teacher, freeze, measure_answer
 from insightface_cakd.teachers.cached import CachedEmbeddings
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
+from insightface_cakd.teachers.trained import TrainedTeacher
 
 CANNOT_LEARN = {
     CACHED: ("its embeddings were written beforehand", "the network that wrote the cache"),
@@ -78,7 +79,7 @@ def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device
         )
     network = _torch_network(spec, spec.embedding_size or width, get_model, device, face_head=True)
     network = freeze(network, device)
-    found = measure_width(network, device, spec.input_size, f"teacher {spec.network}")
+    found = measure_answer(network, device, spec.input_size, f"teacher {spec.network}")
     return _teacher_of(spec, network, found, device)
 
 
@@ -92,7 +93,7 @@ def _cached(spec: TeacherSpec, device: torch.device) -> Teacher:
     cache = EmbeddingCache.open(spec.weights)
     meta, where = cache.meta, f"teacher cache {cache.folder}"
     check_sha256(meta.teacher_sha256, spec.sha256, f"{where}: its teacher's")
-    _check_width(meta.embedding_size, spec.embedding_size, where)
+    _check_width((meta.embedding_size,), spec.embedding_size, where)
     if meta.image_size != spec.input_size:
         raise TeacherError(
             f"{where}: holds images of {meta.image_size}x{meta.image_size}, teacher.input_size is {spec.input_size}. "
@@ -113,7 +114,7 @@ def _from_file(
     digest = file_sha256(path)
     check_sha256(digest, spec.sha256, where)
     network = freeze(load(path, device, where), device)
-    width = measure_width(network, device, spec.input_size, where)
+    width = measure_answer(network, device, spec.input_size, where)
     _check_width(width, spec.embedding_size, where)
     # Hooks inside a TorchScript graph never fire, and an ONNX graph has no modules.
     return _teacher(spec, network, path.name, width, device, digest, tappable=False)
@@ -125,6 +126,8 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
     if is_own and spec.weights is None:
         network, digest, where = own_network(spec.network, spec.embedding_size), None, f"teacher {spec.network}"
         check_sha256(digest, spec.sha256, where)
+    elif spec.trains and spec.weights is None:
+        network, digest, where = _untrained(spec, get_model, device), None, f"teacher {spec.network}"
     else:
         path = weights_file(spec.weights, spec.network)
         where = f"teacher weights {path}"
@@ -134,22 +137,24 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
         width = spec.embedding_size or infer_embedding_size(state, where)
         network = _torch_network(spec, width, get_model, device, has_face_head(state))
         load_strictly(network, state, where)
-    network = freeze(network, device)
-    width = measure_width(network, device, spec.input_size, where)
-    _check_width(width, spec.embedding_size, where)
-    plain = None if spec.prompts is None else _remembered(spec.prompts.plain, width, digest)
-    return _teacher_of(spec, network, width, device, digest, plain)
+    network = network.eval().to(device) if spec.trains else freeze(network, device)
+    answer = measure_answer(network, device, spec.input_size, where)
+    _check_width(answer, spec.embedding_size, where)
+    plain = None if spec.prompts is None else _remembered(spec.prompts.plain, answer, digest)
+    return _teacher_of(spec, network, answer, device, digest, plain)
 
 
 def _teacher_of(
     spec: TeacherSpec,
     network: nn.Module,
-    width: int,
+    width: tuple[int, ...],
     device: torch.device,
     digest: str | None = None,
     remembered: nn.Module | None = None,
 ) -> Teacher:
-    """Return a torch network as the teacher of a recipe, with prompts if it has any."""
+    """Return a torch network as the teacher of a recipe, with prompts if it has any, or to be trained."""
+    if spec.trains:
+        return TrainedTeacher(network, spec.network, width, device, sha256=digest, input_size=spec.input_size)
     if spec.prompts is None:
         return _teacher(spec, network, spec.network, width, device, digest, autocast=":" in spec.network)
     return PromptedTeacher(
@@ -165,7 +170,17 @@ def _teacher_of(
     )
 
 
-def _remembered(folder: str | None, width: int, digest: str | None) -> CachedEmbeddings | None:
+def _untrained(spec: TeacherSpec, get_model: GetModel, device: torch.device) -> nn.Module:
+    """Return a network of random weights, for a teacher that trains."""
+    if spec.embedding_size is None:
+        raise TeacherError(
+            f"teacher {spec.network}: trains from random weights, and teacher.embedding_size is not set; expected the width of its "
+            "embedding. Set it, or teacher.weights."
+        )
+    return _torch_network(spec, spec.embedding_size, get_model, device, face_head=True)
+
+
+def _remembered(folder: str | None, width: tuple[int, ...], digest: str | None) -> CachedEmbeddings | None:
     """Open the cache of what a prompted teacher says without prompts.
 
     Raises:
@@ -174,10 +189,10 @@ def _remembered(folder: str | None, width: int, digest: str | None) -> CachedEmb
     if folder is None:
         return None
     cache = EmbeddingCache.open(folder)
-    if (cache.meta.teacher_sha256, cache.meta.embedding_size) != (digest, width):
+    if (cache.meta.teacher_sha256, (cache.meta.embedding_size,)) != (digest, width):
         raise TeacherError(
             f"teacher.prompts.plain {folder}: written by {cache.meta.teacher} (sha256 {cache.meta.teacher_sha256}, width "
-            f"{cache.meta.embedding_size}); expected this teacher (sha256 {digest}, width {width}). Write it with `cakd data "
+            f"{cache.meta.embedding_size}); expected this teacher (sha256 {digest}, width {width[-1]}). Write it with `cakd data "
             "cache-teacher` and this recipe, or leave it out."
         )
     return CachedEmbeddings(cache)
@@ -196,7 +211,12 @@ def _torch_network(
 
 
 def _check_learns(spec: TeacherSpec) -> None:
-    """Refuse prompts in what has no modules to put them between."""
+    """Refuse prompts in what has no modules to put them between, and training of what cannot be trained."""
+    if spec.trains and (spec.network in CANNOT_LEARN or spec.prompts is not None):
+        reason = CANNOT_LEARN[spec.network][0] if spec.network in CANNOT_LEARN else "its prompts learn in its place"
+        raise TeacherError(
+            f"teacher {spec.network}: cannot train, {reason}; expected a torch network without prompts. Remove trains."
+        )
     if spec.prompts is not None and spec.network in CANNOT_LEARN:
         reason, instead = CANNOT_LEARN[spec.network]
         raise TeacherError(
@@ -209,7 +229,7 @@ def _teacher(
     spec: TeacherSpec,
     embedder: nn.Module,
     name: str,
-    width: int,
+    width: int | tuple[int, ...],
     device: torch.device,
     digest: str | None,
     tappable: bool = True,
@@ -220,10 +240,11 @@ def _teacher(
     )
 
 
-def _check_width(found: int, expected: int | None, where: str) -> None:
+def _check_width(found: tuple[int, ...], expected: int | None, where: str) -> None:
     """Compare the width of the embedding with the recipe's."""
-    if expected is not None and found != expected:
+    if expected is not None and found != (expected,):
+        values = " x ".join(map(str, found))
         raise TeacherError(
-            f"{where}: its embedding has {found} values, teacher.embedding_size is {expected}. Correct it or leave it "
+            f"{where}: its embedding has {values} values, teacher.embedding_size is {expected}. Correct it or leave it "
             "out."
         )

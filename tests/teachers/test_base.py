@@ -6,7 +6,7 @@ from torch import nn
 
 from insightface_cakd.errors import ShapeError, TeacherError
 from insightface_cakd.teachers import Teacher
-from insightface_cakd.teachers.base import is_convolutional, measure_width
+from insightface_cakd.teachers.base import is_convolutional, measure_answer
 from tests.teachers.faces import WIDTH, ChannelMeans, as_input, faces, trained
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ class Gives(nn.Module):
     ("answer", "line"),
     [
         ((torch.zeros(2, 3),), r"x: gives a tuple for 2 images; expected \(2, D\)"),
-        (torch.zeros(2, 3, 7, 7), r"x: gives shape \(2, 3, 7, 7\) for 2 images"),
+        (torch.zeros(2), r"x: gives shape \(2,\) for 2 images"),
         (torch.zeros(1, 3), r"x: gives shape \(1, 3\) for 2 images"),
         (torch.full((2, 3), float("nan")), r"x: its embedding of a blank image is not finite"),
         (ValueError("no\nway"), r"x: cannot embed 2 images of 112x112 \(ValueError: no way\)"),
@@ -132,4 +132,13 @@ class Gives(nn.Module):
 )
 def test_a_network_that_is_no_embedder_is_found_out_before_training(answer, line):
     with pytest.raises(TeacherError, match=line):
-        measure_width(Gives(answer), CPU, 112, "x")
+        measure_answer(Gives(answer), CPU, 112, "x")
+
+
+def test_an_answer_may_be_anything_with_a_row_for_each_image():
+    maps = torch.zeros(2, 3, 7, 7)
+    assert measure_answer(Gives(maps), CPU, 112, "x") == (3, 7, 7)
+    teacher = Teacher(Gives(maps), "x", (3, 7, 7), CPU)
+    assert teacher(torch.zeros(2, 3, 112, 112)).shape == (2, 3, 7, 7)
+    with pytest.raises(ShapeError, match=r"teacher x: answers \(3, 7, 7\); expected an embedding"):
+        _ = teacher.embedding_size

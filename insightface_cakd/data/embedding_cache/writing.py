@@ -25,9 +25,12 @@ class Embeds(Protocol):
     """What `write_cache` needs of a teacher."""
 
     name: str
-    embedding_size: int
     sha256: str | None
     device: torch.device
+
+    @property
+    def embedding_size(self) -> int:
+        """Width of the embedding."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Map (B, 3, S, S) in [-1, 1] to (B, embedding_size)."""

@@ -79,7 +79,7 @@ class PromptedTeacher(Teacher):
         self,
         embedder: nn.Module,
         name: str,
-        embedding_size: int,
+        embedding_size: int | tuple[int, ...],
         device: torch.device | str,
         spec: PromptSpec | None = None,
         *,
