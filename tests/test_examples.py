@@ -39,3 +39,4 @@ def test_the_page_is_true(tmp_path):
     assert "student + distillation: " in said[0]
     assert "insightface.model_zoo loads it" in said[0]
     assert -1 <= float(said[1].removeprefix("cosine ")) <= 1
+    assert "NormLoss" in (tmp_path / "own" / "student" / "run.json").read_text()
