@@ -1,0 +1,43 @@
+"""`docs/api.md` is true: every name on it can be imported, is documented, and is what the examples use."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from insightface_cakd import errors
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = re.findall(r"^\| `(insightface_cakd\.[\w.]+)` \|", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE)
+
+
+def imported(file):
+    """Yield the names that a script takes from the package."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("insightface_cakd"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_the_page_has_names_and_none_twice():
+    assert len(NAMES) > 40
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_public_name_can_be_imported_and_is_documented(name):
+    module, _, last = name.rpartition(".")
+    assert (getattr(importlib.import_module(module), last).__doc__ or "").strip()
+    assert not any(part.startswith("_") for part in name.split("."))
+
+
+def test_every_error_is_on_the_page():
+    kinds = [name for name, value in vars(errors).items() if isinstance(value, type)]
+    assert {name.rpartition(".")[2] for name in NAMES if ".errors." in name} == set(kinds) - {"Iterable"}
+
+
+def test_examples_use_public_names_only():
+    used = {name for file in (ROOT / "examples").glob("*.py") for name in imported(file)}
+    assert used
+    assert used <= set(NAMES)
