@@ -42,8 +42,3 @@ class ViewsSpec(BaseModel):
     both: list[NamedSpec] = Field(default_factory=list)
     student: list[NamedSpec] = Field(default_factory=list)
     teacher: list[NamedSpec] = Field(default_factory=list)
-
-    @property
-    def drawn_for_teacher(self) -> bool:
-        """Whether the teacher sees anything but the image of the data set."""
-        return bool(self.both or self.teacher)

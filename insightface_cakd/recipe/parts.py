@@ -6,6 +6,7 @@ from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.recipe.readings import READINGS, reading
 from insightface_cakd.recipe.spec import Recipe
+from insightface_cakd.recipe.teacher import CACHED
 from insightface_cakd.runtime.objects import import_object
 
 IDENTIFICATION = "identification"
@@ -23,6 +24,7 @@ def check_parts(recipe: Recipe, where: str) -> None:
     """
     check_head(recipe, where)
     _check_names(recipe, where)
+    _check_views(recipe, where)
     fields = recipe.reader(part="urfm")
     if fields is not None and recipe.urfm is None:
         raise RecipeError(
@@ -81,6 +83,16 @@ def _check_names(recipe: Recipe, where: str) -> None:
                 f"{where}: term '{term.name}' reads teacher {term.whose}; known: {', '.join(teachers)}."
                 f"{did_you_mean(term.whose, teachers)}"
             )
+
+
+def _check_views(recipe: Recipe, where: str) -> None:
+    """Check that no cache of embeddings is asked for images that it never saw."""
+    cached = next((name for name, spec in recipe.named_teachers.items() if spec.network == CACHED), None)
+    if cached is not None and (recipe.views.both or recipe.views.teacher):
+        raise RecipeError(
+            f"{where}: {cached} is cached, and its views change the images; expected the images that were cached. Move the views to "
+            "views.student, or let the network itself teach."
+        )
 
 
 def source_class(spec: NamedSpec, where: str) -> Any:

@@ -117,6 +117,20 @@ def test_a_view_from_outside_the_package_is_named_by_its_place():
     assert torch.equal(theirs, images)
 
 
+@pytest.mark.parametrize("side", ["both", "teacher"])
+def test_a_cached_teacher_cannot_see_what_was_not_cached(side):
+    content = {
+        "teacher": {"network": "cached"},
+        "losses": [{"loss": "cosine", "weight": 1}],
+        "views": {side: ["mirror"]},
+    }
+    with pytest.raises(
+        RecipeError, match=r"recipe: teacher is cached, and its views change the images.*views\.student"
+    ):
+        parse_recipe(content, "recipe")
+    parse_recipe(content | {"views": {"student": ["mirror"]}}, "recipe")
+
+
 @pytest.mark.parametrize(
     ("view", "message"),
     [
