@@ -19,7 +19,7 @@ def _export(
     run: Annotated[
         Path, typer.Argument(help="Output folder of a `cakd train`, .pt weights with --network, or a float32 .onnx.")
     ],
-    out: Annotated[Path | None, typer.Argument(help="The .onnx to write; not with --check.")] = None,
+    out: Annotated[Path | None, typer.Argument(help="The .onnx to write.")] = None,
     network: Annotated[str | None, typer.Option(help="Network of .pt weights; a run's folder knows its own.")] = None,
     exporter: Annotated[
         Literal["legacy", "dynamo"],
@@ -37,18 +37,17 @@ def _export(
         bool, typer.Option(help="PReLU as product and maximum: equal, faster on onnxruntime's CPU; int8 always.")
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Of onnxruntime, in the timing.")] = 1,
-    check: Annotated[
-        Literal["mfr"] | None, typer.Option(help="Only check an .onnx by the rules of the MFR challenge.")
-    ] = None,
-    track: Annotated[str, typer.Option(help="Of the challenge: ms1m, glint, cfat or unconstrained.")] = "cfat",
+    check: Annotated[str | None, typer.Option(hidden=True, help="Gone.")] = None,
 ) -> None:
     """Student -> ONNX as InsightFace reads it, checked with onnxruntime at batch 1, 2, 32 and by insightface.model_zoo.
 
     Example: `cakd export work_dirs/student student.onnx`. A pack for FaceAnalysis: `cakd export-pack --help`.
     """
     if check is not None:
-        _check_mfr(run, track)
-        return
+        raise ExportError(
+            f"export {run} --check {check}: there is no --check any more; expected a second path to write. arcface_torch's own script "
+            "applies the rules of the MFR challenge: cakd host run onnx_helper.py -- FOLDER --track cfat."
+        )
     if out is None:
         raise ExportError(f"export {run}: where to write is not said; expected a second path, such as student.onnx.")
     from insightface_cakd.export.variant import Wish, export_variant, table
@@ -57,15 +56,6 @@ def _export(
     wish = Wish(precision, exporter, fast_prelu, calibrate, bins or (), threads)
     report, variants = export_variant(run, out, get_model, network, wish)
     print(f"{report.summary()}\n\n{table(variants, wish.bins, threads)}")
-
-
-def _check_mfr(path: Path, track: str) -> None:
-    from insightface_cakd.export.mfr import check_mfr
-
-    verdict = check_mfr(path, track)
-    if verdict.rule is not None:
-        raise ExportError(verdict.summary())
-    print(verdict.summary())
 
 
 def _pack(
