@@ -1,6 +1,5 @@
 """The runs of a comparison: data, teacher, config, schedule and seed are the same; the recipe alone differs."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -8,12 +7,13 @@ from statistics import mean
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.table import ALONE, TEACHER, Row, Run, rank, table
-from insightface_cakd.hosts.embedded.checkpoint import MODEL, RESULT, checkpoint_path
+from insightface_cakd.hosts.embedded.checkpoint import checkpoint_path
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.teacher import CACHED
 from insightface_cakd.runtime.atomic import replacing, write_json
 from insightface_cakd.runtime.progress import progress_bar
-from insightface_cakd.tasks.launch import PROVENANCE, Job, train
+from insightface_cakd.runtime.run_folder import RESULT, RunFolder
+from insightface_cakd.tasks.launch import Job, train
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 
 CACHE, DATA, PROTOTYPES, SOFTMAX = "cache", "data", "prototypes", "softmax"
@@ -124,7 +124,7 @@ def _teacher(
     run = _run(comparison, folder, data, seed, TEACHER)
     results.setdefault(TEACHER, []).append(run)
     trained = folder / TEACHER
-    return str(trained / MODEL), comparison.centres or (str(checkpoint_path(trained, 0)),)
+    return str(RunFolder(trained).model), comparison.centres or (str(checkpoint_path(trained, 0)),)
 
 
 def _prototypes(folder: Path, data: Path, recipe: str, teacher: str) -> str:
@@ -139,7 +139,7 @@ def _prototypes(folder: Path, data: Path, recipe: str, teacher: str) -> str:
 def _softmax(comparison: Comparison, folder: Path, data: Path, seed: int) -> str:
     """Return the weights of a student that has learnt the classes without a margin; its run stands in no row."""
     _run(comparison, folder, data, seed, SOFTMAX, Job("", settings=PLAIN_SOFTMAX))
-    return str(folder / SOFTMAX / MODEL)
+    return str(RunFolder(folder / SOFTMAX).model)
 
 
 def _cache(folder: Path, data: Path, recipe: str, teacher: str) -> str:
@@ -154,7 +154,7 @@ def _cache(folder: Path, data: Path, recipe: str, teacher: str) -> str:
 def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str, taught: Job | None = None) -> Run:
     """Return a finished run; train it, or the rest of it, first."""
     output = folder / name
-    if not (output / RESULT).exists():
+    if not RunFolder(output).finished:
         print(f"\nseed {seed}: {name}", flush=True)
         base = () if name == TEACHER else comparison.settings
         settings = (f"rec={str(data)!r}", f"output={str(output)!r}", f"seed={seed}", *base)
@@ -171,16 +171,14 @@ def _read(output: Path) -> Run:
     """Read what a run measured.
 
     Raises:
-        RunError: the file is damaged, or the run measured nothing.
+        RunError: a file is damaged, or the run measured nothing.
     """
-    path = output / RESULT
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        accuracies, steps, seconds = content["accuracy"].values(), content["steps"], content["seconds"]
-        taught = json.loads((output / PROVENANCE).read_text(encoding="utf-8")).get("recipe") or {"teacher": {}}
-        return Run(mean(accuracies), seconds / steps, taught["teacher"].get("network") == CACHED)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError) as error:
+    run = RunFolder(output)
+    result = run.result
+    if not result.accuracy or not result.steps or result.seconds is None:
         raise RunError(
-            f"{path}: no usable result ({error}); expected the accuracy on at least one verification set. Set val_targets to sets in the "
+            f"{output / RESULT}: no usable result; expected the accuracy on at least one verification set. Set val_targets to sets in the "
             "data folder, and remove this run's folder."
-        ) from error
+        )
+    cached = run.recipe is not None and run.recipe["teacher"].get("network") == CACHED
+    return Run(mean(result.accuracy.values()), result.seconds / result.steps, cached)

@@ -25,12 +25,10 @@ from insightface_cakd.hosts.embedded.dataset import count_batches
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
-from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
-
-PROVENANCE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
     else:
         result, taught = distil(job, cfg, loop, first)
     if first:
-        write_provenance(Path(cfg.output) / PROVENANCE, cfg, {**loop.facts, **taught})
+        write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
     return result
 
 
@@ -189,7 +187,7 @@ def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
     return cfg
 
 
-def write_provenance(path: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
+def write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
     """Save how this network came about: config, versions, checkout, and the resolved recipe and teacher's hash if it was taught."""
     facts: dict[str, Any] = {
         "insightface_cakd": __version__,
@@ -209,7 +207,7 @@ def write_provenance(path: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
         "ranks": int(os.environ.get("WORLD_SIZE", "1")),
         **more,
     }
-    write_json(path, facts)
+    RunFolder(output).write(facts)
 
 
 def _literal(text: str) -> Any:
