@@ -131,11 +131,12 @@ def _cache_teacher(
     teacher: Annotated[str | None, typer.Option(help="Teacher's weights or ONNX file; replaces the recipe's.")] = None,
 ) -> None:
     """Write the teacher's embeddings of every image and its mirror image, so that training runs no teacher."""
+    from insightface_cakd.recipe.settings import given
     from insightface_cakd.runtime.progress import progress_bar
     from insightface_cakd.tasks.precompute import cache_teacher
 
     with progress_bar("embedding") as progress:
-        cache_teacher(recipe, records, out, teacher, progress)
+        cache_teacher(recipe, records, out, given(teacher), progress)
     print(out)
 
 
@@ -151,11 +152,12 @@ def _prototypes(
     nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
 ) -> None:
     """Write the teacher's mean direction of each person, and the people it finds most alike, for CoupleFace."""
+    from insightface_cakd.recipe.settings import given
     from insightface_cakd.runtime.progress import progress_bar
     from insightface_cakd.tasks.precompute import make_prototypes
 
     with progress_bar("prototypes") as progress:
-        meta = make_prototypes(recipe, data, out, teacher, nearest, progress)
+        meta = make_prototypes(recipe, data, out, given(teacher), nearest, progress)
     print(f"{out}: {meta.num_classes} people of {meta.images} images, {meta.single} of them with one image")
     fewer = f", not {nearest}: there are no more" if meta.nearest < nearest else ""
     print(f"{meta.nearest} most similar others for each{fewer}")

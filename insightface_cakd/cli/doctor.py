@@ -39,12 +39,22 @@ def _doctor(
     no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="As in `cakd train`, with --host.")] = None,
 ) -> None:
     from insightface_cakd.doctor.examine import examine
-    from insightface_cakd.doctor.findings import Case
+    from insightface_cakd.recipe.settings import given
+    from insightface_cakd.tasks.job import Job
 
-    heads, overrides, on, off = (tuple(given or ()) for given in (centres, settings, fixes, no_fixes))
-    case = Case(config, data, host, distill, teacher, heads, overrides, on, off, prototypes, init)
+    changes = given(teacher, centres or (), prototypes, init)
+    job = Job(
+        config,
+        distill,
+        changes,
+        tuple(settings or ()),
+        data,
+        host=host,
+        fixes=tuple(fixes or ()),
+        no_fixes=tuple(no_fixes or ()),
+    )
     problems = 0
-    for finding in examine(case):
+    for finding in examine(job):
         print(finding, flush=True)
         problems += finding.kind == "problem"
     if problems:

@@ -58,7 +58,12 @@ def _train(
         str | None,
         typer.Option(help="Weights that the student starts from, model.pt of an earlier run; with --distill."),
     ] = None,
-    output: Annotated[str | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
+    recipe_settings: Annotated[
+        list[str] | None,
+        typer.Option("--recipe-set", help="KEY=VALUE, overrides the recipe: losses.cosine.weight=32."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with train.rec; replaces the config's rec.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
@@ -73,12 +78,13 @@ def _train(
     ] = None,
     no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="With --host: a fix to leave out.")] = None,
 ) -> None:
-    from insightface_cakd.tasks.launch import Job, train
+    from insightface_cakd.recipe.settings import given
+    from insightface_cakd.tasks.job import Job
+    from insightface_cakd.tasks.launch import train
 
-    overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
-    heads = tuple(centres or ())
-    given = (tuple(fixes or ()), tuple(no_fixes or ()), prototypes, init)
-    result = train(Job(config, distill, teacher, heads, tuple(overrides), resume, host, *given))
+    changes = (*given(teacher, centres or (), prototypes, init), *(recipe_settings or ()))
+    overrides, on, off = (tuple(some or ()) for some in (settings, fixes, no_fixes))
+    result = train(Job(config, distill, changes, overrides, data, output, resume, host, on, off))
     for name, accuracy in result.accuracy.items():
         print(f"{name}: {accuracy:.4f}")
 

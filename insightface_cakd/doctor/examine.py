@@ -11,7 +11,7 @@ from easydict import EasyDict
 
 from insightface_cakd.doctor import checkout_job, embedded_job
 from insightface_cakd.doctor.checkout import examine_checkout, examine_fixes, import_problem
-from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem
+from insightface_cakd.doctor.findings import Finding, note, ok, problem
 from insightface_cakd.doctor.installation import examine_installation
 from insightface_cakd.doctor.teaching import examine_teaching
 from insightface_cakd.errors import CAKDError, RunError
@@ -21,7 +21,8 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.runtime.devices import choose_device
-from insightface_cakd.tasks.launch import apply_settings
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import configured
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Host:
     examine_faces: Callable[[str], Iterator[Finding]]
 
 
-def examine(case: Case) -> Iterator[Finding]:
+def examine(case: Job) -> Iterator[Finding]:
     """Look at everything that the case names; each finding is given once.
 
     Args:
@@ -56,7 +57,7 @@ def examine(case: Case) -> Iterator[Finding]:
             yield finding
 
 
-def _all(case: Case) -> Iterator[Finding]:
+def _all(case: Job) -> Iterator[Finding]:
     yield from examine_installation()
     if case.host is not None:
         yield from _on_checkout(case)
@@ -75,7 +76,7 @@ def _embedded() -> Host:
     return Host(train_v2, get_config, device, embedded_job.examine_job, embedded_job.examine_faces)
 
 
-def _on_checkout(case: Case) -> Iterator[Finding]:
+def _on_checkout(case: Job) -> Iterator[Finding]:
     try:
         checkout = find_checkout(case.host)
     except CAKDError as error:
@@ -91,7 +92,7 @@ def _on_checkout(case: Case) -> Iterator[Finding]:
         yield from _opened(case, checkout)
 
 
-def _opened(case: Case, checkout: Checkout) -> Iterator[Finding]:
+def _opened(case: Job, checkout: Checkout) -> Iterator[Finding]:
     found: list[Finding] = []
     try:
         # What a fix and the checkout print on the way is told by a finding, or is the checkout's own.
@@ -106,7 +107,7 @@ def _opened(case: Case, checkout: Checkout) -> Iterator[Finding]:
     yield from found
 
 
-def _unopened(case: Case) -> Iterator[Finding]:
+def _unopened(case: Job) -> Iterator[Finding]:
     """Look at what needs no host code."""
     left = [f"--{name}" for name in ("config", "distill") if getattr(case, name) is not None]
     if left:
@@ -115,11 +116,11 @@ def _unopened(case: Case) -> Iterator[Finding]:
         yield from checkout_job.examine_faces(str(case.data))
 
 
-def _on_host(case: Case, host: Host) -> Iterator[Finding]:
+def _on_host(case: Job, host: Host) -> Iterator[Finding]:
     cfg, buildable = None, False
     if case.config is not None:
         try:
-            cfg = _config(case, host, case.config)
+            cfg = configured(case, host.get_config)
         except CAKDError as error:
             yield problem(str(error))
     if cfg is not None:
@@ -133,19 +134,13 @@ def _on_host(case: Case, host: Host) -> Iterator[Finding]:
         yield from host.examine_faces(str(case.data))
     if case.distill is not None:
         yield from _teaching(case, host, cfg if buildable else None)
-    elif case.teacher is not None or case.centres or case.prototypes is not None or case.init is not None:
-        yield note("--teacher, --centres, --prototypes, --init: not looked at without --distill RECIPE.")
+    elif case.recipe_settings:
+        said = ", ".join(case.recipe_settings)
+        yield problem(f"{said}: given without --distill; expected a recipe. Add --distill RECIPE.")
 
 
 def _shown(value: object) -> object:
     return "open" if value is None else value
-
-
-def _config(case: Case, host: Host, name: str) -> EasyDict:
-    cfg = apply_settings(host.get_config(name), case.settings)
-    if case.data is not None:
-        cfg.rec = str(case.data)
-    return cfg
 
 
 def _network(host: Host, cfg: EasyDict) -> Iterator[Finding]:
@@ -167,7 +162,7 @@ def _network(host: Host, cfg: EasyDict) -> Iterator[Finding]:
         )
 
 
-def _teaching(case: Case, host: Host, cfg: EasyDict | None) -> Iterator[Finding]:
+def _teaching(case: Job, host: Host, cfg: EasyDict | None) -> Iterator[Finding]:
     try:
         device = host.device(cfg)
     except CAKDError as error:

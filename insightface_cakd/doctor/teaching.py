@@ -10,30 +10,29 @@ from easydict import EasyDict
 from insightface_cakd.distill.logits import teacher_rows
 from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.distill.prototypes import check_classes
-from insightface_cakd.doctor.findings import Case, Finding, note, ok, problem, refusals
+from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.recipe.teacher import CACHED
 from insightface_cakd.tasks import seam
+from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.teacher_check import check_teacher
 from insightface_cakd.teachers import Teacher
 
 
-def examine_teaching(
-    case: Case, namespace: ModuleType, device: torch.device, cfg: EasyDict | None
-) -> Iterator[Finding]:
+def examine_teaching(case: Job, namespace: ModuleType, device: torch.device, cfg: EasyDict | None) -> Iterator[Finding]:
     """Load the recipe, build its teacher, and let a student enter the seam as a run would.
 
     Args:
-        case: names recipe, teacher, centres and prototypes.
+        case: names the recipe.
         namespace: the host's `train_v2`.
         device: where the teacher would run.
         cfg: of the run; None where there is none, or none that can be built.
     """
     try:
-        recipe = load_recipe(str(case.distill), case.teacher, case.centres, case.prototypes, case.init)
+        recipe = load_recipe(str(case.distill), case.recipe_settings)
     except CAKDError as error:
         yield problem(str(error))
         return

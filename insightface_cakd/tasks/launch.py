@@ -25,43 +25,11 @@ from insightface_cakd.hosts.embedded.dataset import count_batches
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
-from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
-
-PROVENANCE = "run.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one `cakd train` does.
-
-    Args:
-        config: a job of the host by name, or a path.
-        distill: recipe by name or path; None trains without a teacher.
-        teacher: replaces the recipe's `teacher.weights`.
-        centres: replaces the recipe's `teacher.centres`.
-        settings: `key=value` overrides of the config.
-        resume: go on from the checkpoint in the output folder.
-        host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
-        fixes: fixes of the checkout that change results and are wanted.
-        no_fixes: fixes of the checkout to leave out.
-        prototypes: replaces the recipe's `teacher.prototypes`.
-        init: replaces the recipe's `student.weights`.
-    """
-
-    config: str
-    distill: str | None = None
-    teacher: str | None = None
-    centres: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    resume: bool = False
-    host: str | None = None
-    fixes: tuple[str, ...] = ()
-    no_fixes: tuple[str, ...] = ()
-    prototypes: str | None = None
-    init: str | None = None
+from insightface_cakd.tasks.job import Job
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -79,14 +47,13 @@ def train(job: Job) -> train_v2.RunResult:
         raise RunError(
             "--fix, --no-fix: given without --host; the embedded host needs no fixes. Add --host DIR, or leave them out."
         )
-    cfg = apply_settings(get_config(job.config), job.settings)
+    cfg = configured(job, get_config)
     device = choose_device(cfg.get("device"))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
 
     def length() -> Length:
         return Length(count_batches(str(cfg.rec), cfg.batch_size, ranks), cfg.num_epoch)
 
-    cfg.resume = cfg.resume or job.resume
     return conduct(job, cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), length))
 
 
@@ -98,8 +65,7 @@ def train_on_checkout(job: Job, folder: str) -> train_v2.RunResult:
         folder: any folder of a clone of insightface.
     """
     with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
-        cfg = apply_settings(host.get_config(job.config), job.settings)
-        cfg.resume = cfg.resume or job.resume
+        cfg = configured(job, host.get_config)
         preflight.check_run(cfg, rank(), world_size())
         there = {path.stem for path in preflight.verification_sets(cfg)}
         absent = [name for name in cfg.val_targets if name not in there]
@@ -139,14 +105,15 @@ def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
     """Run a loop, with the recipe in it if there is one, and say in `run.json` what the network came from."""
     first = int(os.environ.get("RANK", "0")) == 0
     if job.distill is None:
-        if job.init is not None:
-            raise RunError(f"--init {job.init}: given without --distill; expected a recipe. Add --distill RECIPE.")
+        if job.recipe_settings:
+            said = ", ".join(job.recipe_settings)
+            raise RunError(f"{said}: given without --distill; expected a recipe. Add --distill RECIPE.")
         result = loop.run()
         taught: dict[str, Any] = {}
     else:
         result, taught = distil(job, cfg, loop, first)
     if first:
-        write_provenance(Path(cfg.output) / PROVENANCE, cfg, {**loop.facts, **taught})
+        write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
     return result
 
 
@@ -160,7 +127,7 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
         first: whether this process logs and measures the teacher.
     """
     data = Path(str(cfg.rec))
-    recipe = load_recipe(str(job.distill), job.teacher, job.centres, job.prototypes, job.init)
+    recipe = load_recipe(str(job.distill), job.recipe_settings)
     teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, data)
     log_dir = seam.log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teacher, cfg) if first else None
@@ -170,6 +137,25 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence}
     name = Path(str(job.distill)).stem
     return result, {"recipe_name": name, "recipe": recipe.model_dump(), "teacher": said}
+
+
+def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:
+    """Return a job's config with everything in it that the job replaces.
+
+    Args:
+        job: names the config.
+        get_config: the host's.
+
+    Raises:
+        RunError: there is no such config, or it has no such key.
+    """
+    cfg = apply_settings(get_config(str(job.config)), job.settings)
+    if job.data is not None:
+        cfg.rec = str(job.data)
+    if job.output is not None:
+        cfg.output = str(job.output)
+    cfg.resume = cfg.resume or job.resume
+    return cfg
 
 
 def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
@@ -189,7 +175,7 @@ def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
     return cfg
 
 
-def write_provenance(path: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
+def write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
     """Save how this network came about: config, versions, checkout, and the resolved recipe and teacher's hash if it was taught."""
     facts: dict[str, Any] = {
         "insightface_cakd": __version__,
@@ -209,7 +195,7 @@ def write_provenance(path: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
         "ranks": int(os.environ.get("WORLD_SIZE", "1")),
         **more,
     }
-    write_json(path, facts)
+    RunFolder(output).write(facts)
 
 
 def _literal(text: str) -> Any:

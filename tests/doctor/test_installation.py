@@ -61,7 +61,7 @@ def test_what_is_given_without_what_it_belongs_to():
     assert problems(fixes=("mean-gradient",))[0].startswith("--fix, --no-fix: given without --host")
     assert (
         lines(teacher="x.pt")[-1]
-        == "note    --teacher, --centres, --prototypes, --init: not looked at without --distill RECIPE."
+        == 'problem teacher.weights="x.pt": given without --distill; expected a recipe. Add --distill RECIPE.'
     )
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from insightface_cakd.hosts.compat import FIXES
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from tests.commands import cakd
 from tests.doctor.asking import of, texts
 from tests.hosts.checkouts import copy_of

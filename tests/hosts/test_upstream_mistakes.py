@@ -4,7 +4,8 @@ import pytest
 import torch.distributed as dist
 
 from insightface_cakd.errors import CAKDError, DataError, RunError
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from tests.data.record_files import insightface_set
 from tests.hosts.checkouts import copy_of
 

@@ -11,11 +11,10 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.run_folder import MODEL, RESULT
 from insightface_cakd.runtime.tensor_file import save_atomically
 
-MODEL = "model.pt"
 BEST = "best.pt"
-RESULT = "result.json"
 
 # arcface_torch's keys, and what they hold.
 KEYS = {
