@@ -1,9 +1,22 @@
 """`cakd doctor`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from insightface_cakd.cli.options import (
+    Centres,
+    Data,
+    Distill,
+    Fixes,
+    Host,
+    Init,
+    NoFixes,
+    Prototypes,
+    RecipeSettings,
+    Settings,
+    Teacher,
+)
 
 HELP = """Say whether a run would start: versions, devices, host, config, data, teacher; one line each.
 
@@ -27,22 +40,23 @@ def register(app: typer.Typer) -> None:
 
 def _doctor(
     config: Annotated[str | None, typer.Option(help="A job by name or path; with --host, one of the checkout.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with train.rec; replaces the config's rec.")] = None,
-    host: Annotated[str | None, typer.Option(help="Folder of a clone of insightface, for `cakd train --host`.")] = None,
-    distill: Annotated[str | None, typer.Option(help="Recipe, by name or path: look at its teacher too.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="As in `cakd train`: replaces the recipe's weights.")] = None,
-    centres: Annotated[list[str] | None, typer.Option(help="As in `cakd train`: the teacher's class centres.")] = None,
-    prototypes: Annotated[str | None, typer.Option(help="As in `cakd train`: folder of the prototypes.")] = None,
-    init: Annotated[str | None, typer.Option(help="As in `cakd train`: the student's initial weights.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
-    fixes: Annotated[list[str] | None, typer.Option("--fix", help="As in `cakd train`, with --host.")] = None,
-    no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="As in `cakd train`, with --host.")] = None,
+    data: Data = None,
+    host: Host = None,
+    distill: Distill = None,
+    teacher: Teacher = None,
+    centres: Centres = None,
+    prototypes: Prototypes = None,
+    init: Init = None,
+    recipe_settings: RecipeSettings = None,
+    settings: Settings = None,
+    fixes: Fixes = None,
+    no_fixes: NoFixes = None,
 ) -> None:
     from insightface_cakd.doctor.examine import examine
     from insightface_cakd.recipe.settings import given
     from insightface_cakd.tasks.job import Job
 
-    changes = given(teacher, centres or (), prototypes, init)
+    changes = (*given(teacher, centres or (), prototypes, init), *(recipe_settings or ()))
     job = Job(
         config,
         distill,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from insightface_cakd.cli.options import Host
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.patch_series import Group, Patch
 from insightface_cakd.hosts.patching import apply, revert, status
@@ -18,14 +19,14 @@ class Only(str, Enum):
     modern_stack = "modern-stack"
 
 
-Host = Annotated[Path | None, typer.Option(help="Checkout of arcface_torch; $ARCFACE_TORCH when not given.")]
 OnlyGroup = Annotated[Only | None, typer.Option(help="Just this group of patches.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     group = typer.Typer(
-        help="Put git patches into a checkout of arcface_torch, and take them out.", no_args_is_help=True
+        help="Put git patches into a checkout of arcface_torch, --host or $ARCFACE_TORCH, and take them out.",
+        no_args_is_help=True,
     )
     for name, command in (("status", _status), ("apply", _apply), ("revert", _revert)):
         group.command(name)(command)

@@ -5,9 +5,28 @@ from typing import Annotated, Literal
 
 import typer
 
+from insightface_cakd.cli.options import (
+    DISTILL,
+    NETWORK,
+    OUTPUT,
+    Centres,
+    Data,
+    Distill,
+    Fixes,
+    Host,
+    Init,
+    NoFixes,
+    Output,
+    Prototypes,
+    RecipeSettings,
+    Seed,
+    Settings,
+    Teacher,
+)
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
-TRAIN_HELP = """Train a network, with `--distill` under a teacher.
+TRAIN_HELP = """Train a network, with `--distill` under a teacher, on the embedded host or, with `--host`, on a checkout's own loop.
 
 Examples:
 
@@ -28,15 +47,14 @@ def register(app: typer.Typer) -> None:
 
 
 def _quickstart(
-    output: Annotated[Path, typer.Option(help="Folder of everything the run writes; must be new or empty.")] = Path(
-        "quickstart"
-    ),
-    data: Annotated[
-        Path | None, typer.Option(help="Aligned 112x112 faces, one folder per person, instead of drawn ones.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the faces, the weights and the order of the images.")] = 2048,
+    output: Output = Path("quickstart"),
+    data: Data = None,
+    seed: Seed = 2048,
 ) -> None:
-    """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report."""
+    """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report.
+
+    Faces are drawn where --data names no folder of people. The output's folder must be new or empty.
+    """
     from insightface_cakd.quickstart import quickstart
 
     quickstart(output, data, seed)
@@ -44,39 +62,21 @@ def _quickstart(
 
 def _train(
     config: Annotated[str, typer.Argument(help="A job by name or the path of a config file.")],
-    distill: Annotated[str | None, typer.Option(help="Recipe, by name (`cakd recipes list`) or path.")] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Teacher's weights, ONNX file or cache; replaces the recipe's.")
-    ] = None,
-    centres: Annotated[
-        list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")
-    ] = None,
-    prototypes: Annotated[
-        str | None, typer.Option(help="Folder of `cakd data prototypes`; replaces the recipe's.")
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Weights that the student starts from, model.pt of an earlier run; with --distill."),
-    ] = None,
-    recipe_settings: Annotated[
-        list[str] | None,
-        typer.Option("--recipe-set", help="KEY=VALUE, overrides the recipe: losses.cosine.weight=32."),
-    ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with train.rec; replaces the config's rec.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
+    distill: Distill = None,
+    teacher: Teacher = None,
+    centres: Centres = None,
+    prototypes: Prototypes = None,
+    init: Init = None,
+    recipe_settings: RecipeSettings = None,
+    output: Annotated[Path | None, OUTPUT] = None,
+    data: Data = None,
+    settings: Settings = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
     ] = False,
-    host: Annotated[
-        str | None,
-        typer.Option(help="Folder of a clone of insightface: run its own arcface_torch instead of the embedded host."),
-    ] = None,
-    fixes: Annotated[
-        list[str] | None,
-        typer.Option("--fix", help="With --host: a fix that changes results, by name; see `cakd doctor`."),
-    ] = None,
-    no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="With --host: a fix to leave out.")] = None,
+    host: Host = None,
+    fixes: Fixes = None,
+    no_fixes: NoFixes = None,
 ) -> None:
     from insightface_cakd.recipe.settings import given
     from insightface_cakd.tasks.job import Job
@@ -90,17 +90,18 @@ def _train(
 
 
 def _bench(
-    distill: Annotated[str, typer.Option(help="Recipe, by name (`cakd recipes list`) or path.")] = "cosine",
-    student: Annotated[str, typer.Option(help="Network of the student.")] = "mbf",
-    teacher: Annotated[
-        str | None, typer.Option(help="Network of the teacher, random weights; replaces the recipe's.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
+    distill: Annotated[str, DISTILL] = "cosine",
+    network: Annotated[str, NETWORK] = "mbf",
+    recipe_settings: RecipeSettings = None,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
     steps: Annotated[int, typer.Option(min=3, help="Timed steps of each kind.")] = 10,
-    precision: Annotated[Precision, typer.Option(help="Of the student; fp16 on CUDA only.")] = "fp32",
-    records: Annotated[Path | None, typer.Option(help="Also time reading this folder's train.rec.")] = None,
+    training_precision: Annotated[Precision, typer.Option(help="Of the student; fp16 on CUDA only.")] = "fp32",
+    data: Data = None,
 ) -> None:
-    """Time a recipe's step beside its parts (student alone, teacher) and their peak memory; and record reading."""
+    """Time a recipe's step beside its parts (student alone, teacher) and their peak memory; with --data, reading its train.rec too.
+
+    Weights are random. Another teacher: `cakd bench --recipe-set teacher.network=vit_s`.
+    """
     from insightface_cakd.experiments.cost import bench
 
-    print(bench(distill, student, teacher, batch, steps, precision, records))
+    print(bench(distill, network, recipe_settings or (), batch_size, steps, training_precision, data))

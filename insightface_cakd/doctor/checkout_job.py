@@ -13,37 +13,25 @@ from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.doctor.data import examine_records, examine_sets
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
-from insightface_cakd.hosts.preflight import NEEDED, check_data, check_folds, check_run, count_folders
+from insightface_cakd.hosts.job_spec import CheckoutJobSpec, job_problems
+from insightface_cakd.hosts.preflight import check_data, check_folds, check_ranks, count_folders
 from insightface_cakd.runtime.ranks import rank, world_size
-
-# Smallest whole number of a key, and what happens below it.
-LEAST = {
-    "batch_size": (2, "batch norm cannot train on one image, and the head cannot gather one label"),
-    "embedding_size": (1, "the network cannot be built"),
-    "frequent": (1, "the log divides by it"),
-    "gradient_acc": (1, "the loop divides by it"),
-    "num_classes": (1, "there is nothing to tell apart"),
-    "num_epoch": (1, "nothing is trained"),
-    "num_workers": (0, "the loader cannot start"),
-    "verbose": (1, "the loop divides by it"),
-}
-NUMBERS = ("interclass_filtering_threshold", "lr", "num_image", "warmup_epoch", "weight_decay")
 
 
 def examine_job(cfg: EasyDict) -> Iterator[Finding]:
     """Look at a config's values, its data, its steps, its verification sets and its output folder."""
-    # Without looking at the data: missing keys, ranks, the checkpoint to resume from.
-    given = {**cfg, "rec": "synthetic" if cfg.get("rec") is not None else None}
-    yield from refusals(lambda: check_run(EasyDict(given), rank(), world_size()))
-    values = list(_values(cfg))
-    yield from values
+    values = list(job_problems(cfg, CheckoutJobSpec))
+    if isinstance(cfg.get("num_classes"), int):
+        yield from refusals(lambda: check_ranks(cfg, rank(), world_size()))
+    yield from map(problem, values)
+    yield from _margin(cfg.get("margin_list"))
     yield from _packages(cfg)
     yield from _output(cfg)
     if cfg.get("rec") is None:
         return
-    rec, sound = str(cfg.rec), not any(finding.kind == "problem" for finding in values)
+    rec = str(cfg.rec)
     yield from examine_faces(rec, _whole(cfg, "num_classes", sys.maxsize), _whole(cfg, "batch_size", 0) * world_size())
-    if sound and all(cfg.get(key) is not None for key in NEEDED):
+    if not values:
         yield from _steps(cfg, cfg.batch_size * world_size())
     if isinstance(cfg.get("val_targets"), list | tuple):
         yield from examine_sets(cfg.val_targets, rec, check_folds)
@@ -96,41 +84,14 @@ def _record_zero(faces: FaceRecords) -> Iterator[Finding]:
         )
 
 
-def _values(cfg: EasyDict) -> Iterator[Finding]:
-    for key, (least, below) in LEAST.items():
-        value = cfg.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            yield problem(
-                f"config: {key} is {value!r}; expected a whole number of at least {least}; otherwise {below}. Set {key}={least} or more."
-            )
-    for key in NUMBERS:
-        value = cfg.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            yield problem(f"config: {key} is {value!r}; expected a number. Correct it.")
-    if cfg.get("optimizer") not in ("sgd", "adamw"):
-        yield problem(f"config: optimizer is {cfg.get('optimizer')!r}; expected sgd or adamw. Correct it.")
-    if isinstance(cfg.get("val_targets"), str):
-        yield problem(f"config: val_targets is {cfg.val_targets!r}; expected a list of names, for example ['lfw'].")
-    yield from _sample_rate(cfg.get("sample_rate"))
-    yield from _margin(cfg.get("margin_list"))
-
-
-def _sample_rate(rate: object) -> Iterator[Finding]:
-    if rate == 0:
-        yield problem(
-            "config: sample_rate is 0; expected a share above 0: with 0 the batch's own classes are the only ones, and a rank that has "
-            "none of them stops (partial_fc_v2.py:93-99). Set sample_rate=1.0, or 0.1 above a million classes."
-        )
-    elif isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
-        yield problem(f"config: sample_rate is {rate!r}; expected a share above 0, up to 1. Set sample_rate=1.0.")
-
-
 def _margin(margin: object) -> Iterator[Finding]:
-    numbers = isinstance(margin, list | tuple) and [value for value in margin if isinstance(value, int | float)]
-    if not numbers or len(numbers) != 3:
-        yield problem(f"config: margin_list is {margin!r}; expected three numbers, for example (1.0, 0.5, 0.0).")
+    if (
+        not isinstance(margin, list | tuple)
+        or len(margin) != 3
+        or not all(isinstance(one, int | float) for one in margin)
+    ):
         return
-    m1, m2, m3 = numbers
+    m1, m2, m3 = margin
     if m3 > 0 and (m1 != 1 or m2 != 0):
         yield note(f"config: margin_list is {margin}, of which arcface_torch uses m3 = {m3} only (losses.py:50-53).")
     elif m3 <= 0 and (m1 != 1 or m3 != 0):

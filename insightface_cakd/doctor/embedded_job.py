@@ -1,7 +1,6 @@
 """A config of the embedded host: what its own checks say of it, each asked alone, so that all of them answer."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,16 +11,12 @@ from insightface_cakd.doctor.data import examine_records, examine_sets, judge_se
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.checkpoint import check_output
-from insightface_cakd.hosts.embedded.configs.base import config as base
 from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.hosts.embedded.train_v2 import SCALE
-from insightface_cakd.hosts.embedded.utils.utils_config import check_config
+from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, job_problems
 from insightface_cakd.runtime.devices import choose_device
-
-# Values that a config lacks and no run objects to.
-SOUND = {"rec": "synthetic", "num_classes": 2}
 
 
 def examine_job(cfg: EasyDict) -> Iterator[Finding]:
@@ -64,11 +59,9 @@ def examine_faces(rec: str, num_classes: int | None = None) -> Iterator[Finding]
 
 
 def _values(cfg: EasyDict) -> Iterator[Finding]:
-    """Check each key beside values that are sound."""
-    for key, value in cfg.items():
-        # An open number of classes is read from the data.
-        if key != "num_classes" or value is not None:
-            yield from refusals(partial(check_config, EasyDict({**base, **SOUND, key: value})))
+    # An open number of classes is read from the data.
+    known = {**cfg, "num_classes": 1 if cfg.num_classes is None else cfg.num_classes}
+    yield from map(problem, job_problems(known, EmbeddedJobSpec))
 
 
 def _parts(cfg: EasyDict) -> Iterator[Finding]:

@@ -47,7 +47,16 @@ def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = 
     Raises:
         RecipeError: an unknown key or loss, a missing or ill-typed value, two terms of one name.
     """
-    content = changed(content, settings)
+    try:
+        return _parse(changed(content, settings), where)
+    except RecipeError:
+        # What is wrong with the recipe itself is said first.
+        _parse(content, where)
+        raise
+
+
+def _parse(content: dict[str, Any], where: str) -> Recipe:
+    content = dict(content)
     if isinstance(content.get("losses"), list):
         content["losses"] = [_term(item, f"{where}: losses[{i}]") for i, item in enumerate(content["losses"])]
     try:

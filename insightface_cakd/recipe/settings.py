@@ -58,27 +58,25 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             said = " ".join(str(error).split())
             raise RecipeError(f"{OPTION} {setting}: the value is not YAML ({said}). Put it in quotes.") from error
-        _put(content, key.split("."), value, setting)
+        _put(content, key.split("."), value, f"{OPTION} {setting}")
         if key == "teacher.weights" and isinstance(value, str) and (network := kind_of_file(value)):
             content["teacher"]["network"] = network
     return content
 
 
-def _put(place: Any, keys: list[str], value: Any, setting: str) -> None:
+def _put(place: Any, keys: list[str], value: Any, where: str) -> None:
     """Set a value, in parts that are made where the recipe has none."""
     first, *below = keys
     if isinstance(place, list):
         place = {str(item.get("name", item.get("loss"))): item for item in place if isinstance(item, dict)}
         if first not in place or not below:
             known = f"its terms: {', '.join(place)}.{did_you_mean(first, place)}"
-            raise RecipeError(f"{OPTION} {setting}: '{first}' is no term's key; expected losses.TERM.KEY; {known}")
+            raise RecipeError(f"{where}: '{first}' is no term's key; expected losses.TERM.KEY; {known}")
     if not isinstance(place, dict):
-        raise RecipeError(
-            f"{OPTION} {setting}: nothing lies below {place!r}; expected a part of the recipe. Correct it."
-        )
+        raise RecipeError(f"{where}: nothing lies below {place!r}; expected a part of the recipe. Correct it.")
     if not below:
         place[first] = value
         return
     if place.get(first) is None:
         place[first] = {}
-    _put(place[first], below, value, setting)
+    _put(place[first], below, value, where)

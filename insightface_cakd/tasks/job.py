@@ -28,6 +28,6 @@ class Job:
     data: Path | None = None
     output: Path | None = None
     resume: bool = False
-    host: str | None = None
+    host: Path | None = None
     fixes: tuple[str, ...] = ()
     no_fixes: tuple[str, ...] = ()

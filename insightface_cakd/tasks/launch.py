@@ -57,7 +57,7 @@ def train(job: Job) -> train_v2.RunResult:
     return conduct(job, cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), length))
 
 
-def train_on_checkout(job: Job, folder: str) -> train_v2.RunResult:
+def train_on_checkout(job: Job, folder: Path) -> train_v2.RunResult:
     """Run a job with a checkout's own `train_v2.main`, in this working directory, as arcface_torch does.
 
     Args:

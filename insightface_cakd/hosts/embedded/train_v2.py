@@ -33,9 +33,9 @@ from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.hosts.embedded.parts import Parts, RunResult
 from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLogging, CallBackVerification, mean_buffers
-from insightface_cakd.hosts.embedded.utils.utils_config import check_config
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
+from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, check_job
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -63,7 +63,7 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
     device = choose_device(cfg.get("device"))
     with process_group(device):
         fill_from_data(cfg)
-        check_config(cfg)
+        check_job(cfg, EmbeddedJobSpec)
         check_output(Path(cfg.output), resume or cfg.resume)
         # What does not fit is found before the output folder is made.
         parts = build(cfg, device)
