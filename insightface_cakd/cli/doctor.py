@@ -18,10 +18,11 @@ from insightface_cakd.cli.options import (
     Teacher,
 )
 
-HELP = """Say whether a run would start: versions, devices, host, config, data, teacher; one line each.
+HELP = """Say whether a run would start: its own steps, in their order, up to the loss of two images; one line each.
 
 `ok` is as it should be, `note` is worth knowing, `problem` would stop the run or let it do something else than
-its config says. The exit code is 1 if there is a problem. Nothing is trained, downloaded or written.
+its config says. The exit code is 1 if there is a problem. Nothing is trained, downloaded or written; a teacher is
+loaded, not measured.
 
 Examples:
 

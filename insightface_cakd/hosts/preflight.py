@@ -10,6 +10,7 @@ from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
+from insightface_cakd.hosts.limits import check_first_record, check_limits
 
 # Up to here all labels are read; above, this many that lie evenly over the file, since each costs a read of the disk.
 ALL_LABELS = 1 << 16
@@ -26,6 +27,7 @@ def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
         DataError: the record file or a verification set is damaged.
     """
     check_job(cfg, CheckoutJobSpec)
+    check_limits(cfg)
     check_ranks(cfg, rank, world_size)
     check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
     for path in verification_sets(cfg):
@@ -105,6 +107,7 @@ def count_records(rec: str) -> tuple[int, int]:
     faces = FaceRecords(rec)
     if len(faces) == 0:
         raise DataError(f"{rec}: no images in train.rec; expected some. Pack the data again.")
+    check_first_record(faces)
     if faces.header is not None and faces.header[1] > faces.header[0]:
         return len(faces), faces.num_classes
     if len(faces) <= ALL_LABELS:
