@@ -1,13 +1,12 @@
 """Whether a recipe's teacher can be built, and whether the student fits it; nothing is trained or measured."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import torch
 from easydict import EasyDict
 
-from insightface_cakd.distill.logits import teacher_rows
 from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
@@ -41,16 +40,17 @@ def examine_teaching(case: Job, namespace: ModuleType, device: torch.device, cfg
     yield ok(f"recipe {case.distill}: {' + '.join(parts)}, teacher {recipe.teacher.network}")
     yield from _check_set(recipe, cfg)
     try:
-        teacher, _ = seam.make_teacher(namespace, recipe, device, checks=False)
+        teachers = seam.make_teachers(namespace, recipe, device, checks=False).teachers
     except CAKDError as error:
         yield problem(str(error))
         return
+    teacher = next(iter(teachers.values()))
     digest = f", sha256 {teacher.sha256[:12]}..." if teacher.sha256 else ""
     yield ok(f"teacher {teacher.name}: loaded, embeddings of {teacher.embedding_size} values{digest}")
     if recipe.teacher.network == CACHED:
         yield from refusals(lambda: check_teacher(teacher, recipe.teacher, device))
     if cfg is not None:
-        yield from _fit(namespace, recipe, teacher, cfg)
+        yield from _fit(namespace, recipe, teachers, cfg)
 
 
 def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
@@ -59,7 +59,7 @@ def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
     if check is None:
         return
     if cfg is not None:
-        seam.find_check_bin(recipe, Path(str(cfg.rec)))
+        seam.find_check_bin(recipe.teacher, Path(str(cfg.rec)))
     if Path(check.bin).is_file():
         yield note(
             f"teacher.check: a run measures the teacher first; it must reach {check.floor} on {Path(check.bin).name}."
@@ -71,18 +71,17 @@ def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
         )
 
 
-def _fit(namespace: ModuleType, recipe: Recipe, teacher: Teacher, cfg: EasyDict) -> Iterator[Finding]:
+def _fit(namespace: ModuleType, recipe: Recipe, teachers: Mapping[str, Teacher], cfg: EasyDict) -> Iterator[Finding]:
     """Build the student inside the seam, which checks taps, shapes, class centres and prototypes."""
     # Any length will do: no step is taken.
     plan = RunPlan(Length(1, 1), bool(cfg.get("resume")), Path(str(cfg.rec)))
     try:
-        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teacher, plan=plan) as distillation:
+        with torch.random.fork_rng(devices=[]), seam.installed(namespace, recipe, teachers, plan=plan) as distillation:
             namespace.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size)
-            if recipe.needs_logits and cfg.num_classes is not None:
-                teacher_rows(distillation, 0, cfg.num_classes, teacher.embedding_size)
             if cfg.num_classes is not None:
                 check_classes(distillation.prototypes, cfg.num_classes)
-                distillation.rule.check(cfg.embedding_size, cfg.num_classes)
+                for source in distillation.sources:
+                    source.check(cfg.embedding_size, cfg.num_classes)
     # A host's network may raise anything.
     except Exception as error:
         yield problem(f"{'' if isinstance(error, CAKDError) else f'student {cfg.network}: '}{describe(error)}")

@@ -30,6 +30,7 @@ from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.known import task_of
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -128,15 +129,19 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     """
     data = Path(str(cfg.rec))
     recipe = load_recipe(str(job.distill), job.recipe_settings)
-    teacher, accuracy = seam.make_teacher(loop.namespace, recipe, loop.device, first, data)
+    task = task_of(recipe)
+    task.fill(cfg)
+    teaching = seam.make_teachers(loop.namespace, recipe, loop.device, first, data)
     log_dir = seam.log_folder(cfg.output) if first else None
-    snapshots = snapshots_of(recipe, teacher, cfg) if first else None
-    plan = RunPlan(loop.length() if recipe.needs_length else None, bool(cfg.resume), data)
-    with seam.installed(loop.namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, plan):
+    snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
+    plan = RunPlan(loop.length() if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))
+    with seam.installed(loop.namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task):
         result = loop.run()
-    said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": accuracy, "licence": recipe.teacher.licence}
-    name = Path(str(job.distill)).stem
-    return result, {"recipe_name": name, "recipe": recipe.model_dump(), "teacher": said}
+    facts: dict[str, Any] = {"recipe_name": Path(str(job.distill)).stem, "recipe": recipe.model_dump()}
+    if (teacher := teaching.first) is not None:
+        said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": teaching.accuracy}
+        facts["teacher"] = {**said, "licence": recipe.teacher.licence}
+    return result, facts
 
 
 def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:

@@ -14,6 +14,7 @@ from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
 from insightface_cakd.data.prototypes import PrototypesMeta, save_prototypes
 from insightface_cakd.distill.plan import RunPlan
+from insightface_cakd.distill.sources import build_sources
 from insightface_cakd.distill.student import reads_plain
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -76,7 +77,7 @@ def _teaching(recipe: Recipe, teacher: Teacher, images: Tensor) -> dict[str, Run
     if not isinstance(teacher, PromptedTeacher):
         return {FORWARD: lambda: teacher(images)}
     runs: dict[str, Run] = {LEARNING: lambda: _learn(teacher, images)}
-    anchored = reads_plain(teacher, (term for term in recipe.losses if term.weight > 0))
+    anchored = reads_plain(build_sources(recipe, {"teacher": teacher}))
     return runs | ({ANCHOR: lambda: teacher.plain(images)} if anchored else {})
 
 
@@ -109,7 +110,7 @@ def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
         if recipe.needs_prototypes:
             recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
         recipe.student = None
-        install(host, recipe, teacher, plan=RunPlan(Length(1, 1)))
+        install(host, recipe, {"teacher": teacher}, plan=RunPlan(Length(1, 1)))
 
 
 def _random_prototypes(folder: Path, teacher: Teacher) -> Path:

@@ -72,7 +72,7 @@ def killing(parts):
     if parts.step == killed_at:
         os.kill(os.getpid(), signal.SIGKILL)
 train_v2.update = killing
-with seam.installed(train_v2, recipe, teacher):
+with seam.installed(train_v2, recipe, {"teacher": teacher}):
     train_v2.main(small_job(Path(data), Path(output), num_epoch=3), resume=resume)
 """
 
