@@ -21,8 +21,7 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.hosts.failures import describe
 from insightface_cakd.runtime.devices import choose_device
-from insightface_cakd.tasks.job import Job
-from insightface_cakd.tasks.launch import configured
+from insightface_cakd.tasks.job import Job, configured
 
 
 @dataclass(frozen=True)
@@ -59,13 +58,10 @@ def examine(case: Job) -> Iterator[Finding]:
 
 def _all(case: Job) -> Iterator[Finding]:
     yield from examine_installation()
+    yield from map(problem, case.problems())
     if case.host is not None:
         yield from _on_checkout(case)
         return
-    if case.fixes or case.no_fixes:
-        yield problem(
-            "--fix, --no-fix: given without --host; the embedded host needs no fixes. Add --host DIR, or leave them out."
-        )
     yield from _on_host(case, _embedded())
 
 
@@ -134,9 +130,6 @@ def _on_host(case: Job, host: Host) -> Iterator[Finding]:
         yield from host.examine_faces(str(case.data))
     if case.distill is not None:
         yield from _teaching(case, host, cfg if buildable else None)
-    elif case.recipe_settings:
-        said = ", ".join(case.recipe_settings)
-        yield problem(f"{said}: given without --distill; expected a recipe. Add --distill RECIPE.")
 
 
 def _shown(value: object) -> object:

@@ -16,7 +16,7 @@ JOB = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from insightface_cakd import seam
+from insightface_cakd.tasks import seam
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.teachers import PromptedTeacher, Teacher

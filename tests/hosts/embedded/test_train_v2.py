@@ -46,7 +46,7 @@ def test_equal_seeds_give_equal_weights_whatever_the_workers(face_set, tmp_path)
 JOB = """
 import os, signal, sys
 from pathlib import Path
-from insightface_cakd import seam
+from insightface_cakd.tasks import seam
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.teachers import PromptedTeacher, Teacher
