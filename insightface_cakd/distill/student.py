@@ -151,7 +151,7 @@ class DistilledStudent(nn.Module):
 
         An anchor that prompts can move would be drawn to where it is easily reached.
         """
-        if not reads_plain(self.sources):
+        if not any(source.reads_plain for source in self.sources):
             return {}
         return {name: teacher.plain(images) for name, teacher in self._teachers.items() if teacher.prompts is not None}
 
@@ -187,8 +187,3 @@ class DistilledStudent(nn.Module):
         if self._teacher_taps[name].paths or teacher.learns:
             return self._run_teacher(name, blank.to(teacher.device))
         return Seen(blank.new_zeros(1, teacher.embedding_size))
-
-
-def reads_plain(sources: Sequence[Source]) -> bool:
-    """Return whether a source compares with what a prompted teacher says without its prompts."""
-    return any(source.reads_plain for source in sources)

@@ -106,7 +106,7 @@ def test_the_error_falls_and_the_best_network_is_kept(points, tmp_path):
     shape = (np.linalg.norm(given.points - train.points.mean(axis=0), axis=2).mean(axis=1) / apart).mean()
     assert best < 0.8 * shape, "better than the mean shape"
     network = get_model("cnn_tiny", num_features=10)
-    network.load_state_dict(torch.load(tmp_path / "out" / "best_model.pt", weights_only=True), strict=True)
+    network.load_state_dict(torch.load(tmp_path / "out" / "best.pt", weights_only=True), strict=True)
     assert measure_points(network, read_points(points, "test")).nme == pytest.approx(best, abs=1e-6)
 
 
