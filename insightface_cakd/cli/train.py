@@ -13,9 +13,12 @@ TRAIN_HELP = """Train a network, with `--distill` under a teacher, on the embedd
 
 Examples:
 
-    cakd train faces_vit_tiny --set rec=data --output teacher
-    cakd train faces_cnn_tiny --set rec=data --distill cosine --teacher teacher/model.pt --output student
+    cakd train faces_vit_tiny --data data --output teacher
+
+    cakd train faces_cnn_tiny --data data --distill cosine --teacher teacher/model.pt --output student
+
     torchrun --nproc_per_node 8 -m insightface_cakd train my_config.py --distill onnx --teacher w600k_r50.onnx
+
     cakd train configs/ms1mv3_mbf --host ~/insightface --distill onnx --teacher w600k_r50.onnx
 """
 
@@ -23,9 +26,7 @@ Examples:
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("quickstart")(_quickstart)
-    app.command("train", help=TRAIN_HELP.replace("\n    cakd", "\n\n`cakd").replace("\n    torchrun", "\n\n`torchrun"))(
-        _train
-    )
+    app.command("train", help=TRAIN_HELP)(_train)
     app.command("bench")(_bench)
 
 
