@@ -13,15 +13,18 @@ from torch import nn
 
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
-from insightface_cakd.distill.logits import SeenMargin
 from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.sources import Setting
+from insightface_cakd.distill.sources.logits import Logits, SeenMargin
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.cost.memory import peak_memory
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
-from insightface_cakd.recipe import TermSpec
+from insightface_cakd.recipe import Recipe, TermSpec
+from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.teachers import Teacher
 
 MIB = 2**20
 PLAIN = "plain"
@@ -109,16 +112,21 @@ def head_step(size: HeadSize, term: TermSpec | None) -> Callable[[], object]:
     if term is None:
         plain = PartialFC_V2(margin, size.width, size.classes, size.sample_rate)
         return lambda: _run(plain, plain(student.clone().requires_grad_(), labels))
-    centres = torch.randn(size.classes, size.width, generator=torch.Generator().manual_seed(0))
-    distillation = Distillation(DistillationStep([term]), Monitor(None, 1), centres)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = _sources(size, term, Path(folder) / "centres.pt")
+    distillation = Distillation(DistillationStep([term], sources), Monitor(None, 1), sources)
     head = distilled_head(PartialFC_V2, distillation)(SeenMargin(margin), size.width, size.classes, size.sample_rate)
 
-    def run() -> None:
-        _run(head, head((student.clone().requires_grad_(), {"teacher.embedding": teacher}), labels))
-        # The whole matrix is only needed for the first step, which takes this rank's rows.
-        distillation.centres = None
+    return lambda: _run(head, head((student.clone().requires_grad_(), {"teacher.embedding": teacher}), labels))
 
-    return run
+
+def _sources(size: HeadSize, term: TermSpec, path: Path) -> list[Logits]:
+    """Return what a logits term reads, under a teacher of random class centres."""
+    centres = torch.randn(size.classes, size.width, generator=torch.Generator().manual_seed(0))
+    torch.save({"weight": centres}, path)
+    recipe = Recipe(teacher=TeacherSpec(network="random", centres=[str(path)]), losses=[term])
+    teacher = Teacher(nn.Identity(), "random", size.width, "cpu")
+    return [Logits(Setting(recipe, {"teacher": teacher}, [term]))]
 
 
 def _run(head: nn.Module, loss: torch.Tensor) -> None:

@@ -15,6 +15,7 @@ from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
 from insightface_cakd.runtime.run_folder import RunFolder
@@ -56,10 +57,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         CAKDError: the output folder is in use, or a step failed.
     """
     started = time.monotonic()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise RunError(
-            f"quickstart: {output} is in use; expected a new or empty folder. Pass --output DIR, or remove it."
-        )
+    require_new(output, RunError)
     data = output / "data"
     _make_data(data, faces, seed)
     results = {}

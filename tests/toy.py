@@ -50,6 +50,11 @@ def toy_teacher(channels: int = 6) -> Teacher:
         return Teacher.of_network(Toy(WIDTH, channels), "toy", WIDTH, torch.device("cpu"))
 
 
+def toy_teachers(channels: int = 6) -> dict[str, Teacher]:
+    """Return the one teacher of a run, by the name that it has there."""
+    return {"teacher": toy_teacher(channels)}
+
+
 def toy_batch(classes: int) -> tuple[Tensor, Tensor]:
     """Return images (BATCH, 3, 112, 112) and labels (BATCH,) below `classes`, always the same."""
     generator = torch.Generator().manual_seed(1)

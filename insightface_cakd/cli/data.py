@@ -138,7 +138,7 @@ def _cache_teacher(
     from insightface_cakd.tasks.precompute import cache_teacher
 
     with progress_bar("embedding") as progress:
-        cache_teacher(recipe, records, out, [*given(teacher), *(recipe_settings or ())], progress)
+        cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress)
     print(out)
 
 
@@ -158,7 +158,7 @@ def _prototypes(
     from insightface_cakd.tasks.precompute import make_prototypes
 
     with progress_bar("prototypes") as progress:
-        meta = make_prototypes(recipe, data, out, [*given(teacher), *(recipe_settings or ())], nearest, progress)
+        meta = make_prototypes(recipe, data, out, given(teacher, more=recipe_settings), nearest, progress)
     print(f"{out}: {meta.num_classes} people of {meta.images} images, {meta.single} of them with one image")
     fewer = f", not {nearest}: there are no more" if meta.nearest < nearest else ""
     print(f"{meta.nearest} most similar others for each{fewer}")

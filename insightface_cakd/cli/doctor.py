@@ -4,19 +4,7 @@ from typing import Annotated
 
 import typer
 
-from insightface_cakd.cli.options import (
-    Centres,
-    Data,
-    Distill,
-    Fixes,
-    Host,
-    Init,
-    NoFixes,
-    Prototypes,
-    RecipeSettings,
-    Settings,
-    Teacher,
-)
+from insightface_cakd.cli import options
 
 HELP = """Say whether a run would start: its own steps, in their order, up to the loss of two images; one line each.
 
@@ -41,33 +29,24 @@ def register(app: typer.Typer) -> None:
 
 def _doctor(
     config: Annotated[str | None, typer.Option(help="A job by name or path; with --host, one of the checkout.")] = None,
-    data: Data = None,
-    host: Host = None,
-    distill: Distill = None,
-    teacher: Teacher = None,
-    centres: Centres = None,
-    prototypes: Prototypes = None,
-    init: Init = None,
-    recipe_settings: RecipeSettings = None,
-    settings: Settings = None,
-    fixes: Fixes = None,
-    no_fixes: NoFixes = None,
+    data: options.Data = None,
+    host: options.Host = None,
+    distill: options.Distill = None,
+    teacher: options.Teacher = None,
+    centres: options.Centres = None,
+    prototypes: options.Prototypes = None,
+    init: options.Init = None,
+    recipe_settings: options.RecipeSettings = None,
+    settings: options.Settings = None,
+    fixes: options.Fixes = None,
+    no_fixes: options.NoFixes = None,
 ) -> None:
     from insightface_cakd.doctor.examine import examine
     from insightface_cakd.recipe.settings import given
     from insightface_cakd.tasks.job import Job
 
-    changes = (*given(teacher, centres or (), prototypes, init), *(recipe_settings or ()))
-    job = Job(
-        config,
-        distill,
-        changes,
-        tuple(settings or ()),
-        data,
-        host=host,
-        fixes=tuple(fixes or ()),
-        no_fixes=tuple(no_fixes or ()),
-    )
+    changes = given(teacher, centres, prototypes, init, recipe_settings)
+    job = Job(config, distill, changes, settings or (), data, None, False, host, fixes or (), no_fixes or ())
     problems = 0
     for finding in examine(job):
         print(finding, flush=True)

@@ -90,7 +90,7 @@ def _runtime(
 ) -> None:
     """Student -> the files of another runtime, compared with onnxruntime before they take their place.
 
-    Example: `cakd export-runtime ncnn student.onnx student_ncnn --bin lfw.bin`
+    Example: `cakd export-runtime ncnn student.onnx student_ncnn --sets lfw.bin`
     """
     from insightface_cakd.export.runtimes.make import RUNTIMES, export_runtime
 

@@ -1,10 +1,10 @@
 """What student and head of one run share."""
 
-from torch import Tensor
+from collections.abc import Sequence
 
 from insightface_cakd.data.prototypes import Prototypes
-from insightface_cakd.distill.centres import CentreRule
 from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.sources import Source
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 
@@ -15,7 +15,7 @@ class Distillation:
     Args:
         step: the terms.
         monitor: where raw and weighted values go.
-        centres: the teacher's class centres (classes, D_t) on the CPU; only for logits terms.
+        sources: what the terms read.
         prototypes: from which terms were started, if one needs them.
     """
 
@@ -23,14 +23,11 @@ class Distillation:
         self,
         step: DistillationStep,
         monitor: Monitor,
-        centres: Tensor | None = None,
+        sources: Sequence[Source] = (),
         prototypes: Prototypes | None = None,
     ) -> None:
         self.step = step
         self.monitor = monitor
-        self.centres = centres
+        self.sources = list(sources)
         self.prototypes = prototypes
         self.student: DistilledStudent | None = None
-        self.rows: Tensor | None = None
-        # Who decides the head's class centres: without the recipe's word, the optimiser.
-        self.rule = CentreRule()

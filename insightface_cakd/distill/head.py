@@ -2,55 +2,52 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.distillation import Distillation
-from insightface_cakd.distill.logits import add_logits, teacher_rows
 from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.distill.state import PREFIX, load_method_state, method_state
 from insightface_cakd.distill.student import Outputs
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS
 
 
 def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:
     """Return a subclass of the host's head that adds the terms and carries their state.
 
-    The class keeps the host's constructor, which also checks the teacher's centres and prototypes, and lets the recipe's rule take the head
-    over. Its `state_dict` holds, besides the host's, the step, projectors and buffers of the method under `cakd.`; a plain head's state
-    loads too, and then the method starts afresh.
+    The class keeps the host's constructor, which also checks the teacher's centres and prototypes. Its `state_dict` holds,
+    besides the host's, the step, projectors and buffers of the method under `cakd.`; a plain head's state loads too, and then the method
+    starts afresh.
 
     Args:
-        host_head: `PartialFC_V2` of the host.
+        host_head: `PartialFC_V2` of the host, or what a task puts in its place: called with what the student answers and with the target.
         distillation: shared with the student.
     """
 
-    logit_terms = [term for term in distillation.step.terms if LOSSES[term.loss].reads in LOGITS]
+    sources = distillation.sources
+    loss_name = getattr(host_head, "loss_name", "margin")
 
     class DistilledHead(host_head):  # type: ignore[misc, valid-type]
-        """The host's margin loss plus the recipe's weighted terms."""
+        """The host's loss plus the recipe's weighted terms."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            # Of (margin, width, num_classes, ...), as every version of the loop calls it.
-            check_classes(distillation.prototypes, kwargs["num_classes"] if "num_classes" in kwargs else args[2])
-            if logit_terms and distillation.student is not None:
-                width = distillation.student.teacher.embedding_size
-                distillation.rows = teacher_rows(distillation, self.class_start, self.num_local, width)
-            distillation.rule.begin(self, _number_of_classes(*args, **kwargs))
+            classes = _number_of_classes(*args, **kwargs)
+            check_classes(distillation.prototypes, classes)
+            for source in sources:
+                source.begin(self, classes)
 
-        def forward(self, outputs: Outputs, labels: Tensor) -> Tensor:
-            """Return the scalar that the loop back-propagates: margin loss + sum of weighted terms."""
-            embedding, features = outputs
+        def forward(self, outputs: Outputs, target: Tensor) -> Tensor:
+            """Return the scalar that the loop back-propagates: the host's loss + sum of weighted terms."""
+            answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
-            mine = labels.view(-1).clone()
-            found = distillation.rule.before_loss(self, features, mine)
-            margin = super().forward(embedding, labels)
-            for name, value in {"margin": margin, **found}.items():
+            labels = labels_of(target)
+            found = [source.before_loss(self, features, labels) for source in sources]
+            own = super().forward(answer, target)
+            for name, value in [(loss_name, own), *(pair for logged in found for pair in logged.items())]:
                 distillation.step.watch(name, value)
-            if logit_terms:
-                add_logits(self, distillation, features, logit_terms)
-            total = margin + distillation.step(features, mine)
+            for source in sources:
+                features |= source.after_loss(self, features)
+            total = own + distillation.step(features, labels)
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
             return total
@@ -64,11 +61,23 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             """Load the host's state, and the method's when it is there."""
             load_method_state(distillation, {k: v for k, v in state_dict.items() if k.startswith(PREFIX)})
             plain = {k: v for k, v in state_dict.items() if not k.startswith(PREFIX)}
-            distillation.rule.check_state(self, plain)
+            for source in sources:
+                source.check_state(self, plain)
             return super().load_state_dict(plain, strict=strict, assign=assign)
 
     DistilledHead.__name__ = DistilledHead.__qualname__ = "DistilledHead"
     return DistilledHead
+
+
+def labels_of(target: Tensor) -> Tensor:
+    """Return the identities of a batch, (B,): integers as they are; -1, nobody's, for a target of another kind.
+
+    Args:
+        target: what the loop hands to the head.
+    """
+    if target.is_floating_point():
+        return torch.full((len(target),), -1, dtype=torch.int64, device=target.device)
+    return target.view(-1).clone()
 
 
 def _number_of_classes(margin_loss: Any, embedding_size: int, num_classes: int, *_: Any, **__: Any) -> int:

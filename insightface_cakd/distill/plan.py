@@ -16,11 +16,13 @@ class RunPlan:
         length: None for a loop that does not say; no schedule may need it then.
         resumes: whether the run goes on from a checkpoint.
         data: its data folder, with which prototypes are compared.
+        seed: of what views draw.
     """
 
     length: Length | None = None
     resumes: bool = False
     data: Path | None = None
+    seed: int = 0
 
 
 UNPLANNED = RunPlan()

@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 from insightface_cakd.errors import RecipeError, ShapeError, did_you_mean
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import TermSpec
+from insightface_cakd.runtime.objects import import_object, is_place
 
 Shape = tuple[int, ...]
 Shapes = dict[str | None, Shape]
@@ -89,7 +90,8 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
     """Return the module that takes the student's activation to the teacher's shape.
 
     Args:
-        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_tokens`, `tokens_to_map`.
+        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_tokens`, `tokens_to_map`; or
+            `package.module:Class`, called with both shapes.
         student_shape: without the batch.
         teacher_shape: without the batch.
         where: what the error line begins with.
@@ -98,6 +100,8 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
         RecipeError: there is no such kind.
         ShapeError: the kind does not join these shapes, or tokens are no square grid.
     """
+    if is_place(kind):
+        return import_object(kind, f"{where}: projector", RecipeError)(student_shape, teacher_shape)
     if kind not in PROJECTORS:
         raise RecipeError(
             f"{where}: projector '{kind}' is not known; known: {', '.join(PROJECTORS)}.{did_you_mean(kind, PROJECTORS)}"
@@ -135,27 +139,24 @@ def _suggestion(student_shape: Shape, teacher_shape: Shape) -> str:
     return f"Set projector: {fitting[0]}." if fitting else "No projector joins these; choose other taps."
 
 
-def build_projectors(terms: Iterable[TermSpec], student: Shapes, teacher: Shapes) -> nn.ModuleDict:
+def build_projectors(
+    terms: Iterable[TermSpec], student: Shapes, teacher_of: Callable[[TermSpec], Shapes]
+) -> nn.ModuleDict:
     """Build the projector of each term that names one; check the shapes of those that need none.
 
     Args:
         terms: that read activations.
         student: shapes of the student's taps without the batch, the embedding's under None.
-        teacher: the teacher's.
+        teacher_of: gives those of the teacher that a term reads.
 
     Raises:
         ShapeError: a term's two sides do not fit.
     """
     projectors = nn.ModuleDict()
     for term in terms:
-        where = f"term '{term.name}'"
+        where, teacher = f"term '{term.name}'", teacher_of(term)
         if term.projector is not None:
             projectors[term.name] = build_projector(term.projector, student[term.student], teacher[term.teacher], where)
         elif LOSSES[term.loss].same_shape:
             check_shapes(where, student[term.student], teacher[term.teacher])
     return projectors
-
-
-def shapes_of(taps: dict[str, Tensor]) -> Shapes:
-    """Return each activation's shape without the batch."""
-    return {path: tuple(activation.shape[1:]) for path, activation in taps.items()}

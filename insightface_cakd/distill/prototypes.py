@@ -1,5 +1,6 @@
 """Prototypes of the training set in a run: read once, compared with teacher, data and head, and handed to the terms that need them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +20,21 @@ from insightface_cakd.teachers.centres import holds_prototypes
 SYNTHETIC = "synthetic"
 
 
-def open_prototypes(recipe: Recipe, teacher: Teacher, data: Path | None) -> Prototypes | None:
+def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path | None) -> Prototypes | None:
     """Open the prototypes that a recipe's terms need, None where none does; check also those that serve as class centres.
 
     Args:
         recipe: of the run.
-        teacher: of the run.
+        teachers: of the run, of which the first has prototypes.
         data: the run's data folder; None where it is not known.
 
     Raises:
         RecipeError: a term needs them and the recipe names none.
         TeacherError: they are missing, damaged, or of another teacher or data set.
     """
+    teacher = next(iter(teachers.values()), None)
+    if teacher is None:
+        return None
     if recipe.needs_logits:
         for number, path in enumerate(recipe.teacher.centres):
             if holds_prototypes(path):

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.distillation import Distillation
+from insightface_cakd.distill.sources import build_sources
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import RunError
 from insightface_cakd.networks.kinds import GetModel
 from insightface_cakd.recipe import Recipe
+from insightface_cakd.runtime.reading import reading
 from insightface_cakd.runtime.tensor_file import save_atomically
 from insightface_cakd.teachers import Teacher, build_teacher
 
@@ -131,15 +133,17 @@ def wants_snapshots(recipe: Recipe) -> bool:
     return recipe.urfm is not None or recipe.teacher.prompts is not None
 
 
-def snapshots_of(recipe: Recipe, teacher: Teacher, cfg: Any) -> Snapshots | None:
+def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots | None:
     """Return what writes the snapshots of a run's first rank, None for a method that has nothing to look at.
 
     Args:
         recipe: of the run.
-        teacher: of the run.
+        teacher: of the run; None in one without.
         cfg: the run's config.
     """
-    return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg) if wants_snapshots(recipe) else None
+    if teacher is None or not wants_snapshots(recipe):
+        return None
+    return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg)
 
 
 def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -158,15 +162,12 @@ def read_snapshot(path: Path) -> Snapshot:
             "at its first step" if path.name == BEFORE else "when it ends; a run that was stopped goes on with --resume"
         )
         raise RunError(f"{path}: does not exist; expected the snapshot that a run of CAKD writes {when}. Train again.")
-    try:
+    with reading(path, RunError, "a snapshot of a run. Train again.", Exception):
         content = torch.load(path, map_location="cpu", weights_only=True)
         origin = content["origin"]
         found = Origin(**{field.name: origin[field.name] for field in fields(Origin)})
         snapshot = Snapshot(int(content["step"]), content["student"], content["method"], found)
         snapshot.origin.parsed  # noqa: B018
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise RunError(f"{path}: cannot be read ({reason}); expected a snapshot of a run. Train again.") from error
     return snapshot
 
 
@@ -186,12 +187,12 @@ def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: 
     recipe = origin.parsed
     changes = {"check": None, "sha256": origin.teacher_sha256, "weights": weights or recipe.teacher.weights}
     teacher = build_teacher(recipe.teacher.model_copy(update=changes), get_model, device)
-    terms = [term for term in recipe.losses if term.weight > 0]
+    teachers = {next(iter(recipe.named_teachers)): teacher}
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # The run has said it all.
         warnings.simplefilter("ignore")
         backbone = get_model(origin.network, num_features=origin.embedding_size, fp16=False, dropout=0.0)
-        student = DistilledStudent(backbone.to(device), teacher, terms, recipe.urfm)
+        student = DistilledStudent(backbone.to(device), teachers, build_sources(recipe, teachers))
     return student.to(device).eval()
 
 

@@ -1,45 +1,17 @@
 """Runs the terms of one training step: weights, schedules, gathering over ranks, and a watch on finiteness."""
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
+from insightface_cakd.distill.gather import gather_constant
+from insightface_cakd.distill.sources import Batch, Source
 from insightface_cakd.errors import RecipeError, RunError
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS
-from insightface_cakd.losses.classes import WHOLE_ROWS
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.recipe.schedule import Length, factor
-from insightface_cakd.runtime.ranks import rank, world_size
-
-Side = Literal["student", "teacher"]
-SIDES: tuple[Side, Side] = ("student", "teacher")
-URFM = "urfm_"
-# Under this name terms that read logits find the column of each sample's class, -1 where another rank has it.
-COLUMNS = "columns"
-
-
-def feature_key(term: TermSpec, side: Side) -> str:
-    """Return the name under which a term finds what it reads.
-
-    Terms that read the same activation share one entry: DDP hands a tensor that it is given twice out as two in its first step
-    only, and the order in which gradients are then summed would differ after a resume.
-
-    Args:
-        term: of the recipe.
-        side: "student" or "teacher".
-    """
-    reads = LOSSES[term.loss].reads
-    if reads.startswith(URFM):
-        return f"urfm.{side}.{reads.removeprefix(URFM)}"
-    if reads == "prompted":
-        return "teacher.embedding" if side == "student" else "teacher.plain"
-    own = reads in LOGITS or (side == "student" and term.projector is not None)
-    path = term.student if side == "student" else term.teacher
-    return f"{term.name}.{side}" if own else f"{side}.{path or 'embedding'}"
+from insightface_cakd.runtime.ranks import rank
 
 
 class DistillationStep(nn.Module):
@@ -51,16 +23,18 @@ class DistillationStep(nn.Module):
 
     Args:
         terms: the recipe's terms; those of weight 0 are left out.
+        sources: of the run; each term is run by the one that offers what it reads.
         length: of the run; only for schedules that need it.
 
     Raises:
         RecipeError: a schedule needs the length of the run, and there is none.
     """
 
-    def __init__(self, terms: Iterable[TermSpec], length: Length | None = None) -> None:
+    def __init__(self, terms: Iterable[TermSpec], sources: Sequence[Source] = (), length: Length | None = None) -> None:
         super().__init__()
         self.terms = [term for term in terms if term.weight > 0]
         self.length = length
+        self._source = {term.name: _offering(term, sources) for term in self.terms}
         self._check_schedules()
         self.losses = nn.ModuleDict({term.name: term.build_loss() for term in self.terms})
         self.step = 0
@@ -72,13 +46,13 @@ class DistillationStep(nn.Module):
         """Return the weighted sum of the terms for one batch.
 
         Shape:
-            features: under `feature_key` what each term reads; labels: (B,). Logits are (N, local classes) of the gathered
-            batch, and so need no further gathering; in place of labels they have `COLUMNS`, (N, 1).
+            features: what the sources gave; labels: (B,).
         """
         total = torch.zeros((), device=labels.device)
-        everyone = gather_constant(labels) if any(LOSSES[term.loss].gathers for term in self.terms) else labels
+        gathers = any(loss.gathers for loss in self.losses.values())
+        batch = Batch(labels, gather_constant(labels) if gathers else labels)
         for term in self.terms:
-            raw = self._run(term, features, labels, everyone)
+            raw = self._run(term, features, batch)
             self._note(term.name, raw.detach())
             weighted = self.weight(term) * raw
             self.weighted[term.name] = weighted.detach()
@@ -117,20 +91,12 @@ class DistillationStep(nn.Module):
                     "say it; expected a plan with a length. Give one to seam.install, or use schedule: {kind: linear, steps: N}."
                 )
 
-    def _run(self, term: TermSpec, features: dict[str, Tensor], labels: Tensor, everyone: Tensor) -> Tensor:
-        value = self._call(term, features, labels, everyone)
-        for name in LOSSES[term.loss].shows:
-            self._note(f"{term.name}.{name}", getattr(self.losses[term.name], name))
+    def _run(self, term: TermSpec, features: dict[str, Tensor], batch: Batch) -> Tensor:
+        loss: Any = self.losses[term.name]
+        value = self._source[term.name].run(loss, term, features, batch)
+        for name in loss.shows:
+            self._note(f"{term.name}.{name}", getattr(loss, name))
         return value
-
-    def _call(self, term: TermSpec, features: dict[str, Tensor], labels: Tensor, everyone: Tensor) -> Tensor:
-        loss, kind = self.losses[term.name], LOSSES[term.loss]
-        student, teacher = (features[feature_key(term, side)] for side in SIDES)
-        if kind.reads in LOGITS:
-            return loss(student, teacher, features[COLUMNS], ShardedClasses() if world_size() > 1 else WHOLE_ROWS)
-        if kind.gathers:
-            return loss(gather(student), gather_constant(teacher), everyone)
-        return loss(student, teacher, labels)
 
     def _note(self, name: str, value: Tensor) -> None:
         """Remember a raw value, and on its device the first step at which it was not finite."""
@@ -140,3 +106,7 @@ class DistillationStep(nn.Module):
             first = torch.full((), -1, device=value.device)
         now_bad = ~torch.isfinite(value) & (first < 0)
         self._first_bad[name] = torch.where(now_bad, self.step, first)
+
+
+def _offering(term: TermSpec, sources: Sequence[Source]) -> Source:
+    return next(source for source in sources if term.reading in source.offers)

@@ -1,27 +1,24 @@
-"""The one module that the training loop wraps: the student, its taps and projectors, and the teacher beside it."""
+"""The one module that the training loop wraps: the student, what the method trains beside it, and the teachers."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.embedding_gradients import EmbeddingGradients
-from insightface_cakd.distill.projectors import Shapes, build_projectors, shapes_of
-from insightface_cakd.distill.step import Side, feature_key
+from insightface_cakd.distill.sources import Context, Seen, Source
+from insightface_cakd.distill.sources.source import unique
 from insightface_cakd.distill.taps import Taps, tappable
-from insightface_cakd.distill.urfm import URFM, TokenGrid, URFMSpec, as_tokens
-from insightface_cakd.errors import ShapeError, TapError
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.recipe import TermSpec
-from insightface_cakd.teachers import PromptedTeacher, Teacher
+from insightface_cakd.errors import ShapeError
+from insightface_cakd.teachers import Teacher
+from insightface_cakd.views import Sides
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
-ANCHORED = ("prompted", "urfm_anchor")
 
 
 class DistilledStudent(nn.Module):
-    """Run student and teacher on the same images.
+    """Run student and teachers on the same images, and let the sources make of it what terms read.
 
     In train mode `forward` returns `(embedding, features)`, a plain tuple of a tensor and a dict of tensors: a static-graph
     DistributedDataParallel synchronises no other container. In eval mode it returns the embedding and runs no teacher.
@@ -29,15 +26,15 @@ class DistilledStudent(nn.Module):
 
     Shape:
         images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image.
-        embedding: (B, D). features: under `feature_key` what each term reads, the student's already projected.
+        embedding: (B, D). features: what the sources give, with `student.embedding` and each teacher's, `teacher.embedding`.
 
     Args:
         backbone: the student, an ordinary network of the host.
-        teacher: frozen; deliberately not a submodule, so that no optimiser, checkpoint or DDP ever sees it.
-        terms: the recipe's terms.
-        urfm: the receptive fields that terms compare, if any do.
+        teachers: by name; deliberately not submodules, so that no optimiser, checkpoint or DDP ever sees what does not learn.
+        sources: of the run.
         image_size: side of the square input.
-        taught: whether anything reads what the teacher says; if not, `forward` does not run it.
+        taught: whether anything reads what the teachers say; if not, `forward` does not run them.
+        sides: what each side sees of an image; the image when not given.
 
     Raises:
         TapError: a tap does not exist in its network, or the teacher has no modules to tap.
@@ -47,40 +44,43 @@ class DistilledStudent(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        teacher: Teacher,
-        terms: Iterable[TermSpec],
-        urfm: URFMSpec | None = None,
+        teachers: Mapping[str, Teacher],
+        sources: Sequence[Source],
         image_size: int = 112,
         taught: bool = True,
+        sides: Sides | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        terms = list(terms)
-        self.terms = [term for term in terms if LOSSES[term.loss].reads in ("embedding", "map")]
-        self._reads_anchor = any(LOSSES[term.loss].reads == "urfm_anchor" for term in terms)
-        self._reads_plain = reads_plain(teacher, terms)
-        self._urfm, self._taught = urfm, taught
-        self._teacher = [teacher]
-        self._student_taps = Taps(backbone, _paths(self.terms, urfm, "student"))
-        self._teacher_taps = Taps(*tappable(teacher, _paths(self.terms, urfm, "teacher")))
+        self.sources = list(sources)
+        self._taught = taught
+        self._sides = sides
+        self._teachers = dict(teachers)
+        self._student_taps = Taps(backbone, unique([path for source in sources for path in source.student_taps()]))
+        self._teacher_taps = {
+            name: Taps(*tappable(teacher, unique([path for source in sources for path in source.teacher_taps(name)])))
+            for name, teacher in self._teachers.items()
+        }
         self.gradients = EmbeddingGradients()
         self.measures_gradients = False
-        self.method = nn.ModuleDict(self._build_method(image_size))
+        # What number a batch has, for views that draw; set by what counts the steps.
+        self.step: Callable[[], int] = lambda: 0
+        self.method = self._build_method(image_size)
+
+    @property
+    def teachers(self) -> dict[str, Teacher]:
+        """The teachers by name."""
+        return self._teachers
 
     @property
     def teacher(self) -> Teacher:
-        """The frozen teacher."""
-        return self._teacher[0]
-
-    @property
-    def projectors(self) -> nn.ModuleDict:
-        """The projector of each term that has one, by the term's name."""
-        return self.method["projectors"]  # type: ignore[return-value]
+        """The first teacher."""
+        return next(iter(self._teachers.values()))
 
     @property
     def reads_landmarks(self) -> bool:
         """Whether `forward` needs the landmarks of each image in train mode."""
-        return self._urfm is not None and self._urfm.landmarks == "batch"
+        return any(source.reads_landmarks for source in self.sources)
 
     def forward(self, images: Tensor, landmarks: Tensor | None = None) -> Tensor | Outputs:
         """Return `(embedding, features)` in train mode, the embedding in eval mode.
@@ -95,30 +95,28 @@ class DistilledStudent(nn.Module):
                 f"urfm.landmarks: {'none given' if landmarks is None else 'given'} with a batch; expected them with `landmarks: batch` "
                 "only. Call the student with (images, landmarks), or with images and `landmarks: template`."
             )
-        # The teacher first: its activations are freed before the student's are kept for the backward.
-        taught, teacher = self._run_teacher(images) if self._taught else (None, {})
-        plain = {"teacher.plain": self.teacher.plain(images)} if self._reads_plain else {}
-        embedding, student = self._run_student(images)
+        ours, theirs = (images, images) if self._sides is None else self._sides(images, self.step())
+        # The teachers first: their activations are freed before the student's are kept for the backward.
+        teachers = self._run_teachers(theirs) if self._taught else {}
+        plain = self._run_plain(theirs)
+        student = self._run_student(ours)
         # Two views of one embedding, so that the gradients of margin and distillation can be told apart.
-        for_margin, for_terms = embedding.view_as(embedding), embedding.view_as(embedding)
+        for_margin, for_terms = (student.embedding.view_as(student.embedding) for _ in range(2))
         self._watch(for_margin, for_terms)
-        features = {"student.embedding": for_terms, **plain}
-        if taught is None:
+        features = {"student.embedding": for_terms, **{f"{name}.plain": said for name, said in plain.items()}}
+        if not teachers:
             return for_margin, features
-        features["teacher.embedding"] = taught
-        for term in self.terms:
-            if term.student is not None or term.projector is not None:
-                activation = for_terms if term.student is None else student[term.student]
-                features[feature_key(term, "student")] = self._project(term, activation)
-            if term.teacher is not None:
-                features[feature_key(term, "teacher")] = teacher[term.teacher]
-        target = plain.get("teacher.plain", taught)
-        return for_margin, features | self._map_fields(student, teacher, target, landmarks)
+        features |= {f"{name}.embedding": seen.embedding for name, seen in teachers.items()}
+        context = Context(ours, Seen(for_terms, student.taps), teachers, plain, landmarks)
+        for source in self.sources:
+            features |= source.forward(context)
+        return for_margin, features
 
     def train(self, mode: bool = True) -> "DistilledStudent":
-        """Switch the student; the teacher stays in eval whatever the loop does."""
+        """Switch the student; teachers stay in eval whatever the loop does, but for those that train."""
         super().train(mode)
-        self.teacher.eval()
+        for teacher in self._teachers.values():
+            teacher.train(mode)
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
@@ -130,55 +128,32 @@ class DistilledStudent(nn.Module):
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)
 
     @torch.no_grad()
-    def tokens(self, images: Tensor) -> dict[Side, tuple[Tensor, TokenGrid]]:
-        """Return what the centres look at on both sides, and how it lies; for a recipe with receptive fields."""
-        assert self._urfm is not None
-        teacher, student = self._run_teacher(images)[1], self._run_student(images)[1]
-        found: dict[Side, tuple[Tensor, TokenGrid]] = {
-            "student": self._student_tokens(self._urfm, student),
-            "teacher": self._teacher_tokens(self._urfm, teacher),
-        }
-        return {side: (tokens.detach(), grid) for side, (tokens, grid) in found.items()}
+    def observe(self, images: Tensor) -> Context:
+        """Return what both sides make of images, in the modes that they are in and without gradients."""
+        return Context(images, self._run_student(images), self._run_teachers(images))
 
-    def _project(self, term: TermSpec, activation: Tensor) -> Tensor:
-        return self.projectors[term.name](activation.float()) if term.name in self.projectors else activation
-
-    def _run_student(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _run_student(self, images: Tensor) -> Seen:
         with self._student_taps as taps:
             embedding = self.backbone(images)
-            return embedding.float(), taps.collect()
+            return Seen(embedding.float(), taps.collect())
 
-    def _map_fields(
-        self, student: dict[str, Tensor], teacher: dict[str, Tensor], embedding: Tensor, landmarks: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Return attention and fields of both sides, and the anchor's pair, if the recipe has unified receptive fields."""
-        if self._urfm is None:
+    def _run_teachers(self, images: Tensor) -> dict[str, Seen]:
+        return {name: self._run_teacher(name, images) for name in self._teachers}
+
+    def _run_teacher(self, name: str, images: Tensor) -> Seen:
+        teacher = self._teachers[name]
+        # What learns in a teacher, prompts or all of it, learns through it.
+        with torch.set_grad_enabled(teacher.learns and torch.is_grad_enabled()), self._teacher_taps[name] as taps:
+            return Seen(teacher(images), taps.collect())
+
+    def _run_plain(self, images: Tensor) -> dict[str, Tensor]:
+        """Return what teachers with prompts say without them, where a source reads it.
+
+        An anchor that prompts can move would be drawn to where it is easily reached.
+        """
+        if not any(source.reads_plain for source in self.sources):
             return {}
-        ours = self._student_tokens(self._urfm, student)[0]
-        theirs = self._teacher_tokens(self._urfm, teacher)[0]
-        fields = self.method["urfm"](ours, theirs, landmarks, embedding)
-        return {f"urfm.{key}": value for key, value in fields.items()}
-
-    @staticmethod
-    def _student_tokens(spec: URFMSpec, taps: dict[str, Tensor]) -> tuple[Tensor, TokenGrid]:
-        return as_tokens(taps[spec.student], spec.student_extra, "urfm.student")
-
-    def _teacher_tokens(self, spec: URFMSpec, taps: dict[str, Tensor]) -> tuple[Tensor, TokenGrid]:
-        """Return the tokens that the teacher shows: those of the tap, else the prompted teacher's last."""
-        if spec.teacher is not None:
-            return as_tokens(taps[spec.teacher], spec.teacher_extra, "urfm.teacher")
-        if isinstance(self.teacher, PromptedTeacher):
-            return self.teacher.tokens, self.teacher.grid
-        raise TapError(
-            f"urfm.teacher: not set, and teacher {self.teacher.name} has no prompts; expected a tap of the teacher. Set urfm.teacher "
-            "to a module path, or teacher.prompts."
-        )
-
-    def _run_teacher(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        # Prompts learn through the frozen teacher.
-        with torch.set_grad_enabled(isinstance(self.teacher, PromptedTeacher)), self._teacher_taps as taps:
-            embedding = self.teacher(images)
-            return embedding, taps.collect()
+        return {name: teacher.plain(images) for name, teacher in self._teachers.items() if teacher.prompts is not None}
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
         """Record this step's gradient norms at the embedding, when asked; nothing leaves the device."""
@@ -194,43 +169,21 @@ class DistilledStudent(nn.Module):
             for_terms.register_hook(keep("distillation"))
 
     @torch.no_grad()
-    def _build_method(self, image_size: int) -> dict[str, nn.Module]:
-        """Learn the shapes from one blank image, and build what the method trains beside the student."""
+    def _build_method(self, image_size: int) -> nn.ModuleDict:
+        """Learn the shapes from one blank image, and let the sources build what they train beside the student."""
         device = next(self.backbone.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, device=device)
         was_training = self.backbone.training
         self.backbone.eval()
-        embedding, student = self._run_student(blank)
+        student = self._run_student(blank)
         self.backbone.train(was_training)
-        teacher = self._blank_teacher(blank)
-        ours: Shapes = {None: tuple(embedding.shape[1:]), **shapes_of(student)}
-        theirs: Shapes = {None: (self.teacher.embedding_size,), **shapes_of(teacher)}
-        method: dict[str, nn.Module] = {"projectors": build_projectors(self.terms, ours, theirs)}
-        if self._urfm is not None:
-            tokens, grid = self._student_tokens(self._urfm, student)
-            their_tokens, their_grid = self._teacher_tokens(self._urfm, teacher)
-            width = self.teacher.embedding_size if self._reads_anchor else None
-            method["urfm"] = URFM(self._urfm, grid, their_grid, tokens.shape[-1], their_tokens.shape[-1], width)
-        if isinstance(self.teacher, PromptedTeacher):
-            method["prompts"] = self.teacher.prompts
-        return method
+        context = Context(blank, student, {name: self._blank_teacher(name, blank) for name in self._teachers})
+        built = {source.name: source.build(context) for source in self.sources}
+        return nn.ModuleDict({name: module for name, module in built.items() if module is not None})
 
-    def _blank_teacher(self, blank: Tensor) -> dict[str, Tensor]:
-        """Return the teacher's taps on a blank image; an ONNX or cached teacher is not asked."""
-        if not self._teacher_taps.paths and not isinstance(self.teacher, PromptedTeacher):
-            return {}
-        return self._run_teacher(blank.to(self.teacher.device))[1]
-
-
-def reads_plain(teacher: Teacher, terms: Iterable[TermSpec]) -> bool:
-    """Return whether terms compare with what a prompted teacher says without its prompts.
-
-    An anchor that prompts can move would be drawn to where it is easily reached.
-    """
-    return isinstance(teacher, PromptedTeacher) and any(LOSSES[term.loss].reads in ANCHORED for term in terms)
-
-
-def _paths(terms: Iterable[TermSpec], urfm: URFMSpec | None, side: str) -> list[str]:
-    """Return the tap paths of one side, each once."""
-    readers = [*terms, *([] if urfm is None else [urfm])]
-    return list(dict.fromkeys(path for reader in readers if (path := getattr(reader, side)) is not None))
+    def _blank_teacher(self, name: str, blank: Tensor) -> Seen:
+        """Return what a teacher makes of a blank image; an ONNX or cached teacher is not asked."""
+        teacher = self._teachers[name]
+        if self._teacher_taps[name].paths or teacher.learns:
+            return self._run_teacher(name, blank.to(teacher.device))
+        return Seen(blank.new_zeros(1, teacher.embedding_size))

@@ -42,13 +42,10 @@ def examine(job: Job) -> Iterator[Finding]:
 
 def _all(job: Job) -> Iterator[Finding]:
     yield from examine_installation()
+    yield from map(problem, job.problems())
     if job.host is not None:
         yield from _on_checkout(job)
         return
-    if job.fixes or job.no_fixes:
-        yield problem(
-            "--fix, --no-fix: given without --host; the embedded host needs no fixes. Add --host DIR, or leave them out."
-        )
     yield from rehearse(job, _embedded())
 
 

@@ -18,12 +18,13 @@ from insightface_cakd.hosts.embedded.dataset import get_dataloader
 from insightface_cakd.hosts.failures import describe, print_traceback
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.schedule import Length
-from insightface_cakd.recipe.teacher import CACHED
+from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
 from insightface_cakd.tasks import seam
-from insightface_cakd.tasks.job import Job
-from insightface_cakd.tasks.launch import configured
+from insightface_cakd.tasks.job import Job, configured
+from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.seam import Teaching
+from insightface_cakd.tasks.task import DataRequest, Task
 from insightface_cakd.tasks.teacher_check import check_teacher
-from insightface_cakd.teachers import Teacher
 
 T = TypeVar("T")
 Step = Generator[Finding, None, T]
@@ -62,9 +63,6 @@ def rehearse(job: Job, host: Host) -> Iterator[Finding]:
     taught = None
     if job.distill is not None:
         taught = yield from _step(_teaching(job, host, cfg))
-    elif job.recipe_settings:
-        said = ", ".join(job.recipe_settings)
-        yield problem(f"{said}: given without --distill; expected a recipe. Add --distill RECIPE.")
     if cfg is not None:
         yield from _step(_run(host, cfg, taught))
     elif job.data is not None:
@@ -92,29 +90,32 @@ def _config(job: Job, host: Host) -> Step[EasyDict]:
     return cfg
 
 
-def _teaching(job: Job, host: Host, cfg: EasyDict | None) -> Step[tuple[Recipe, Teacher]]:
-    """Load recipe and teacher as a run does; the teacher is not measured, which takes minutes."""
+def _teaching(job: Job, host: Host, cfg: EasyDict | None) -> Step[tuple[Recipe, Teaching]]:
+    """Load recipe and teachers as a run does; they are not measured, which takes minutes."""
     recipe = load_recipe(str(job.distill), job.recipe_settings)
     parts = [] if recipe.head is None else [recipe.head.summary]
     parts += [f"{term.weight:g} x {term.name}" for term in recipe.losses]
-    yield ok(f"recipe {job.distill}: {' + '.join(parts)}, teacher {recipe.teacher.network}")
-    yield from _check_set(recipe, cfg)
+    names = ", ".join(spec.network for spec in recipe.named_teachers.values()) or "none"
+    yield ok(f"recipe {job.distill}: {' + '.join(parts)}, teacher {names}")
+    for spec in recipe.named_teachers.values():
+        yield from _check_set(spec, cfg)
     device = host.device(cfg)
-    teacher, _ = seam.make_teacher(host.train_v2, recipe, device, checks=False)
-    digest = f", sha256 {teacher.sha256[:12]}..." if teacher.sha256 else ""
-    yield ok(f"teacher {teacher.name}: loaded, embeddings of {teacher.embedding_size} values{digest}")
-    if recipe.teacher.network == CACHED:
-        check_teacher(teacher, recipe.teacher, device)
-    return recipe, teacher
+    teaching = seam.make_teachers(host.train_v2, recipe, device, checks=False)
+    for name, teacher in teaching.teachers.items():
+        digest = f", sha256 {teacher.sha256[:12]}..." if teacher.sha256 else ""
+        yield ok(f"teacher {teacher.name}: loaded, embeddings of {teacher.embedding_size} values{digest}")
+        if recipe.named_teachers[name].network == CACHED:
+            check_teacher(teacher, recipe.named_teachers[name], device)
+    return recipe, teaching
 
 
-def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
+def _check_set(teacher: TeacherSpec, cfg: EasyDict | None) -> Iterator[Finding]:
     """Look for the set on which a run measures its teacher."""
-    check = recipe.teacher.check
+    check = teacher.check
     if check is None:
         return
     if cfg is not None:
-        seam.find_check_bin(recipe, Path(str(cfg.rec)))
+        seam.find_check_bin(teacher, Path(str(cfg.rec)))
     if Path(check.bin).is_file():
         yield note(
             f"teacher.check: a run measures the teacher first; it must reach {check.floor} on {Path(check.bin).name}."
@@ -126,31 +127,39 @@ def _check_set(recipe: Recipe, cfg: EasyDict | None) -> Iterator[Finding]:
         )
 
 
-def _run(host: Host, cfg: EasyDict, taught: tuple[Recipe, Teacher] | None) -> Step[None]:
+def _run(host: Host, cfg: EasyDict, taught: tuple[Recipe, Teaching] | None) -> Step[None]:
     """Build student and head, in the seam where there is a recipe, and take one batch forward and backward."""
     device = host.device(cfg)
+    task = Task()
     if taught is None:
-        loss = _first_loss(host, cfg, device)
+        loss = _first_loss(host, cfg, device, task)
     else:
-        recipe, teacher = taught
+        recipe, teaching = taught
+        task = task_of(recipe)
+        task.fill(cfg)
         length = host.length(cfg) if recipe.needs_length else None
-        plan = RunPlan(length, bool(cfg.get("resume")), Path(str(cfg.rec)))
-        with seam.installed(host.train_v2, recipe, teacher, plan=plan):
-            loss = _first_loss(host, cfg, device)
+        plan = RunPlan(length, bool(cfg.get("resume")), Path(str(cfg.rec)), int(cfg.seed))
+        with seam.installed(host.train_v2, recipe, teaching.teachers, plan=plan, task=task):
+            loss = _first_loss(host, cfg, device, task)
         yield ok(f"student {cfg.network}: fits the recipe's taps and losses, embeddings of {cfg.embedding_size} values")
     yield ok(f"first batch: {IMAGES} images, loss {loss:.2f}")
-    yield from examine_faces(str(cfg.rec), cfg.num_classes)
-    yield from host.remarks(cfg)
+    if type(task).data is Task.data:
+        yield from examine_faces(str(cfg.rec), cfg.num_classes)
+        yield from host.remarks(cfg)
 
 
-def _first_loss(host: Host, cfg: EasyDict, device: torch.device) -> float:
+def _first_loss(host: Host, cfg: EasyDict, device: torch.device, task: Task) -> float:
     with torch.random.fork_rng():
         student, head = host.build(cfg, device)
-        batches = get_dataloader(str(cfg.rec), 0, IMAGES, num_workers=0, device=device)
+        batches = task.data(DataRequest(Path(str(cfg.rec)), IMAGES, int(cfg.seed), 0, device))
+        if batches is None:
+            batches = get_dataloader(str(cfg.rec), 0, IMAGES, num_workers=0, device=device)
         if getattr(student, "reads_landmarks", False):
             batches.with_landmarks(Path(str(cfg.rec)))
         images, labels, *landmarks = next(iter(batches))
-        # Synthetic images are of more people here than in arcface_torch.
-        loss: torch.Tensor = head(student(images, *landmarks), labels % cfg.num_classes)
+        if not labels.is_floating_point():
+            # Synthetic images are of more people here than in arcface_torch.
+            labels = labels % cfg.num_classes
+        loss: torch.Tensor = head(student(images, *landmarks), labels)
         loss.backward()
     return float(loss.detach())

@@ -12,7 +12,7 @@ from insightface_cakd.hosts.embedded.checkpoint import checkpoint_path
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.teacher import CACHED
-from insightface_cakd.runtime.atomic import replacing, write_json
+from insightface_cakd.runtime.atomic import write_json, write_text
 from insightface_cakd.runtime.progress import Progress, progress_bar
 from insightface_cakd.runtime.run_folder import RESULT, RunFolder
 from insightface_cakd.tasks.job import Job
@@ -87,8 +87,7 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
             results.setdefault(name, []).append(runs.run(name, taught))
     rows = rank(results)
     write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
-    with replacing(output / "compare.md") as temporary:
-        temporary.write_text(table(rows, comparison.seeds) + "\n", encoding="utf-8")
+    write_text(output / "compare.md", table(rows, comparison.seeds) + "\n", RunError)
     return rows
 
 

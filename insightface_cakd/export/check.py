@@ -119,19 +119,6 @@ def noise(batch: int) -> torch.Tensor:
     return torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
 
 
-def require_new_folder(out: Path) -> None:
-    """Check that a folder may be made.
-
-    Args:
-        out: not there yet, or empty.
-
-    Raises:
-        ExportError: it holds something, or is a file.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
-
-
 def check_contract(path: Path, where: str) -> int:
     """Check that the file is whole, alone, and has the one input and output; return its opset.
 

@@ -15,7 +15,7 @@ from insightface_cakd.errors import ExportError
 from insightface_cakd.export.check import ExportReport, check_onnx
 from insightface_cakd.export.onnx import Exporter, export_onnx
 from insightface_cakd.networks.models import GetModel, load_backbone
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import writing
 from insightface_cakd.runtime.run_folder import RESULT, RUN, RunFolder
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
@@ -72,16 +72,14 @@ def export_checked(
     Raises:
         ExportError: the export or its check failed; `out` is as it was.
     """
-    try:
-        with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            candidate = Path(folder) / out.name
-            export_onnx(backbone, candidate, metadata, exporter)
-            report = check_onnx(candidate, backbone)
-            os.replace(candidate, checked)
-    except OSError as error:
-        raise ExportError(
-            f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
-        ) from error
+    with (
+        writing(out, ExportError, f"export {out}") as checked,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+    ):
+        candidate = Path(folder) / out.name
+        export_onnx(backbone, candidate, metadata, exporter)
+        report = check_onnx(candidate, backbone)
+        os.replace(candidate, checked)
     return replace(report, path=out)
 
 

@@ -24,7 +24,7 @@ from insightface_cakd.networks.latency import ROUNDS, Latency, measure_latency, 
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import writing
 
 # Lowest cosine with float32 at which a file is still that network: float16 rounds, int8 moves an embedding some degrees.
 FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}
@@ -100,17 +100,15 @@ def export_variant(
     _require_fitting(source, out, network, wish)
     sets = list(load_sets(wish.bins).values())
     faces = _faces(wish, sets)
-    try:
-        with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            files, report = _make(source, Path(folder), out.name, get_model, network, wish, faces)
-            if report is None or len(files) > 1:
-                report = _check(files, wish, faces, out.name)
-            variants = _measure(files, wish, sets, faces)
-            os.replace(list(files.values())[-1], checked)
-    except OSError as error:
-        raise ExportError(
-            f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
-        ) from error
+    with (
+        writing(out, ExportError, f"export {out}") as checked,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+    ):
+        files, report = _make(source, Path(folder), out.name, get_model, network, wish, faces)
+        if report is None or len(files) > 1:
+            report = _check(files, wish, faces, out.name)
+        variants = _measure(files, wish, sets, faces)
+        os.replace(list(files.values())[-1], checked)
     return replace(report, path=out), variants
 
 

@@ -1,13 +1,11 @@
 """What a recipe says about the head's class centres and margin."""
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insightface_cakd.errors import RecipeError
-from insightface_cakd.losses.base import LOGITS, Reads
 
 M_MIN, M_MAX = 0.2, 0.5
 SUMMARIES = {
@@ -86,25 +84,3 @@ class HeadSpec(BaseModel):
     def paper(self) -> str:
         """Source, for `cakd recipes check`."""
         return PAPERS[self.centres, self.margin]
-
-
-def check_head(head: HeadSpec | None, terms: int, reads: Mapping[Reads, str], where: str) -> None:
-    """Check that a recipe teaches anything, and that no term compares logits of which each row has a margin of its own.
-
-    Args:
-        head: of the recipe.
-        terms: how many the recipe has.
-        reads: what its terms read, and the name of a term that does.
-        where: what error lines begin with.
-
-    Raises:
-        RecipeError: neither is so.
-    """
-    if head is None and not terms:
-        raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
-    term = next((reads[kind] for kind in LOGITS if kind in reads), None)
-    if head is not None and head.margin == "quality" and term is not None:
-        raise RecipeError(
-            f"{where}: term '{term}' compares logits with the host's margin, and head.margin: quality gives each image one of its own; "
-            "expected terms that read embeddings or maps. Remove the term, or set head.margin: host."
-        )

@@ -1,9 +1,14 @@
 """Whether the parts of a recipe fit each other."""
 
-from insightface_cakd.errors import RecipeError
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.recipe.head import check_head
+from typing import Any
+
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.recipe.named import NamedSpec
+from insightface_cakd.recipe.readings import READINGS, reading
 from insightface_cakd.recipe.spec import Recipe
+from insightface_cakd.runtime.objects import import_object
+
+IDENTIFICATION = "identification"
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
@@ -16,9 +21,9 @@ def check_parts(recipe: Recipe, where: str) -> None:
     Raises:
         RecipeError: a part is missing, or read by nothing.
     """
-    reads = {LOSSES[term.loss].reads: term.name for term in recipe.losses if term.weight > 0}
-    check_head(recipe.head, len(recipe.losses), reads, where)
-    fields = next((name for kind, name in reads.items() if kind.startswith("urfm_")), None)
+    check_head(recipe, where)
+    _check_names(recipe, where)
+    fields = recipe.reader(part="urfm")
     if fields is not None and recipe.urfm is None:
         raise RecipeError(
             f"{where}: term '{fields}' reads unified receptive fields, and the recipe has none; expected a part `urfm`. Add `urfm:` with "
@@ -28,14 +33,69 @@ def check_parts(recipe: Recipe, where: str) -> None:
         raise RecipeError(
             f"{where}: urfm is given, and no term reads it; expected a term such as urfm_feature. Add one."
         )
-    anchor = next((name for kind, name in reads.items() if kind.startswith("prompted")), None)
+    anchor = recipe.reader(part="prompts")
     if anchor is not None and recipe.teacher.prompts is None:
         raise RecipeError(
             f"{where}: term '{anchor}' reads a teacher with prompts, and this one has none; expected teacher.prompts. Add them or remove "
             "the term."
         )
-    if recipe.teacher.prompts is not None and anchor is None and not {"urfm_attention", "urfm_fields"} & reads.keys():
+    if recipe.teacher.prompts is not None and not any(reading(term.reading).trains_prompts for term in recipe.terms):
         raise RecipeError(
             f"{where}: teacher.prompts learn from no term; expected urfm_attention, urfm_feature, prompt_anchor or prompt_margin. Add one, "
             "or remove the prompts."
         )
+
+
+def check_head(recipe: Recipe, where: str) -> None:
+    """Check that a recipe teaches anything, and that no term compares logits of which each row has a margin of its own.
+
+    Args:
+        recipe: valid key by key.
+        where: what error lines begin with.
+
+    Raises:
+        RecipeError: neither is so.
+    """
+    if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
+        raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
+    term = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
+    if recipe.head is not None and recipe.head.margin == "quality" and term is not None:
+        raise RecipeError(
+            f"{where}: term '{term}' compares logits with the host's margin, and head.margin: quality gives each image one of its own; "
+            "expected terms that read embeddings or maps. Remove the term, or set head.margin: host."
+        )
+
+
+def _check_names(recipe: Recipe, where: str) -> None:
+    """Check that terms read what is offered, of teachers that the recipe names."""
+    offered = [*READINGS, *(name for source in recipe.sources for name in source_class(source, where).offers)]
+    teachers = recipe.named_teachers
+    for term in recipe.losses:
+        if term.reading not in offered:
+            raise RecipeError(
+                f"{where}: term '{term.name}' reads {term.reading}, which nothing offers; offered: {', '.join(offered)}."
+                f"{did_you_mean(term.reading, offered)} Name the source under `sources`."
+            )
+        if term.whose is not None and term.whose not in teachers:
+            raise RecipeError(
+                f"{where}: term '{term.name}' reads teacher {term.whose}; known: {', '.join(teachers)}."
+                f"{did_you_mean(term.whose, teachers)}"
+            )
+
+
+def source_class(spec: NamedSpec, where: str) -> Any:
+    """Return the class of a source that a recipe names; the run checks its options.
+
+    Args:
+        spec: names it as `package.module:Class`.
+        where: what an error line begins with.
+
+    Raises:
+        RecipeError: there is no such class, or it offers nothing.
+    """
+    found = import_object(spec.kind, f"{where}: sources", RecipeError)
+    if not getattr(found, "offers", ()):
+        raise RecipeError(
+            f"{where}: sources: {spec.kind} offers nothing; expected a class with `offers`, the names that terms read. See CONTRIBUTING.md."
+        )
+    return found

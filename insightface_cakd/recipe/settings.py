@@ -14,30 +14,36 @@ OPTION = "--recipe-set"
 
 
 def given(
-    teacher: str | None = None, centres: Sequence[str] = (), prototypes: str | None = None, init: str | None = None
+    teacher: str | None = None,
+    centres: Sequence[str] | None = None,
+    prototypes: str | None = None,
+    init: str | None = None,
+    more: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
-    """Return the settings that `--teacher`, `--centres`, `--prototypes` and `--init` are short for.
+    """Return the settings that `--teacher`, `--centres`, `--prototypes` and `--init` are short for, and those given as such.
 
     Args:
         teacher: for `teacher.weights`.
         centres: for `teacher.centres`.
         prototypes: for `teacher.prototypes`.
         init: for `student.weights`.
+        more: each `KEY=VALUE`; they count where they say something else.
     """
     values = {
         "teacher.weights": teacher,
-        "teacher.centres": list(centres),
+        "teacher.centres": list(centres or ()),
         "teacher.prototypes": prototypes,
         "student.weights": init,
     }
     # Quoted, so that a file called 2048 or [a] stays text.
-    return tuple(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value)
+    short = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value)
+    return (*short, *(more or ()))
 
 
 def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Return a recipe's content with settings in it; whether a key exists is checked with the recipe.
 
-    `teacher.weights` that are a folder (a cache of embeddings) or an ONNX file replace `teacher.network` too.
+    Weights of a teacher that are a folder (a cache of embeddings) or an ONNX file replace its `network` too.
 
     Args:
         content: the mapping that the YAML file holds.
@@ -58,9 +64,11 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             said = " ".join(str(error).split())
             raise RecipeError(f"{OPTION} {setting}: the value is not YAML ({said}). Put it in quotes.") from error
-        _put(content, key.split("."), value, f"{OPTION} {setting}")
-        if key == "teacher.weights" and isinstance(value, str) and (network := kind_of_file(value)):
-            content["teacher"]["network"] = network
+        keys = key.split(".")
+        _put(content, keys, value, f"{OPTION} {setting}")
+        of_teacher = keys[0] in ("teacher", "teachers") and keys[-1] == "weights"
+        if of_teacher and isinstance(value, str) and (network := kind_of_file(value)):
+            _put(content, [*keys[:-1], "network"], network, setting)
     return content
 
 

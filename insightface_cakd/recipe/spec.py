@@ -6,11 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS, DistillLoss
+from insightface_cakd.losses.base import DistillLoss
 from insightface_cakd.recipe.head import HeadSpec
+from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
+from insightface_cakd.recipe.readings import reading
 from insightface_cakd.recipe.schedule import ScheduleSpec
 from insightface_cakd.recipe.student import StudentSpec
-from insightface_cakd.recipe.teacher import TeacherSpec
+from insightface_cakd.recipe.teacher import NOBODY, TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
 
 
@@ -25,6 +27,8 @@ class TermSpec(BaseModel):
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
         projector: how the student's activation reaches the teacher's shape; a kind of `build_projector`.
+        reads: what the loss compares, where that is not what the loss itself says: what a source of the recipe offers.
+        whose: name of the teacher whose answer it reads, in a recipe with several; the first when not given.
         options: the loss's own constructor arguments; in the file they stand beside the other keys.
     """
 
@@ -37,7 +41,14 @@ class TermSpec(BaseModel):
     student: str | None = None
     teacher: str | None = None
     projector: str | None = None
+    reads: str | None = None
+    whose: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def reading(self) -> str:
+        """What the term reads."""
+        return self.reads or LOSSES[self.loss].reads
 
     def build_loss(self) -> DistillLoss:
         """Return the loss module of this term."""
@@ -50,9 +61,13 @@ class Recipe(BaseModel):
     Args:
         about: one line for `cakd recipes check`.
         paper: "METHOD (where), details", for `cakd recipes list`; that of the first term when not given.
-        teacher: who teaches.
+        task: what the run trains; people's identities when not given.
+        teacher: who teaches; of several, the first. A task without terms needs none.
+        teachers: several, by name.
         student: what the student starts from; the host's random weights when not given.
         urfm: the unified receptive fields that its terms compare; only such terms need them.
+        views: what each side sees of an image; the image when not given.
+        sources: what terms read besides what every run offers.
         head: where the class centres come from; the optimiser learns them when not given.
         losses: the terms, with different names; at least one, unless there is a `head`.
     """
@@ -61,11 +76,32 @@ class Recipe(BaseModel):
 
     about: str = ""
     paper: str = ""
+    task: NamedSpec = NamedSpec(kind="identification")
     teacher: TeacherSpec
+    teachers: dict[str, TeacherSpec] = Field(default_factory=dict)
     student: StudentSpec | None = None
     urfm: URFMSpec | None = None
+    views: ViewsSpec = Field(default_factory=ViewsSpec)
+    sources: list[NamedSpec] = Field(default_factory=list)
     head: HeadSpec | None = None
     losses: list[TermSpec] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_teacher(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        several = given.get("teachers")
+        if "teacher" not in given and not several and not given.get("losses") and "task" in given:
+            return given | {"teacher": {"network": NOBODY}}
+        if not several or not isinstance(several, dict):
+            return given
+        first = next(iter(several.values()))
+        if "teacher" in given and given["teacher"] != first:
+            raise RecipeError(
+                "teacher and teachers are both given; expected one of them. Put all of them under teachers."
+            )
+        return given | {"teacher": first}
 
     @model_validator(mode="before")
     @classmethod
@@ -80,25 +116,45 @@ class Recipe(BaseModel):
         return given
 
     @property
+    def named_teachers(self) -> dict[str, TeacherSpec]:
+        """Every teacher by its name; one alone is called `teacher`."""
+        if self.teacher.network == NOBODY:
+            return {}
+        if not self.teachers:
+            return {"teacher": self.teacher}
+        return {
+            name: self.teacher if number == 0 else spec for number, (name, spec) in enumerate(self.teachers.items())
+        }
+
+    @property
+    def terms(self) -> list[TermSpec]:
+        """The losses that take part: those of weight above 0."""
+        return [term for term in self.losses if term.weight > 0]
+
+    def reader(self, *, part: str | None = None) -> str | None:
+        """Return the name of a term that reads a part of the recipe, None if none does."""
+        return next((term.name for term in self.terms if reading(term.reading).part == part), None)
+
+    @property
     def needs_teacher(self) -> bool:
         """Whether a step asks the teacher; its frozen class centres alone need no forward."""
-        return any(term.weight > 0 for term in self.losses) or (self.head is not None and self.head.reads_embedding)
+        return bool(self.terms) or (self.head is not None and self.head.reads_embedding)
 
     @property
     def needs_network(self) -> bool:
         """Whether the teacher must be a live network: a term looks inside it, or prompts learn in it."""
-        taps = any(term.teacher is not None for term in self.losses if term.weight > 0)
+        taps = any(term.teacher is not None for term in self.terms)
         return taps or self.urfm is not None or self.teacher.prompts is not None
 
     @property
     def needs_logits(self) -> bool:
         """Whether a term reads logits, the student's or the teacher's."""
-        return any(LOSSES[term.loss].reads in LOGITS for term in self.losses if term.weight > 0)
+        return any(reading(term.reading).by_class for term in self.terms)
 
     @property
     def needs_prototypes(self) -> str | None:
         """Name of the first term that needs prototypes."""
-        return next((term.name for term in self.losses if term.weight > 0 and LOSSES[term.loss].needs_prototypes), None)
+        return next((term.name for term in self.terms if LOSSES[term.loss].needs_prototypes), None)
 
     @property
     def needs_centres(self) -> bool:
@@ -113,4 +169,4 @@ class Recipe(BaseModel):
     @property
     def needs_length(self) -> bool:
         """Whether a term's schedule needs to know how long the run is."""
-        return any(term.schedule.needs_length for term in self.losses if term.weight > 0)
+        return any(term.schedule.needs_length for term in self.terms)

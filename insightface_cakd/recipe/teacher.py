@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from insightface_cakd.recipe.prompts import PromptSpec
 
 CACHED, ONNX = "cached", "onnx"
+# The teacher of a recipe that has none: a task alone.
+NOBODY = "none"
 
 
 def kind_of_file(weights: str) -> str | None:
@@ -40,7 +42,7 @@ class TeacherSpec(BaseModel):
 
     Args:
         network: a network of the host by name, `timm:NAME`, `package.module:callable`, `torchscript`, `onnx` or
-            `cached`.
+            `cached`; `none` for a run without a teacher.
         weights: the file with the weights, the ONNX or TorchScript file, or the folder of the cache.
         sha256: of that file (64 hexadecimal digits), not of an ONNX file's external data; for a cache, of the teacher
             that wrote it. Not compared when not given.

@@ -11,7 +11,7 @@ from insightface_cakd import __version__
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.report.curves import read_curves
 from insightface_cakd.report.plots import draw_panels
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import write_text
 from insightface_cakd.runtime.devices import describe_machine
 from insightface_cakd.runtime.run_folder import RunFolder
 
@@ -105,14 +105,7 @@ def write_report(path: Path, report: Report) -> None:
         if not folder.is_dir():
             raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")
     page = "\n".join(_page(report))
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise EvaluationError(
-            f"report {path}: cannot be written ({error.strerror}); nothing was left behind. "
-            "Free some space, or choose another path."
-        ) from error
+    write_text(path, page, EvaluationError, f"report {path}")
 
 
 def result_table(rows: Sequence[Row]) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.reading import read_text
 
 MODEL, RUN, RESULT = "model.pt", "run.json", "result.json"
 SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", "optimizer", "lr", "seed", "fp16")
@@ -194,8 +195,8 @@ class RunFolder:
         if not path.is_file():
             return kind()
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            content = json.loads(read_text(path, RunError, "what `cakd train` wrote. Train again."))
+        except json.JSONDecodeError as error:
             raise RunError(f"{path}: not JSON ({error}); expected what `cakd train` wrote. Train again.") from error
         if not isinstance(content, dict):
             raise RunError(f"{path}: holds a {type(content).__name__}; expected an object. Train again.")

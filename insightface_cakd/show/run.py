@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.distill.snapshot import AFTER, BEFORE, Origin, Snapshot, put, read_snapshot, rebuild
-from insightface_cakd.distill.step import SIDES, Side
+from insightface_cakd.distill.sources.fields import SIDES, Side, fields_of
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.distill.urfm.positions import template
 from insightface_cakd.errors import RunError
@@ -178,10 +177,13 @@ def _maps(run: Run, faces: np.ndarray) -> dict[Side, np.ndarray]:
     for module in student.backbone.modules():
         if isinstance(module, _BatchNorm) and module.num_batches_tracked == 0:
             module.train()
-    fields: Any = student.method["urfm"]
+    fields = fields_of(student.sources)
+    assert fields.mapping is not None
     found = {}
-    for side, (tokens, grid) in student.tokens(as_images(faces, run.device)).items():
-        looks = fields.looks(tokens, side).mean(dim=1)[..., : grid.rows * grid.columns]  # (faces, L, patches)
+    for side, (tokens, grid) in fields.tokens(student.observe(as_images(faces, run.device))).items():
+        looks = fields.mapping.looks(tokens.detach(), side).mean(dim=1)[
+            ..., : grid.rows * grid.columns
+        ]  # (faces, L, patches)
         found[side] = looks.unflatten(-1, (grid.rows, grid.columns)).cpu().numpy()
     return found
 

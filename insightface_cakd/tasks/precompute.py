@@ -80,7 +80,9 @@ def _teacher(recipe: str, settings: Sequence[str]) -> Teacher:
     """Return a recipe's teacher without prompts, which change."""
     loaded = load_recipe(recipe, settings)
     loaded.teacher.prompts = None
-    return seam.make_teacher(train_v2, loaded, choose_device(None), checks=False)[0]
+    first = seam.make_teachers(train_v2, loaded, choose_device(None), checks=False).first
+    assert first is not None
+    return first
 
 
 def _batches(faces: Any) -> Iterator[np.ndarray]:

@@ -1,66 +1,94 @@
-"""How a recipe enters a training loop: three names of `train_v2` are replaced, and nothing else."""
+"""How a recipe enters a training loop: up to five names of `train_v2` are replaced, and nothing else."""
 
 import atexit
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from insightface_cakd.distill.centres import build_rule
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
 from insightface_cakd.distill.initial import check_initial, load_initial
-from insightface_cakd.distill.logits import SeenMargin
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.plan import UNPLANNED, RunPlan, planned_length
 from insightface_cakd.distill.prototypes import open_prototypes, start_terms
 from insightface_cakd.distill.snapshot import Snapshots, snapshots_of
+from insightface_cakd.distill.sources import build_sources
+from insightface_cakd.distill.sources.logits import SeenMargin
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import CAKDError, RecipeError
 from insightface_cakd.recipe import Recipe, load_recipe
+from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.recipe.settings import given
+from insightface_cakd.recipe.teacher import TeacherSpec
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.measuring import MeasureCallback
+from insightface_cakd.tasks.task import DataRequest, Task
 from insightface_cakd.tasks.teacher_check import check_teacher
-from insightface_cakd.teachers import Teacher, build_teacher, load_centres
+from insightface_cakd.teachers import Teacher, build_teacher
+from insightface_cakd.views import Sides
 
-NAMES = ("get_model", "CombinedMarginLoss", "PartialFC_V2")
+# The names that a loop looks up when a run begins, as arcface_torch's `train_v2` does.
+NAMES = ("get_dataloader", "get_model", "CombinedMarginLoss", "PartialFC_V2", "CallBackVerification")
 
 
-def make_teacher(
+@dataclass(frozen=True)
+class Teaching:
+    """The teachers of a run.
+
+    Args:
+        teachers: by name.
+        accuracy: of the first on the recipe's .bin, None where it was not measured.
+    """
+
+    teachers: Mapping[str, Teacher]
+    accuracy: float | None = None
+
+    @property
+    def first(self) -> Teacher | None:
+        """The first teacher, None in a run without one."""
+        return next(iter(self.teachers.values()), None)
+
+
+def make_teachers(
     namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True, data: Path | None = None
-) -> tuple[Teacher, float | None]:
-    """Build the recipe's teacher, measure it where the recipe asks for that, and print what was measured.
+) -> Teaching:
+    """Build the recipe's teachers, measure them where the recipe asks for that, and print what was measured.
 
     Args:
         namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
-        recipe: names the teacher.
-        device: where the teacher runs.
-        checks: measure it on the recipe's .bin; one rank of a run is enough.
+        recipe: names the teachers.
+        device: where they run.
+        checks: measure them on their .bin; one rank of a run is enough.
         data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
 
-    Returns:
-        The teacher and its accuracy, None where it was not measured.
-
     Raises:
-        TeacherError: it cannot be built, or is below its floor.
+        TeacherError: one cannot be built, or is below its floor.
     """
-    if data is not None:
-        find_check_bin(recipe, data)
-    teacher = build_teacher(recipe.teacher, namespace.get_model, device)
-    accuracy = check_teacher(teacher, recipe.teacher, device) if checks else None
-    if accuracy is not None and recipe.teacher.check is not None:
-        print(f"teacher {teacher.name}: accuracy {accuracy:.4f} on {Path(recipe.teacher.check.bin).name}", flush=True)
-    return teacher, accuracy
+    built, accuracies = {}, []
+    for name, spec in recipe.named_teachers.items():
+        if data is not None:
+            find_check_bin(spec, data)
+        built[name] = teacher = build_teacher(spec, namespace.get_model, device)
+        accuracy = check_teacher(teacher, spec, device) if checks else None
+        accuracies.append(accuracy)
+        if accuracy is not None and spec.check is not None:
+            print(f"teacher {teacher.name}: accuracy {accuracy:.4f} on {Path(spec.check.bin).name}", flush=True)
+    return Teaching(built, accuracies[0] if accuracies else None)
 
 
-def find_check_bin(recipe: Recipe, data: Path) -> None:
-    """Let the recipe's `teacher.check.bin` be the name of a set in the run's data folder."""
-    check = recipe.teacher.check
+def find_check_bin(spec: TeacherSpec, data: Path) -> None:
+    """Let `teacher.check.bin` be the name of a set in the run's data folder."""
+    check = spec.check
     if check is not None and not Path(check.bin).is_file() and (data / check.bin).is_file():
         check.bin = str(data / check.bin)
 
@@ -69,29 +97,31 @@ def find_check_bin(recipe: Recipe, data: Path) -> None:
 def installed(
     namespace: ModuleType,
     recipe: Recipe,
-    teacher: Teacher,
+    teachers: Mapping[str, Teacher],
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
     plan: RunPlan = UNPLANNED,
+    task: Task | None = None,
 ) -> Iterator[Distillation]:
     """Put a recipe into a training loop for the length of a `with` block.
 
     Args:
-        namespace: a module with the three names of `train_v2`: `get_model`, `CombinedMarginLoss`, `PartialFC_V2`.
-        recipe: what to distil and how.
-        teacher: built by `make_teacher`, on the run's device.
+        namespace: a module with the five names of `train_v2`.
+        recipe: what to train, what to distil and how.
+        teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
         every: steps between two log lines.
         snapshots: from `snapshots_of`; the second is written when the block ends well.
         plan: what the recipe has to know of the run.
+        task: the recipe's, which has filled the config; made anew when not given.
 
     Raises:
         RecipeError, TeacherError: files or a run's length that the recipe needs are missing, or files are of another teacher or data set.
         TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
     """
-    before = {name: getattr(namespace, name) for name in NAMES}
-    distillation = install(namespace, recipe, teacher, log_dir, every, snapshots, plan)
+    before = {name: getattr(namespace, name) for name in NAMES if hasattr(namespace, name)}
+    distillation = install(namespace, recipe, teachers, log_dir, every, snapshots, plan, task)
     try:
         yield distillation
         if snapshots is not None:
@@ -105,42 +135,93 @@ def installed(
 def install(
     namespace: ModuleType,
     recipe: Recipe,
-    teacher: Teacher,
+    teachers: Mapping[str, Teacher],
     log_dir: Path | None = None,
     every: int = 10,
     snapshots: Snapshots | None = None,
     plan: RunPlan = UNPLANNED,
+    task: Task | None = None,
 ) -> Distillation:
-    """Replace the three names for the rest of the process, and write the first snapshot only; see `installed`."""
+    """Replace the names for the rest of the process, and write the first snapshot only; see `installed`."""
     _check_landmarks(namespace, recipe)
-    terms = [term for term in recipe.losses if term.weight > 0]
-    centres, prototypes = _centres(recipe), open_prototypes(recipe, teacher, plan.data)
+    task = task or task_of(recipe)
+    sources = build_sources(recipe, teachers)
+    prototypes = open_prototypes(recipe, teachers, plan.data)
+    step = DistillationStep(recipe.terms, sources, plan.length)
+    start_terms(step, prototypes)
+    distillation = Distillation(step, Monitor(log_dir, every), sources, prototypes)
+    _replace_model(namespace, recipe, teachers, distillation, task, snapshots, plan)
+    namespace.PartialFC_V2 = distilled_head(task.head() or namespace.PartialFC_V2, distillation)  # type: ignore[attr-defined]
+    if any(source.by_class for source in sources):
+        margin = namespace.CombinedMarginLoss
+        namespace.CombinedMarginLoss = lambda *args, **kwargs: SeenMargin(margin(*args, **kwargs))  # type: ignore[attr-defined]
+    install_task(namespace, task)
+    return distillation
+
+
+def install_task(namespace: ModuleType, task: Task) -> None:
+    """Replace a loop's data and measure by a task's, where it has its own.
+
+    Args:
+        namespace: a module with the five names of `train_v2`.
+        task: of the run.
+    """
+    kind = type(task)
+    if kind.data is not Task.data:
+
+        def get_dataloader(
+            root_dir: str,
+            local_rank: int,
+            batch_size: int,
+            dali: bool = False,
+            dali_aug: bool = False,
+            seed: int = 2048,
+            num_workers: int = 2,
+            device: torch.device | None = None,
+            num_classes: int | None = None,
+        ) -> Any:
+            """Return the task's batches; called as both hosts call theirs."""
+            where = device or choose_device(f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu")
+            return task.data(DataRequest(Path(root_dir), batch_size, seed, num_workers, where))
+
+        namespace.get_dataloader = get_dataloader  # type: ignore[attr-defined]
+    if kind.measures is not Task.measures:
+        namespace.CallBackVerification = partial(MeasureCallback, task)  # type: ignore[attr-defined]
+
+
+def _replace_model(
+    namespace: ModuleType,
+    recipe: Recipe,
+    teachers: Mapping[str, Teacher],
+    distillation: Distillation,
+    task: Task,
+    snapshots: Snapshots | None,
+    plan: RunPlan,
+) -> None:
+    """Let `get_model` give the host's student, wrapped."""
     initial = None if plan.resumes else recipe.student
     check_initial(initial)
-    step = DistillationStep(terms, plan.length)
-    start_terms(step, prototypes)
-    distillation = Distillation(step, Monitor(log_dir, every), centres, prototypes)
-    distillation.rule = build_rule(recipe.head, centres, teacher.embedding_size)
+    sides = Sides.of(recipe.views if recipe.views != ViewsSpec() else task.views, plan.seed)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
         """Build the host's student and wrap it."""
         backbone = get_model(name, **kwargs)
+        task.prepare(backbone)
         if initial is not None and initial.weights is not None:
             load_initial(backbone, initial.weights)
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
-            distillation.student = DistilledStudent(backbone, teacher, terms, recipe.urfm, taught=recipe.needs_teacher)
+            student = DistilledStudent(
+                backbone, teachers, distillation.sources, taught=recipe.needs_teacher, sides=sides
+            )
+        student.step = lambda: distillation.step.step
+        distillation.student = student
         if snapshots is not None:
             snapshots.watch(distillation, name, int(kwargs["num_features"]))
-        return distillation.student
+        return student
 
     namespace.get_model = get_distilled_student  # type: ignore[attr-defined]
-    namespace.PartialFC_V2 = distilled_head(namespace.PartialFC_V2, distillation)  # type: ignore[attr-defined]
-    if recipe.needs_logits:
-        margin = namespace.CombinedMarginLoss
-        namespace.CombinedMarginLoss = lambda *args, **kwargs: SeenMargin(margin(*args, **kwargs))  # type: ignore[attr-defined]
-    return distillation
 
 
 def enter(
@@ -183,12 +264,14 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     device = torch.device("cuda", namespace.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     first = namespace.rank == 0
     data = Path(str(cfg.rec))
-    teacher, _ = make_teacher(namespace, recipe, device, first, data)
-    snapshots = snapshots_of(recipe, teacher, cfg) if first else None
+    task = task_of(recipe)
+    task.fill(cfg)
+    teaching = make_teachers(namespace, recipe, device, first, data)
+    snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     log_dir = log_folder(cfg.output) if first else None
     length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None
-    plan = RunPlan(length, bool(cfg.resume), data)
-    distillation = install(namespace, recipe, teacher, log_dir, cfg.frequent, snapshots, plan)
+    plan = RunPlan(length, bool(cfg.resume), data, int(cfg.seed))
+    distillation = install(namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task)
     atexit.register(_leave, distillation, snapshots)
     return distillation
 
@@ -221,20 +304,3 @@ def _check_landmarks(namespace: ModuleType, recipe: Recipe) -> None:
             "urfm.landmarks: batch, but this host's batches have no landmarks; expected a loop that calls the student with them. Set "
             "urfm.landmarks: template, or train on the embedded host."
         )
-
-
-def _centres(recipe: Recipe) -> Tensor | None:
-    """Load the teacher's class centres when a term or the head needs them.
-
-    Raises:
-        RecipeError: they are needed and the recipe names none.
-    """
-    if not recipe.needs_centres:
-        return None
-    if not recipe.teacher.centres:
-        reader = "a logits term" if recipe.needs_logits else "head.centres: teacher"
-        raise RecipeError(
-            f"recipe: {reader} needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
-            "teacher's head, in rank order. Set teacher.centres, or pass --centres FILE."
-        )
-    return load_centres(recipe.teacher.centres)

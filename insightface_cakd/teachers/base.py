@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from insightface_cakd.errors import ShapeError, TeacherError
+from insightface_cakd.networks.token_grid import TokenGrid
 
 
 class Teacher(nn.Module):
@@ -47,6 +48,7 @@ class Teacher(nn.Module):
         self._precision = half_precision(self.device)
         self.embedder = freeze(embedder, self.device)
         self._tappable = tappable
+        self.prompts: nn.Module | None = None
         self._channels_last = is_convolutional(embedder)
         self.training = False
 
@@ -54,6 +56,21 @@ class Teacher(nn.Module):
     def of_network(cls, network: nn.Module, name: str, embedding_size: int, device: torch.device | str) -> "Teacher":
         """Make a teacher of a network in memory, as it is: moved to the device, frozen, put into eval mode."""
         return cls(network, name, embedding_size, device)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the whole network learns with the student."""
+        return False
+
+    @property
+    def shown(self) -> tuple[Tensor, TokenGrid] | None:
+        """The tokens that it shows by itself, and how they lie; None for a teacher that must be tapped."""
+        return None
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything in it learns with the student."""
+        return self.trains or self.prompts is not None
 
     @property
     def network(self) -> nn.Module | None:

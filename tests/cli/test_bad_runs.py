@@ -63,9 +63,9 @@ def test_resume_without_a_checkpoint(here, face_set):
     [
         (
             lambda path: path.write_bytes(path.read_bytes()[:5000]),
-            r"--resume: out/checkpoint_gpu_0\.pt cannot be read \(",
+            r"--resume: out/checkpoint_gpu_0\.pt: cannot be read \(",
         ),
-        (lambda path: path.write_bytes(b""), r"--resume: out/checkpoint_gpu_0\.pt cannot be read \("),
+        (lambda path: path.write_bytes(b""), r"--resume: out/checkpoint_gpu_0\.pt: cannot be read \("),
         (
             lambda path: torch.save({"epoch": 1}, path),
             r"--resume: out/checkpoint_gpu_0\.pt .*expected a checkpoint of this",

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from insightface_cakd.distill.sources import build_sources
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -30,8 +31,9 @@ def one_step(teacher, network, tap, half):
     urfm = {"student": tap, "centres": 9, "width": 32, "heads": 4}
     losses = [{"loss": name, "weight": weight} for name, weight in TERMS.items()]
     recipe = parse_recipe({"teacher": {"network": teacher, "prompts": {}}, "urfm": urfm, "losses": losses}, "recipe")
-    student = DistilledStudent(get_model(network, num_features=WIDTH), frozen, recipe.losses, recipe.urfm).train()
-    step = DistillationStep(recipe.losses)
+    sources = build_sources(recipe, {"teacher": frozen})
+    student = DistilledStudent(get_model(network, num_features=WIDTH), {"teacher": frozen}, sources).train()
+    step = DistillationStep(recipe.losses, sources)
     images = torch.rand(8, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         embedding, features = student(images)

@@ -30,7 +30,7 @@ def build(term, centres):
     if term is not None:
         recipe = parse_recipe({"teacher": {"network": "toy", "centres": [str(centres)]}, "losses": [term]}, "recipe")
         teacher = Teacher.of_network(Toy(WIDTH, 6), "toy", WIDTH, torch.device("cpu"))
-        seam.install(host, recipe, teacher)
+        seam.install(host, recipe, {"teacher": teacher})
     student = host.get_model("toy", num_features=WIDTH).train()
     head = host.PartialFC_V2(host.CombinedMarginLoss(64, 1.0, 0.0, 0.4), WIDTH, CLASSES, 1.0, False).train()
     return student, head

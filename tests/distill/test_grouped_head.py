@@ -11,7 +11,18 @@ from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks import seam
 from tests import group_oracles
 from tests.ranks import RANKS, run_ranks
-from tests.toy import WIDTH, Toy, of_ranks, teacher_file, toy_batch, toy_centres, toy_head, toy_host, toy_teacher
+from tests.toy import (
+    WIDTH,
+    Toy,
+    of_ranks,
+    teacher_file,
+    toy_batch,
+    toy_centres,
+    toy_head,
+    toy_host,
+    toy_teacher,
+    toy_teachers,
+)
 
 CLASSES = 31
 MARGIN = 0.4
@@ -25,7 +36,7 @@ def build(folder, grouping, sample_rate):
     )
     torch.manual_seed(0)
     host = toy_host()
-    distillation = seam.install(host, recipe, toy_teacher())
+    distillation = seam.install(host, recipe, toy_teachers())
     student = host.get_model("toy", num_features=WIDTH).train()
     return student, toy_head(host, CLASSES, (1.0, 0.0, MARGIN), sample_rate), distillation
 

@@ -24,7 +24,7 @@ def build(folder, sample_rate=1.0):
     recipe = parse_recipe({"teacher": teacher, "losses": [TERM]}, "recipe")
     torch.manual_seed(0)
     host = toy_host()
-    distillation = seam.install(host, recipe, prompted("vit_tiny"))
+    distillation = seam.install(host, recipe, {"teacher": prompted("vit_tiny")})
     student = host.get_model("toy", num_features=WIDTH).train()
     return student, toy_head(host, CLASSES, (1.0, 0.0, MARGIN), sample_rate), distillation
 
@@ -86,4 +86,6 @@ def test_it_needs_prompts_and_class_centres():
     ):
         parse_recipe({"teacher": {"network": "vit_tiny"}, "losses": [TERM]}, "recipe")
     with pytest.raises(RecipeError, match=r"needs the teacher's class centres.*--centres FILE"):
-        seam.install(toy_host(), parse_recipe({"teacher": SPEC, "losses": [TERM]}, "recipe"), prompted("vit_tiny"))
+        seam.install(
+            toy_host(), parse_recipe({"teacher": SPEC, "losses": [TERM]}, "recipe"), {"teacher": prompted("vit_tiny")}
+        )

@@ -34,7 +34,9 @@ def recipe(folder, *terms, **teacher):
 def install(folder, *terms, digest=None, data=None, host=None, **teacher):
     taught = toy_teacher()
     taught.sha256 = digest
-    return seam.install(host or toy_host(), recipe(folder, *terms, **teacher), taught, plan=RunPlan(data=data))
+    return seam.install(
+        host or toy_host(), recipe(folder, *terms, **teacher), {"teacher": taught}, plan=RunPlan(data=data)
+    )
 
 
 def test_terms_start_from_the_folder_and_never_write_to_it(tmp_path):
@@ -115,9 +117,8 @@ def test_prototypes_serve_as_class_centres_if_they_are_the_teachers_own(tmp_path
     """KD and GKD then need no head of the teacher."""
     folder = write_folder(tmp_path / "out", rows(), teacher_sha256=DIGEST)
     kd = {"loss": "kd", "weight": 1}
-    assert torch.equal(
-        install(None, kd, centres=[str(folder)]).centres, torch.tensor(np.load(folder / "prototypes.npy"))
-    )
+    (logits,) = (source for source in install(None, kd, centres=[str(folder)]).sources if source.by_class)
+    assert torch.equal(logits.centres, torch.tensor(np.load(folder / "prototypes.npy")))
     with pytest.raises(TeacherError, match=r"teacher\.centres\[0\] .*out: written by toy"):
         install(None, kd, centres=[str(folder)], digest="6" * 64)
 

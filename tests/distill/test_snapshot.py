@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from insightface_cakd.distill.snapshot import AFTER, BEFORE, put, read_snapshot, rebuild
+from insightface_cakd.distill.sources.fields import fields_of
 from insightface_cakd.errors import RunError, ShapeError, TeacherError
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.tasks import seam
@@ -42,7 +43,7 @@ def run(place, steps=2, state=None, recipe=None, seed=0):
     recipe, host = recipe or toy_recipe(place), toy_host()
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
     torch.manual_seed(seed)
-    with seam.installed(host, recipe, teacher, snapshots=seam.snapshots_of(recipe, teacher, place)):
+    with seam.installed(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place)):
         student = host.get_model("toy", dropout=0.0, fp16=False, num_features=WIDTH)
         head = host.PartialFC_V2(host.CombinedMarginLoss(64, 1.0, 0.5, 0.0, 0), WIDTH, 11, 1.0, False)
         if state is not None:
@@ -109,7 +110,7 @@ def test_a_run_that_fails_has_no_last(place):
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
 
     def meet_a_broken_batch():
-        with seam.installed(host, recipe, teacher, snapshots=seam.snapshots_of(recipe, teacher, place)):
+        with seam.installed(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place)):
             host.get_model("toy", num_features=WIDTH).train()(batch()[0].flatten())
 
     with pytest.raises(ShapeError):
@@ -121,7 +122,7 @@ def test_a_new_run_in_an_old_folder_takes_the_old_runs_last_away(place):
     run(place)
     recipe, host = toy_recipe(place), toy_host()
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
-    seam.install(host, recipe, teacher, snapshots=seam.snapshots_of(recipe, teacher, place))
+    seam.install(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place))
     host.get_model("toy", num_features=WIDTH).train()(batch()[0])
     assert set(files(place)) == {BEFORE}
 
@@ -132,7 +133,7 @@ def test_a_loop_that_builds_no_student_or_takes_no_step_has_no_first(place):
     recipe, host = toy_recipe(place), toy_host()
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
     place.output += "_2"
-    with seam.installed(host, recipe, teacher, snapshots=seam.snapshots_of(recipe, teacher, place)):
+    with seam.installed(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place)):
         pass
     assert files(place) == {}
 
@@ -156,10 +157,12 @@ def test_the_student_built_of_one_sees_and_says_what_the_runs_did(place):
     images = batch()[0]
     student.eval()
     assert torch.equal(again(images), student(images))
-    for side, (tokens, grid) in student.tokens(images).items():
+    for side, (tokens, grid) in fields_of(student.sources).tokens(student.observe(images)).items():
         assert str(grid) == "7x7"
         looks = student.method["urfm"].looks(tokens, side)
-        assert torch.equal(again.method["urfm"].looks(again.tokens(images)[side][0], side), looks)
+        assert torch.equal(
+            again.method["urfm"].looks(fields_of(again.sources).tokens(again.observe(images))[side][0], side), looks
+        )
 
 
 def test_building_it_leaves_the_random_numbers_alone(place):

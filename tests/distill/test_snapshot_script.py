@@ -25,7 +25,7 @@ from types import SimpleNamespace
 
 torch.set_num_threads(1)
 output, rank, fails = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "fails"
-cfg = SimpleNamespace(output=output, rec=".", frequent=1, resume=False)
+cfg = SimpleNamespace(output=output, rec=".", frequent=1, resume=False, seed=0)
 script = SimpleNamespace(**vars(toy_host()), get_config=lambda path: cfg, rank=rank, local_rank=0)
 seam.enter(script, "configs/mine", "recipe.yaml", "teacher.pt")
 student = script.get_model("toy", num_features=WIDTH).train()

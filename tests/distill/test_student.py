@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from insightface_cakd.distill.sources import build_sources
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import ShapeError, TapError
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -13,8 +14,10 @@ EMBEDDING = {"loss": "cosine", "weight": 1}
 TOKENS = {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "norm", "projector": "map_to_tokens"}
 
 
-def terms(*content):
-    return parse_recipe({"teacher": {"network": "vit_tiny"}, "losses": list(content)}, "recipe").losses
+def distilled(width, taught, *content):
+    recipe = parse_recipe({"teacher": {"network": "vit_tiny"}, "losses": list(content)}, "recipe")
+    teachers = {"teacher": taught}
+    return DistilledStudent(get_model("cnn_tiny", num_features=width), teachers, build_sources(recipe, teachers))
 
 
 def teacher(width=64):
@@ -22,7 +25,7 @@ def teacher(width=64):
 
 
 def student(*content, width=64):
-    return DistilledStudent(get_model("cnn_tiny", num_features=width), teacher(), terms(*content))
+    return distilled(width, teacher(), *content)
 
 
 def test_in_train_mode_it_returns_a_plain_tuple_of_tensor_and_dict():
@@ -64,7 +67,7 @@ def test_its_parameters_are_the_students_first_then_the_projectors_never_the_tea
     parameters = list(module.parameters())
     backbone = list(module.backbone.parameters())
     assert all(a is b for a, b in zip(parameters, backbone, strict=False))
-    assert len(parameters) == len(backbone) + len(list(module.projectors.parameters())) > len(backbone)
+    assert len(parameters) == len(backbone) + len(list(module.method["projectors"].parameters())) > len(backbone)
     teachers = {id(parameter) for parameter in module.teacher.parameters()}
     assert not teachers & {id(parameter) for parameter in parameters}
 
@@ -106,4 +109,4 @@ def test_a_linear_projector_joins_embeddings_of_different_width():
 def test_a_teacher_without_modules_cannot_be_tapped():
     deaf = Teacher(get_model("vit_tiny", num_features=64), "onnx", 64, "cpu", tappable=False)
     with pytest.raises(TapError, match="gives embeddings only"):
-        DistilledStudent(get_model("cnn_tiny", num_features=64), deaf, terms(TOKENS))
+        distilled(64, deaf, TOKENS)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from insightface_cakd.distill.sources import build_sources
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import RecipeError, TapError
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -25,8 +26,8 @@ def student(read, prompted=True):
     kind = PromptedTeacher if prompted else Teacher
     given = (PromptSpec(tokens=2),) if prompted else ()
     torch.manual_seed(0)
-    teacher = kind(network, "vit_tiny", 64, "cpu", *given)
-    return DistilledStudent(get_model("cnn_tiny", num_features=64), teacher, read.losses, read.urfm)
+    teachers = {"teacher": kind(network, "vit_tiny", 64, "cpu", *given)}
+    return DistilledStudent(get_model("cnn_tiny", num_features=64), teachers, build_sources(read, teachers))
 
 
 def images(count=4):

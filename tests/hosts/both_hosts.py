@@ -152,8 +152,8 @@ def _run(
     )
     recipe = nullcontext()
     if job.recipe is not None:
-        teacher, _ = seam.make_teacher(loop, job.recipe, device, checks=False)
-        recipe = seam.installed(loop, job.recipe, teacher)
+        teachers = seam.make_teachers(loop, job.recipe, device, checks=False).teachers
+        recipe = seam.installed(loop, job.recipe, teachers)
     try:
         with recipe:
             main()

@@ -10,7 +10,7 @@ from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.recipe.schedule import Length, ScheduleSpec, factor
 from insightface_cakd.tasks import seam
-from tests.toy import toy_host, toy_teacher
+from tests.toy import toy_host, toy_teachers
 
 RUN = Length(epoch=4, epochs=20)
 
@@ -64,8 +64,8 @@ def test_a_loop_that_does_not_say_its_length_is_refused_where_a_schedule_needs_i
     recipe = parse_recipe(content, "recipe")
     assert recipe.needs_length
     with pytest.raises(RecipeError, match=r"of term 'cosine' needs the length of the run.*kind: linear, steps: N"):
-        seam.install(toy_host(), recipe, toy_teacher())
-    seam.install(toy_host(), recipe, toy_teacher(), plan=RunPlan(RUN))
+        seam.install(toy_host(), recipe, toy_teachers())
+    seam.install(toy_host(), recipe, toy_teachers(), plan=RunPlan(RUN))
 
 
 def test_a_loop_needs_no_length_otherwise():
@@ -73,4 +73,4 @@ def test_a_loop_needs_no_length_otherwise():
     content["losses"][0]["schedule"] = {"kind": "linear", "steps": 9}
     recipe = parse_recipe(content, "recipe")
     assert not recipe.needs_length
-    seam.install(toy_host(), recipe, toy_teacher())
+    seam.install(toy_host(), recipe, toy_teachers())

@@ -45,6 +45,7 @@ def test_a_folder_or_an_onnx_file_replaces_the_network_too(tmp_path):
     assert parsed(f"teacher.weights={tmp_path}").teacher.network == "cached"
     assert parsed("teacher.weights=a.onnx").teacher.network == "onnx"
     assert parsed("teacher.weights=a.pt").teacher.network == "vit_tiny"
+    assert changed({}, ["teachers.old.weights=a.onnx"])["teachers"]["old"]["network"] == "onnx"
 
 
 @pytest.mark.parametrize(

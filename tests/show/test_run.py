@@ -10,6 +10,7 @@ import torch
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.images import encode_png
 from insightface_cakd.distill.snapshot import put
+from insightface_cakd.distill.sources.fields import fields_of
 from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.show.attention import heat
 from insightface_cakd.show.run import look, method_sections, open_run, prompt_rows
@@ -58,7 +59,7 @@ def test_the_maps_are_those_that_the_mapping_reads_of_the_trained_networks(finis
     put(run.student, run.after)
     images = torch.from_numpy(seen.faces).permute(0, 3, 1, 2).float() / 127.5 - 1
     for view, side in zip(seen.views[1::2], ("student", "teacher"), strict=True):
-        tokens, grid = run.student.eval().tokens(images)[side]
+        tokens, grid = fields_of(run.student.sources).tokens(run.student.eval().observe(images))[side]
         looks = run.student.method["urfm"].looks(tokens, side)[:, 0, :, : grid.rows * grid.columns]
         assert view.maps[:3].reshape(3, 9, 49) == pytest.approx(looks.numpy(), rel=1e-4, abs=1e-6)
 
@@ -92,16 +93,15 @@ def test_a_network_that_sees_one_bright_cell_lights_the_pixels_of_that_cell(
     run = open_run(finished, CPU)
     fields = run.student.method["urfm"]
 
-    def bright_tokens(images):
-        cells = torch.nn.functional.avg_pool2d(
-            images.mean(dim=1, keepdim=True), 16
-        )  # (B, 1, 7, 7), as a tap gives a map
+    def bright_tokens(context):
+        grey = context.images.mean(dim=1, keepdim=True)
+        cells = torch.nn.functional.avg_pool2d(grey, 16)  # (B, 1, 7, 7), as a tap gives a map
         return {
             side: (cells.flatten(2).transpose(1, 2).expand(-1, -1, fields.widths[side]), replace(grid, extra=0))
             for side, grid in fields.grids.items()
         }
 
-    monkeypatch.setattr(run.student, "tokens", bright_tokens)
+    monkeypatch.setattr(fields_of(run.student.sources), "tokens", bright_tokens)
     monkeypatch.setattr(
         fields, "looks", lambda tokens, side: (40 * tokens[..., 0]).softmax(dim=-1)[:, None, None].expand(-1, 1, 9, -1)
     )
@@ -119,7 +119,9 @@ def test_a_taps_map_keeps_left_and_right_and_up_and_down(row, column, finished):
     image = torch.full((1, 3, 112, 112), -1.0)
     blank = image.clone()
     image[..., 16 * row : 16 * row + 16, 16 * column : 16 * column + 16] = 1
-    tokens, grid = run.student.eval().tokens(torch.cat([image, blank]))["student"]
+    tokens, grid = fields_of(run.student.sources).tokens(run.student.eval().observe(torch.cat([image, blank])))[
+        "student"
+    ]
     change = (tokens[0] - tokens[1]).norm(dim=-1).view(grid.rows, grid.columns)
     centre = [float((change.sum(dim=1 - axis) * torch.arange(7)).sum() / change.sum()) for axis in (0, 1)]
     assert (centre[0] < 3) == (row < 3)

@@ -14,8 +14,8 @@ from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import find_recipe, load_recipe, shipped_recipes
 from insightface_cakd.recipe.settings import given
-from insightface_cakd.tasks.job import Job
-from insightface_cakd.tasks.launch import apply_settings, train
+from insightface_cakd.tasks.job import Job, apply_settings
+from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 from tests.hosts.both_hosts import StoppedError
 from tests.jobs import job

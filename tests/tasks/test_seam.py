@@ -9,7 +9,7 @@ from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks import seam
 from tests.ranks import QUICK_RANKS, RANKS, run_ranks
 from tests.rounding import ROUNDING, assert_equal_up_to_rounding
-from tests.toy import WIDTH, of_ranks, prototypes_folder, teacher_file, toy_batch, toy_head, toy_host, toy_teacher
+from tests.toy import WIDTH, of_ranks, prototypes_folder, teacher_file, toy_batch, toy_head, toy_host, toy_teachers
 
 CLASSES = 11
 TERMS = {
@@ -52,7 +52,7 @@ def build(losses, tmp_path, sample_rate=1.0):
         content["urfm"] = FIELDS
     recipe = parse_recipe(content, "recipe")
     torch.manual_seed(0)
-    distillation = seam.install(host, recipe, toy_teacher())
+    distillation = seam.install(host, recipe, toy_teachers())
     student = host.get_model("toy", dropout=0.0, fp16=False, num_features=WIDTH)
     head = toy_head(host, CLASSES, (1.0, 0.5, 0.0), sample_rate)
     return student, head, distillation
@@ -126,7 +126,7 @@ def test_the_three_names_come_back_after_the_run():
     host = toy_host()
     before = dict(vars(host))
     recipe = parse_recipe({"teacher": {"network": "toy"}, "losses": TERMS["cosine"]}, "recipe")
-    with seam.installed(host, recipe, toy_teacher()):
+    with seam.installed(host, recipe, toy_teachers()):
         assert host.get_model is not before["get_model"]
         assert host.CombinedMarginLoss is before["CombinedMarginLoss"], (
             "no term reads logits, so the margin stays the host's"
@@ -157,10 +157,13 @@ def test_method_state_travels_in_the_heads_and_a_plain_head_loads_too(tmp_path):
     saved = {key: value.clone() for key, value in head.state_dict().items()}
     assert {key for key in saved if key.startswith("cakd.")} == {"cakd.step", "cakd.projectors.fitnet.channels.weight"}
     other_student, other_head, other = build(TERMS["fitnet"], tmp_path)
-    other_student.projectors["fitnet"].channels.weight.data.zero_()
+    other_student.method["projectors"]["fitnet"].channels.weight.data.zero_()
     other_head.load_state_dict(saved)
     assert other.step.step == distillation.step.step == 1
-    assert torch.equal(other_student.projectors["fitnet"].channels.weight, student.projectors["fitnet"].channels.weight)
+    assert torch.equal(
+        other_student.method["projectors"]["fitnet"].channels.weight,
+        student.method["projectors"]["fitnet"].channels.weight,
+    )
     other_head.load_state_dict({"weight": saved["weight"]})
 
 
@@ -196,7 +199,7 @@ def test_a_term_that_is_not_finite_stops_the_run_at_its_step_by_name(tmp_path):
 def test_logits_without_centres_are_refused_before_the_run():
     recipe = parse_recipe({"teacher": {"network": "toy"}, "losses": TERMS["kd"]}, "recipe")
     with pytest.raises(RecipeError, match=r"logits term needs the teacher's class centres.*--centres FILE"):
-        seam.install(toy_host(), recipe, toy_teacher())
+        seam.install(toy_host(), recipe, toy_teachers())
 
 
 def test_the_teacher_is_bit_for_bit_the_same_after_three_steps(tmp_path):

@@ -15,7 +15,7 @@ RECIPE = "teacher:\n  network: toy\nlosses:\n  - loss: cosine\n    weight: 20\n"
 @pytest.fixture
 def script(tmp_path):
     """A namespace as `train_v2.py` has it: the three names, `get_config`, and where this process stands among the ranks."""
-    cfg = SimpleNamespace(output=str(tmp_path / "out"), rec=str(tmp_path), frequent=1, resume=False)
+    cfg = SimpleNamespace(output=str(tmp_path / "out"), rec=str(tmp_path), frequent=1, resume=False, seed=0)
     names = {"get_config": lambda path: cfg if path == "configs/mine" else None, "rank": 0, "local_rank": 0}
     return SimpleNamespace(**vars(toy_host()), **names)
 

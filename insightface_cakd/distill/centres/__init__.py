@@ -5,9 +5,9 @@ from torch import Tensor
 from insightface_cakd.distill.centres.average import AverageCentres
 from insightface_cakd.distill.centres.frozen import QualityCentres, TeacherCentres
 from insightface_cakd.distill.centres.rule import CentreRule
-from insightface_cakd.recipe.head import HeadSpec, check_head
+from insightface_cakd.recipe.head import HeadSpec
 
-__all__ = ["AverageCentres", "CentreRule", "HeadSpec", "QualityCentres", "TeacherCentres", "build_rule", "check_head"]
+__all__ = ["AverageCentres", "CentreRule", "HeadSpec", "QualityCentres", "TeacherCentres", "build_rule"]
 
 
 def build_rule(spec: HeadSpec | None, centres: Tensor | None, teacher_width: int) -> CentreRule:

@@ -2,7 +2,7 @@
 
 from insightface_cakd.distill.urfm.mapping import URFM
 from insightface_cakd.distill.urfm.tokens import as_tokens
+from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.urfm import URFMSpec
-from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 
 __all__ = ["URFM", "TokenGrid", "URFMSpec", "as_tokens"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from insightface_cakd.teachers.prompts.token_grid import TokenGrid
+from insightface_cakd.networks.token_grid import TokenGrid
 
 EPS = 1e-6
 

@@ -13,9 +13,9 @@ from insightface_cakd.distill.urfm.positions import bucket_table, check_landmark
 from insightface_cakd.distill.urfm.standard import Standardised
 from insightface_cakd.errors import ShapeError
 from insightface_cakd.losses.base import precise
+from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.urfm import URFMSpec
 from insightface_cakd.teachers.prompts.damped import damped
-from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 
 
 class ReadOut(nn.Module):

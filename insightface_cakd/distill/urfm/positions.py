@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from insightface_cakd.errors import ShapeError
+from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.urfm import URFMSpec
-from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 
 IMAGE = 112
 NOSE = 2

@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from insightface_cakd.errors import ShapeError
-from insightface_cakd.teachers.prompts.token_grid import TokenGrid
+from insightface_cakd.networks.token_grid import TokenGrid
 
 
 def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[Tensor, TokenGrid]:

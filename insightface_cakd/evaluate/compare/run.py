@@ -135,6 +135,6 @@ def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
             temporary.write_text(outcome.text(), encoding="utf-8")
     except OSError as error:
         raise EvaluationError(
-            f"{folder / TEXT}: cannot be written ({error.strerror}); nothing of it was left. Choose another --out."
+            f"{folder / TEXT}: cannot be written ({error.strerror}); nothing of it was left. Choose another --output."
         ) from error
     write_json(folder / NUMBERS, comparison_facts(outcome.comparison, outcome.costs))

@@ -14,12 +14,12 @@ from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
 from insightface_cakd.data.prototypes import PrototypesMeta, save_prototypes
 from insightface_cakd.distill.plan import RunPlan
-from insightface_cakd.distill.student import reads_plain
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.recipe import Recipe
+from insightface_cakd.recipe.readings import reading
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.tasks.seam import install
 from insightface_cakd.teachers import PromptedTeacher, Teacher
@@ -76,7 +76,7 @@ def _teaching(recipe: Recipe, teacher: Teacher, images: Tensor) -> dict[str, Run
     if not isinstance(teacher, PromptedTeacher):
         return {FORWARD: lambda: teacher(images)}
     runs: dict[str, Run] = {LEARNING: lambda: _learn(teacher, images)}
-    anchored = reads_plain(teacher, (term for term in recipe.losses if term.weight > 0))
+    anchored = any(reading(term.reading).prompted for term in recipe.terms)
     return runs | ({ANCHOR: lambda: teacher.plain(images)} if anchored else {})
 
 
@@ -109,7 +109,7 @@ def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
         if recipe.needs_prototypes:
             recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
         recipe.student = None
-        install(host, recipe, teacher, plan=RunPlan(Length(1, 1)))
+        install(host, recipe, {"teacher": teacher}, plan=RunPlan(Length(1, 1)))
 
 
 def _random_prototypes(folder: Path, teacher: Teacher) -> Path:

@@ -17,7 +17,8 @@ class RunResult:
 
     Args:
         accuracy: of the last network on each verification set.
-        best: the highest accuracy of any epoch on each set.
+        best: the best value of any epoch on each set: the highest accuracy, or what the task counts.
+        measured: numbers of the last network on each set, of a task that is not identification.
         steps: optimiser steps.
         seconds: of this process, from its own start of training.
         images_per_second: over the whole run, verification included.
@@ -25,6 +26,7 @@ class RunResult:
 
     accuracy: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    measured: dict[str, dict[str, float]] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
     images_per_second: float = 0.0

@@ -1,7 +1,7 @@
 """The training loop: arcface_torch's `train_v2`, for any device and any number of processes.
 
-`get_model`, `CombinedMarginLoss` and `PartialFC_V2` are looked up in this module when a run begins: replacing them here is how
-distillation enters. The student may hand the head anything; only verification needs its eval mode to give an embedding.
+`get_dataloader`, `get_model`, `CombinedMarginLoss`, `PartialFC_V2` and `CallBackVerification` are looked up in this module when a run
+begins: replacing them here is how distillation and tasks enter. The student may hand the head anything, and the target may be anything.
 """
 
 import time
@@ -170,7 +170,8 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     images = (parts.step - first) * cfg.batch_size * cfg.gradient_acc * world_size()
     result.images_per_second = images / max(result.seconds, 1e-9)
     if rank() == 0:
-        write_json(parts.output / RESULT, asdict(result))
+        # What identification has not, its result does not name.
+        write_json(parts.output / RESULT, {key: x for key, x in asdict(result).items() if key != "measured" or x})
     return result
 
 
@@ -234,17 +235,19 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
     """End an epoch: average batch-norm statistics, verify, save student, best student and checkpoint."""
     mean_buffers(parts.backbone, world_size())
     require_finite_weights(parts)
-    before = dict(verification.best)
+    improved = False
     # A verification must leave no trace in the random numbers of the epochs that follow.
     state = rng_state()
     if parts.epoch % parts.cfg.verify_epochs == 0 or parts.epoch == parts.cfg.num_epoch:
         results = verification(parts.step, parts.backbone)
-        result.accuracy = {name: measured.accuracy for name, measured in results.items()}
+        improved = verification.improved
+        for name, value in verification.summary(results).items():
+            setattr(result, name, value)
     restore_rng(state)
     student = parts.backbone.state_dict()
     if rank() == 0:
         save_atomically(student, parts.output / MODEL)
-        if sum(verification.best.values()) > sum(before.values()):
+        if improved:
             save_atomically(student, parts.output / BEST)
     if parts.cfg.save_all_states:
         save(parts, student, verification.best)

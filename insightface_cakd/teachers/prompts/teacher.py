@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.teachers.base import Teacher, reason_of
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
 from insightface_cakd.teachers.prompts.damped import damped
 from insightface_cakd.teachers.prompts.swin import SwinBlocks
-from insightface_cakd.teachers.prompts.token_grid import TokenGrid
 from insightface_cakd.teachers.prompts.vit import ViTBlocks
 
 SEED = 0
@@ -101,9 +101,14 @@ class PromptedTeacher(Teacher):
         shapes = self._observe()
         patch = input_size // self._blocks.grid(shapes[0])[0]
         widths = [shapes[start].shape[-1] for start in self._starts]
-        self.prompts = Prompts(widths, self.spec.tokens, patch).to(self.device, self._weight.dtype)
+        self.prompts: Prompts = Prompts(widths, self.spec.tokens, patch).to(self.device, self._weight.dtype)
         self.grid = TokenGrid(*self._blocks.grid(shapes[-1]), 0)
         self._try()
+
+    @property
+    def shown(self) -> tuple[Tensor, TokenGrid]:
+        """The last forward's tokens, and how they lie."""
+        return self.tokens, self.grid
 
     @property
     def tokens(self) -> Tensor:

@@ -3,19 +3,24 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from insightface_cakd.distill.centres import CentreRule
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
 from insightface_cakd.distill.monitor import Monitor
+from insightface_cakd.distill.sources import Setting
+from insightface_cakd.distill.sources.centres import Centres
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
-from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.recipe import Recipe, parse_recipe
+from insightface_cakd.recipe.head import HeadSpec
+from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks import seam
-from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_centres, toy_host, toy_teacher
+from insightface_cakd.teachers import Teacher
+from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_centres, toy_host, toy_teachers
 
 CLASSES = 11
 HEADS = {
@@ -28,8 +33,10 @@ HEADS = {
 
 def small_head(rule: CentreRule, size: tuple[int, int], start: Tensor | None = None, scale: float = 4):
     """Return a head of the embedded host under a rule, arc margin 0.45, with (classes, D) rows, and what it shares."""
-    distillation = Distillation(DistillationStep([]), Monitor(None))
-    distillation.rule = rule
+    recipe = Recipe(teacher=TeacherSpec(network="toy"), head=HeadSpec(centres="average"))
+    ruled = Centres(Setting(recipe, {"teacher": Teacher(nn.Identity(), "toy", size[1], "cpu")}))
+    ruled.rule = rule
+    distillation = Distillation(DistillationStep([]), Monitor(None), [ruled])
     head = distilled_head(PartialFC_V2, distillation)(CombinedMarginLoss(scale, 1.0, 0.45, 0.0), size[1], size[0])
     if start is not None:
         head.weight.data.copy_(start)
@@ -48,7 +55,7 @@ def toy_run(kind: str, folder: Path, sample_rate: float = 1.0):
     host = toy_host()
     recipe = parse_recipe({"teacher": {"network": "toy", "centres": centres}, "head": head}, "recipe")
     torch.manual_seed(0)
-    distillation = seam.install(host, recipe, toy_teacher())
+    distillation = seam.install(host, recipe, toy_teachers())
     student = host.get_model("toy", num_features=WIDTH).train()
     margin = host.CombinedMarginLoss(64, 1.0, 0.5, 0.0)
     head = host.PartialFC_V2(margin, WIDTH, CLASSES, sample_rate, False).train()

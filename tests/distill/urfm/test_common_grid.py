@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from insightface_cakd.distill.urfm.common_grid import common_grid, patch_attention, regrid, shares
-from insightface_cakd.teachers.prompts.token_grid import TokenGrid
+from insightface_cakd.networks.token_grid import TokenGrid
 
 
 def test_the_coarser_grid_is_common_and_has_no_extra_tokens():

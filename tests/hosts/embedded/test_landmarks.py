@@ -13,7 +13,7 @@ from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.tasks import seam
 from insightface_cakd.teachers import Teacher
 from tests.hosts.embedded.jobs import small_job
-from tests.toy import toy_host, toy_teacher
+from tests.toy import toy_host, toy_teachers
 
 
 def recipe(landmarks="batch", student="layer4", teacher="norm", **teacher_spec):
@@ -69,7 +69,7 @@ def test_each_image_comes_with_its_own_landmarks_mirrored_as_it_is(data):
 def train(data, output, landmarks):
     torch.manual_seed(4)
     teacher = Teacher.of_network(train_v2.get_model("vit_tiny", num_features=32), "vit_tiny", 32, torch.device("cpu"))
-    with seam.installed(train_v2, recipe(landmarks), teacher):
+    with seam.installed(train_v2, recipe(landmarks), {"teacher": teacher}):
         train_v2.main(small_job(data, output, num_epoch=1))
     return torch.load(output / "model.pt", weights_only=True)
 
@@ -114,13 +114,13 @@ def test_a_file_of_other_bytes_is_refused(tmp_path):
 
 def test_a_host_whose_batches_have_none_is_told_before_training():
     with pytest.raises(RecipeError, match=r"urfm.landmarks: batch, but this host's batches have no landmarks"):
-        seam.install(toy_host(), recipe(student="conv", teacher="conv"), toy_teacher())
+        seam.install(toy_host(), recipe(student="conv", teacher="conv"), toy_teachers())
 
 
 def test_a_loop_must_give_what_the_recipe_reads():
     host = toy_host()
     host.GIVES_LANDMARKS = True
-    seam.install(host, recipe(student="conv", teacher="conv"), toy_teacher())
+    seam.install(host, recipe(student="conv", teacher="conv"), toy_teachers())
     student = host.get_model("toy").train()
     with pytest.raises(ShapeError, match=r"urfm.landmarks: none given with a batch"):
         student(torch.zeros(2, 3, 112, 112))

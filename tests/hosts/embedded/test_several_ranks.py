@@ -16,7 +16,7 @@ JOB = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from insightface_cakd import seam
+from insightface_cakd.tasks import seam
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.teachers import PromptedTeacher, Teacher
@@ -42,7 +42,7 @@ def killing(parts):
         os.kill(os.getpid(), signal.SIGKILL)
 train_v2.update = killing
 job = small_job(Path(data), Path(output), batch_size=4, num_epoch=3, sample_rate=float(sample_rate))
-with seam.installed(train_v2, recipe, teacher, Path(output) / "distill" if os.environ.get("RANK", "0") == "0" else None, 2):
+with seam.installed(train_v2, recipe, {"teacher": teacher}, Path(output) / "distill" if os.environ.get("RANK", "0") == "0" else None, 2):
     train_v2.main(job, resume=mode == "resume")
 """
 

@@ -46,7 +46,7 @@ def test_equal_seeds_give_equal_weights_whatever_the_workers(face_set, tmp_path)
 JOB = """
 import os, signal, sys
 from pathlib import Path
-from insightface_cakd import seam
+from insightface_cakd.tasks import seam
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.teachers import PromptedTeacher, Teacher
@@ -72,7 +72,7 @@ def killing(parts):
     if parts.step == killed_at:
         os.kill(os.getpid(), signal.SIGKILL)
 train_v2.update = killing
-with seam.installed(train_v2, recipe, teacher):
+with seam.installed(train_v2, recipe, {"teacher": teacher}):
     train_v2.main(small_job(Path(data), Path(output), num_epoch=3), resume=resume)
 """
 

@@ -26,6 +26,10 @@ class CallBackVerification:
         image_size: of the sets.
         wandb_logger: an object with `log`, if any.
 
+    Attributes:
+        best: the highest accuracy so far of each set.
+        improved: whether the last verification raised them.
+
     Raises:
         RunError: a set is missing; arcface_torch would skip it without a word.
         DataError, EvaluationError: a set is damaged, or too small to be judged.
@@ -44,6 +48,7 @@ class CallBackVerification:
         self.wandb_logger = wandb_logger
         self.sets: dict[str, VerificationSet] = {}
         self.best: dict[str, float] = {}
+        self.improved = False
         if rank() == 0:
             self.sets = {name: self._load(self._path(name, rec_prefix)) for name in val_targets}
 
@@ -55,9 +60,16 @@ class CallBackVerification:
         results = {name: verify(backbone, pairs, device) for name, pairs in self.sets.items()}
         for module, mode in modes.items():
             module.training = mode
+        before = sum(self.best.values())
         for name, result in results.items():
             self._report(num_update, name, result)
+        self.improved = sum(self.best.values()) > before
         return results
+
+    @staticmethod
+    def summary(results: dict[str, VerificationResult]) -> dict[str, Any]:
+        """Return what a run's result says about a verification."""
+        return {"accuracy": {name: found.accuracy for name, found in results.items()}}
 
     def _report(self, step: int, name: str, result: VerificationResult) -> None:
         self.best[name] = max(result.accuracy, self.best.get(name, 0.0))

@@ -1,0 +1,102 @@
+"""Images with the points of each: a CSV whose first line names the columns, beside a folder of images."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from insightface_cakd.data.images import decode_rgb, read_bytes
+from insightface_cakd.errors import DataError
+
+HEADER = "expected a first line `file,<point>_x,<point>_y,...` and a line of pixels for each image."
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """Images and their points.
+
+    Args:
+        folder: of the images.
+        files: their names in it.
+        points: (N, K, 2), float32, x and y in pixels of the image.
+        names: of the K points.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    points: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image, uint8 (H, W, 3), RGB.
+
+        Raises:
+            DataError: the file is not there or damaged.
+        """
+        path = self.folder / self.files[index]
+        return decode_rgb(read_bytes(path), str(path))
+
+    def placed(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
+        """Return an image's points (K, 2) in units of the image: p = 2 x / width - 1.
+
+        Args:
+            index: of the image.
+            image: it, if it has been read.
+        """
+        height, width = (self.image(index) if image is None else image).shape[:2]
+        return self.points[index] * 2 / np.array([width, height], np.float32) - 1
+
+
+def read_points(folder: Path, name: str) -> PointSet:
+    """Read `<folder>/<name>.csv`, whose images lie in `<folder>/<name>/`.
+
+    Args:
+        folder: of the data set.
+        name: of the part: train, test, ...
+
+    Raises:
+        DataError: there is no such file, or a line does not fit the first one.
+    """
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        found = ", ".join(sorted(file.stem for file in folder.glob("*.csv"))) or "none"
+        raise DataError(f"{path}: no such file; found: {found}. Write it: {HEADER}")
+    with path.open(newline="", encoding="utf-8") as lines:
+        try:
+            header, *rows = [row for row in csv.reader(lines) if row]
+        except (ValueError, csv.Error) as error:
+            raise DataError(f"{path}: no CSV ({error}); {HEADER}") from error
+    names = _point_names(header, path)
+    points = np.empty((len(rows), len(names), 2), np.float32)
+    for number, row in enumerate(rows, start=2):
+        try:
+            points[number - 2] = np.array(row[1:], dtype=np.float64).reshape(-1, 2)
+        except ValueError as error:
+            raise DataError(
+                f"{path}: line {number} has {len(row)} columns; expected {len(header)}, numbers after the first."
+            ) from error
+    if not len(rows) or not np.isfinite(points).all():
+        raise DataError(f"{path}: {'no image' if not len(rows) else 'a point is not a number'}; {HEADER}")
+    return PointSet(folder / name, tuple(row[0] for row in rows), points, names)
+
+
+def _point_names(header: list[str], path: Path) -> tuple[str, ...]:
+    """Return the names of the points; the columns must be pairs `NAME_x,NAME_y`, or `x0,y0`."""
+    pairs = list(zip(header[1::2], header[2::2], strict=False))
+    names = tuple(first.removesuffix("_x") for first, _ in pairs)
+    fits = (
+        len(header) >= 3
+        and len(header) % 2 == 1
+        and all(
+            (first.removesuffix("_x"), first[:1]) == (second.removesuffix("_y"), second[:1])
+            or (first[0], second[0]) == ("x", "y")
+            for first, second in pairs
+        )
+    )
+    if not fits:
+        raise DataError(f"{path}: the first line is {','.join(header)[:120]}; {HEADER}")
+    return names

@@ -1,0 +1,55 @@
+"""What terms read: one file a source; those of a run are chosen by what its terms read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from insightface_cakd.distill.sources.activations import Activations
+from insightface_cakd.distill.sources.centres import Centres
+from insightface_cakd.distill.sources.fields import ReceptiveFields
+from insightface_cakd.distill.sources.logits import Logits
+from insightface_cakd.distill.sources.prompts import Prompts
+from insightface_cakd.distill.sources.source import Batch, Context, Seen, Setting, Source
+from insightface_cakd.distill.sources.trained import TrainedTeachers
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.recipe import Recipe
+from insightface_cakd.recipe.named import NamedSpec
+from insightface_cakd.recipe.parts import source_class
+from insightface_cakd.teachers import Teacher
+
+# In this order they are built, and so their parameters stand in the optimiser and in checkpoints.
+SOURCES: tuple[type[Source], ...] = (Activations, ReceptiveFields, Prompts, Logits, Centres, TrainedTeachers)
+
+__all__ = ["SOURCES", "Batch", "Context", "Seen", "Setting", "Source", "build_sources"]
+
+
+def build_sources(recipe: Recipe, teachers: Mapping[str, Teacher]) -> list[Source]:
+    """Return the sources of a run: those of the package that take part, then those that the recipe names.
+
+    Args:
+        recipe: of the run.
+        teachers: by name.
+
+    Raises:
+        RecipeError: a part of the recipe that a source needs is missing, or its options do not fit.
+    """
+
+    own = [kind(made) for kind in SOURCES if kind.takes_part(made := _setting(recipe, teachers, kind))]
+    named = [(_checked(spec), spec.options) for spec in recipe.sources]
+    return own + [kind(_setting(recipe, teachers, kind, options)) for kind, options in named]
+
+
+def _setting(
+    recipe: Recipe, teachers: Mapping[str, Teacher], kind: type[Source], options: Mapping[str, Any] | None = None
+) -> Setting:
+    terms = [term for term in recipe.terms if term.reading in kind.offers]
+    return Setting(recipe, teachers, terms, options or {})
+
+
+def _checked(spec: NamedSpec) -> type[Source]:
+    kind = source_class(spec, "recipe")
+    if not (isinstance(kind, type) and issubclass(kind, Source)):
+        raise RecipeError(
+            f"recipe: sources: {spec.kind} is no Source; expected a subclass of insightface_cakd.distill.sources.Source. "
+            "Derive it from that."
+        )
+    return kind

@@ -1,0 +1,87 @@
+"""Unified receptive fields: the local fields of both sides, their attention, and what the teacher's fields say of the embedding."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from insightface_cakd.distill.sources.source import Context, Seen, Setting, Source
+from insightface_cakd.distill.urfm import URFM, TokenGrid, as_tokens
+from insightface_cakd.errors import TapError
+from insightface_cakd.recipe import TermSpec
+
+Side = Literal["student", "teacher"]
+SIDES: tuple[Side, Side] = ("student", "teacher")
+PREFIX = "urfm_"
+ANCHOR = "urfm_anchor"
+
+
+class ReceptiveFields(Source):
+    """Offers `urfm_attention`, `urfm_fields` and `urfm_anchor`: what URFM makes of the tokens of both sides.
+
+    Args:
+        setting: what it is made from; the recipe has a part `urfm`.
+    """
+
+    name = "urfm"
+    offers = ("urfm_attention", "urfm_fields", ANCHOR)
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        assert setting.recipe.urfm is not None, "checked when the recipe is read"
+        self.spec = setting.recipe.urfm
+        self.reads_anchor = any(term.reading == ANCHOR for term in setting.terms)
+        self.reads_plain = self.reads_anchor
+        self.reads_landmarks = self.spec.landmarks == "batch"
+        self.mapping: URFM | None = None
+
+    def student_taps(self) -> Sequence[str]:
+        """Return where the student's tokens are."""
+        return [self.spec.student]
+
+    def teacher_taps(self, name: str) -> Sequence[str]:
+        """Return where the teacher's tokens are; a teacher with prompts shows its own."""
+        return [self.spec.teacher] if self.spec.teacher is not None and name == self.setting.first else []
+
+    def build(self, blank: Context) -> nn.Module:
+        """Return the mapping for both grids."""
+        ours, theirs = self.tokens(blank)["student"], self.tokens(blank)["teacher"]
+        width = self.setting.teacher.embedding_size if self.reads_anchor else None
+        self.mapping = URFM(self.spec, ours[1], theirs[1], ours[0].shape[-1], theirs[0].shape[-1], width)
+        return self.mapping
+
+    def forward(self, context: Context) -> dict[str, Tensor]:
+        """Return attention and fields of both sides, and the anchor's pair if a term reads it."""
+        assert self.mapping is not None
+        first = self.setting.first
+        tokens = self.tokens(context)
+        target = context.plain.get(first, context.teachers[first].embedding)
+        found = self.mapping(tokens["student"][0], tokens["teacher"][0], context.landmarks, target)
+        return {f"urfm.{key}": value for key, value in found.items()}
+
+    def tokens(self, context: Context) -> dict[Side, tuple[Tensor, TokenGrid]]:
+        """Return what the centres look at on both sides, and how it lies."""
+        student = as_tokens(context.student.taps[self.spec.student], self.spec.student_extra, "urfm.student")
+        return {"student": student, "teacher": self._teacher_tokens(context.teachers[self.setting.first])}
+
+    def pair(self, term: TermSpec, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return attention, fields or anchor of both sides."""
+        kind = term.reading.removeprefix(PREFIX)
+        return features[f"urfm.student.{kind}"], features[f"urfm.teacher.{kind}"]
+
+    def _teacher_tokens(self, seen: Seen) -> tuple[Tensor, TokenGrid]:
+        """Return the tokens that the teacher shows: those of the tap, else its own."""
+        if self.spec.teacher is not None:
+            return as_tokens(seen.taps[self.spec.teacher], self.spec.teacher_extra, "urfm.teacher")
+        teacher = self.setting.teacher
+        if teacher.shown is not None:
+            return teacher.shown
+        raise TapError(
+            f"urfm.teacher: not set, and teacher {teacher.name} has no prompts; expected a tap of the teacher. Set urfm.teacher "
+            "to a module path, or teacher.prompts."
+        )
+
+
+def fields_of(sources: Iterable[Source]) -> ReceptiveFields:
+    """Return the receptive fields among the sources of a run that has them."""
+    return next(source for source in sources if isinstance(source, ReceptiveFields))

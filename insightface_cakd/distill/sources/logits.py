@@ -1,0 +1,140 @@
+"""The class logits of student and teacher, on the rows that the head used in a step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from insightface_cakd.distill.gather import ShardedClasses, gather_for_shards
+from insightface_cakd.distill.sources.source import Batch, Setting, Source
+from insightface_cakd.errors import RunError, ShapeError
+from insightface_cakd.losses import DistillLoss
+from insightface_cakd.losses.classes import WHOLE_ROWS
+from insightface_cakd.losses.thresholds import row_chunks
+from insightface_cakd.recipe import TermSpec
+from insightface_cakd.runtime.ranks import world_size
+
+PROMPTED = "prompted_logits"
+# The column of each sample's class among this rank's, -1 where another rank has it, (N, 1).
+COLUMNS = "columns"
+
+
+class SeenMargin(nn.Module):
+    """The host's margin, which lets its logits be seen.
+
+    PartialFC overwrites the margin's output in place with probabilities, so what is kept is a clone; it is part of the graph.
+
+    Args:
+        margin: the host's margin object, called with cosines (N, n) and labels (N, 1), -1 for classes of other ranks.
+    """
+
+    def __init__(self, margin: nn.Module) -> None:
+        super().__init__()
+        self.margin = margin
+        self.logits: Tensor | None = None
+        self.labels: Tensor | None = None
+
+    def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
+        """Return the margin's scaled logits and keep a clone of them."""
+        self.labels = labels.clone()
+        logits = self.margin(cosines, labels)
+        self.logits = logits.clone()
+        return logits
+
+    def taken(self) -> tuple[Tensor, Tensor]:
+        """Return the clones of the last logits and labels."""
+        if self.logits is None or self.labels is None:
+            raise RunError(
+                "head: a term reads the logits, but the head has not called its margin; expected an arcface_torch head."
+            )
+        return self.logits, self.labels
+
+    def release(self) -> None:
+        """Forget the step's tensors, so that they do not outlive it."""
+        self.logits = self.labels = None
+
+
+class Logits(Source):
+    """Offers `logits` and `prompted_logits`: the head's logits of both sides, for the same samples and the same classes.
+
+    Shape:
+        (N, n): the gathered batch on the classes that this rank used in the step; so they need no further gathering.
+
+    Args:
+        setting: what it is made from; the recipe names the teacher's class centres.
+
+    Raises:
+        RecipeError: it names none.
+    """
+
+    offers = ("logits", PROMPTED)
+    by_class = True
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        # All classes, until a rank knows which are its own.
+        self.centres: Tensor | None = setting.load_centres()
+        self.rows: Tensor | None = None
+
+    def check(self, width: int, classes: int) -> None:
+        """Check that there is a class centre of the teacher's width for each class.
+
+        Raises:
+            ShapeError: the centres are of another teacher or data set.
+        """
+        self._fitting(classes)
+
+    def begin(self, head: Any, classes: int) -> None:
+        """Take this rank's rows of the teacher's unit class centres, and let the others go."""
+        start, end = head.class_start, head.class_start + head.num_local
+        self.rows = normalize(self._fitting(end)[start:end].float(), eps=1e-6)
+        self.centres = None
+
+    def _fitting(self, classes: int) -> Tensor:
+        expected = self.setting.teacher.embedding_size
+        centres = self.setting.load_centres() if self.centres is None else self.centres
+        if centres.shape[1] != expected or centres.shape[0] < classes:
+            raise ShapeError(
+                f"teacher centres {tuple(centres.shape)} do not fit a teacher of width {expected} and a head that reaches class "
+                f"{classes}; expected one row per class of the training set. Set teacher.centres to the head of this teacher on this data "
+                "set."
+            )
+        return centres
+
+    def after_loss(self, head: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the student's logits, the teacher's, and the column of each sample's class."""
+        seen: SeenMargin = head.margin_softmax
+        student, columns = seen.taken()
+        teacher = self._teacher_logits(head, features[f"{self.setting.first}.embedding"], seen)
+        seen.release()
+        return {"logits.student": student, "logits.teacher": teacher, COLUMNS: columns}
+
+    def pair(self, term: TermSpec, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return both sides' logits; for the margin of prompts, the teacher's with a graph, and the columns."""
+        teacher = features["logits.teacher"]
+        if term.reading == PROMPTED:
+            return teacher, features[COLUMNS]
+        return features["logits.student"], teacher.detach()
+
+    def run(self, loss: DistillLoss, term: TermSpec, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Return a term's value; in place of labels it gets columns, and what reduces over the classes of all ranks."""
+        axis = ShardedClasses() if world_size() > 1 else WHOLE_ROWS
+        return loss(*self.pair(term, features), features[COLUMNS], axis)
+
+    def _teacher_logits(self, head: Any, embedding: Tensor, seen: SeenMargin) -> Tensor:
+        """Return the teacher's logits (N, n) with the student's margin, on the rows that this rank used in this step."""
+        assert self.rows is not None, "taken when the head was built"
+        rows = self.rows = self.rows.to(embedding.device)
+        if head.sample_rate < 1:
+            rows = rows[head.weight_index.to(rows.device)]
+        everyone = gather_for_shards(normalize(embedding.float(), eps=1e-6))
+        # A copy: the margin writes into the cosines, and into the labels of some hosts.
+        columns = seen.taken()[1].clone()
+        if everyone.requires_grad:
+            return seen.margin((everyone @ rows.T).clamp(-1, 1), columns)
+        # A margin treats each row by itself, so a constant teacher needs no second matrix of this size.
+        logits = everyone.new_empty(len(everyone), len(rows))
+        for part in row_chunks(logits):
+            logits[part] = seen.margin((everyone[part] @ rows.T).clamp_(-1, 1), columns[part])
+        return logits

@@ -1,0 +1,244 @@
+"""What a source is: an object that offers what terms read, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from insightface_cakd.distill.gather import gather, gather_constant
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.losses import DistillLoss
+from insightface_cakd.recipe import Recipe, TermSpec
+from insightface_cakd.teachers import Teacher, load_centres
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one network made of a batch.
+
+    Args:
+        embedding: (B, ...), its answer.
+        taps: module path -> activation, those that sources asked for.
+    """
+
+    embedding: Tensor
+    taps: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What both sides made of a batch; sources make of it what terms read.
+
+    Args:
+        images: (B, 3, H, W), RGB in [-1, 1], as the student sees them.
+        student: its answer has the gradient of the terms, apart from that of the task's own loss.
+        teachers: by name; one alone is called `teacher`.
+        plain: what teachers with prompts say without them, where a source reads it.
+        landmarks: (B, 5, 2), pixels of the 112x112 image, where a source reads them.
+    """
+
+    images: Tensor
+    student: Seen
+    teachers: Mapping[str, Seen]
+    plain: Mapping[str, Tensor] = field(default_factory=dict)
+    landmarks: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The labels of a step.
+
+    Args:
+        labels: (B,), identities of this rank's images.
+        everyone: (R * B,), those of all ranks where a term gathers, else the same.
+    """
+
+    labels: Tensor
+    everyone: Tensor
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a source is made from.
+
+    Args:
+        recipe: of the run.
+        teachers: by name.
+        terms: those that read something that this source offers.
+        options: of the recipe's `sources` part.
+    """
+
+    recipe: Recipe
+    teachers: Mapping[str, Teacher]
+    terms: Sequence[TermSpec] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def teacher(self) -> Teacher:
+        """The first teacher."""
+        return next(iter(self.teachers.values()))
+
+    @property
+    def first(self) -> str:
+        """The first teacher's name."""
+        return next(iter(self.teachers))
+
+    def load_centres(self) -> Tensor:
+        """Return the first teacher's class centres, (classes, D), on the CPU.
+
+        Raises:
+            RecipeError: the recipe names no file.
+        """
+        if not self.recipe.teacher.centres:
+            reader = "a logits term" if self.recipe.needs_logits else "head.centres: teacher"
+            raise RecipeError(
+                f"recipe: {reader} needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
+                "teacher's head, in rank order. Set teacher.centres, or pass --centres FILE."
+            )
+        return load_centres(self.recipe.teacher.centres)
+
+
+class Source:
+    """Offers what terms read: says what it needs of both networks, what it trains, and gives tensors for a batch.
+
+    A source takes part where a term reads one of its `offers`. It may look at the batch twice: `forward`, inside the module that the loop
+    wraps, so that what it trains is synchronised over ranks; and around the head's loss (`before_loss`, `after_loss`).
+
+    Attributes:
+        name: of what it trains, in checkpoints.
+        offers: what a loss or term may say that it reads.
+        reads_plain: whether it needs what a teacher with prompts says without them.
+        reads_landmarks: whether it needs the five points of each image.
+        by_class: whether it offers values for each class, which need the host's margin to be seen.
+
+    Args:
+        setting: what it is made from.
+    """
+
+    name: ClassVar[str] = ""
+    offers: ClassVar[tuple[str, ...]] = ()
+    reads_plain = False
+    reads_landmarks = False
+    by_class = False
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+
+    @classmethod
+    def takes_part(cls, setting: Setting) -> bool:
+        """Return whether a run needs this source."""
+        return bool(setting.terms)
+
+    def student_taps(self) -> Sequence[str]:
+        """Return the module paths of the student whose outputs it reads."""
+        return [path for term in self.setting.terms if (path := term.student) is not None]
+
+    def teacher_taps(self, name: str) -> Sequence[str]:
+        """Return the module paths of a teacher whose outputs it reads.
+
+        Args:
+            name: of the teacher.
+        """
+        return [path for term in self.setting.terms if (path := term.teacher) is not None and self.whose(term) == name]
+
+    def build(self, blank: Context) -> nn.Module | None:
+        """Return what it trains, made for the shapes of a blank image's context; None for nothing.
+
+        Args:
+            blank: one blank image; the answer of a teacher that nothing taps is zeros.
+        """
+        return None
+
+    def forward(self, context: Context) -> dict[str, Tensor]:
+        """Return tensors of the batch by name; what several terms share, once.
+
+        Args:
+            context: what both sides made of the batch.
+        """
+        return {}
+
+    def check(self, width: int, classes: int) -> None:
+        """Check that student, teacher and a head of so many classes fit, before one is built.
+
+        Args:
+            width: of the student's embeddings.
+            classes: of the training set.
+
+        Raises:
+            ShapeError: they do not.
+        """
+
+    def begin(self, head: Any, classes: int) -> None:
+        """Take note of a head that its host has just built.
+
+        Args:
+            head: `PartialFC_V2` of a host.
+            classes: of all ranks together.
+        """
+
+    def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Do what a step does before the head computes its loss; return what is to be logged.
+
+        Args:
+            head: about to compute its loss.
+            features: of `forward`, with `student.embedding` and `teacher.embedding`.
+            labels: (B,), of this rank's images.
+        """
+        return {}
+
+    def after_loss(self, head: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return tensors by name that only the head's loss makes known.
+
+        Args:
+            head: has just computed its loss.
+            features: of `forward`.
+        """
+        return {}
+
+    def check_state(self, head: Any, state: dict[str, Any]) -> None:
+        """Refuse a checkpoint that would replace what must stay; called before it is loaded.
+
+        Args:
+            head: of the run.
+            state: of the host's head.
+        """
+
+    def pair(self, term: TermSpec, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what a term compares, the student's side and the teacher's.
+
+        Args:
+            term: reads something that this source offers.
+            features: of `forward` and `after_loss`.
+        """
+        return features[f"{term.reading}.student"], features[f"{term.reading}.teacher"]
+
+    def run(self, loss: DistillLoss, term: TermSpec, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Return a term's value for a batch; a loss that compares images sees those of all ranks.
+
+        Args:
+            loss: of the term.
+            term: reads something that this source offers.
+            features: of `forward` and `after_loss`.
+            batch: the labels.
+        """
+        student, teacher = self.pair(term, features)
+        if type(loss).gathers:
+            return loss(gather(student), gather_constant(teacher), batch.everyone)
+        return loss(student, teacher, batch.labels)
+
+    def whose(self, term: TermSpec) -> str:
+        """Return the name of the teacher that a term reads."""
+        return term.whose or self.setting.first
+
+
+def shape_of(activation: Tensor) -> tuple[int, ...]:
+    """Return an activation's shape without the batch."""
+    return tuple(activation.shape[1:])
+
+
+def unique(paths: Sequence[str]) -> list[str]:
+    """Return paths in their order, each once."""
+    return list(dict.fromkeys(paths))

@@ -1,0 +1,28 @@
+"""Teachers that train with the student."""
+
+from torch import nn
+
+from insightface_cakd.distill.sources.source import Context, Setting, Source
+
+
+class TrainedTeachers(Source):
+    """Offers nothing of its own: puts the networks of teachers that train among what the run trains, synchronises and saves.
+
+    Such a teacher learns from the terms whose loss does not treat it as a constant.
+
+    Args:
+        setting: what it is made from.
+    """
+
+    name = "teachers"
+
+    @classmethod
+    def takes_part(cls, setting: Setting) -> bool:
+        """Return whether a teacher trains."""
+        return any(teacher.trains for teacher in setting.teachers.values())
+
+    def build(self, blank: Context) -> nn.Module:
+        """Return the networks by the names of their teachers."""
+        return nn.ModuleDict(
+            {name: teacher.embedder for name, teacher in self.setting.teachers.items() if teacher.trains}
+        )

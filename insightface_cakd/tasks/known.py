@@ -1,0 +1,47 @@
+"""The tasks that recipes know by name."""
+
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.recipe import Recipe
+from insightface_cakd.recipe.named import NamedSpec
+from insightface_cakd.runtime.objects import construct, import_object, is_place
+from insightface_cakd.tasks.landmarks import Landmarks
+from insightface_cakd.tasks.task import Task, check_task
+
+TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks)}
+
+
+def make_task(spec: NamedSpec) -> Task:
+    """Return the task that a recipe names: one of the package, or `package.module:Class`.
+
+    Args:
+        spec: its name and options.
+
+    Raises:
+        RecipeError: there is no such task, or it does not take these options.
+    """
+    where = f"recipe: task {spec.kind}"
+    if spec.kind in TASKS:
+        kind = TASKS[spec.kind]
+    elif is_place(spec.kind):
+        kind = import_object(spec.kind, where, RecipeError)
+    else:
+        raise RecipeError(
+            f"{where}: not known; known: {', '.join(TASKS)}, or package.module:Class.{did_you_mean(spec.kind, TASKS)}"
+        )
+    task = construct(kind, spec.options, where, RecipeError)
+    if not isinstance(task, Task):
+        raise RecipeError(
+            f"{where}: no Task; expected a subclass of insightface_cakd.tasks.task.Task. Derive it from that."
+        )
+    return task
+
+
+def task_of(recipe: Recipe) -> Task:
+    """Return a recipe's task.
+
+    Raises:
+        RecipeError: it is not known, does not take its options, or a term needs what it does not have.
+    """
+    task = make_task(recipe.task)
+    check_task(recipe, task)
+    return task

@@ -1,0 +1,70 @@
+"""A task's measures in `CallBackVerification`'s place."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER
+from insightface_cakd.runtime.ranks import rank
+from insightface_cakd.tasks.task import Measured, Task
+
+
+class MeasureCallback:
+    """Measure the network with a task's measures, on rank 0.
+
+    Args:
+        task: whose measures.
+        val_targets: names of the sets.
+        rec_prefix: the config's `rec`.
+        summary_writer: where numbers go, if anywhere.
+        image_size: of the host's sets; not read.
+        wandb_logger: an object with `log`, if any.
+
+    Attributes:
+        best: the best value so far of each set.
+        improved: whether the last measurement was better than all before, summed over the sets.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        val_targets: list[str],
+        rec_prefix: str,
+        summary_writer: Any = None,
+        image_size: tuple[int, int] = (112, 112),
+        wandb_logger: Any = None,
+    ) -> None:
+        self.task = task
+        self.summary_writer, self.wandb_logger = summary_writer, wandb_logger
+        self.best: dict[str, float] = {}
+        self.improved = False
+        self.measures = (task.measures(Path(rec_prefix), list(val_targets)) or {}) if rank() == 0 else {}
+
+    def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, Measured]:
+        """Return what each measure came to; the network's parts get their train or eval mode back."""
+        results = {name: measure(backbone) for name, measure in self.measures.items()}
+        better = min if self.task.lower_is_better else max
+        before = dict(self.best)
+        for name, found in results.items():
+            self.best[name] = better(found.value, before.get(name, found.value))
+            self._report(num_update, name, found)
+        self.improved = bool(results) and (not before or self._total(self.best) > self._total(before))
+        return results
+
+    @staticmethod
+    def summary(results: Mapping[str, Measured]) -> dict[str, Any]:
+        """Return what a run's result says about a measurement."""
+        return {"measured": {name: dict(found.facts()) for name, found in results.items()}}
+
+    def _total(self, values: Mapping[str, float]) -> float:
+        return sum(values.values()) * (-1 if self.task.lower_is_better else 1)
+
+    def _report(self, step: int, name: str, found: Measured) -> None:
+        LOGGER.info("[%s][%d] %s", name, step, found.line())
+        for key, value in found.facts().items():
+            if self.summary_writer is not None:
+                self.summary_writer.add_scalar(f"{key}/{name}", value, step)
+            if self.wandb_logger is not None:
+                self.wandb_logger.log({f"{key}/{name}": value, "step": step})

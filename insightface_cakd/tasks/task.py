@@ -1,0 +1,124 @@
+"""What a task is: what a run trains on, what each side sees, what its loss is, and how it is measured."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.recipe import Recipe
+from insightface_cakd.recipe.named import ViewsSpec
+from insightface_cakd.recipe.parts import IDENTIFICATION
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """What a loop asks of `get_dataloader`.
+
+    Args:
+        folder: the config's `rec`.
+        batch_size: of a rank.
+        seed: of order and augmentation.
+        workers: reading processes; 0 reads in this one.
+        device: where batches go.
+    """
+
+    folder: Path
+    batch_size: int
+    seed: int
+    workers: int
+    device: torch.device
+
+
+class Measured(Protocol):
+    """What one measurement came to."""
+
+    @property
+    def value(self) -> float:
+        """The number by which runs are compared."""
+
+    def line(self) -> str:
+        """Return it in words, with the name of the metric."""
+
+    def facts(self) -> Mapping[str, float]:
+        """Return every number by its name."""
+
+
+Measure = Callable[[nn.Module], Measured]
+
+
+class Task:
+    """Identification: everything is left to the host. Other tasks override what is different.
+
+    The loop of arcface_torch takes five names from its namespace, and does `loss = head(backbone(images), target)` without caring what the
+    target is. `data` takes the place of `get_dataloader`, `head` of `PartialFC_V2`, `measures` of `CallBackVerification`; the views are
+    seen inside `get_model`'s network. None leaves the host's.
+
+    Attributes:
+        name: in recipes.
+        has_identities: whether the target is the identity of each image.
+        views: what each side sees where the recipe says nothing.
+        lower_is_better: whether a smaller value of its measures is a better one.
+    """
+
+    name: ClassVar[str] = IDENTIFICATION
+    has_identities: ClassVar[bool] = True
+    lower_is_better: ClassVar[bool] = False
+    views: ViewsSpec = ViewsSpec()
+
+    def fill(self, cfg: Any) -> None:
+        """Write into a config what the task's data say: number of images and classes, width of the answer.
+
+        Args:
+            cfg: of the run; called before the loop starts.
+        """
+
+    def prepare(self, backbone: nn.Module) -> None:
+        """Change a network that the host has just built, before it is wrapped; its state stays that of a plain one.
+
+        Args:
+            backbone: with the host's initial weights.
+        """
+
+    def data(self, request: DataRequest) -> Any | None:
+        """Return this rank's batches `(inputs, target)` on the device, with `set_epoch` and a length.
+
+        Args:
+            request: what the loop asks for.
+        """
+        return None
+
+    def head(self) -> type[nn.Module] | None:
+        """Return what takes `PartialFC_V2`'s place: constructed like it, called with the student's answer and the target."""
+        return None
+
+    def measures(self, folder: Path, names: list[str]) -> dict[str, Measure] | None:
+        """Return what measures a network, by the name of the set; None for the host's verification.
+
+        Args:
+            folder: the config's `rec`.
+            names: the config's `val_targets`.
+        """
+        return None
+
+
+def check_task(recipe: Recipe, task: Task) -> None:
+    """Check that no term or part of a recipe needs identities that its task does not have.
+
+    Raises:
+        RecipeError: one does.
+    """
+    if task.has_identities:
+        return
+    needs = next((term.name for term in recipe.terms if term.build_loss().needs_labels), None)
+    if needs is None and recipe.needs_logits:
+        needs = next(term.name for term in recipe.terms)
+    if needs is not None or recipe.head is not None:
+        part = "head" if needs is None else f"term '{needs}'"
+        raise RecipeError(
+            f"recipe: {part} needs the identity of each image, and task {task.name} has none; expected terms on embeddings or maps. "
+            "Remove it."
+        )

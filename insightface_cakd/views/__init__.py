@@ -1,0 +1,9 @@
+"""What one side sees of an image; tensors in, tensors out, in training and in evaluation alike."""
+
+from insightface_cakd.views.low_resolution import LowResolution
+from insightface_cakd.views.mask import Mask
+from insightface_cakd.views.mirror import Mirror
+from insightface_cakd.views.sides import VIEWS, Sides, build_view
+from insightface_cakd.views.view import View
+
+__all__ = ["VIEWS", "LowResolution", "Mask", "Mirror", "Sides", "View", "build_view"]

@@ -1,0 +1,12 @@
+"""Mirror images."""
+
+import torch
+from torch import Tensor
+
+
+class Mirror:
+    """Exchange left and right."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the mirror images."""
+        return images.flip(-1)

@@ -1,0 +1,94 @@
+"""What student and teacher see of a batch: the views of a recipe, seeded so that a resumed run sees the same."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
+from insightface_cakd.runtime.objects import construct, import_object, is_place
+from insightface_cakd.runtime.ranks import rank
+from insightface_cakd.views.low_resolution import LowResolution
+from insightface_cakd.views.mask import Mask
+from insightface_cakd.views.mirror import Mirror
+from insightface_cakd.views.view import View
+
+VIEWS: dict[str, Any] = {"low_resolution": LowResolution, "mask": Mask, "mirror": Mirror}
+
+
+def build_view(spec: NamedSpec, where: str) -> View:
+    """Return a view that a recipe names: one of `VIEWS`, or `package.module:Class`.
+
+    Args:
+        spec: its name and options.
+        where: what an error line begins with.
+
+    Raises:
+        RecipeError: there is no such view, or it does not take these options.
+    """
+    if spec.kind not in VIEWS and not is_place(spec.kind):
+        raise RecipeError(
+            f"{where}: view '{spec.kind}' is not known; known: {', '.join(VIEWS)}, or package.module:Class."
+            f"{did_you_mean(spec.kind, VIEWS)}"
+        )
+    kind = VIEWS[spec.kind] if spec.kind in VIEWS else import_object(spec.kind, where, RecipeError)
+    return construct(kind, spec.options, f"{where}: view {spec.kind}", RecipeError)
+
+
+class Sides:
+    """Gives what each side sees of a batch.
+
+    What is drawn depends on seed, step and rank alone, so a run that goes on after a stop sees what it would have seen. `both` is applied
+    once, so that both sides see it alike.
+
+    Args:
+        both: views that both sides see.
+        student: what the student sees of that.
+        teacher: what every teacher sees of it.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, both: Sequence[View] = (), student: Sequence[View] = (), teacher: Sequence[View] = (), seed: int = 0
+    ) -> None:
+        self.both, self.student, self.teacher = list(both), list(student), list(teacher)
+        self.seed = seed
+
+    @classmethod
+    def of(cls, spec: ViewsSpec, seed: int = 0) -> "Sides | None":
+        """Return the sides of a recipe, None for one without views.
+
+        Args:
+            spec: of the recipe.
+            seed: of the run.
+
+        Raises:
+            RecipeError: a view is not known, or does not take its options.
+        """
+        lists = {
+            side: [
+                build_view(view, f"recipe: views.{side}[{number}]") for number, view in enumerate(getattr(spec, side))
+            ]
+            for side in ("both", "student", "teacher")
+        }
+        return cls(**lists, seed=seed) if any(lists.values()) else None
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Return what the student sees and what the teachers see.
+
+        Args:
+            images: of the data set.
+            step: batches before this one.
+        """
+        generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + step) * 4099 + rank()) % 2**63)
+        for view in self.both:
+            images = view(images, generator)
+        ours, theirs = images, images
+        for view in self.student:
+            ours = view(ours, generator)
+        for view in self.teacher:
+            theirs = view(theirs, generator)
+        return ours, theirs

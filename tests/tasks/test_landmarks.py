@@ -1,0 +1,274 @@
+"""Five points of the face as a task: the same five names on the embedded host, on untouched arcface_torch, and on two ranks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from insightface_cakd.data.landmarks import read_points
+from insightface_cakd.errors import DataError, RecipeError, RunError
+from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.tasks.known import make_task
+from insightface_cakd.tasks.landmarks import PointFaces, measure_points, mirror
+from tests.commands import cakd, error_line, write_recipe
+
+NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+FACE = np.array([[24.0, 30], [50, 30], [37, 44], [27, 56], [48, 56]])
+SMALL = {
+    "batch_size": 16,
+    "num_epoch": 2,
+    "warmup_epoch": 0,
+    "num_workers": 0,
+    "frequent": 2,
+    "device": "cpu",
+    "verify_epochs": 1,
+}
+
+
+def write_part(folder: Path, name: str, count: int, seed: int) -> None:
+    """Write images of 74 x 80 with a bright spot at each of five points that a random shift and scale moved."""
+    random = np.random.default_rng(seed)
+    (folder / name).mkdir(parents=True)
+    lines = [",".join(["file", *(f"{point}_{axis}" for point in NAMES for axis in "xy")])]
+    y, x = np.mgrid[0:80, 0:74]
+    for index in range(count):
+        points = (FACE - 37) * random.uniform(0.8, 1.2) + 37 + random.uniform(-8, 8, 2)
+        spots = np.stack([np.exp(-((x - u) ** 2 + (y - v) ** 2) / 30) for u, v in points])
+        image = 255 * np.stack([spots[0] + spots[3], spots[1] + spots[4], spots[2]], axis=-1)
+        cv2.imwrite(str(folder / name / f"{index}.png"), np.clip(image, 0, 255).astype(np.uint8)[..., ::-1])
+        lines.append(",".join([f"{index}.png", *(f"{value:.2f}" for value in points.flatten())]))
+    (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory):
+    """A folder with 64 training and 24 test images."""
+    folder = tmp_path_factory.mktemp("points")
+    write_part(folder, "train", 64, seed=1)
+    write_part(folder, "test", 24, seed=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taught(points, tmp_path_factory):
+    """A recipe whose teacher is a network that the landmark task itself trained."""
+    folder = tmp_path_factory.mktemp("teacher")
+    alone = folder / "alone.yaml"
+    alone.write_text("task: landmarks\n")
+    ran = cakd(*arguments(points, folder / "teacher", "--distill", alone, network="cnn_tiny"))
+    assert ran.code == 0, ran.err
+    recipe = write_recipe(
+        folder / "r.yaml",
+        {"loss": "mse", "weight": 0.5},
+        network="cnn_tiny",
+        weights=str(folder / "teacher" / "model.pt"),
+    )
+    recipe.write_text("task: {kind: landmarks, loss: l1}\n" + recipe.read_text())
+    return recipe
+
+
+def arguments(data, output, *more, **settings):
+    chosen = {"rec": str(data), "val_targets": ["test"], "embedding_size": 64, **SMALL, **settings}
+    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value!r}")]
+    return ["train", "faces_cnn_tiny", "--output", str(output), *sets, *map(str, more)]
+
+
+def test_it_trains_alone_and_under_a_teacher_and_says_its_error(points, taught, tmp_path):
+    ran = cakd(*arguments(points, tmp_path / "out", "--distill", taught))
+    assert ran.code == 0, ran.err
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert set(result["measured"]["test"]) == {"nme_eye_centres", "failure_rate_0.1", "images"}
+    assert result["accuracy"] == {}
+    network = get_model("cnn_tiny", num_features=10)
+    network.load_state_dict(torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True)
+    measured = measure_points(network, read_points(points, "test"))
+    assert measured.nme == pytest.approx(result["measured"]["test"]["nme_eye_centres"], abs=1e-6)
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["recipe"]["task"]["kind"] == "landmarks"
+
+
+def test_the_error_falls_and_the_best_network_is_kept(points, tmp_path):
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("task: landmarks\n")
+    ran = cakd(*arguments(points, tmp_path / "out", "--distill", alone, num_epoch=8, lr=0.003, optimizer="adamw"))
+    assert ran.code == 0, ran.err
+    best = json.loads((tmp_path / "out" / "result.json").read_text())["best"]["test"]
+    given, train = read_points(points, "test"), read_points(points, "train")
+    apart = np.linalg.norm(given.points[:, 0] - given.points[:, 1], axis=1)
+    shape = (np.linalg.norm(given.points - train.points.mean(axis=0), axis=2).mean(axis=1) / apart).mean()
+    assert best < 0.8 * shape, "better than the mean shape"
+    network = get_model("cnn_tiny", num_features=10)
+    network.load_state_dict(torch.load(tmp_path / "out" / "best.pt", weights_only=True), strict=True)
+    assert measure_points(network, read_points(points, "test")).nme == pytest.approx(best, abs=1e-6)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(points, taught, tmp_path, monkeypatch):
+    def run(output, *more):
+        return cakd(*arguments(points, tmp_path / output, "--distill", taught, *more, save_all_states=True))
+
+    assert run("whole").code == 0
+    save = train_v2.verify_and_save
+
+    def save_and_stop(parts, *given):
+        save(parts, *given)
+        raise RunError("stopped after an epoch")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_v2, "verify_and_save", save_and_stop)
+        assert "stopped after an epoch" in run("parts").err
+    assert run("parts", "--resume").code == 0
+    whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+
+
+@pytest.mark.slow
+def test_two_ranks_train_it_and_leave_one_student(points, taught, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        "-m",
+        "insightface_cakd",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *arguments(points, tmp_path / "out", "--distill", taught, save_all_states=True)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
+    for key, value in first["state_dict_backbone"].items():
+        assert torch.equal(value, second["state_dict_backbone"][key]), key
+
+
+@pytest.mark.upstream
+@pytest.mark.slow
+def test_untouched_arcface_torch_trains_it(points, tmp_path, arcface_torch):
+    recipe = tmp_path / "r.yaml"
+    torch.save(get_model("mbf", num_features=10).state_dict(), tmp_path / "teacher.pt")
+    write_recipe(recipe, {"loss": "mse", "weight": 0.5}, network="mbf", weights=str(tmp_path / "teacher.pt"))
+    recipe.write_text("task: landmarks\n" + recipe.read_text())
+    more = ["--distill", str(recipe), "--host", str(arcface_torch), "--output", str(tmp_path / "out")]
+    settings = {
+        "rec": str(points),
+        "network": "mbf",
+        "val_targets": ["test"],
+        "batch_size": 16,
+        "num_epoch": 2,
+        "warmup_epoch": 0,
+        "lr": 0.02,
+        "num_workers": 0,
+        "frequent": 2,
+        "verbose": 4,
+        "fp16": False,
+        "save_all_states": True,
+    }
+    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value!r}")]
+    done = subprocess.run(
+        [sys.executable, "-m", "insightface_cakd", "train", "configs/ms1mv3_mbf", *more, *sets],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "NME (eye centres)" in done.stdout + done.stderr + (tmp_path / "out" / "training.log").read_text()
+    get_model("mbf", num_features=10).load_state_dict(
+        torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True
+    )
+    checkpoint = torch.load(tmp_path / "out" / "checkpoint_gpu_0.pt", weights_only=True)
+    assert checkpoint["global_step"] == 8
+
+
+def test_mirroring_twice_is_the_identity_and_exchanges_sides():
+    placed = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    np.testing.assert_array_equal(mirror(mirror(placed)), placed)
+    np.testing.assert_array_equal(mirror(placed)[0], placed[1] * [-1, 1])
+
+
+def test_points_lie_on_their_spots_mirrored_or_not(points):
+    faces = PointFaces(read_points(points, "train"), seed=3)
+    for index in range(12):
+        pixels, placed = faces[index]
+        x, y = ((placed.view(-1, 2)[2] + 1) * 56).round().int().tolist()  # the nose is blue alone
+        blue = pixels[2].float()
+        assert float(blue[y, x]) > 0.9 * float(blue.max())
+
+
+def test_the_error_of_known_points_is_by_hand(points):
+    given = read_points(points, "test")
+
+    class Known(torch.nn.Module):
+        """Answers the truth, moved by three pixels to the right."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight, self.seen = torch.nn.Parameter(torch.zeros(())), 0
+
+        def forward(self, images):
+            answers = (torch.from_numpy(given.points) + torch.tensor([3.0, 0.0])) * 2 / torch.tensor([74.0, 80.0]) - 1
+            found = answers.flatten(1)[self.seen : self.seen + len(images)]
+            self.seen += len(images)
+            return found
+
+    apart = np.linalg.norm(given.points[:, 0] - given.points[:, 1], axis=1)
+    assert measure_points(Known(), given).nme == pytest.approx(float((3 / apart).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file,a_x,a_y", "1.png,1"], r"line 2 has 2 columns; expected 3"),
+        (["file,a_x,a_y", "1.png,1,nan"], r"a point is not a number"),
+        (["file,a,b,c"], r"the first line is file,a,b,c; expected a first line"),
+        (["file,a_x,a_y"], r"no image; expected a first line"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_refused(tmp_path, lines, message):
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=message):
+        read_points(tmp_path, "train")
+
+
+def test_a_missing_list_names_what_is_there(points):
+    with pytest.raises(DataError, match=r"val\.csv: no such file; found: test, train\."):
+        read_points(points, "val")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("landmark", r"recipe: task landmark: not known; known: identification, landmarks.*Did you mean 'landmarks'"),
+        ({"kind": "landmarks", "loss": "l3"}, r"recipe: task landmarks: loss is 'l3'; expected l1 or l2"),
+        ({"kind": "landmarks", "los": "l1"}, r"los is not an option of Landmarks; known: loss"),
+    ],
+)
+def test_what_is_no_task_is_refused(task, message):
+    recipe = parse_recipe(
+        {"task": task, "teacher": {"network": "toy"}, "losses": [{"loss": "mse", "weight": 1}]}, "recipe"
+    )
+    with pytest.raises(RecipeError, match=message):
+        make_task(recipe.task)
+
+
+def test_a_term_that_needs_identities_is_refused(points, tmp_path):
+    recipe = write_recipe(tmp_path / "r.yaml", {"loss": "ekd", "weight": 1}, network="cnn_tiny")
+    recipe.write_text("task: landmarks\n" + recipe.read_text())
+    line = error_line(cakd(*arguments(points, tmp_path / "out", "--distill", recipe)))
+    assert "term 'ekd' needs the identity of each image, and task landmarks has none" in line

@@ -1,0 +1,141 @@
+"""What one side sees of an image: equal to OpenCV's pixels, the same after a resume, alike on both sides where asked."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
+from insightface_cakd.views import VIEWS, Mask, Mirror, Sides, build_view
+from insightface_cakd.views.low_resolution import LowResolution, area_weights, cubic_weights
+
+OPTIONS = {"low_resolution": {"sizes": [14, 28]}}
+
+
+def pixels(count=4, seed=0):
+    """Return uint8 faces (count, 112, 112, 3) with soft edges."""
+    drawn = np.random.default_rng(seed).integers(0, 256, (count, 112, 112, 3), dtype=np.uint8)
+    return np.stack([cv2.GaussianBlur(face, (0, 0), 2) for face in drawn])
+
+
+def as_images(faces):
+    return torch.from_numpy(faces.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def as_faces(images):
+    return ((images + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(("size", "apart"), [(28, 1), (14, 1), (7, 1), (10, 1), (16, 1), (21, 1), (56, 2), (112, 0)])
+def test_low_resolution_equals_opencvs_area_and_cubic(size, apart):
+    faces = pixels()
+    small = [cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA) for face in faces]
+    expected = np.stack([cv2.resize(face, (112, 112), interpolation=cv2.INTER_CUBIC) for face in small])
+    found = as_faces(LowResolution(size)(as_images(faces), generator()))
+    assert np.abs(found.astype(int) - expected).max() <= apart
+
+
+def test_weights_of_a_resize_sum_to_one():
+    for size in (1, 7, 28, 111):
+        np.testing.assert_allclose(area_weights(112, size).sum(1), 1)
+        np.testing.assert_allclose(cubic_weights(size, 112).sum(1), 1)
+
+
+def test_of_several_sizes_each_image_draws_one():
+    images = as_images(pixels(12))
+    found = LowResolution([7, 28])(images, generator())
+    one, other = (LowResolution(size)(images, generator()) for size in (7, 28))
+    drawn = [
+        int(torch.equal(seen, low)) + 2 * int(torch.equal(seen, high))
+        for seen, low, high in zip(found, one, other, strict=True)
+    ]
+    assert set(drawn) == {1, 2}
+
+
+def test_the_mask_is_a_filled_outline_and_leaves_the_eyes():
+    images = as_images(pixels())
+    covered = Mask()(images, generator())
+    assert torch.equal(covered[..., :55, :], images[..., :55, :])
+    assert len(np.unique(as_faces(covered)[:, 100, 56], axis=0)) == 1
+
+
+def test_a_mirror_image_of_a_mirror_image_is_the_image():
+    images = as_images(pixels())
+    assert torch.equal(Mirror()(Mirror()(images, generator()), generator()), images)
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_every_view_keeps_shape_range_and_the_images_it_is_given(kind):
+    images = as_images(pixels())
+    before = images.clone()
+    view = build_view(NamedSpec(kind=kind, options=OPTIONS.get(kind, {})), "here")
+    seen = view(images, generator())
+    assert seen.shape == images.shape
+    assert seen.dtype == images.dtype
+    assert float(seen.abs().max()) <= 1
+    assert torch.equal(images, before)
+    assert torch.equal(view(images, generator(3)), view(images, generator(3)))
+
+
+def test_what_is_drawn_depends_on_seed_and_step_alone():
+    images = as_images(pixels(16))
+    sides = Sides(student=[LowResolution([7, 14, 28])], seed=5)
+    first, second = sides(images, 3)[0], sides(images, 4)[0]
+    assert torch.equal(sides(images, 3)[0], first)
+    assert not torch.equal(first, second)
+    assert not torch.equal(Sides(student=[LowResolution([7, 14, 28])], seed=6)(images, 3)[0], first)
+
+
+def test_both_sides_see_a_shared_view_alike_and_each_its_own():
+    images = as_images(pixels())
+    ours, theirs = Sides(both=[LowResolution([7, 28])], student=[Mirror()])(images, 0)
+    assert torch.equal(ours.flip(-1), theirs)
+    assert not torch.equal(theirs, images)
+
+
+class Dimmed:
+    """A view of a user's own: a share of the contrast."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __call__(self, images, generator):
+        return images * self.share
+
+
+def test_a_view_from_outside_the_package_is_named_by_its_place():
+    spec = ViewsSpec.model_validate({"student": [{"kind": "tests.views.test_views:Dimmed", "share": 0.5}]})
+    images = as_images(pixels())
+    ours, theirs = Sides.of(spec)(images, 0)
+    assert torch.equal(ours, images * 0.5)
+    assert torch.equal(theirs, images)
+
+
+@pytest.mark.parametrize(
+    ("view", "message"),
+    [
+        (
+            "low_resolutio",
+            r"recipe: views\.student\[0\]: view 'low_resolutio' is not known; known: low_resolution.*Did you mean",
+        ),
+        ({"kind": "low_resolution"}, r"view low_resolution: sizes is missing"),
+        (
+            {"kind": "low_resolution", "size": 3},
+            r"size is not an option of LowResolution; known: sizes\. Did you mean 'sizes'",
+        ),
+        ({"kind": "low_resolution", "sizes": [0]}, r"sizes is \[0\]; expected whole numbers from 1"),
+        ("tests.views.test_views:Absent", r"module tests\.views\.test_views has no 'Absent'"),
+    ],
+)
+def test_what_is_no_view_is_refused_in_one_line(view, message):
+    content = {"teacher": {"network": "r50"}, "losses": [{"loss": "cosine", "weight": 1}], "views": {"student": [view]}}
+    recipe = parse_recipe(content, "recipe")
+    with pytest.raises(RecipeError, match=message) as caught:
+        Sides.of(recipe.views)
+    assert "\n" not in str(caught.value)
