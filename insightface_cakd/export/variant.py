@@ -21,7 +21,7 @@ from insightface_cakd.export.check import ExportReport, check_against, check_con
 from insightface_cakd.export.onnx import Exporter
 from insightface_cakd.export.precision import Precision, halve, precision_of, quantise
 from insightface_cakd.export.student import export_run
-from insightface_cakd.networks.latency import ROUNDS, Latency, measure_latency, onnx_embedder
+from insightface_cakd.networks.latency import ROUNDS, SpeedUp, measure_speed_up, onnx_embedder
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
@@ -52,7 +52,7 @@ class Variant:
     batch_norms: int
     cosine: float | None = None
     accuracies: tuple[float, ...] = ()
-    latency: Latency | None = None
+    latency: SpeedUp | None = None
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _check(files: _Files, wish: Wish, faces: np.ndarray | None, name: str) -> Ex
 def _measure(
     files: dict[str, Path], wish: Wish, sets: Sequence[VerificationSet], faces: np.ndarray | None
 ) -> list[Variant]:
-    latencies = measure_latency([onnx_embedder(path, wish.threads) for path in files.values()], wish.rounds)
+    latencies = measure_speed_up([onnx_embedder(path, wish.threads) for path in files.values()], wish.rounds)
     variants, expected = [], None
     for (name, path), latency in zip(files.items(), latencies, strict=True):
         network = OnnxNetwork(path, CPU, 112, f"export {name}")

@@ -19,7 +19,7 @@ from insightface_cakd.export.runtimes.ncnn import NCNN
 from insightface_cakd.export.runtimes.openvino import OPENVINO
 from insightface_cakd.export.runtimes.runtime import EmbedOne, Runtime
 from insightface_cakd.export.student import CONTRACT
-from insightface_cakd.networks.latency import ROUNDS, Latency, measure_latency, onnx_embedder
+from insightface_cakd.networks.latency import ROUNDS, SpeedUp, measure_speed_up, onnx_embedder
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.atomic import require_new, write_json, writing
@@ -50,8 +50,8 @@ class RuntimeReport:
     size: int
     cosine: float
     largest_difference: float
-    latency: Latency
-    before: Latency
+    latency: SpeedUp
+    before: SpeedUp
     accuracies: dict[str, tuple[float, float]]
 
     def summary(self) -> str:
@@ -137,7 +137,7 @@ def _compare(
     except RuntimeError as error:
         raise ExportError(f"{where}: {error}; expected an embedding. Ship the ONNX file.") from error
     cosine = lowest_cosine(found, expected, where, "onnxruntime", COSINE, "Ship the ONNX file.")
-    before, latency = measure_latency([own, embed], rounds)
+    before, latency = measure_speed_up([own, embed], rounds)
     accuracies = {
         name: (verify(_as_embed(own), one).accuracy, verify(_as_embed(embed), one).accuracy)
         for name, one in sets.items()
