@@ -13,11 +13,15 @@ from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.recipe import load_recipe
+from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
+from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.show.run import method_sections, open_run
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 
 DEV = "dev"
 # Fewer than the configs' own, so that two cores need less than five minutes.
@@ -53,10 +57,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         CAKDError: the output folder is in use, or a step failed.
     """
     started = time.monotonic()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise RunError(
-            f"quickstart: {output} is in use; expected a new or empty folder. Pass --output DIR, or remove it."
-        )
+    require_new(output, RunError)
     data = output / "data"
     _make_data(data, faces, seed)
     results = {}
@@ -79,7 +80,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
     write_report(output / "report.html", report)
     print(f"\n{result_table(rows)}\n")
     print("\n".join(compared.sentences) + "\n")
-    print(f"model:  {output / 'student.onnx'} (weights: {output / DISTILLED.folder / 'model.pt'})")
+    print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})")
     print(f"report: {output / 'report.html'}")
     print(f"{time.monotonic() - started:.0f} seconds")
 
@@ -97,15 +98,13 @@ def _make_data(data: Path, faces: Path | None, seed: int) -> None:
 
 def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
     settings = (
-        f"rec={str(data)!r}",
-        f"output={str(output / stage.folder)!r}",
         f"seed={seed}",
         f"val_targets=[{DEV!r}]",
         f"num_epoch={EPOCHS}",
         f"verify_epochs={EPOCHS}",
     )
-    teacher = str(output / TEACHER.folder / "model.pt") if stage.recipe else None
-    return train(Job(stage.config, stage.recipe, teacher, settings=settings))
+    taught = given(teacher=str(RunFolder(output / TEACHER.folder).model)) if stage.recipe else ()
+    return train(Job(stage.config, stage.recipe, taught, settings, data, output / stage.folder))
 
 
 def _compare(output: Path, data: Path) -> RunComparison:

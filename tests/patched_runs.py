@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from insightface_cakd.hosts.patch_series import Group
 from insightface_cakd.hosts.patching import apply
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,10 +22,10 @@ config = edict(margin_list=(1.0, 0.5, 0.0), network="mbf", resume=False, output=
 RECIPE = "teacher:\n  network: r18\nlosses:\n  - loss: cosine\n    weight: 64\n"
 
 
-def patched_copy(arcface_torch: Path, folder: Path, only: Group | None = None) -> Path:
+def patched_copy(arcface_torch: Path, folder: Path) -> Path:
     """Return a copy of the checkout in a new folder, with the patches in."""
     shutil.copytree(arcface_torch, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    apply(folder, only)
+    apply(folder)
     return folder
 
 

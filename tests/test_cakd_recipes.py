@@ -10,7 +10,8 @@ from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.launch import train
+from tests.jobs import job
 
 WIDTH = 64
 BASE = {f"cakd_{teacher}_{student}": student for teacher in ("vit", "swin") for student in ("mbf", "r18")}
@@ -108,7 +109,7 @@ def distil(four_faces, teachers, tmp_path):
         told = {**SETTINGS, "network": student, "rec": str(four_faces), "output": str(tmp_path / "run")}
         weights = teachers(load_recipe(recipe).teacher.network)
         settings = tuple(f"{key}={value!r}" for key, value in told.items())
-        assert train(Job("faces_cnn_tiny", recipe, str(weights), settings=settings)).steps == 2
+        assert train(job("faces_cnn_tiny", recipe, str(weights), settings=settings)).steps == 2
         return tmp_path / "run"
 
     return run

@@ -4,26 +4,27 @@ import pytest
 import torch
 
 from insightface_cakd.hosts.embedded.backbones import get_model
-from tests.patched_runs import RECIPE, patched_copy, scalars, train, weights
+from tests.patched_runs import RECIPE, patched_copy, run, scalars, train, weights
 
 pytestmark = pytest.mark.upstream
 
 
 @pytest.fixture(scope="module")
 def patched(arcface_torch, tmp_path_factory):
-    """A copy of the checkout with every patch in; not to be changed but for configs."""
+    """A copy of the checkout with both patches in; not to be changed but for configs."""
     return patched_copy(arcface_torch, tmp_path_factory.mktemp("patched") / "arcface_torch")
 
 
-def test_without_distill_the_seam_changes_no_loss(patched, arcface_torch, face_set, tmp_path):
-    modern = patched_copy(arcface_torch, tmp_path / "arcface_torch", "modern-stack")
-    assert "--distill" not in (modern / "train_v2.py").read_text()
-    for folder, output in ((modern, tmp_path / "modern"), (patched, tmp_path / "both")):
-        train(folder, face_set, output)
-    losses = [scalars(tmp_path / name / "tensorboard", "loss") for name in ("modern", "both")]
+def test_without_distill_the_patched_script_trains_as_the_command_does(patched, arcface_torch, face_set, tmp_path):
+    train(patched, face_set, tmp_path / "script")
+    config = patched / "configs" / "script.py"
+    command = ["train", config, "--host", arcface_torch, "--set", f"output={str(tmp_path / 'command')!r}"]
+    ended = run(tmp_path, *command, module="insightface_cakd")
+    assert ended.returncode == 0, ended.stderr
+    losses = [scalars(tmp_path / name / "tensorboard", "loss") for name in ("script", "command")]
     assert [step for step, _ in losses[0]] == [2, 3], "the first step only starts the clock"
     assert losses[0] == losses[1]
-    one, other = weights(tmp_path / "modern"), weights(tmp_path / "both")
+    one, other = weights(tmp_path / "script"), weights(tmp_path / "command")
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 

@@ -175,7 +175,7 @@ def test_a_folder_with_something_in_it_is_refused(inside, small):
     file = small / "quickstart" / inside
     file.parent.mkdir(parents=True)
     file.write_text("mine")
-    refused(["quickstart"], r"quickstart: quickstart is in use; expected a new or empty folder\. Pass --output", small)
+    refused(["quickstart"], r"quickstart: exists already; expected a new or empty folder", small)
 
 
 def test_an_empty_folder_is_taken(trained, small):

@@ -13,6 +13,7 @@ HELP = "Distil a large face-recognition teacher into a small student, in arcface
 def build() -> typer.Typer:
     """Return the command with all its subcommands; what they need is imported here, not by `import insightface_cakd`."""
     from insightface_cakd.cli import compare, data, doctor, evaluate, export, host, patch, recipes, show, train
+    from insightface_cakd.cli.options import take_former_names
 
     app = typer.Typer(
         help=HELP,
@@ -24,6 +25,7 @@ def build() -> typer.Typer:
     )
     for module in (train, compare, evaluate, show, export, data, recipes, host, patch, doctor):
         module.register(app)
+    take_former_names(app)
     return app
 
 

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from insightface_cakd.cli.options import Detector, Pairs, Seed, Workers
+
 
 def align(
     photos: Annotated[Path, typer.Argument(help="Raw photos, one subfolder for each person.")],
     out: Annotated[Path, typer.Argument(help="Folder (or .bin) to make.")],
-    detector: Annotated[Path, typer.Option(help="A detector with five points as .onnx, such as an SCRFD.")],
+    detector: Detector,
     form: Annotated[
         Literal["rec", "folder", "bin"],
         typer.Option("--format", help="train.rec, a folder of faces, or a verification set."),
@@ -20,13 +22,15 @@ def align(
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Of the detector.")] = 0.5,
     min_face: Annotated[float, typer.Option(min=1, help="Shorter side of a face's box, in pixels.")] = 32,
     det_size: Annotated[int, typer.Option(min=0, help="Detector's input, a multiple of 32; 0: 128 and 640.")] = 0,
-    max_corrupt: Annotated[float, typer.Option(min=0, max=1, help="Largest share of damaged files.")] = 0.1,
+    max_corrupt_share: Annotated[float, typer.Option(min=0, max=1, help="Largest share of damaged files.")] = 0.1,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG faces.")] = 95,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; the result is the same for any number.")] = 1,
-    pairs: Annotated[int, typer.Option(help="Of a .bin, half of them same; a multiple of 20.")] = 6000,
-    seed: Annotated[int, typer.Option(help="Of the pairs.")] = 0,
+    workers: Workers = 1,
+    pairs: Pairs = 6000,
+    seed: Seed = 0,
 ) -> None:
     """Raw photos -> detection -> five-point alignment -> 112x112 faces, and a report of what was left out and why.
+
+    --pairs are those of a .bin; their number is a multiple of 20.
 
     Example: `cakd data align photos data --detector scrfd_500m.onnx --workers 4`
     """
@@ -35,7 +39,7 @@ def align(
     from insightface_cakd.runtime.progress import progress_bar
 
     rules = Rules(several, min_score, min_face, quality)
-    work = Work(detector, form, rules, det_size, workers, max_corrupt, pairs, seed)
+    work = Work(detector, form, rules, det_size, workers, max_corrupt_share, pairs, seed)
     with progress_bar("aligning") as progress:
         alignment = align_photos(photos, out, work, progress)
     print(alignment.summary(out, report_path(out, form)))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from insightface_cakd.cli.options import Centres, Data, Output, Settings, Teacher
 from insightface_cakd.errors import RunError
 
 
@@ -15,26 +16,23 @@ def register(app: typer.Typer) -> None:
 
 def _compare(
     recipes: Annotated[list[str], typer.Argument(help="Recipes, by name (`cakd recipes list`) or path.")],
-    output: Annotated[Path, typer.Option(help="Folder of all runs; those that are finished are not run again.")] = Path(
-        "compare"
-    ),
+    output: Output = Path("compare"),
     seeds: Annotated[str, typer.Option(help="With commas between; each trains all.")] = "2048,2049,2050",
-    student: Annotated[str, typer.Option(help="Config of every student.")] = "faces_cnn_tiny",
-    teacher: Annotated[
-        str, typer.Option(help="Config by which a teacher is trained, or the file of one.")
+    student_config: Annotated[str, typer.Option(help="Of every student.")] = "faces_cnn_tiny",
+    teacher_config: Annotated[
+        str, typer.Option(help="By which a teacher is trained for each seed, where --teacher names none.")
     ] = "faces_vit_tiny",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder with train.rec and verification sets, instead of drawn faces.")
-    ] = None,
-    centres: Annotated[
-        list[str] | None, typer.Option(help="Files with the class centres of a teacher given as a file, in rank order.")
-    ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value for every student's config.")] = None,
+    teacher: Teacher = None,
+    data: Data = None,
+    centres: Centres = None,
+    settings: Settings = None,
     cache: Annotated[
         bool, typer.Option(help="Ask the teacher once for all images, for recipes that read its embedding only.")
     ] = False,
 ) -> None:
     """Train recipes on equal terms and print a table sorted by gain over the student alone.
+
+    Runs that are finished are not run again. Faces are drawn for each seed where --data names none. --set is for the students.
 
     Example: `cakd compare cosine fitnet urfm cakd --seeds 2048,2049,2050`
     """
@@ -43,7 +41,14 @@ def _compare(
 
     numbers = _numbers(seeds)
     terms = Comparison(
-        tuple(recipes), numbers, student, teacher, data, tuple(centres or ()), tuple(settings or ()), cache
+        tuple(recipes),
+        numbers,
+        student_config,
+        teacher or teacher_config,
+        data,
+        tuple(centres or ()),
+        tuple(settings or ()),
+        cache,
     )
     rows = compare(output, terms)
     print(f"\n{table(rows, numbers)}\n\n{output / 'compare.md'}")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from insightface_cakd.cli.align import align
+from insightface_cakd.cli.options import NAME, Pairs, RecipeSettings, Seed, Teacher
 
 Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]
 Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder per person.")]
@@ -83,8 +84,8 @@ def _check(
 def _make_bin(
     source: Annotated[Path, typer.Argument(help="Folder of people, or a text file with `image image 0|1` per line.")],
     out: Annotated[Path, typer.Argument(help="The .bin to write.")],
-    pairs: Annotated[int, typer.Option(help="Pairs to draw from a folder, half of them same.")] = 6000,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    pairs: Pairs = 6000,
+    seed: Seed = 0,
 ) -> None:
     """Pairs of faces -> a verification set in InsightFace's .bin layout."""
     from insightface_cakd.data.bins import make_bin
@@ -98,9 +99,9 @@ def _make_bin(
 def _split(
     faces: Faces,
     out: Annotated[Path, typer.Argument(help="Folder for train.rec and the .bin.")],
-    name: Annotated[str, typer.Option(help="Name of the verification set.")] = "dev",
-    pairs: Annotated[int, typer.Option(help="Verification pairs.")] = 600,
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    name: Annotated[str, NAME] = "dev",
+    pairs: Pairs = 600,
+    seed: Seed = 0,
 ) -> None:
     """Folders of faces -> a training set and a verification set of other people."""
     from insightface_cakd.data.inspect import info
@@ -112,7 +113,7 @@ def _split(
 
 def _faces(
     out: Annotated[Path, typer.Argument(help="Folder for train.rec and dev.bin.")],
-    seed: Annotated[int, typer.Option(help="Of every person and picture.")] = 2048,
+    seed: Seed = 2048,
 ) -> None:
     """Draw a small face data set: people with pose, light, expression, occlusion and blur."""
     from insightface_cakd.data.faces import write_face_set
@@ -128,14 +129,16 @@ def _cache_teacher(
     recipe: Annotated[str, typer.Argument(help="Recipe whose teacher is run once over the data.")],
     records: Records,
     out: Annotated[Path, typer.Argument(help="New folder of the cache; pass it as --teacher of a `cached` recipe.")],
-    teacher: Annotated[str | None, typer.Option(help="Teacher's weights or ONNX file; replaces the recipe's.")] = None,
+    teacher: Teacher = None,
+    recipe_settings: RecipeSettings = None,
 ) -> None:
     """Write the teacher's embeddings of every image and its mirror image, so that training runs no teacher."""
+    from insightface_cakd.recipe.settings import given
     from insightface_cakd.runtime.progress import progress_bar
     from insightface_cakd.tasks.precompute import cache_teacher
 
     with progress_bar("embedding") as progress:
-        cache_teacher(recipe, records, out, teacher, progress)
+        cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress)
     print(out)
 
 
@@ -145,17 +148,17 @@ def _prototypes(
     ],
     data: Annotated[Path, typer.Argument(help="Folder with train.rec, or one folder of aligned faces per person.")],
     out: Annotated[Path, typer.Argument(help="New folder; pass it as --prototypes, or as --centres.")],
-    teacher: Annotated[
-        str | None, typer.Option(help="Teacher's weights, ONNX file or cache; replaces the recipe's.")
-    ] = None,
+    teacher: Teacher = None,
+    recipe_settings: RecipeSettings = None,
     nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
 ) -> None:
     """Write the teacher's mean direction of each person, and the people it finds most alike, for CoupleFace."""
+    from insightface_cakd.recipe.settings import given
     from insightface_cakd.runtime.progress import progress_bar
     from insightface_cakd.tasks.precompute import make_prototypes
 
     with progress_bar("prototypes") as progress:
-        meta = make_prototypes(recipe, data, out, teacher, nearest, progress)
+        meta = make_prototypes(recipe, data, out, given(teacher, more=recipe_settings), nearest, progress)
     print(f"{out}: {meta.num_classes} people of {meta.images} images, {meta.single} of them with one image")
     fewer = f", not {nearest}: there are no more" if meta.nearest < nearest else ""
     print(f"{meta.nearest} most similar others for each{fewer}")

@@ -1,14 +1,16 @@
 """`cakd doctor`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-HELP = """Say whether a run would start: versions, devices, host, config, data, teacher; one line each.
+from insightface_cakd.cli import options
+
+HELP = """Say whether a run would start: its own steps, in their order, up to the loss of two images; one line each.
 
 `ok` is as it should be, `note` is worth knowing, `problem` would stop the run or let it do something else than
-its config says. The exit code is 1 if there is a problem. Nothing is trained, downloaded or written.
+its config says. The exit code is 1 if there is a problem. Nothing is trained, downloaded or written; a teacher is
+loaded, not measured.
 
 Examples:
 
@@ -27,24 +29,26 @@ def register(app: typer.Typer) -> None:
 
 def _doctor(
     config: Annotated[str | None, typer.Option(help="A job by name or path; with --host, one of the checkout.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with train.rec; replaces the config's rec.")] = None,
-    host: Annotated[str | None, typer.Option(help="Folder of a clone of insightface, for `cakd train --host`.")] = None,
-    distill: Annotated[str | None, typer.Option(help="Recipe, by name or path: look at its teacher too.")] = None,
-    teacher: Annotated[str | None, typer.Option(help="As in `cakd train`: replaces the recipe's weights.")] = None,
-    centres: Annotated[list[str] | None, typer.Option(help="As in `cakd train`: the teacher's class centres.")] = None,
-    prototypes: Annotated[str | None, typer.Option(help="As in `cakd train`: folder of the prototypes.")] = None,
-    init: Annotated[str | None, typer.Option(help="As in `cakd train`: the student's initial weights.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
-    fixes: Annotated[list[str] | None, typer.Option("--fix", help="As in `cakd train`, with --host.")] = None,
-    no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="As in `cakd train`, with --host.")] = None,
+    data: options.Data = None,
+    host: options.Host = None,
+    distill: options.Distill = None,
+    teacher: options.Teacher = None,
+    centres: options.Centres = None,
+    prototypes: options.Prototypes = None,
+    init: options.Init = None,
+    recipe_settings: options.RecipeSettings = None,
+    settings: options.Settings = None,
+    fixes: options.Fixes = None,
+    no_fixes: options.NoFixes = None,
 ) -> None:
     from insightface_cakd.doctor.examine import examine
-    from insightface_cakd.doctor.findings import Case
+    from insightface_cakd.recipe.settings import given
+    from insightface_cakd.tasks.job import Job
 
-    heads, overrides, on, off = (tuple(given or ()) for given in (centres, settings, fixes, no_fixes))
-    case = Case(config, data, host, distill, teacher, heads, overrides, on, off, prototypes, init)
+    changes = given(teacher, centres, prototypes, init, recipe_settings)
+    job = Job(config, distill, changes, settings or (), data, None, False, host, fixes or (), no_fixes or ())
     problems = 0
-    for finding in examine(case):
+    for finding in examine(job):
         print(finding, flush=True)
         problems += finding.kind == "problem"
     if problems:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from insightface_cakd.cli import ijb
+from insightface_cakd.cli.options import SETS, Batch, Device, Json, MaxCorrupt, Network, Output, Seed
 
 if TYPE_CHECKING:
     from insightface_cakd.evaluate.pairs.sets import Way
@@ -17,11 +18,6 @@ Models = Annotated[
     ),
 ]
 Sets = Annotated[list[Path], typer.Argument(help=".bin verification sets, or folders of them.", metavar="SETS...")]
-Network = Annotated[str | None, typer.Option(help="Network of .pt weights that name none, for example mbf.")]
-Batch = Annotated[int, typer.Option(min=1, help="Images at a time; the result does not depend on it.")]
-Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")]
-MaxCorrupt = Annotated[int, typer.Option(min=0, help="So many pictures that cannot be read may be left out.")]
 Variants = Annotated[
     list[str] | None,
     typer.Option(
@@ -119,7 +115,7 @@ def _identify(
     probes: Annotated[Path, typer.Argument(help="Aligned faces, one subfolder a person, two pictures or more each.")],
     distractors: Annotated[Path, typer.Argument(help="Aligned faces of other people, at any depth.")],
     max_corrupt: MaxCorrupt = 0,
-    seed: Annotated[int, typer.Option(help="Of the order in which distractors are added.")] = 0,
+    seed: Seed = 0,
     network: Network = None,
     batch: Batch = 64,
     device: Device = None,
@@ -155,13 +151,9 @@ def _identify(
 
 def _compare(
     models: Models,
-    sets: Annotated[
-        list[Path], typer.Option(help="A .bin verification set, or a folder of them; may be given several times.")
-    ],
+    sets: Annotated[list[Path], SETS],
     baseline: Annotated[str | None, typer.Option(help="Name of the model to compare with; the first.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of compare.html, compare.md and compare.json.")] = Path(
-        "eval_compare"
-    ),
+    output: Output = Path("eval_compare"),
     variant: Variants = None,
     on: On = "probe",
     network: Network = None,
@@ -169,6 +161,8 @@ def _compare(
     device: Device = None,
 ) -> None:
     """Models on the same pairs: intervals, a paired test, ROC, DET, accuracy against milliseconds and megabytes.
+
+    Writes compare.html, compare.md and compare.json.
 
     Example: `cakd eval compare alone student teacher --sets data --baseline alone`
     """
@@ -181,9 +175,9 @@ def _compare(
     way, variants = _way(device, batch), parse_variants(variant or ())
     entries = read_entries(models, network)
     outcome = compare_models(entries, varied_sets(sets, variants, on), get_model, way, baseline)
-    write_outcome(out, outcome, "Comparison of " + ", ".join(entry.name for entry in entries))
+    write_outcome(output, outcome, "Comparison of " + ", ".join(entry.name for entry in entries))
     print(outcome.text())
-    print(f"report: {out / PAGE}")
+    print(f"report: {output / PAGE}")
 
 
 def _way(device: str | None, batch: int) -> "Way":

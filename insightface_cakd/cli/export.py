@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from insightface_cakd.cli.options import NAME, STUDENT, Detector, Network, Output, Sets, Threads
 from insightface_cakd.errors import ExportError
 
 
@@ -19,8 +20,8 @@ def _export(
     run: Annotated[
         Path, typer.Argument(help="Output folder of a `cakd train`, .pt weights with --network, or a float32 .onnx.")
     ],
-    out: Annotated[Path | None, typer.Argument(help="The .onnx to write; not with --check.")] = None,
-    network: Annotated[str | None, typer.Option(help="Network of .pt weights; a run's folder knows its own.")] = None,
+    out: Annotated[Path | None, typer.Argument(help="The .onnx to write.")] = None,
+    network: Network = None,
     exporter: Annotated[
         Literal["legacy", "dynamo"],
         typer.Option(help="legacy: opset 13, for old consumers; dynamo: opset 18, optimised."),
@@ -32,47 +33,38 @@ def _export(
     calibrate: Annotated[
         Path | None, typer.Option(help="Aligned faces for int8: folder with train.rec, folder of people, or .bin.")
     ] = None,
-    bins: Annotated[list[Path] | None, typer.Option("--bin", help="Verification set to measure the loss on.")] = None,
+    sets: Sets = None,
     fast_prelu: Annotated[
         bool, typer.Option(help="PReLU as product and maximum: equal, faster on onnxruntime's CPU; int8 always.")
     ] = False,
-    threads: Annotated[int, typer.Option(min=1, help="Of onnxruntime, in the timing.")] = 1,
-    check: Annotated[
-        Literal["mfr"] | None, typer.Option(help="Only check an .onnx by the rules of the MFR challenge.")
-    ] = None,
-    track: Annotated[str, typer.Option(help="Of the challenge: ms1m, glint, cfat or unconstrained.")] = "cfat",
+    threads: Threads = 1,
+    check: Annotated[str | None, typer.Option(hidden=True, help="Gone.")] = None,
 ) -> None:
     """Student -> ONNX as InsightFace reads it, checked with onnxruntime at batch 1, 2, 32 and by insightface.model_zoo.
 
     Example: `cakd export work_dirs/student student.onnx`. A pack for FaceAnalysis: `cakd export-pack --help`.
     """
     if check is not None:
-        _check_mfr(run, track)
-        return
+        raise ExportError(
+            f"export {run} --check {check}: there is no --check any more; expected a second path to write. arcface_torch's own script "
+            "applies the rules of the MFR challenge: cakd host run onnx_helper.py -- FOLDER --track cfat."
+        )
     if out is None:
         raise ExportError(f"export {run}: where to write is not said; expected a second path, such as student.onnx.")
+    from insightface_cakd.evaluate.pairs.sets import find_sets
     from insightface_cakd.export.variant import Wish, export_variant, table
     from insightface_cakd.hosts.embedded.backbones import get_model
 
-    wish = Wish(precision, exporter, fast_prelu, calibrate, bins or (), threads)
+    wish = Wish(precision, exporter, fast_prelu, calibrate, list(find_sets(sets or ()).values()), threads)
     report, variants = export_variant(run, out, get_model, network, wish)
     print(f"{report.summary()}\n\n{table(variants, wish.bins, threads)}")
 
 
-def _check_mfr(path: Path, track: str) -> None:
-    from insightface_cakd.export.mfr import check_mfr
-
-    verdict = check_mfr(path, track)
-    if verdict.rule is not None:
-        raise ExportError(verdict.summary())
-    print(verdict.summary())
-
-
 def _pack(
-    student: Annotated[Path, typer.Option(help="The recogniser, as `cakd export` wrote it.")],
-    detector: Annotated[Path, typer.Option(help="A detector with five points as .onnx, such as an SCRFD.")],
-    output: Annotated[Path, typer.Option(help="Folder to make.")],
-    name: Annotated[str, typer.Option(help="The pack's name.")],
+    student: Annotated[Path, STUDENT],
+    detector: Detector,
+    output: Output,
+    name: Annotated[str, NAME],
     photos: Annotated[
         Path | None, typer.Option(help="Photos with faces; each embedding must be that of our own pipeline.")
     ] = None,
@@ -93,13 +85,13 @@ def _runtime(
     ],
     student: Annotated[Path, typer.Argument(help="The recogniser, as `cakd export` wrote it.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    bins: Annotated[list[Path] | None, typer.Option("--bin", help="Verification set to measure both on.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of both runtimes, in the timing.")] = 1,
+    sets: Sets = None,
+    threads: Threads = 1,
 ) -> None:
     """Student -> the files of another runtime, compared with onnxruntime before they take their place.
 
-    Example: `cakd export-runtime ncnn student.onnx student_ncnn --bin lfw.bin`
+    Example: `cakd export-runtime ncnn student.onnx student_ncnn --sets lfw.bin`
     """
     from insightface_cakd.export.runtimes.make import RUNTIMES, export_runtime
 
-    print(export_runtime(student, RUNTIMES[runtime], out, bins or (), threads).summary())
+    print(export_runtime(student, RUNTIMES[runtime], out, sets or (), threads).summary())

@@ -1,15 +1,17 @@
 """`cakd host run`: the scripts of an arcface_torch checkout."""
 
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from insightface_cakd.cli.options import Fixes, Host, NoFixes
 
 HELP = "Run the scripts of an unmodified arcface_torch checkout on today's stack."
 RUN_HELP = """Run a script of the checkout to its end, as `python SCRIPT ARGS` would.
 
 SCRIPT is looked up in the checkout, in recognition/ around it, and as a path. The working directory stays as it is.
+Without --host, $ARCFACE_TORCH is the checkout.
 
 Examples:
 
@@ -29,9 +31,9 @@ def register(app: typer.Typer) -> None:
 def _run(
     script: Annotated[str, typer.Argument(help="As upstream writes it: eval_ijbc.py, scripts/shuffle_rec.py.")],
     args: Annotated[list[str] | None, typer.Argument(help="After --: what the script gets.")] = None,
-    host: Annotated[Path | None, typer.Option(help="The checkout; $ARCFACE_TORCH when not given.")] = None,
-    wanted: Annotated[list[str] | None, typer.Option("--fix", help="Switch a fix on that changes results.")] = None,
-    unwanted: Annotated[list[str] | None, typer.Option("--no-fix", help="Leave a fix out.")] = None,
+    host: Host = None,
+    wanted: Fixes = None,
+    unwanted: NoFixes = None,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of an error.")] = False,
 ) -> None:
     from insightface_cakd.hosts.failures import TRACEBACK

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from insightface_cakd.cli.options import BATCH, OUTPUT, Device, MaxCorrupt, Network, Workers
 from insightface_cakd.evaluate.ijb.names import PresetName, Protocol, Target
 
 
@@ -27,28 +28,25 @@ def _ijb(
         str | None, typer.Option(help="Letters such as N1D1F1 as the preset means them, several with commas, or all.")
     ] = None,
     protocol: Annotated[Protocol, typer.Option(help="11, 1N or both; auto is both if the lists are there.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; ijb_result/MODEL_TARGET_PRESET.")] = None,
-    embeddings: Annotated[Path | None, typer.Option(help="Folder of the embeddings; OUT/embeddings.")] = None,
-    network: Annotated[
-        str | None, typer.Option(help="Network of .pt weights, for example mbf; a run's folder names its own.")
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Faces at a time, 8 on a CPU and 64 elsewhere; the result does not depend on it."),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Decoding threads; the result does not depend on them.")] = 2,
-    max_corrupt: Annotated[int, typer.Option(min=0, help="So many corrupt images may be left out.")] = 0,
+    output: Annotated[Path | None, OUTPUT] = None,
+    embeddings: Annotated[Path | None, typer.Option(help="Folder of the embeddings; OUTPUT/embeddings.")] = None,
+    network: Network = None,
+    batch: Annotated[int | None, BATCH] = None,
+    workers: Workers = 2,
+    max_corrupt: MaxCorrupt = 0,
     enrolled: Annotated[
         Path | None,
         typer.Option(help="Mixed enrolment: the model, run's folder or saved embeddings that embedded the galleries."),
     ] = None,
     enrolled_network: Annotated[str | None, typer.Option(help="Network of --enrolled's .pt weights.")] = None,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")] = None,
+    device: Device = None,
 ) -> None:
     """IJB-B or IJB-C: TAR at FAR 1e-6 to 1e-1, rank-1/5/10 and TPIR at FPIR, as one of upstream's scripts measures them.
 
-    Embeddings are saved, and used again; a run that was stopped goes on where it stopped. With --enrolled: both models alone,
-    the other one's galleries under MODEL's probes, and the reverse.
+    Embeddings are saved, and used again; a run that was stopped goes on where it stopped. The report goes to
+    ijb_result/MODEL_TARGET_PRESET where --output names no folder; a CPU takes 8 faces at a time, others 64.
+
+    With --enrolled: both models alone, the other one's galleries under MODEL's probes, and the reverse.
 
     Example: `cakd eval ijb student.onnx --root IJB_release --target IJBC --preset onnx_ijbc`
     """
@@ -57,6 +55,17 @@ def _ijb(
     from insightface_cakd.runtime.progress import progress_bar
 
     question = Question(
-        model, root, target, preset, mode, protocol, out, embeddings, network, max_corrupt, enrolled, enrolled_network
+        model,
+        root,
+        target,
+        preset,
+        mode,
+        protocol,
+        output,
+        embeddings,
+        network,
+        max_corrupt,
+        enrolled,
+        enrolled_network,
     )
     print(evaluate_ijb(question, get_model, device, batch, workers, progress_bar), end="")

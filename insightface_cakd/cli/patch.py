@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from insightface_cakd.cli.options import Host
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.patch_series import Group, Patch
 from insightface_cakd.hosts.patching import apply, revert, status
@@ -18,14 +19,14 @@ class Only(str, Enum):
     modern_stack = "modern-stack"
 
 
-Host = Annotated[Path | None, typer.Option(help="Checkout of arcface_torch; $ARCFACE_TORCH when not given.")]
 OnlyGroup = Annotated[Only | None, typer.Option(help="Just this group of patches.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     group = typer.Typer(
-        help="Put git patches into a checkout of arcface_torch, and take them out.", no_args_is_help=True
+        help="Put git patches into a checkout of arcface_torch, --host or $ARCFACE_TORCH, and take them out.",
+        no_args_is_help=True,
     )
     for name, command in (("status", _status), ("apply", _apply), ("revert", _revert)):
         group.command(name)(command)
@@ -46,20 +47,20 @@ def _apply(host: Host = None, only: OnlyGroup = None) -> None:
     Example: `cakd patch apply --host insightface`, then `python train_v2.py configs/NAME --distill RECIPE` in the checkout.
     """
     folder = find_checkout(host).folder
-    _tell(folder, "applied", apply(folder, _group(only)), "every patch is in already", only)
+    _report(folder, "applied", apply(folder, _group(only)), "every patch is in already", only)
 
 
 def _revert(host: Host = None, only: OnlyGroup = None) -> None:
     """Take the patches out, all or none; unchanged files are the pinned ones again, byte for byte."""
     folder = find_checkout(host).folder
-    _tell(folder, "reverted", revert(folder, _group(only)), "no patch is in", only)
+    _report(folder, "reverted", revert(folder, _group(only)), "no patch is in", only)
 
 
 def _group(only: Only | None) -> Group | None:
     return None if only is None else "seam" if only is Only.seam else "modern-stack"
 
 
-def _tell(folder: Path, done: str, patches: list[Patch], otherwise: str, only: Only | None) -> None:
+def _report(folder: Path, done: str, patches: list[Patch], otherwise: str, only: Only | None) -> None:
     for patch in patches:
         print(f"{done} {patch.name}: {patch.subject}")
     group = f" ({only.value})" if only else ""

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from insightface_cakd.cli.options import OUTPUT, Data, Device, Teacher
+
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
@@ -22,14 +24,14 @@ def _urfm(
             "--image", help="An aligned face of 112x112, once or more; faces of the run's data when not given."
         ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="The picture: .png, .pdf or .svg. RUN/urfm.png when not given.")
-    ] = None,
-    teacher: Annotated[str | None, typer.Option(help="Teacher's weights, if the file was moved.")] = None,
-    data: Annotated[Path | None, typer.Option(help="The run's data, if the folder was moved.")] = None,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu; the best there is when not given.")] = None,
+    output: Annotated[Path | None, OUTPUT] = None,
+    teacher: Teacher = None,
+    data: Data = None,
+    device: Device = None,
 ) -> None:
     """Draw where each local centre looks on the face: student and teacher, before and after training.
+
+    The picture is a .png, .pdf or .svg, RUN/urfm.png where --output names none. --teacher and --data say where the run's are now.
 
     Example: `cakd show urfm student --image face.jpg --output fields.pdf`
     """

@@ -5,15 +5,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from insightface_cakd.cli import options
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
-TRAIN_HELP = """Train a network, with `--distill` under a teacher.
+TRAIN_HELP = """Train a network, with `--distill` under a teacher, on the embedded host or, with `--host`, on a checkout's own loop.
 
 Examples:
 
-    cakd train faces_vit_tiny --set rec=data --output teacher
-    cakd train faces_cnn_tiny --set rec=data --distill cosine --teacher teacher/model.pt --output student
+    cakd train faces_vit_tiny --data data --output teacher
+
+    cakd train faces_cnn_tiny --data data --distill cosine --teacher teacher/model.pt --output student
+
     torchrun --nproc_per_node 8 -m insightface_cakd train my_config.py --distill onnx --teacher w600k_r50.onnx
+
     cakd train configs/ms1mv3_mbf --host ~/insightface --distill onnx --teacher w600k_r50.onnx
 """
 
@@ -21,22 +26,19 @@ Examples:
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("quickstart")(_quickstart)
-    app.command("train", help=TRAIN_HELP.replace("\n    cakd", "\n\n`cakd").replace("\n    torchrun", "\n\n`torchrun"))(
-        _train
-    )
+    app.command("train", help=TRAIN_HELP)(_train)
     app.command("bench")(_bench)
 
 
 def _quickstart(
-    output: Annotated[Path, typer.Option(help="Folder of everything the run writes; must be new or empty.")] = Path(
-        "quickstart"
-    ),
-    data: Annotated[
-        Path | None, typer.Option(help="Aligned 112x112 faces, one folder per person, instead of drawn ones.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the faces, the weights and the order of the images.")] = 2048,
+    output: options.Output = Path("quickstart"),
+    data: options.Data = None,
+    seed: options.Seed = 2048,
 ) -> None:
-    """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report."""
+    """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report.
+
+    Faces are drawn where --data names no folder of people. The output's folder must be new or empty.
+    """
     from insightface_cakd.quickstart import quickstart
 
     quickstart(output, data, seed)
@@ -44,57 +46,46 @@ def _quickstart(
 
 def _train(
     config: Annotated[str, typer.Argument(help="A job by name or the path of a config file.")],
-    distill: Annotated[str | None, typer.Option(help="Recipe, by name (`cakd recipes list`) or path.")] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Teacher's weights, ONNX file or cache; replaces the recipe's.")
-    ] = None,
-    centres: Annotated[
-        list[str] | None, typer.Option(help="Files with the teacher's class centres, in rank order.")
-    ] = None,
-    prototypes: Annotated[
-        str | None, typer.Option(help="Folder of `cakd data prototypes`; replaces the recipe's.")
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Weights that the student starts from, model.pt of an earlier run; with --distill."),
-    ] = None,
-    output: Annotated[str | None, typer.Option(help="Folder of the run; replaces the config's.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
+    distill: options.Distill = None,
+    teacher: options.Teacher = None,
+    centres: options.Centres = None,
+    prototypes: options.Prototypes = None,
+    init: options.Init = None,
+    recipe_settings: options.RecipeSettings = None,
+    output: Annotated[Path | None, options.OUTPUT] = None,
+    data: options.Data = None,
+    settings: options.Settings = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
     ] = False,
-    host: Annotated[
-        str | None,
-        typer.Option(help="Folder of a clone of insightface: run its own arcface_torch instead of the embedded host."),
-    ] = None,
-    fixes: Annotated[
-        list[str] | None,
-        typer.Option("--fix", help="With --host: a fix that changes results, by name; see `cakd doctor`."),
-    ] = None,
-    no_fixes: Annotated[list[str] | None, typer.Option("--no-fix", help="With --host: a fix to leave out.")] = None,
+    host: options.Host = None,
+    fixes: options.Fixes = None,
+    no_fixes: options.NoFixes = None,
 ) -> None:
-    from insightface_cakd.tasks.launch import Job, train
+    from insightface_cakd.recipe.settings import given
+    from insightface_cakd.tasks.job import Job
+    from insightface_cakd.tasks.launch import train
 
-    overrides = [*(settings or ()), *([f"output={output!r}"] if output else ())]
-    heads = tuple(centres or ())
-    given = (tuple(fixes or ()), tuple(no_fixes or ()), prototypes, init)
-    result = train(Job(config, distill, teacher, heads, tuple(overrides), resume, host, *given))
+    changes = given(teacher, centres, prototypes, init, recipe_settings)
+    job = Job(config, distill, changes, settings or (), data, output, resume, host, fixes or (), no_fixes or ())
+    result = train(job)
     for name, accuracy in result.accuracy.items():
         print(f"{name}: {accuracy:.4f}")
 
 
 def _bench(
-    distill: Annotated[str, typer.Option(help="Recipe, by name (`cakd recipes list`) or path.")] = "cosine",
-    student: Annotated[str, typer.Option(help="Network of the student.")] = "mbf",
-    teacher: Annotated[
-        str | None, typer.Option(help="Network of the teacher, random weights; replaces the recipe's.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
+    distill: Annotated[str, options.DISTILL] = "cosine",
+    network: Annotated[str, options.NETWORK] = "mbf",
+    recipe_settings: options.RecipeSettings = None,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
     steps: Annotated[int, typer.Option(min=3, help="Timed steps of each kind.")] = 10,
-    precision: Annotated[Precision, typer.Option(help="Of the student; fp16 on CUDA only.")] = "fp32",
-    records: Annotated[Path | None, typer.Option(help="Also time reading this folder's train.rec.")] = None,
+    training_precision: Annotated[Precision, typer.Option(help="Of the student; fp16 on CUDA only.")] = "fp32",
+    data: options.Data = None,
 ) -> None:
-    """Time a recipe's step beside its parts (student alone, teacher) and their peak memory; and record reading."""
+    """Time a recipe's step beside its parts (student alone, teacher) and their peak memory; with --data, reading its train.rec too.
+
+    Weights are random. Another teacher: `cakd bench --recipe-set teacher.network=vit_s`.
+    """
     from insightface_cakd.experiments.cost import bench
 
-    print(bench(distill, student, teacher, batch, steps, precision, records))
+    print(bench(distill, network, recipe_settings or (), batch_size, steps, training_precision, data))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from insightface_cakd.errors import DataError
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime import atomic
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 _DIGITS = re.compile(r"([0-9]+)")
@@ -72,14 +72,8 @@ def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         DataError: the disk is full or the place cannot be written; nothing is left behind.
     """
-    try:
-        with replacing(out) as temporary, naming(temporary, out):
-            yield temporary
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"{out}: cannot be written: {reason}; nothing was left. Free space or choose another place."
-        ) from error
+    with atomic.writing(out, DataError) as temporary, naming(temporary, out):
+        yield temporary
 
 
 @contextmanager
@@ -101,8 +95,7 @@ def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[st
     Raises:
         DataError: `out` exists and is not an empty folder, or lies inside `source`.
     """
+    atomic.require_new(out, DataError)
     target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
     if Path(source).resolve() in (target.resolve(), *target.resolve().parents):
         raise DataError(f"{out}: lies inside the input folder {source}; expected a place outside. Choose another.")

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.reading import reading
 
 FACE_SIZE = 112
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
@@ -99,10 +100,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     Raises:
         DataError: it cannot be read.
     """
-    try:
+    with reading(path, DataError, "an image. Check the path and its rights."):
         return Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}. Check the path and its rights.") from error
 
 
 def face_bytes(path: str | os.PathLike[str], quality: int = 95, keep_bytes: bool = True) -> tuple[bytes, bool]:

@@ -14,6 +14,7 @@ from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import RunError
 from insightface_cakd.networks.kinds import GetModel
 from insightface_cakd.recipe import Recipe
+from insightface_cakd.runtime.reading import reading
 from insightface_cakd.runtime.tensor_file import save_atomically
 from insightface_cakd.teachers import Teacher, build_teacher
 
@@ -161,15 +162,12 @@ def read_snapshot(path: Path) -> Snapshot:
             "at its first step" if path.name == BEFORE else "when it ends; a run that was stopped goes on with --resume"
         )
         raise RunError(f"{path}: does not exist; expected the snapshot that a run of CAKD writes {when}. Train again.")
-    try:
+    with reading(path, RunError, "a snapshot of a run. Train again.", Exception):
         content = torch.load(path, map_location="cpu", weights_only=True)
         origin = content["origin"]
         found = Origin(**{field.name: origin[field.name] for field in fields(Origin)})
         snapshot = Snapshot(int(content["step"]), content["student"], content["method"], found)
         snapshot.origin.parsed  # noqa: B018
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise RunError(f"{path}: cannot be read ({reason}); expected a snapshot of a run. Train again.") from error
     return snapshot
 
 

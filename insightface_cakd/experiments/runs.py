@@ -1,19 +1,22 @@
 """The runs of a comparison: data, teacher, config, schedule and seed are the same; the recipe alone differs."""
 
-import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.table import ALONE, TEACHER, Row, Run, rank, table
-from insightface_cakd.hosts.embedded.checkpoint import MODEL, RESULT, checkpoint_path
-from insightface_cakd.recipe import load_recipe
+from insightface_cakd.hosts.embedded.checkpoint import checkpoint_path
+from insightface_cakd.recipe import Recipe, load_recipe
+from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.teacher import CACHED
-from insightface_cakd.runtime.atomic import replacing, write_json
-from insightface_cakd.runtime.progress import progress_bar
-from insightface_cakd.tasks.launch import PROVENANCE, Job, train
+from insightface_cakd.runtime.atomic import write_json, write_text
+from insightface_cakd.runtime.progress import Progress, progress_bar
+from insightface_cakd.runtime.run_folder import RESULT, RunFolder
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 
 CACHE, DATA, PROTOTYPES, SOFTMAX = "cache", "data", "prototypes", "softmax"
@@ -75,27 +78,16 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     read = {name: load_recipe(recipe) for name, recipe in names.items()}
     results: dict[str, list[Run]] = {}
     for seed in comparison.seeds:
-        folder = output / str(seed)
-        data = _data(comparison, folder, seed)
-        teacher, centres = _teacher(comparison, folder, data, seed, results)
-        results.setdefault(ALONE, []).append(_run(comparison, folder, data, seed, ALONE))
-        for name, recipe in names.items():
-            live = not comparison.cache or read[name].needs_network
-            asked = teacher if live else _cache(folder, data, recipe, teacher)
-            job = Job(
-                "",
-                recipe,
-                asked,
-                centres if read[name].needs_centres else (),
-                prototypes=_prototypes(folder, data, recipe, asked) if read[name].needs_prototypes else None,
-                init=_softmax(comparison, folder, data, seed) if read[name].lacks_init else None,
-            )
-            run = _run(comparison, folder, data, seed, name, job)
-            results.setdefault(name, []).append(run)
+        runs = SeedRuns(comparison, output / str(seed), seed)
+        if runs.trains_teacher:
+            results.setdefault(TEACHER, []).append(runs.run(TEACHER))
+        results.setdefault(ALONE, []).append(runs.run(ALONE))
+        for name, path in names.items():
+            taught = Job(comparison.student, path, runs.files(path, read[name]))
+            results.setdefault(name, []).append(runs.run(name, taught))
     rows = rank(results)
     write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
-    with replacing(output / "compare.md") as temporary:
-        temporary.write_text(table(rows, comparison.seeds) + "\n", encoding="utf-8")
+    write_text(output / "compare.md", table(rows, comparison.seeds) + "\n", RunError)
     return rows
 
 
@@ -103,84 +95,95 @@ def _name(recipe: str) -> str:
     return Path(recipe).stem
 
 
-def _data(comparison: Comparison, folder: Path, seed: int) -> Path:
-    """Return the folder with the records, drawn where none is given."""
-    if comparison.data is not None:
-        return comparison.data
-    data = folder / DATA
-    if not data.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with progress_bar(f"faces of seed {seed}") as progress:
-            write_face_set(data, seed=seed, progress=progress)
-    return data
+class SeedRuns:
+    """The runs of one seed, and the files that several of them need, each made once.
 
+    Args:
+        comparison: what to run.
+        folder: of the seed.
+        seed: of weights, order and, where they are drawn, faces.
+    """
 
-def _teacher(
-    comparison: Comparison, folder: Path, data: Path, seed: int, results: dict[str, list[Run]]
-) -> tuple[str, tuple[str, ...]]:
-    """Return the teacher's weights and class centres; train it where a config is given."""
-    if Path(comparison.teacher).exists():
-        return comparison.teacher, comparison.centres
-    run = _run(comparison, folder, data, seed, TEACHER)
-    results.setdefault(TEACHER, []).append(run)
-    trained = folder / TEACHER
-    return str(trained / MODEL), comparison.centres or (str(checkpoint_path(trained, 0)),)
+    def __init__(self, comparison: Comparison, folder: Path, seed: int) -> None:
+        self.comparison = comparison
+        self.folder = folder
+        self.seed = seed
+        self.trains_teacher = not Path(comparison.teacher).exists()
+        self.data = comparison.data or self._made(DATA, "faces", self._draw)
 
+    def run(self, name: str, job: Job | None = None) -> Run:
+        """Return a finished run; train it, or the rest of it, first.
 
-def _prototypes(folder: Path, data: Path, recipe: str, teacher: str) -> str:
-    """Return the folder of what the teacher makes of the data, made once for all recipes of a seed."""
-    made = folder / PROTOTYPES
-    if not made.exists():
-        with progress_bar("prototypes") as progress:
-            make_prototypes(recipe, data, made, teacher, progress=progress)
-    return str(made)
+        Args:
+            name: of its folder; the teacher's config is its own, and no setting of the students is in it.
+            job: recipe, and settings besides those of all students.
+        """
+        comparison, output = self.comparison, self.folder / name
+        if not RunFolder(output).finished:
+            print(f"\nseed {self.seed}: {name}", flush=True)
+            job = job or Job(comparison.teacher if name == TEACHER else comparison.student)
+            settings = (f"seed={self.seed}", *(() if name == TEACHER else comparison.settings), *job.settings)
+            resume = checkpoint_path(output, 0).exists()
+            train(replace(job, settings=settings, data=self.data, output=output, resume=resume))
+        return _read(output)
 
+    def files(self, path: str, recipe: Recipe) -> tuple[str, ...]:
+        """Return the settings that name a recipe's files; what is not there yet is made.
 
-def _softmax(comparison: Comparison, folder: Path, data: Path, seed: int) -> str:
-    """Return the weights of a student that has learnt the classes without a margin; its run stands in no row."""
-    _run(comparison, folder, data, seed, SOFTMAX, Job("", settings=PLAIN_SOFTMAX))
-    return str(folder / SOFTMAX / MODEL)
+        Args:
+            path: of the recipe.
+            recipe: it, read.
+        """
+        teacher, centres = self.comparison.teacher, self.comparison.centres
+        if self.trains_teacher:
+            trained = self.folder / TEACHER
+            teacher = str(RunFolder(trained).model)
+            centres = centres or (str(checkpoint_path(trained, 0)),)
+        if self.comparison.cache and not recipe.needs_network:
+            weights = given(teacher)
+            teacher = str(
+                self._made(CACHE, "teacher", lambda out, bar: cache_teacher(path, self.data, out, weights, bar))
+            )
+        prototypes = None
+        if recipe.needs_prototypes:
+            asked = given(teacher)
+            made = self._made(
+                PROTOTYPES, "prototypes", lambda out, bar: make_prototypes(path, self.data, out, asked, progress=bar)
+            )
+            prototypes = str(made)
+        init = str(self._softmax()) if recipe.lacks_init else None
+        return given(teacher, centres if recipe.needs_centres else (), prototypes, init)
 
+    def _softmax(self) -> Path:
+        """Return the weights of a student that has learnt the classes without a margin; its run stands in no row."""
+        self.run(SOFTMAX, Job(self.comparison.student, settings=PLAIN_SOFTMAX))
+        return RunFolder(self.folder / SOFTMAX).model
 
-def _cache(folder: Path, data: Path, recipe: str, teacher: str) -> str:
-    """Return the folder with what the teacher says to all images of a seed; written once."""
-    cache = folder / CACHE
-    if not cache.exists():
-        with progress_bar("teacher") as progress:
-            cache_teacher(recipe, data, cache, teacher, progress)
-    return str(cache)
+    def _made(self, name: str, title: str, make: Callable[[Path, Progress], object]) -> Path:
+        """Return a folder of the seed, made first where it is not there."""
+        made = self.folder / name
+        if not made.exists():
+            with progress_bar(f"{title} of seed {self.seed}") as progress:
+                make(made, progress)
+        return made
 
-
-def _run(comparison: Comparison, folder: Path, data: Path, seed: int, name: str, taught: Job | None = None) -> Run:
-    """Return a finished run; train it, or the rest of it, first."""
-    output = folder / name
-    if not (output / RESULT).exists():
-        print(f"\nseed {seed}: {name}", flush=True)
-        base = () if name == TEACHER else comparison.settings
-        settings = (f"rec={str(data)!r}", f"output={str(output)!r}", f"seed={seed}", *base)
-        given = taught or Job("")
-        settings += given.settings
-        config = comparison.teacher if name == TEACHER else comparison.student
-        resume = checkpoint_path(output, 0).exists()
-        files = (given.distill, given.teacher, given.centres)
-        train(Job(config, *files, settings, resume, prototypes=given.prototypes, init=given.init))
-    return _read(output)
+    def _draw(self, data: Path, progress: Progress) -> None:
+        data.parent.mkdir(parents=True, exist_ok=True)
+        write_face_set(data, seed=self.seed, progress=progress)
 
 
 def _read(output: Path) -> Run:
     """Read what a run measured.
 
     Raises:
-        RunError: the file is damaged, or the run measured nothing.
+        RunError: a file is damaged, or the run measured nothing.
     """
-    path = output / RESULT
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        accuracies, steps, seconds = content["accuracy"].values(), content["steps"], content["seconds"]
-        taught = json.loads((output / PROVENANCE).read_text(encoding="utf-8")).get("recipe") or {"teacher": {}}
-        return Run(mean(accuracies), seconds / steps, taught["teacher"].get("network") == CACHED)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, ZeroDivisionError) as error:
+    run = RunFolder(output)
+    result = run.result
+    if not result.accuracy or not result.steps or result.seconds is None:
         raise RunError(
-            f"{path}: no usable result ({error}); expected the accuracy on at least one verification set. Set val_targets to sets in the "
+            f"{output / RESULT}: no usable result; expected the accuracy on at least one verification set. Set val_targets to sets in the "
             "data folder, and remove this run's folder."
-        ) from error
+        )
+    cached = run.recipe is not None and run.recipe["teacher"].get("network") == CACHED
+    return Run(mean(result.accuracy.values()), result.seconds / result.steps, cached)

@@ -18,15 +18,12 @@ from torch import nn
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.onnx import plain_copy
+from insightface_cakd.networks.onnx import FIRST_NODES, named_like_normalisation
 from insightface_cakd.networks.onnx_graph import opset_of
 
 BATCHES = (1, 2, 32)
 COSINE = 0.9999
 MEAN = STD = 127.5
-# InsightFace's rule for a file that normalises its images itself: among its first eight nodes there is a name that
-# begins like a subtraction and one that begins like a product.
-FIRST_NODES = 8
-SUBTRACTIONS, PRODUCTS = ("Sub", "_minus"), ("Mul", "_mul")
 
 
 @dataclass(frozen=True)
@@ -122,19 +119,6 @@ def noise(batch: int) -> torch.Tensor:
     return torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
 
 
-def require_new_folder(out: Path) -> None:
-    """Check that a folder may be made.
-
-    Args:
-        out: not there yet, or empty.
-
-    Raises:
-        ExportError: it holds something, or is a file.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out}: exists already; expected a new or empty folder. Choose another, or remove it first.")
-
-
 def check_contract(path: Path, where: str) -> int:
     """Check that the file is whole, alone, and has the one input and output; return its opset.
 
@@ -172,8 +156,8 @@ def check_contract(path: Path, where: str) -> int:
 
 def _check_names(model: onnx.ModelProto, where: str) -> None:
     """Refuse names by which InsightFace would take the file for one that normalises its images itself."""
-    names = [node.name for node in model.graph.node[:FIRST_NODES]]
-    if any(name.startswith(SUBTRACTIONS) for name in names) and any(name.startswith(PRODUCTS) for name in names):
+    names = named_like_normalisation(model)
+    if names is not None:
         raise ExportError(
             f"{where}: its first {FIRST_NODES} nodes are called {', '.join(names)}; InsightFace takes these for a "
             "normalisation and would feed raw pixels. Rename the submodules that they come from."

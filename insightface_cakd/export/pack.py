@@ -12,10 +12,10 @@ from insightface_cakd import __version__
 from insightface_cakd.data.align.detector import load_detector
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
-from insightface_cakd.export.check import MEAN, STD, check_contract, require_new_folder
+from insightface_cakd.export.check import MEAN, STD, check_contract
 from insightface_cakd.export.pack_check import PackReport, check_pack, embedding_width
 from insightface_cakd.networks.weights import file_sha256
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import require_new, writing
 
 DETECTOR, STUDENT, MANIFEST = "detection.onnx", "recognition.onnx", "manifest.json"
 # A signed licence of InsightFace would lie there; a missing one means that tools take the pack for non-commercial.
@@ -61,18 +61,13 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
             f"--name {name}: expected letters, digits, '.', '_' and '-', at most 128, the first a letter or digit."
         )
     _require_file(student)
-    require_new_folder(out)
+    require_new(out, ExportError)
     check_contract(student, f"--student {student.name}")
     load_detector(detector)
-    try:
-        with replacing(out) as temporary:
-            temporary.mkdir()
-            _write(student, detector, temporary, name)
-            report = check_pack(temporary, student, out, photos)
-    except OSError as error:
-        raise ExportError(
-            f"{out}: cannot be written ({error.strerror}); nothing was left behind. Choose another place."
-        ) from error
+    with writing(out, ExportError) as temporary:
+        temporary.mkdir()
+        _write(student, detector, temporary, name)
+        report = check_pack(temporary, student, out, photos)
     return replace(report, path=out)
 
 

@@ -15,7 +15,8 @@ from insightface_cakd.errors import ExportError
 from insightface_cakd.export.check import ExportReport, check_onnx
 from insightface_cakd.export.onnx import Exporter, export_onnx
 from insightface_cakd.networks.models import GetModel, load_backbone
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import writing
+from insightface_cakd.runtime.run_folder import RESULT, RUN, RunFolder
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
 TRAINING_KEYS = ("seed", "num_epoch", "batch_size", "gradient_acc", "margin_list", "sample_rate")
@@ -40,11 +41,14 @@ def export_run(
     Raises:
         ExportError: nothing to export, no network named, or the file does not do what the student does.
         EvaluationError: the weights are missing, damaged or another network's.
+        RunError: the run is not finished, or its files are damaged.
     """
     weights, said = run, dict[str, str]()
     if run.is_dir():
-        weights, (own, said) = run / "model.pt", _said_of(run)
-        network = network or own
+        folder = RunFolder(run)
+        # A checkout writes what it measured into its log only.
+        folder.require(RUN, *(() if folder.saved.host else (RESULT,)))
+        weights, said, network = folder.model, provenance(folder), network or folder.network
     if network is None:
         raise ExportError(
             f"{run}: which network these weights are of is not known; expected its name. Pass --network, for example "
@@ -68,16 +72,14 @@ def export_checked(
     Raises:
         ExportError: the export or its check failed; `out` is as it was.
     """
-    try:
-        with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            candidate = Path(folder) / out.name
-            export_onnx(backbone, candidate, metadata, exporter)
-            report = check_onnx(candidate, backbone)
-            os.replace(candidate, checked)
-    except OSError as error:
-        raise ExportError(
-            f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
-        ) from error
+    with (
+        writing(out, ExportError, f"export {out}") as checked,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+    ):
+        candidate = Path(folder) / out.name
+        export_onnx(backbone, candidate, metadata, exporter)
+        report = check_onnx(candidate, backbone)
+        os.replace(candidate, checked)
     return replace(report, path=out)
 
 
@@ -97,25 +99,24 @@ def describe(backbone: nn.Module, network: str) -> dict[str, str]:
     }
 
 
-def provenance(facts: dict[str, Any]) -> dict[str, str]:
+def provenance(run: RunFolder) -> dict[str, str]:
     """Return what the file says about how it was trained, and by whom it was taught; paths stay out of it.
 
     Args:
-        facts: of the run's `run.json`, with `accuracy` of its `result.json`; empty for weights alone.
+        run: whose student is exported.
     """
-    said = {f"training_{key}": str(value) for key, value in facts.get("config", {}).items() if key in TRAINING_KEYS}
-    if "ranks" in facts:
-        said["training_ranks"] = str(facts["ranks"])
-    for name, accuracy in facts.get("accuracy", {}).items():
+    said = {f"training_{key}": str(value) for key, value in run.config.items() if key in TRAINING_KEYS}
+    if run.saved.ranks is not None:
+        said["training_ranks"] = str(run.saved.ranks)
+    for name, accuracy in run.result.accuracy.items():
         said[f"accuracy_{name}"] = f"{accuracy:.4f} (ten folds, image + mirror image)"
-    teacher = facts.get("teacher")
-    if teacher is not None:
+    if run.teacher is not None:
         said |= {
-            "recipe_name": str(facts.get("recipe_name") or "not stated"),
-            "recipe": json.dumps([_set_keys(term) for term in facts["recipe"]["losses"]], sort_keys=True),
-            "teacher": str(teacher["name"]),
-            "teacher_sha256": str(teacher["sha256"] or "not a file"),
-            "teacher_licence": str(teacher["licence"] or "not stated"),
+            "recipe_name": run.saved.recipe_name or "not stated",
+            "recipe": json.dumps([_set_keys(term) for term in run.terms], sort_keys=True),
+            "teacher": run.teacher.name,
+            "teacher_sha256": run.teacher.sha256 or "not a file",
+            "teacher_licence": run.teacher.licence or "not stated",
         }
     return said
 
@@ -123,31 +124,3 @@ def provenance(facts: dict[str, Any]) -> dict[str, str]:
 def _set_keys(term: dict[str, Any]) -> dict[str, Any]:
     """Leave out what a term of the recipe does not use."""
     return {key: value for key, value in term.items() if value not in (None, {})}
-
-
-def _said_of(run: Path) -> tuple[str, dict[str, str]]:
-    """Return the network of a run, and what the file says about its training.
-
-    Raises:
-        ExportError: the folder is not that of a finished run.
-    """
-    saved, result = run / "run.json", run / "result.json"
-    _require(saved)
-    try:
-        facts = json.loads(saved.read_text(encoding="utf-8"))
-        # A checkout writes what it measured into its log only.
-        if "host" not in facts:
-            _require(result)
-            facts["accuracy"] = dict(json.loads(result.read_text(encoding="utf-8"))["accuracy"])
-        return str(facts["config"]["network"]), provenance(facts)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ExportError(
-            f"{run}: run.json or result.json is damaged ({error!r}); expected what `cakd train` wrote. Pass weights and --network."
-        ) from error
-
-
-def _require(file: Path) -> None:
-    if not file.is_file():
-        raise ExportError(
-            f"{file.parent}: holds no {file.name}; expected the output folder of a finished `cakd train`. Pass weights and --network."
-        )

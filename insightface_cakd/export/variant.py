@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,11 @@ from insightface_cakd.export.check import ExportReport, check_against, check_con
 from insightface_cakd.export.onnx import Exporter
 from insightface_cakd.export.precision import Precision, halve, precision_of, quantise
 from insightface_cakd.export.student import export_run
-from insightface_cakd.networks.latency import ROUNDS, Latency, measure_latency, onnx_embedder
+from insightface_cakd.networks.latency import ROUNDS, SpeedUp, measure_speed_up, onnx_embedder
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import writing
 
 # Lowest cosine with float32 at which a file is still that network: float16 rounds, int8 moves an embedding some degrees.
 FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}
@@ -51,7 +52,7 @@ class Variant:
     batch_norms: int
     cosine: float | None = None
     accuracies: tuple[float, ...] = ()
-    latency: Latency | None = None
+    latency: SpeedUp | None = None
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,18 @@ def export_variant(
     _require_fitting(source, out, network, wish)
     sets = list(load_sets(wish.bins).values())
     faces = _faces(wish, sets)
-    try:
-        with replacing(out) as checked, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            files, report = _make(source, Path(folder), out.name, get_model, network, wish, faces)
-            if report is None or len(files) > 1:
-                report = _check(files, wish, faces, out.name)
-            variants = _measure(files, wish, sets, faces)
-            os.replace(list(files.values())[-1], checked)
-    except OSError as error:
-        raise ExportError(
-            f"export {out}: cannot be written ({error.strerror}); nothing was left behind. Choose another path."
-        ) from error
+    with (
+        writing(out, ExportError, f"export {out}") as checked,
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+    ):
+        place = partial(_place, Path(folder), out.name)
+        fp32 = place("fp32")
+        report = _float32(source, fp32, get_model, network, wish)
+        files = _convert(fp32, wish, faces, place)
+        if report is None or files.wanted != fp32:
+            report = _check(files, wish, faces, out.name)
+        variants = _measure(files.named, wish, sets, faces)
+        os.replace(files.wanted, checked)
     return replace(report, path=out), variants
 
 
@@ -140,38 +142,60 @@ def _faces(wish: Wish, sets: Sequence[VerificationSet]) -> np.ndarray | None:
     return as_input(sets[0].images[:64]) if sets else None
 
 
-def _make(
-    source: Path,
-    folder: Path,
-    name: str,
-    get_model: GetModel,
-    network: str | None,
-    wish: Wish,
-    faces: np.ndarray | None,
-) -> tuple[dict[str, Path], ExportReport | None]:
-    """Write the files, the one asked for last; return where they lie, and the check of float32 against torch."""
-    report = None
-    files = {"fp32": _place(folder, "fp32", name)}
+@dataclass(frozen=True)
+class _Files:
+    """What was written of a student.
+
+    Args:
+        fp32: as it was exported.
+        fast: the same with PReLU as product and maximum, None where it was not asked for or there is none.
+        converted: in the precision asked for, None for float32.
+        precision: of that file.
+    """
+
+    fp32: Path
+    fast: Path | None
+    converted: Path | None
+    precision: Precision
+
+    @property
+    def wanted(self) -> Path:
+        """The file that was asked for."""
+        return self.converted or self.fast or self.fp32
+
+    @property
+    def named(self) -> dict[str, Path]:
+        """The files by what they are."""
+        found = {"fp32": self.fp32, "fp32, fast PReLU": self.fast, self.precision: self.converted or self.fp32}
+        return {name: path for name, path in found.items() if path is not None}
+
+
+def _float32(source: Path, fp32: Path, get_model: GetModel, network: str | None, wish: Wish) -> ExportReport | None:
+    """Export a run or weights, or copy an .onnx; return the check against torch, None for a copy."""
     if source.suffix.lower() == ".onnx":
-        _take(source, files["fp32"])
-    else:
-        report = export_run(source, files["fp32"], get_model, network, wish.exporter)
-    last = files["fp32"]
+        _take(source, fp32)
+        return None
+    return export_run(source, fp32, get_model, network, wish.exporter)
+
+
+def _convert(fp32: Path, wish: Wish, faces: np.ndarray | None, place: Callable[[str], Path]) -> _Files:
+    """Write what was asked for beside the float32 file."""
+    fast = converted = None
     if wish.fast_prelu or wish.precision == "int8":
-        model = onnx.load(str(last))
+        model = onnx.load(str(fp32))
         if spread_prelu(model):
-            last = files["fp32, fast PReLU"] = _place(folder, "fast", name)
-            onnx.save(model, str(last))
+            fast = place("fast")
+            onnx.save(model, str(fast))
     if wish.precision == "fp16":
-        files["fp16"] = _place(folder, "fp16", name)
-        halve(last, files["fp16"])
+        converted = place("fp16")
+        halve(fast or fp32, converted)
     elif wish.precision == "int8" and faces is not None:
-        files["int8"] = _place(folder, "int8", name)
-        quantise(last, files["int8"], faces)
-    return files, report
+        converted = place("int8")
+        quantise(fast or fp32, converted, faces)
+    return _Files(fp32, fast, converted, wish.precision)
 
 
-def _place(folder: Path, kind: str, name: str) -> Path:
+def _place(folder: Path, name: str, kind: str) -> Path:
     (folder / kind).mkdir()
     return folder / kind / name
 
@@ -189,22 +213,22 @@ def _take(source: Path, copy: Path) -> None:
     shutil.copyfile(source, copy)
 
 
-def _check(files: dict[str, Path], wish: Wish, faces: np.ndarray | None, name: str) -> ExportReport:
+def _check(files: _Files, wish: Wish, faces: np.ndarray | None, name: str) -> ExportReport:
     """Check the file that was asked for against float32, on faces where there are some."""
-    network = OnnxNetwork(files["fp32"], CPU, 112, f"export {name}")
+    network = OnnxNetwork(files.fp32, CPU, 112, f"export {name}")
 
     def draw(batch: int) -> torch.Tensor:
         if faces is None:
             return noise(batch)
         return torch.from_numpy(np.resize(faces, (batch, *faces.shape[1:])))
 
-    return check_against(list(files.values())[-1], network, "float32", FLOORS[wish.precision], draw)
+    return check_against(files.wanted, network, "float32", FLOORS[wish.precision], draw)
 
 
 def _measure(
     files: dict[str, Path], wish: Wish, sets: Sequence[VerificationSet], faces: np.ndarray | None
 ) -> list[Variant]:
-    latencies = measure_latency([onnx_embedder(path, wish.threads) for path in files.values()], wish.rounds)
+    latencies = measure_speed_up([onnx_embedder(path, wish.threads) for path in files.values()], wish.rounds)
     variants, expected = [], None
     for (name, path), latency in zip(files.items(), latencies, strict=True):
         network = OnnxNetwork(path, CPU, 112, f"export {name}")

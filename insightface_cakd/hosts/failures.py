@@ -1,4 +1,4 @@
-"""What is told of an exception in host code: one line, or the whole traceback when asked for."""
+"""Describes an exception in host code: one line, or the whole traceback when asked for."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ LONGEST = 300
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception in one line of limited length; one without a text is told by the line that raised it.
+    """Return an exception in one line of limited length; one without a text shows the line that raised it.
 
     Args:
         error: a user's mistake (CAKDError) stands as it is, anything else behind the name of its type.

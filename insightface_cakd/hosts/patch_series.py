@@ -1,4 +1,4 @@
-"""The patches that come with the package: their order, their groups, and the files they were made against."""
+"""The patches that come with the package: their order, their groups, and the lines they change."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,22 @@ from insightface_cakd.runtime.shipped import shipped_folder
 Group = Literal["seam", "modern-stack"]
 INSIDE = "recognition/arcface_torch/"
 _FIELD = re.compile(r"^([A-Z][A-Za-z-]+): (.*(?:\n .*)*)", re.MULTILINE)
-_FILE = re.compile(rf"^diff --git a/{INSIDE}(\S+) b/\S+\nindex ([0-9a-f]{{40}})\.\.[0-9a-f]{{40}}", re.MULTILINE)
+_HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@\n((?:[-+].*\n)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Hunk:
+    """Lines of a pinned file, and what stands in their place.
+
+    Args:
+        start: index of the first of them, from 0.
+        removed: the pinned lines; none for an insertion.
+        added: the new lines.
+    """
+
+    start: int
+    removed: tuple[bytes, ...]
+    added: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -47,13 +62,22 @@ class Patch:
 
     @property
     def group(self) -> Group:
-        """`seam` brings `--distill`; `modern-stack` mends what does not run any more."""
+        """`seam` brings `--distill`; `modern-stack` lets the scripts run on current releases."""
         return "seam" if self.header["Reason"] == "seam" else "modern-stack"
 
     @cached_property
-    def files(self) -> dict[str, str]:
-        """The files it changes, relative to arcface_torch, with git's id of their pinned content."""
-        return dict(_FILE.findall(self.text))
+    def hunks(self) -> dict[str, Hunk]:
+        """The files it changes, relative to arcface_torch, each with its one hunk."""
+        parts = self.text.partition("\n---\n")[2].split("diff --git ")[1:]
+        return {part.partition("\n+++ b/" + INSIDE)[2].partition("\n")[0]: _hunk(part) for part in parts}
+
+
+def _hunk(diff: str) -> Hunk:
+    """Read the hunk of a file; one that removes nothing is counted from the line before it."""
+    [(first, count, body)] = _HUNK.findall(diff)
+    lines = body.encode().splitlines()
+    removed, added = (tuple(line[1:] for line in lines if line.startswith(sign)) for sign in (b"-", b"+"))
+    return Hunk(int(first) - (count != "0"), removed, added)
 
 
 def read_series(folder: Path | None = None) -> list[Patch]:

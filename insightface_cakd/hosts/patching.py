@@ -1,31 +1,22 @@
-"""Patches into a checkout and out of it again: `git apply`, all or nothing, as often as you like, and back to the byte.
+"""Patches into a checkout and out of it again: all or nothing, as often as you like, and back to the byte.
 
-The work is done on copies: what is in the checkout is taken out with `git apply --reverse`, compared with the pinned content that
-each patch names, and the wanted patches are put in. A file that the user changed is merged as `git apply --3way` would, from the pinned
-content in the checkout's git history; without that history it is refused, since a patch without context lines cannot be placed in it.
-Only then are files replaced. So it does not matter whether the checkout is a git repository, or lies inside another one.
+The patches carry no context lines, so they are put only into the files that they were made against; a file that you changed is refused.
+They are taken out wherever their lines stand, so what you changed besides stays.
 """
 
+import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from insightface_cakd.errors import PatchError
-from insightface_cakd.hosts.git import Files, blob_id, from_history, merged, patched
 from insightface_cakd.hosts.patch_series import Group, Patch, read_series
-from insightface_cakd.hosts.pinned import PINNED_COMMIT
+from insightface_cakd.hosts.pinned import PINNED, PINNED_COMMIT
 from insightface_cakd.runtime.atomic import replacing
 
-
-class Hindrance(NamedTuple):
-    """A file that a patch cannot be put into or taken out of, and why."""
-
-    file: str
-    why: str
+PACKAGE = b"insightface_cakd"
 
 
 @dataclass(frozen=True)
@@ -35,16 +26,16 @@ class PatchState:
     Args:
         patch: which one.
         applied: it is in.
-        hindrance: why it cannot be put in, or None.
+        problem: the file that it cannot be put into and why, or None.
     """
 
     patch: Patch
     applied: bool
-    hindrance: Hindrance | None = None
+    problem: str | None = None
 
     def __str__(self) -> str:
-        state = "applied" if self.applied else "not applied" if self.hindrance is None else "does not apply"
-        why = f" ({self.hindrance.file} {self.hindrance.why})" if self.hindrance else ""
+        state = "applied" if self.applied else "not applied" if self.problem is None else "does not apply"
+        why = f" ({self.problem})" if self.problem else ""
         return f"{state:14}  {self.patch.group:12}  {self.patch.name}: {self.patch.subject}{why}"
 
 
@@ -55,14 +46,13 @@ def status(folder: Path) -> list[PatchState]:
         folder: the checkout, which holds `train_v2.py`.
 
     Raises:
-        PatchError: there is no git.
+        PatchError: the patches of another version of this package are in.
     """
-    copy = _Copy(folder, read_series())
-    applied = copy.applied
+    files = _Files(folder)
     states = []
-    for patch in copy.series:
-        result = None if patch in applied else copy.with_patches([*applied, patch])
-        states.append(PatchState(patch, patch in applied, result if isinstance(result, Hindrance) else None))
+    for patch in files.series:
+        problems = (files.problem(name) for name in files.lacking(patch))
+        states.append(PatchState(patch, not files.lacking(patch), next(filter(None, problems), None)))
     return states
 
 
@@ -77,11 +67,22 @@ def apply(folder: Path, only: Group | None = None) -> list[Patch]:
         The patches that were put in; empty when all were in.
 
     Raises:
-        PatchError: a file differs from the pinned one so that a patch does not apply, or cannot be written; there is no git.
+        PatchError: a file is missing, differs from the pinned one or cannot be written, or the patches of another version are in.
     """
-    copy = _Copy(folder, read_series())
-    wanted = [patch for patch in copy.series if only in (None, patch.group) and patch not in copy.applied]
-    copy.write([*copy.applied, *wanted])
+    files = _Files(folder)
+    wanted = [patch for patch in files.series if only in (None, patch.group) and files.lacking(patch)]
+    changed: dict[str, list[bytes]] = {}
+    for patch in wanted:
+        for name in files.lacking(patch):
+            problem = files.problem(name)
+            if problem is not None:
+                raise PatchError(
+                    f"patch {patch.name} cannot be applied to {folder}: {problem}; expected the file of "
+                    f"deepinsight/insightface@{PINNED_COMMIT}. Nothing was changed. Undo the change of {name}, or train with "
+                    "`cakd train --host`, which patches nothing."
+                )
+            changed[name] = files.with_patches(name, wanted)
+    files.write(changed)
     return wanted
 
 
@@ -96,94 +97,85 @@ def revert(folder: Path, only: Group | None = None) -> list[Patch]:
         The patches that were taken out; empty when none was in.
 
     Raises:
-        PatchError: as `apply`.
+        PatchError: a file cannot be written, or the patches of another version are in.
     """
-    copy = _Copy(folder, read_series())
-    unwanted = [patch for patch in copy.applied if only in (None, patch.group)]
-    copy.write([patch for patch in copy.applied if patch not in unwanted])
+    files = _Files(folder)
+    unwanted = [patch for patch in files.series if only in (None, patch.group) and files.holding(patch)]
+    changed = {name: files.without(name, unwanted) for patch in unwanted for name in files.holding(patch)}
+    files.write(changed)
     return unwanted
 
 
-class _Copy:
-    """The files of a checkout that the series touches, as they are, with line ends as LF."""
+class _Files:
+    """The code files of a checkout as lines, their line ends as LF."""
 
-    def __init__(self, folder: Path, series: list[Patch]) -> None:
-        if shutil.which("git") is None:
-            raise PatchError(
-                "patch: git is not installed, or not on PATH; expected git 2. Install it, or train with `cakd train --host`, which "
-                "patches nothing."
-            )
-        self.folder, self.series = folder, series
-        self.pinned_ids = {name: blob for patch in series for name, blob in patch.files.items()}
-        there = [name for name in self.pinned_ids if (folder / name).is_file()]
-        raw = {name: (folder / name).read_bytes() for name in there}
-        self.ends_in_crlf = {name for name in there if raw[name].count(b"\r\n") == raw[name].count(b"\n") > 0}
-        self.files = {
-            name: data.replace(b"\r\n", b"\n") if name in self.ends_in_crlf else data for name, data in raw.items()
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.series = folder, read_series()
+        raw = {name: (folder / name).read_bytes() for name in PINNED if (folder / name).is_file()}
+        self.ends_in_crlf = {name for name, data in raw.items() if data.count(b"\r\n") == data.count(b"\n") > 0}
+        self.lines = {
+            name: (data.replace(b"\r\n", b"\n") if name in self.ends_in_crlf else data).split(b"\n")
+            for name, data in raw.items()
         }
+        self.plain = {name: self.without(name, self.series) for name in self.lines}
+        self._refuse_another_version()
 
-    @cached_property
-    def applied(self) -> list[Patch]:
-        """The patches that can be taken out, so they are in."""
-        whole = [patch for patch in self.series if patch.files.keys() <= self.files.keys()]
-        return [patch for patch in whole if patched(self.files, [patch], reverse=True) is not None]
-
-    @cached_property
-    def pinned(self) -> Files:
-        """The pinned files: what is left without the patches, or what git's history holds; those that neither gives are absent."""
-        plain = patched(self.files, self.applied, reverse=True) or {}
-        found = {name: data for name, data in plain.items() if blob_id(data) == self.pinned_ids[name]}
-        for name in self.pinned_ids.keys() & self.files.keys() - found.keys():
-            data = from_history(self.folder, self.pinned_ids[name])
-            if data is not None:
-                found[name] = data
-        return found
-
-    def moved(self, wanted: list[Patch]) -> list[Patch]:
-        """Return the patches to put in or to take out, so that just the wanted ones are in."""
-        return [patch for patch in self.series if (patch in wanted) != (patch in self.applied)]
-
-    def with_patches(self, wanted: list[Patch]) -> Files | Hindrance:
-        """Return the files that change when just these patches are in, or what stands in the way."""
-        names = {name for patch in self.moved(wanted) for name in patch.files}
-        for name in sorted(names - self.pinned.keys()):
-            why = "differs from the pinned one, and there is no git history to merge it with"
-            return Hindrance(name, why if name in self.files else "is missing")
-        before = patched(self.pinned, self.applied, only=names)
-        after = patched(self.pinned, [patch for patch in self.series if patch in wanted], only=names)
-        if before is None or after is None:
-            raise AssertionError("the series does not apply to the files it was made against")
-        result: Files = {}
-        for name in sorted(names):
-            ours = self.files[name]
-            both = after[name] if ours == before[name] else merged(ours, before[name], after[name])
-            if both is None:
-                return Hindrance(name, "was changed in the lines of a patch, or next to them")
-            result[name] = both
-        return result
-
-    def write(self, wanted: list[Patch]) -> None:
-        """Replace the files, so that just these patches are in."""
-        files = self.with_patches(wanted)
-        if isinstance(files, Hindrance):
-            first = self._first_hindered(wanted)
-            verb = "applied to" if first in wanted else "taken out of"
+    def _refuse_another_version(self) -> None:
+        others = [name for name, lines in self.plain.items() if any(PACKAGE in line for line in lines)]
+        if others:
             raise PatchError(
-                f"patch {first.name} cannot be {verb} {self.folder}: {files.file} {files.why}; expected the file of "
-                f"deepinsight/insightface@{PINNED_COMMIT}. Nothing was changed. Undo the change of {files.file}, or train with "
-                "`cakd train --host`, which patches nothing."
+                f"patch: {self.folder} was patched by another version of insightface-cakd ({', '.join(others)}); expected files without "
+                "patches, or with those of this version. Nothing was changed. Revert with that version, or in a clone: git checkout -- "
+                "recognition/arcface_torch."
             )
-        ends = {name: b"\r\n" if name in self.ends_in_crlf else b"\n" for name in files}
-        _replace(self.folder, {name: data.replace(b"\n", ends[name]) for name, data in files.items()})
 
-    def _first_hindered(self, wanted: list[Patch]) -> Patch:
-        """Return the patch to name: the first that cannot be moved alone, else the first."""
-        moved = self.moved(wanted)
-        for patch in moved:
-            alone = [other for other in self.series if (other in self.applied) != (other == patch)]
-            if isinstance(self.with_patches(alone), Hindrance):
-                return patch
-        return moved[0]
+    def holding(self, patch: Patch) -> list[str]:
+        """The files that a patch is in."""
+        there = (name for name in patch.hunks if name in self.lines)
+        return [name for name in there if _place(self.lines[name], patch.hunks[name].added) is not None]
+
+    def lacking(self, patch: Patch) -> list[str]:
+        """The files that a patch is not in and should be."""
+        holding = self.holding(patch)
+        return [name for name in patch.hunks if name not in holding]
+
+    def problem(self, name: str) -> str | None:
+        """Why no patch can be put into a file, or None."""
+        if name not in self.lines:
+            return f"{name} is missing"
+        digest = hashlib.sha256(b"\n".join(self.plain[name])).hexdigest()
+        return None if digest == PINNED[name] else f"{name} differs from the pinned one"
+
+    def with_patches(self, name: str, wanted: Sequence[Patch]) -> list[bytes]:
+        """Return the pinned lines with these patches in, and those that are in already."""
+        lines = list(self.plain[name])
+        patches = [
+            patch for patch in self.series if name in patch.hunks and (patch in wanted or name in self.holding(patch))
+        ]
+        # From the last to the first, so that the numbers of the lines stay true.
+        for hunk in sorted((patch.hunks[name] for patch in patches), key=lambda hunk: hunk.start, reverse=True):
+            lines[hunk.start : hunk.start + len(hunk.removed)] = hunk.added
+        return lines
+
+    def without(self, name: str, patches: Sequence[Patch]) -> list[bytes]:
+        """Return a file's lines without these patches."""
+        lines = list(self.lines[name])
+        for hunk in (patch.hunks[name] for patch in patches if name in patch.hunks):
+            place = _place(lines, hunk.added)
+            if place is not None:
+                lines[place : place + len(hunk.added)] = hunk.removed
+        return lines
+
+    def write(self, changed: Mapping[str, list[bytes]]) -> None:
+        """Replace these files."""
+        ends = {name: b"\r\n" if name in self.ends_in_crlf else b"\n" for name in changed}
+        _replace(self.folder, {name: ends[name].join(lines) for name, lines in changed.items()})
+
+
+def _place(lines: list[bytes], block: tuple[bytes, ...]) -> int | None:
+    """Return where a block of lines begins, or None."""
+    starts = (i for i, line in enumerate(lines) if line == block[0] and tuple(lines[i : i + len(block)]) == block)
+    return next(starts, None)
 
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:

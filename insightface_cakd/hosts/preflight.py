@@ -9,9 +9,9 @@ from easydict import EasyDict
 from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
+from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
+from insightface_cakd.hosts.limits import check_first_record, check_limits
 
-# Keys that arcface_torch reads and its base config lacks.
-NEEDED = ("rec", "num_classes", "num_image", "num_epoch", "warmup_epoch", "val_targets")
 # Up to here all labels are read; above, this many that lie evenly over the file, since each costs a read of the disk.
 ALL_LABELS = 1 << 16
 SAMPLED_LABELS = 1 << 12
@@ -22,23 +22,29 @@ def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
     """Check a config against the ranks, the data and the output folder.
 
     Raises:
-        RunError: a key is missing, there are more ranks than classes, a label has no class, less than one batch of images, a
-            verification set that cannot be judged, or nothing to resume from.
+        RunError: a key is missing or out of range, there are more ranks than classes, a label has no class, less than one batch of
+            images, a verification set that cannot be judged, or nothing to resume from.
         DataError: the record file or a verification set is damaged.
     """
-    missing = [key for key in NEEDED if cfg.get(key) is None]
-    if missing:
-        raise RunError(
-            f"config: {', '.join(missing)} not set; arcface_torch needs them. Set them in the config's file."
-        )
+    check_job(cfg, CheckoutJobSpec)
+    check_limits(cfg)
+    check_ranks(cfg, rank, world_size)
+    check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
+    for path in verification_sets(cfg):
+        check_folds(path)
+
+
+def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
+    """Check that each rank has a class, and this one the checkpoint to resume from.
+
+    Raises:
+        RunError: it has not.
+    """
     if cfg.num_classes < world_size:
         raise RunError(
             f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "
             "would wait for ever. Start fewer ranks."
         )
-    check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
-    for path in verification_sets(cfg):
-        check_folds(path)
     checkpoint = Path(cfg.output) / f"checkpoint_gpu_{rank}.pt"
     if cfg.resume and not checkpoint.is_file():
         raise RunError(
@@ -101,6 +107,7 @@ def count_records(rec: str) -> tuple[int, int]:
     faces = FaceRecords(rec)
     if len(faces) == 0:
         raise DataError(f"{rec}: no images in train.rec; expected some. Pack the data again.")
+    check_first_record(faces)
     if faces.header is not None and faces.header[1] > faces.header[0]:
         return len(faces), faces.num_classes
     if len(faces) <= ALL_LABELS:

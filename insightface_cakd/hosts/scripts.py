@@ -42,7 +42,7 @@ def run_script(
         The script's exit code.
 
     Raises:
-        RunError: no checkout, no such script, no such fix, or the script stopped with an error, told in one line;
+        RunError: no checkout, no such script, no such fix, or the script stopped with an error; one line says where;
             with `CAKD_TRACEBACK=1` its traceback is printed before.
     """
     checkout = find_checkout(host)
@@ -68,7 +68,7 @@ def find_script(checkout: Checkout, script: str) -> Path:
             `../_evaluation_/ijb/ijb_evals.py`, or any path.
 
     Raises:
-        RunError: there is none; the nearest names are told.
+        RunError: there is none; the message lists the nearest names.
     """
     places = (checkout.folder / script, checkout.folder.parent / script, Path(script))
     for place in places:
@@ -109,12 +109,12 @@ def exit_code(code: object) -> int:
 
 
 def in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
-    """Return what to tell of a script that stopped: where in host code, and what.
+    """Return the error line of a script that stopped: where in host code, and what.
 
     Args:
         error: what it raised.
         script: its file.
-        checkout: its checkout; an error raised outside of host code is told at the host's line that led there.
+        checkout: its checkout; an error raised outside of host code is placed at the host's line that led there.
     """
     inside = checkout.folder if script.is_relative_to(checkout.folder) else script.parent
     where = f"{script.name} stopped at {where_raised(error, inside)}: {describe(error)}"

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from easydict import EasyDict
+from torch import nn
 
 from insightface_cakd.errors import CAKDError, RunError, did_you_mean
 from insightface_cakd.hosts.checkout import Checkout, where_raised
@@ -77,6 +78,24 @@ class Host:
                 "expected a file that sets `config`, as those in the checkout's configs/. Correct it."
             ) from error
 
+    def build(self, cfg: EasyDict) -> tuple[nn.Module, nn.Module]:
+        """Return student and head in training mode, as the checkout's `main` builds them, with the names it has now.
+
+        Args:
+            cfg: from `get_config`.
+
+        Raises:
+            RunError: host code raised, see `train`.
+        """
+        names = self.train_v2
+        with self._errors_in_one_line():
+            student = names.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size).to(
+                self.device
+            )
+            margin = names.CombinedMarginLoss(64, *cfg.margin_list, cfg.interclass_filtering_threshold)
+            head = names.PartialFC_V2(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, False)
+            return student.train(), head.train().to(self.device)
+
     def train(self, cfg: EasyDict) -> None:
         """Run the checkout's `main` to its end with this config, in this working directory.
 
@@ -84,8 +103,13 @@ class Host:
             RunError: host code raised; the line names file and line, `CAKD_TRACEBACK=1` prints the rest.
         """
         self.train_v2.get_config = lambda _: cfg  # type: ignore[attr-defined]
-        try:
+        with self._errors_in_one_line():
             self.train_v2.main(SimpleNamespace(config="configs/given.py"))
+
+    @contextmanager
+    def _errors_in_one_line(self) -> Iterator[None]:
+        try:
+            yield
         except CAKDError:
             raise
         except Exception as error:

@@ -9,10 +9,8 @@ import torch
 from torch import nn
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.networks.facts import read_json
 from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
-
-WEIGHTS, RUN = "model.pt", "run.json"
+from insightface_cakd.runtime.run_folder import MODEL, RUN, RunFolder
 
 
 @dataclass(frozen=True)
@@ -83,15 +81,16 @@ def run_entry(name: str, folder: Path) -> Entry:
         folder: output of the run.
 
     Raises:
-        EvaluationError: it holds no weights, or does not say which network they are of.
+        EvaluationError: it holds no weights.
+        RunError: `run.json` is damaged.
     """
-    weights = folder / WEIGHTS
-    if not weights.is_file():
+    run = RunFolder(folder)
+    if not run.model.is_file():
         raise EvaluationError(
-            f"{folder}: a folder without {WEIGHTS}; expected the output of a finished `cakd train`, an .onnx or weights. "
+            f"{folder}: a folder without {MODEL}; expected the output of a finished `cakd train`, an .onnx or weights. "
             "Correct the path."
         )
-    return Entry(name, weights, _network_of(folder))
+    return Entry(name, run.model, run.network)
 
 
 def parameters(entry: Entry, embed: Embed) -> int:
@@ -117,14 +116,14 @@ def _entry(text: str, network: str | None) -> Entry:
         found = run_entry(name or path.name, path)
         return Entry(found.name, found.path, _agreed(text, own, found.network, path) or network)
     require_file(path, "an .onnx, weights, or the output folder of a run")
-    title = name or (path.parent.name if path.name == WEIGHTS and path.parent.name else path.stem)
+    title = name or (path.parent.name if path.name == MODEL and path.parent.name else path.stem)
     if path.suffix.lower() == ".onnx":
         if own:
             raise EvaluationError(
                 f"{text}: an .onnx with the network {own}; expected none, an .onnx holds its own. Leave ::{own} off."
             )
         return Entry(title, path)
-    named = _network_of(path.parent) if path.name == WEIGHTS else None
+    named = RunFolder(path.parent).network if path.name == MODEL else None
     return Entry(title, path, _agreed(text, own, named, path.parent) or network)
 
 
@@ -136,10 +135,3 @@ def _agreed(text: str, own: str, named: str | None, folder: Path) -> str | None:
             f"Leave ::{own} off, or name other weights."
         )
     return own or named
-
-
-def _network_of(folder: Path) -> str | None:
-    """Return the network that a run's folder names, None where it names none."""
-    config = read_json(folder / RUN).get("config")
-    named = config.get("network") if isinstance(config, dict) else None
-    return str(named) if named else None

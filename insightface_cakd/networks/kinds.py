@@ -11,6 +11,7 @@ from torch import nn
 
 from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
 from insightface_cakd.networks.timm_networks import create_timm, timm_face
+from insightface_cakd.runtime.reading import reading
 
 GetModel = Callable[..., nn.Module]
 
@@ -103,14 +104,8 @@ def torchscript_network(path: Path, device: torch.device, where: str) -> nn.Modu
     Raises:
         TeacherError: the file is truncated or something else.
     """
-    try:
-        with warnings.catch_warnings():
-            # torch calls the format deprecated at every load; files in it go on existing.
-            warnings.simplefilter("ignore", FutureWarning)
-            return torch.jit.load(str(path), map_location=device)
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split()).split(". ")[0][:200]
-        raise TeacherError(
-            f"{where}: cannot be read ({reason}); expected a file written by torch.jit.save. It is truncated, damaged "
-            "or no TorchScript: get it again, or correct teacher.network."
-        ) from error
+    expected = "a file written by torch.jit.save. It is truncated, damaged or no TorchScript: get it again, or correct teacher.network."
+    with reading(where, TeacherError, expected, RuntimeError, ValueError), warnings.catch_warnings():
+        # torch calls the format deprecated at every load; files in it go on existing.
+        warnings.simplefilter("ignore", FutureWarning)
+        return torch.jit.load(str(path), map_location=device)

@@ -1,21 +1,43 @@
-"""How long a network takes for one face on the CPU."""
+"""How long networks take for one face on this CPU, measured in turns, so that a busy machine slows all alike."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import torch
 
 from insightface_cakd.data.images import FACE_SIZE
+from insightface_cakd.networks.models import Embed
+from insightface_cakd.networks.modes import evaluating
 
-ROUNDS, WARM_UP = 50, 5
+ROUNDS, WARM_UP, SECONDS = 50, 3, 4.0
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Of one network.
+    """Milliseconds for one face.
+
+    Args:
+        median: of all rounds.
+        low: lower quartile.
+        high: upper quartile.
+        rounds: how often it was measured.
+    """
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class SpeedUp:
+    """Of one file beside the first.
 
     Args:
         milliseconds: median over all rounds, batch of one.
@@ -26,25 +48,37 @@ class Latency:
     speed_up: float
 
 
-def measure_latency(networks: Sequence[Callable[[np.ndarray], object]], rounds: int = ROUNDS) -> list[Latency]:
-    """Time networks in turn, one face each, so that what else the machine does meets all alike.
+def measure_latency(models: Mapping[str, Embed], rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Latency]:
+    """Time one forward of one face, batch 1, of each model.
+
+    Args:
+        models: name -> model on the CPU.
+        rounds: at most.
+        seconds: no new round is begun after so long; three rounds are made at least.
+    """
+    face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
+
+    times = _times([partial(_embed, model, face) for model in models.values()], rounds, seconds)
+    quartiles = np.quantile(times, [0.25, 0.5, 0.75], axis=0)
+    return {
+        name: Latency(float(median), float(low), float(high), len(times))
+        for name, (low, median, high) in zip(models, quartiles.T, strict=True)
+    }
+
+
+def measure_speed_up(networks: Sequence[Callable[[np.ndarray], object]], rounds: int = ROUNDS) -> list[SpeedUp]:
+    """Time networks of any runtime, one face each, against the first.
 
     Args:
         networks: each takes a face (1, 3, 112, 112); the first is what the others are compared with.
         rounds: how often each is run.
     """
     face = np.random.default_rng(0).uniform(-1, 1, (1, 3, FACE_SIZE, FACE_SIZE)).astype(np.float32)
-    seconds = np.empty((WARM_UP + rounds, len(networks)))
-    for row in seconds:
-        for i, network in enumerate(networks):
-            start = time.perf_counter()
-            network(face)
-            row[i] = time.perf_counter() - start
-    seconds = seconds[WARM_UP:]
-    speed_ups = np.median(seconds[:, :1] / seconds, axis=0)
+    times = _times([partial(_milliseconds, partial(network, face)) for network in networks], rounds)
+    speed_ups = np.median(times[:, :1] / times, axis=0)
     return [
-        Latency(1000 * float(middle), float(speed_up))
-        for middle, speed_up in zip(np.median(seconds, axis=0), speed_ups, strict=True)
+        SpeedUp(float(middle), float(speed_up))
+        for middle, speed_up in zip(np.median(times, axis=0), speed_ups, strict=True)
     ]
 
 
@@ -61,3 +95,32 @@ def onnx_embedder(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda face: session.run(None, {name: face})[0]
+
+
+@torch.inference_mode()
+def _embed(model: Embed, face: torch.Tensor) -> float:
+    with evaluating(model):
+        return _milliseconds(partial(model, face))
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - started)
+
+
+def _times(calls: Sequence[Callable[[], float]], rounds: int, seconds: float = math.inf) -> np.ndarray:
+    """Warm each up, then time them in turns; return milliseconds (rounds, calls).
+
+    Args:
+        calls: each runs a network once and returns its milliseconds.
+        rounds: at most.
+        seconds: no new round is begun after so long, but `WARM_UP` rounds are made.
+    """
+    for call in calls:
+        for _ in range(WARM_UP):
+            call()
+    started, times = time.perf_counter(), list[list[float]]()
+    while len(times) < rounds and (len(times) < WARM_UP or time.perf_counter() - started <= seconds):
+        times.append([call() for call in calls])
+    return np.array(times)

@@ -14,6 +14,7 @@ from insightface_cakd.errors import TeacherError
 from insightface_cakd.networks.onnx_graph import spread_prelu
 
 FIRST_NODES = 8
+SUBTRACTIONS, PRODUCTS = ("Sub", "_minus"), ("Mul", "_mul")
 CPU = ["CPUExecutionProvider"]
 # Images at a time on a CPU: the maps of more do not stay in its cache, and a large batch takes half as long again.
 PIECE = 8
@@ -23,8 +24,7 @@ class OnnxNetwork(nn.Module):
     """An ONNX recogniser as a module: one image input, one embedding output, no gradient, no modules to tap.
 
     A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image; others
-    on a CPU in pieces that stay in its cache. A graph that normalises its images itself is given 0..255, by InsightFace's
-    own rule: among its first 8 nodes one name starts with `Sub` or `_minus` and one with `Mul` or `_mul`.
+    on a CPU in pieces that stay in its cache. A graph that normalises its images itself is given 0..255, see `named_like_normalisation`.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
@@ -94,10 +94,21 @@ def providers(device: torch.device, where: str) -> list[str]:
 
 def normalises_itself(path: Path) -> bool:
     """Return whether a graph subtracts the mean and divides by the deviation itself, by InsightFace's naming rule."""
-    nodes = onnx.load(str(path), load_external_data=False).graph.node[:FIRST_NODES]
-    names = [node.name for node in nodes]
-    subtracts = any(name.startswith(("Sub", "_minus")) for name in names)
-    return subtracts and any(name.startswith(("Mul", "_mul")) for name in names)
+    return named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
+
+
+def named_like_normalisation(model: onnx.ModelProto) -> list[str] | None:
+    """Return the names of the first nodes if InsightFace takes them for a normalisation, else None.
+
+    Its rule for a file that normalises its images itself: among its first eight nodes one name begins like a subtraction and one like a
+    product.
+
+    Args:
+        model: as it was loaded; its weights are not needed.
+    """
+    names = [node.name for node in model.graph.node[:FIRST_NODES]]
+    both = all(any(name.startswith(words) for name in names) for words in (SUBTRACTIONS, PRODUCTS))
+    return names if both else None
 
 
 def _options() -> onnxruntime.SessionOptions:

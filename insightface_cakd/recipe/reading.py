@@ -11,29 +11,20 @@ from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe.parts import check_parts
 from insightface_cakd.recipe.problems import first_problem
+from insightface_cakd.recipe.settings import changed
 from insightface_cakd.recipe.shipped import find_recipe
 from insightface_cakd.recipe.spec import Recipe, TermSpec
-from insightface_cakd.recipe.teacher import kind_of_file
 
 
-def load_recipe(
-    name: str,
-    teacher: str | None = None,
-    centres: Sequence[str] = (),
-    prototypes: str | None = None,
-    init: str | None = None,
-) -> Recipe:
+def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """Read a recipe by path, or by the name of a shipped one.
 
     Args:
         name: path of a YAML file, or a name as `cakd recipes list` shows it.
-        teacher: replaces `teacher.weights`; see `parse_recipe`.
-        centres: replaces `teacher.centres`, when not empty.
-        prototypes: replaces `teacher.prototypes`.
-        init: replaces `student.weights`.
+        settings: `KEY=VALUE`, which replace what the file says; see `changed`.
 
     Raises:
-        RecipeError: the file does not exist or is not a valid recipe; the line names the key.
+        RecipeError: the file does not exist, or it is not a valid recipe with these settings; the line names the key.
     """
     where = f"recipe {(path := find_recipe(name)).name}"
     try:
@@ -42,43 +33,32 @@ def load_recipe(
         raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())}); expected keys and values.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
-    return parse_recipe(content, where, teacher, centres, prototypes, init)
+    return parse_recipe(content, where, settings)
 
 
-def parse_recipe(
-    content: dict[str, Any],
-    where: str,
-    teacher: str | None = None,
-    centres: Sequence[str] = (),
-    prototypes: str | None = None,
-    init: str | None = None,
-) -> Recipe:
+def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = ()) -> Recipe:
     """Check a recipe's content key by key.
 
     Args:
         content: the mapping that the YAML file holds.
         where: what error lines begin with.
-        teacher: replaces `teacher.weights`; a folder (a cache of embeddings) or an ONNX file replaces `teacher.network` too.
-        centres: replaces `teacher.centres`, when not empty.
-        prototypes: replaces `teacher.prototypes`.
-        init: replaces `student.weights`.
+        settings: `KEY=VALUE`, which replace what the content says; see `changed`.
 
     Raises:
         RecipeError: an unknown key or loss, a missing or ill-typed value, two terms of one name.
     """
+    try:
+        return _parse(changed(content, settings), where)
+    except RecipeError:
+        # What is wrong with the recipe itself is said first.
+        _parse(content, where)
+        raise
+
+
+def _parse(content: dict[str, Any], where: str) -> Recipe:
     content = dict(content)
     if isinstance(content.get("losses"), list):
         content["losses"] = [_term(item, f"{where}: losses[{i}]") for i, item in enumerate(content["losses"])]
-    given = {
-        "weights": teacher,
-        "centres": list(centres),
-        "prototypes": prototypes,
-        "network": teacher and kind_of_file(teacher),
-    }
-    if isinstance(content.get("teacher"), dict):
-        content["teacher"] = content["teacher"] | {key: value for key, value in given.items() if value}
-    if init and isinstance(content.get("student") or {}, dict):
-        content["student"] = (content.get("student") or {}) | {"weights": init}
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:

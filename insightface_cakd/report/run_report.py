@@ -2,16 +2,18 @@
 
 import base64
 import html
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from insightface_cakd import __version__
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.networks.facts import describe_machine, read_facts, read_recipe
 from insightface_cakd.report.curves import read_curves
 from insightface_cakd.report.plots import draw_panels
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import write_text
+from insightface_cakd.runtime.devices import describe_machine
+from insightface_cakd.runtime.run_folder import RunFolder
 
 Row = Mapping[str, str]
 
@@ -96,20 +98,14 @@ def write_report(path: Path, report: Report) -> None:
         report: what it shows.
 
     Raises:
-        EvaluationError: a run's folder does not exist or its files are damaged, or the page cannot be written.
+        EvaluationError: a run's folder does not exist, or the page cannot be written.
+        RunError: a run's files are damaged.
     """
     for title, folder in report.runs.items():
         if not folder.is_dir():
             raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")
     page = "\n".join(_page(report))
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise EvaluationError(
-            f"report {path}: cannot be written ({error.strerror}); nothing was left behind. "
-            "Free some space, or choose another path."
-        ) from error
+    write_text(path, page, EvaluationError, f"report {path}")
 
 
 def result_table(rows: Sequence[Row]) -> str:
@@ -182,13 +178,14 @@ def _figure(drawing: Drawing) -> str:
 
 def _facts(runs: Mapping[str, Path]) -> Iterator[str]:
     """Yield the runs side by side, and the recipes as they were resolved."""
-    facts = {title: read_facts(folder) for title, folder in runs.items()}
+    folders = {title: RunFolder(folder) for title, folder in runs.items()}
+    facts = {title: folder.facts() for title, folder in folders.items()}
     yield "<h2>Runs</h2>"
     keys = dict.fromkeys(key for run in facts.values() for key in run)
     yield _table(["", *facts], ([key, *(run.get(key, "") for run in facts.values())] for key in keys), "facts")
-    for title, folder in runs.items():
-        recipe = read_recipe(folder)
-        if recipe is not None:
+    for title, folder in folders.items():
+        if folder.recipe is not None:
+            recipe = json.dumps(folder.recipe, indent=2)
             summary = f"<summary>Recipe of {html.escape(title)}</summary>"
             yield f"<details>{summary}<pre>{html.escape(recipe)}</pre></details>"
 

@@ -1,6 +1,7 @@
 """Where a run happens: the device of this process, and the process group if there are several processes."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -45,6 +46,13 @@ def choose_device(name: str | None) -> torch.device:
         )
         torch.cuda.set_device(device)
     return device
+
+
+def describe_machine() -> str:
+    """Return one line about this machine: system, processor cores, GPUs, Python and torch."""
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    parts = [f"{platform.system()} {platform.machine()}", f"{os.cpu_count()} CPU cores", *gpus]
+    return ", ".join([*parts, f"Python {platform.python_version()}", f"torch {torch.__version__}"])
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import writing
 from insightface_cakd.show.attention import View, centroids, chosen, heat, peaks, sentences
 
 MOST = 16
@@ -96,13 +96,8 @@ def save_picture(figure: Figure, path: Path) -> None:
         EvaluationError: another suffix, or the file cannot be written.
     """
     require_format(path)
-    try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=DPI)
-    except OSError as error:
-        raise EvaluationError(
-            f"{path}: cannot be written ({error.strerror}); nothing was left behind. Free some space, or choose another path."
-        ) from error
+    with writing(path, EvaluationError) as temporary:
+        figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=DPI)
 
 
 def require_format(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Looks at the method of a finished run: where its local centres look, and what its prompts made of the teacher."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.run_report import Section
+from insightface_cakd.runtime.run_folder import RUN, RunFolder
 from insightface_cakd.show.attention import View
 from insightface_cakd.show.faces import as_images, read_face, run_faces, spread, verification_sets
 from insightface_cakd.show.picture import Look, as_png, draw
-from insightface_cakd.tasks.launch import PROVENANCE
 
 SHOWN = 3
 # A first batch of a training: what an untrained student's batch norms, and the tokens' means, are taken from.
@@ -135,11 +134,10 @@ def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
 def _measured_by_the_run(run: Run) -> dict[str, float]:
     """Return the teacher's accuracy by verification set, as far as the run measured it before its first step (`teacher.check`)."""
     check = run.origin.parsed.teacher.check
-    try:
-        accuracy = json.loads((run.folder / PROVENANCE).read_text(encoding="utf-8"))["teacher"]["accuracy"]
-    except (OSError, ValueError, KeyError, TypeError):
+    teacher = RunFolder(run.folder).teacher
+    if check is None or teacher is None or teacher.accuracy is None:
         return {}
-    return {} if check is None or accuracy is None else {Path(check.bin).stem: accuracy}
+    return {Path(check.bin).stem: teacher.accuracy}
 
 
 def show_fields(run: Run, look: Look) -> Figure:
@@ -192,12 +190,8 @@ def _maps(run: Run, faces: np.ndarray) -> dict[Side, np.ndarray]:
 
 def _require_method(folder: Path) -> None:
     """Say what kind of folder this is, if it is no run with receptive fields or prompts."""
-    try:
-        facts = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-        recipe = facts.get("recipe")
-    except (OSError, ValueError, AttributeError):
-        return
-    if recipe is None or (recipe.get("urfm") is None and recipe["teacher"].get("prompts") is None):
+    recipe = RunFolder(folder).recipe or {"teacher": {}}
+    if (folder / RUN).is_file() and recipe.get("urfm") is None and recipe["teacher"].get("prompts") is None:
         raise RunError(_without_fields(folder))
 
 

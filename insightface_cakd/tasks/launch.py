@@ -1,9 +1,9 @@
 """Starts a training run, on the embedded host or a checkout: config, overrides, recipe, teacher, and what the run leaves behind."""
 
-import ast
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +17,7 @@ from easydict import EasyDict
 from insightface_cakd import __version__
 from insightface_cakd.distill.plan import RunPlan, planned_length
 from insightface_cakd.distill.snapshot import snapshots_of
-from insightface_cakd.errors import RunError, did_you_mean
+from insightface_cakd.errors import RunError
 from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded import train_v2
@@ -25,44 +25,12 @@ from insightface_cakd.hosts.embedded.dataset import count_batches
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
-from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
+from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
-
-PROVENANCE = "run.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one `cakd train` does.
-
-    Args:
-        config: a job of the host by name, or a path.
-        distill: recipe by name or path; None trains without a teacher.
-        teacher: replaces the recipe's `teacher.weights`.
-        centres: replaces the recipe's `teacher.centres`.
-        settings: `key=value` overrides of the config.
-        resume: go on from the checkpoint in the output folder.
-        host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
-        fixes: fixes of the checkout that change results and are wanted.
-        no_fixes: fixes of the checkout to leave out.
-        prototypes: replaces the recipe's `teacher.prototypes`.
-        init: replaces the recipe's `student.weights`.
-    """
-
-    config: str
-    distill: str | None = None
-    teacher: str | None = None
-    centres: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    resume: bool = False
-    host: str | None = None
-    fixes: tuple[str, ...] = ()
-    no_fixes: tuple[str, ...] = ()
-    prototypes: str | None = None
-    init: str | None = None
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -74,47 +42,10 @@ def train(job: Job) -> train_v2.RunResult:
     Raises:
         CAKDError: anything wrong with config, recipe, teacher, data or the run itself, in one line.
     """
-    if job.host is not None:
-        return train_on_checkout(job, job.host)
-    if job.fixes or job.no_fixes:
-        raise RunError(
-            "--fix, --no-fix: given without --host; the embedded host needs no fixes. Add --host DIR, or leave them out."
-        )
-    cfg = apply_settings(get_config(job.config), job.settings)
-    device = choose_device(cfg.get("device"))
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-
-    def length() -> Length:
-        return Length(count_batches(str(cfg.rec), cfg.batch_size, ranks), cfg.num_epoch)
-
-    cfg.resume = cfg.resume or job.resume
-    return conduct(job, cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), length))
-
-
-def train_on_checkout(job: Job, folder: str) -> train_v2.RunResult:
-    """Run a job with a checkout's own `train_v2.main`, in this working directory, as arcface_torch does.
-
-    Args:
-        job: what to run.
-        folder: any folder of a clone of insightface.
-    """
-    with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
-        cfg = apply_settings(host.get_config(job.config), job.settings)
-        cfg.resume = cfg.resume or job.resume
-        preflight.check_run(cfg, rank(), world_size())
-        there = {path.stem for path in preflight.verification_sets(cfg)}
-        absent = [name for name in cfg.val_targets if name not in there]
-        if absent and rank() == 0:
-            print(f"val_targets: {', '.join(absent)} not in {cfg.rec}: arcface_torch passes over them", flush=True)
-
-        def run() -> train_v2.RunResult:
-            host.train(cfg)
-            return train_v2.RunResult()
-
-        def length() -> Length:
-            return planned_length(cfg, world_size())
-
-        return conduct(job, cfg, Loop(host.train_v2, host.device, run, length, {"host": host.facts}))
+    for problem in job.problems():
+        raise RunError(problem)
+    with _embedded(job) if job.host is None else _checkout(job, job.host) as (cfg, loop):
+        return conduct(job, cfg, loop)
 
 
 @dataclass(frozen=True)
@@ -122,7 +53,7 @@ class Loop:
     """A host's training loop, ready to run.
 
     Args:
-        namespace: the module that has the loop's three names.
+        namespace: the module that has the loop's names.
         device: where it trains, and where the teacher runs.
         run: runs it to its end.
         length: how long that is.
@@ -136,18 +67,46 @@ class Loop:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@contextmanager
+def _embedded(job: Job) -> Iterator[tuple[EasyDict, Loop]]:
+    """Give the job's config and this package's own loop."""
+    cfg = configured(job, get_config)
+    device = choose_device(cfg.get("device"))
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+
+    def length() -> Length:
+        return Length(count_batches(str(cfg.rec), cfg.batch_size, ranks), cfg.num_epoch)
+
+    yield cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), length)
+
+
+@contextmanager
+def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, Loop]]:
+    """Give the job's config and a checkout's own loop, which runs in this working directory, as arcface_torch does."""
+    with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
+        cfg = configured(job, host.get_config)
+        preflight.check_run(cfg, rank(), world_size())
+        there = {path.stem for path in preflight.verification_sets(cfg)}
+        absent = [name for name in cfg.val_targets if name not in there]
+        if absent and rank() == 0:
+            print(f"val_targets: {', '.join(absent)} not in {cfg.rec}: arcface_torch passes over them", flush=True)
+
+        def run() -> train_v2.RunResult:
+            host.train(cfg)
+            return train_v2.RunResult()
+
+        yield (
+            cfg,
+            Loop(host.train_v2, host.device, run, lambda: planned_length(cfg, world_size()), {"host": host.facts}),
+        )
+
+
 def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
     """Run a loop, with the recipe in it if there is one, and say in `run.json` what the network came from."""
     first = int(os.environ.get("RANK", "0")) == 0
-    if job.distill is None:
-        if job.init is not None:
-            raise RunError(f"--init {job.init}: given without --distill; expected a recipe. Add --distill RECIPE.")
-        result = loop.run()
-        taught: dict[str, Any] = {}
-    else:
-        result, taught = distil(job, cfg, loop, first)
+    result, taught = (loop.run(), {}) if job.distill is None else distil(job, cfg, loop, first)
     if first:
-        write_provenance(Path(cfg.output) / PROVENANCE, cfg, {**loop.facts, **taught})
+        write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
     return result
 
 
@@ -161,7 +120,7 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
         first: whether this process logs and measures the teacher.
     """
     data = Path(str(cfg.rec))
-    recipe = load_recipe(str(job.distill), job.teacher, job.centres, job.prototypes, job.init)
+    recipe = load_recipe(str(job.distill), job.recipe_settings)
     task = task_of(recipe)
     task.fill(cfg)
     teaching = seam.make_teachers(loop.namespace, recipe, loop.device, first, data)
@@ -177,24 +136,7 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     return result, facts
 
 
-def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
-    """Override config keys given as `key=value`; values are Python literals, anything else is text.
-
-    Raises:
-        RunError: no `=`, or a key that the config does not have.
-    """
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise RunError(f"--set {setting}: no '='; expected key=value, for example --set num_epoch=5.")
-        if key not in cfg:
-            known = ", ".join(sorted(cfg))
-            raise RunError(f"--set {setting}: the config has no key '{key}'; known: {known}.{did_you_mean(key, cfg)}")
-        cfg[key] = _literal(text)
-    return cfg
-
-
-def write_provenance(path: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
+def write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
     """Save how this network came about: config, versions, checkout, and the resolved recipe and teacher's hash if it was taught."""
     facts: dict[str, Any] = {
         "insightface_cakd": __version__,
@@ -214,14 +156,4 @@ def write_provenance(path: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
         "ranks": int(os.environ.get("WORLD_SIZE", "1")),
         **more,
     }
-    write_json(path, facts)
-
-
-def _literal(text: str) -> Any:
-    named = {"true": True, "false": False, "none": None}
-    if text.lower() in named:
-        return named[text.lower()]
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+    RunFolder(output).write(facts)

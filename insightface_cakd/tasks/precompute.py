@@ -1,6 +1,6 @@
 """Runs a recipe's teacher once over a training set: for a cache of its embeddings, or for prototypes of the identities."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def cache_teacher(
     recipe: str,
     records: Path,
     out: Path,
-    teacher: str | None = None,
+    settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> CacheMeta:
     """Write the teacher's embedding of every image of a record file, and of its mirror image; without prompts, which change.
@@ -35,21 +35,21 @@ def cache_teacher(
         recipe: name or path; its teacher is run, its losses are not looked at.
         records: folder with train.rec.
         out: folder to create.
-        teacher: replaces the recipe's `teacher.weights`.
+        settings: `KEY=VALUE` changes to the recipe.
         progress: called with images done and in all.
 
     Raises:
         CAKDError: recipe, teacher or data cannot be used, or `out` exists.
     """
     faces = FaceRecords(records)
-    return write_cache(_teacher(recipe, teacher), _batches(faces), out, progress, total=len(faces))
+    return write_cache(_teacher(recipe, settings), _batches(faces), out, progress, total=len(faces))
 
 
 def make_prototypes(
     recipe: str,
     data: Path,
     out: Path,
-    teacher: str | None = None,
+    settings: Sequence[str] = (),
     nearest: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrototypesMeta:
@@ -61,7 +61,7 @@ def make_prototypes(
         recipe: name or path; its teacher is run, its losses are not looked at.
         data: folder with train.rec, or one folder of images per person.
         out: folder to create.
-        teacher: replaces the recipe's `teacher.weights`.
+        settings: `KEY=VALUE` changes to the recipe.
         nearest: others for each identity.
         progress: called with images and identities done and in all.
 
@@ -73,12 +73,12 @@ def make_prototypes(
     labelled = LabelledFaces(data, data_set_hash(data), faces.labels(), faces.num_classes, _batches(faces))
     # What is wrong with the labels is found before a teacher is loaded.
     count_images(labelled)
-    return write_prototypes(_teacher(recipe, teacher), labelled, out, nearest, progress)
+    return write_prototypes(_teacher(recipe, settings), labelled, out, nearest, progress)
 
 
-def _teacher(recipe: str, weights: str | None) -> Teacher:
+def _teacher(recipe: str, settings: Sequence[str]) -> Teacher:
     """Return a recipe's teacher without prompts, which change."""
-    loaded = load_recipe(recipe, weights)
+    loaded = load_recipe(recipe, settings)
     loaded.teacher.prompts = None
     first = seam.make_teachers(train_v2, loaded, choose_device(None), checks=False).first
     assert first is not None

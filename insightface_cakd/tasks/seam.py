@@ -27,6 +27,7 @@ from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import CAKDError, RecipeError
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.named import ViewsSpec
+from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.tasks.known import task_of
@@ -253,7 +254,7 @@ def enter(
             raise RecipeError(
                 "--teacher, --centres, --prototypes or --init without --distill; expected a recipe. Add --distill RECIPE."
             )
-        loaded = load_recipe(recipe, teacher, centres, prototypes, init)
+        loaded = load_recipe(recipe, given(teacher, centres, prototypes, init))
         return _enter(namespace, namespace.get_config(config), loaded)
     except CAKDError as error:
         raise SystemExit(f"train_v2.py: error: {error}") from error

@@ -84,10 +84,10 @@ def test_a_config_that_is_not_there_and_a_folder_in_its_place(here):
             ["--distill", "cakd"],
             r"teacher cnn_tiny: TinyCNN has no tokens that prompts could join; .* Remove teacher\.prompts",
         ),
-        (["--precision", "fp16"], r"bench: --precision fp16 on cpu; .* Use fp32 or bf16"),
-        (["--student", "cnn_tinny"], r"network: 'cnn_tinny' is not a known network"),
-        (["--records", "nowhere", "--steps", "3", "--batch", "2"], r"nowhere: no such folder"),
+        (["--training-precision", "fp16"], r"bench: --training-precision fp16 on cpu; .* Use fp32 or bf16"),
+        (["--network", "cnn_tinny"], r"network: 'cnn_tinny' is not a known network"),
+        (["--data", "nowhere", "--steps", "3", "--batch-size", "2"], r"nowhere: no such folder"),
     ],
 )
 def test_a_benchmark_that_cannot_be_run(arguments, message, here):
-    refused(["bench", "--student", "cnn_tiny", "--teacher", "cnn_tiny", *arguments], message, here)
+    refused(["bench", "--network", "cnn_tiny", "--recipe-set", "teacher.network=cnn_tiny", *arguments], message, here)

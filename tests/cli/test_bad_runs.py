@@ -63,9 +63,9 @@ def test_resume_without_a_checkpoint(here, face_set):
     [
         (
             lambda path: path.write_bytes(path.read_bytes()[:5000]),
-            r"--resume: out/checkpoint_gpu_0\.pt cannot be read \(",
+            r"--resume: out/checkpoint_gpu_0\.pt: cannot be read \(",
         ),
-        (lambda path: path.write_bytes(b""), r"--resume: out/checkpoint_gpu_0\.pt cannot be read \("),
+        (lambda path: path.write_bytes(b""), r"--resume: out/checkpoint_gpu_0\.pt: cannot be read \("),
         (
             lambda path: torch.save({"epoch": 1}, path),
             r"--resume: out/checkpoint_gpu_0\.pt .*expected a checkpoint of this",
@@ -208,9 +208,12 @@ def test_an_onnx_path_that_cannot_be_written(out, message, run_before, here):
             lambda run: (run / "result.json").unlink(),
             r"out: holds no result\.json; expected the output folder of a fin",
         ),
-        (lambda run: (run / "run.json").write_text("{"), r"out: run\.json or result\.json is damaged"),
-        (lambda run: (run / "run.json").write_text("{}"), r"out: run\.json or result\.json is damaged"),
-        (lambda run: (run / "run.json").write_text(json.dumps([1])), r"out: run\.json or result\.json is damaged"),
+        (lambda run: (run / "run.json").write_text("{"), r"out/run\.json: not JSON"),
+        (lambda run: (run / "run.json").write_text("{}"), r"out: which network these weights are of is not known"),
+        (
+            lambda run: (run / "run.json").write_text(json.dumps([1])),
+            r"out/run\.json: holds a list; expected an object",
+        ),
         (lambda run: (run / "model.pt").unlink(), r"out/model\.pt: does not exist; expected the weights of cnn_tiny"),
         (lambda run: (run / "model.pt").write_bytes(b"PK"), r"out/model\.pt: cannot be read"),
     ],

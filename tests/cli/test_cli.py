@@ -74,7 +74,7 @@ def test_every_command_explains_itself(command, cakd):
         (["eval", "bin", "missing.onnx", "x.bin"], "missing.onnx: does not exist"),
         (["export", "missing.pt", "out.onnx", "--network", "mbf"], "missing.pt: does not exist"),
         (["export", "missing.onnx"], "where to write is not said"),
-        (["export", "missing.onnx", "--check", "mfr"], "missing.onnx: does not exist"),
+        (["export", "missing.onnx", "--check", "mfr"], "there is no --check any more"),
         (
             ["export-pack", "--student", "a.onnx", "--detector", "b.onnx", "--output", "p", "--name", "n"],
             "--student a.onnx: does not exist",

@@ -10,6 +10,7 @@ from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.distill.prototypes import check_origin
 from insightface_cakd.errors import RecipeError, ShapeError, TeacherError
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.recipe.settings import given
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks import seam
 from tests.prototype_files import write_folder
@@ -27,7 +28,7 @@ def rows(classes=CLASSES, width=WIDTH):
 
 def recipe(folder, *terms, **teacher):
     content = {"teacher": {"network": "toy", **teacher}, "losses": list(terms or (TERM,))}
-    return parse_recipe(content, "recipe", prototypes=None if folder is None else str(folder))
+    return parse_recipe(content, "recipe", given(prototypes=None if folder is None else str(folder)))
 
 
 def install(folder, *terms, digest=None, data=None, host=None, **teacher):

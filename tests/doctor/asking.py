@@ -1,7 +1,7 @@
 """Asks the doctor, and takes its answer apart."""
 
 from insightface_cakd.doctor.examine import examine
-from insightface_cakd.doctor.findings import Case
+from tests.jobs import job
 
 
 def texts(found, kind):
@@ -9,14 +9,14 @@ def texts(found, kind):
 
 
 def of(host, **more):
-    return list(examine(Case(host=str(host), **more)))
+    return list(examine(job(host=str(host), **more)))
 
 
 def problems(config=None, data=None, **more):
     """Return the problems of a case without a checkout."""
-    return texts(examine(Case(config, data, **more)), "problem")
+    return texts(examine(job(config, data=data, **more)), "problem")
 
 
 def lines(config=None, data=None, **more):
     """Return every line of a case without a checkout."""
-    return [str(finding) for finding in examine(Case(config, data, **more))]
+    return [str(finding) for finding in examine(job(config, data=data, **more))]

@@ -39,6 +39,33 @@ def get_model(name, **options):
 """
 
 
+LOSSES = """\
+import torch
+
+
+class CombinedMarginLoss(torch.nn.Module):
+    def __init__(self, s, m1, m2, m3, interclass_filtering_threshold):
+        super().__init__()
+
+    def forward(self, logits, labels):
+        return logits
+"""
+HEAD = """\
+import torch
+
+
+class PartialFC_V2(torch.nn.Module):
+    def __init__(self, margin_loss, embedding_size, num_classes, sample_rate, fp16):
+        super().__init__()
+        self.margin_softmax = margin_loss
+        self.weight = torch.nn.Parameter(torch.ones(num_classes, embedding_size))
+
+    def forward(self, embeddings, labels):
+        logits = self.margin_softmax(embeddings @ self.weight.T, labels)
+        return torch.nn.functional.cross_entropy(logits, labels)
+"""
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     """A record file in InsightFace's style: 3 people, 6 images."""
@@ -50,7 +77,10 @@ def host(tmp_path, monkeypatch):
     """A made-up checkout with a base config; the working directory is empty."""
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    folder = made_up_checkout(tmp_path / "insightface" / "recognition" / "arcface_torch", train_v2=GET_CONFIG)
+    folder = made_up_checkout(
+        tmp_path / "insightface" / "recognition" / "arcface_torch",
+        train_v2=GET_CONFIG, losses=LOSSES, partial_fc_v2=HEAD,
+    )  # fmt: skip
     (folder / "backbones" / "__init__.py").write_text(BACKBONES)
     (folder / "configs" / "__init__.py").write_text("")
     (folder / "configs" / "base.py").write_text(BASE)

@@ -61,10 +61,8 @@ def test_a_gpu_that_torch_does_not_find_and_an_onnxruntime_without_cuda_are_note
 
 def test_what_is_given_without_what_it_belongs_to():
     assert problems(fixes=("mean-gradient",))[0].startswith("--fix, --no-fix: given without --host")
-    assert (
-        lines(teacher="x.pt")[-1]
-        == "note    --teacher, --centres, --prototypes, --init: not looked at without --distill RECIPE."
-    )
+    said = 'teacher.weights="x.pt": given without --distill; expected a recipe. Add --distill RECIPE.'
+    assert problems(teacher="x.pt")[0] == said
 
 
 def test_the_exit_code_follows(face_set, tmp_path, monkeypatch):

@@ -19,12 +19,15 @@ def teacher(tmp_path):
 def test_a_teacher_and_a_student_that_fit(face_set, teacher, tmp_path):
     case = {"distill": "quickstart", "teacher": teacher, "settings": ("batch_size=8",)}
     assert problems("faces_cnn_tiny", face_set, **case) == []
-    said = lines("faces_cnn_tiny", face_set, **case)[-4:]
+    lines_said = lines("faces_cnn_tiny", face_set, **case)
+    first = next(i for i, line in enumerate(lines_said) if line.startswith("ok      recipe quickstart"))
+    said = lines_said[first : first + 5]
     terms = "100 x urfm_attention + 10 x urfm_feature + 10 x urfm_anchor + 100 x prompt_anchor + 64 x cosine"
     assert said[0] == f"ok      recipe quickstart: {terms}, teacher vit_tiny"
     assert said[1] == "note    teacher.check: a run measures the teacher first; it must reach 0.7 on dev.bin."
     assert said[2].startswith("ok      teacher vit_tiny: loaded, embeddings of 512 values, sha256 ")
     assert said[3] == "ok      student cnn_tiny: fits the recipe's taps and losses, embeddings of 512 values"
+    assert said[4].startswith("ok      first batch: 2 images, loss ")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,10 @@ def test_a_teacher_and_a_student_that_fit(face_set, teacher, tmp_path):
         ({"distill": "onnx"}, "teacher onnx: teacher.weights is not set"),
         ({"distill": "kd"}, "recipe: a logits term needs the teacher's class centres"),
         ({"distill": "quickstart", "data": "."}, "teacher.check.bin: dev.bin is neither a file nor in ."),
-        ({"distill": "cosine", "settings": ("embedding_size=64",)}, "term 'cosine': student (64,) vs teacher (512,)"),
+        (
+            {"distill": "cosine", "settings": ("embedding_size=64", "batch_size=8")},
+            "term 'cosine': student (64,) vs teacher (512,)",
+        ),
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else "",
 )

@@ -1,9 +1,11 @@
-"""The doctor on the user's arcface_torch: its own configs and networks, and that a problem is one."""
+"""The doctor on the user's arcface_torch: its own configs and networks, and that a problem is the run's."""
 
 import pytest
 
+from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.compat import FIXES
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from tests.commands import cakd
 from tests.doctor.asking import of, texts
 from tests.hosts.checkouts import copy_of
@@ -35,7 +37,7 @@ def test_the_pinned_checkout_and_every_fix(upstream, face_set, tmp_path):
     assert ran.err == ""
 
 
-@pytest.mark.parametrize("network", ["r50", "mbf", "vit_t", "vit_l_dp005_mask_005", "r51"])
+@pytest.mark.parametrize("network", ["r18", "mbf", "vit_t", "r51"])
 def test_the_networks_that_it_has(network, upstream, face_set, tmp_path):
     found = of(upstream, config=str(write_job(tmp_path, face_set)), settings=(f"network={network}",))
     assert len(texts(found, "problem")) == (network == "r51")
@@ -64,16 +66,11 @@ def test_a_patched_checkout(upstream, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "error"),
-    [
-        ("batch_size=1", "Expected more than 1 value per channel"),
-        ("verbose=0", "modulo by zero"),
-        ("margin_list=(0.9, 0.4, 0.0)", "No active exception to reraise"),
-        ("optimizer=lion", "No active exception to reraise"),
-    ],
+    "setting", ["batch_size=1", "verbose=0", "margin_list=(0.9, 0.4, 0.0)", "optimizer=lion", "network=r51"]
 )
-def test_what_it_calls_a_problem_stops_arcface_torch(setting, error, upstream, face_set, tmp_path):
+def test_what_it_calls_a_problem_stops_the_run_in_the_same_words(setting, upstream, face_set, tmp_path):
     config = str(write_job(tmp_path, face_set))
-    assert len(texts(of(upstream, config=config, settings=(setting,)), "problem")) == 1
-    with pytest.raises(Exception, match=error):
-        train(Job(config, host=str(upstream), settings=(setting,)))
+    (told,) = texts(of(upstream, config=config, settings=(setting,)), "problem")
+    with pytest.raises(RunError) as stopped:
+        train(Job(config, host=upstream, settings=(setting,)))
+    assert str(stopped.value) == told

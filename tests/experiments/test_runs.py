@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.experiments import runs as module
@@ -15,7 +16,8 @@ SMALL = ("batch_size=12", "num_epoch=1", "embedding_size=32", "num_workers=0", "
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory, face_set):
-    from insightface_cakd.tasks.launch import Job, train
+    from insightface_cakd.tasks.job import Job
+    from insightface_cakd.tasks.launch import train
 
     output = tmp_path_factory.mktemp("teacher") / "run"
     train(Job("faces_vit_tiny", settings=(f"rec={str(face_set)!r}", f"output={str(output)!r}", *SMALL)))
@@ -25,6 +27,12 @@ def teacher(tmp_path_factory, face_set):
 def terms(face_set, teacher, *recipes, **changes):
     given = {"seeds": (1, 2), "data": face_set, "teacher": str(teacher / "model.pt"), "settings": SMALL}
     return Comparison(recipes, **given | {"centres": (str(teacher / "checkpoint_gpu_0.pt"),)} | changes)
+
+
+def set_to(job, key):
+    """Return what a job's recipe settings set a key to."""
+    found = dict(setting.split("=", 1) for setting in job.recipe_settings)
+    return yaml.safe_load(found[key]) if key in found else None
 
 
 def test_every_method_runs_on_every_seed_and_only_the_recipe_differs(face_set, teacher, tmp_path):
@@ -49,7 +57,7 @@ def test_prototypes_are_made_once_for_each_seed_by_its_teacher(face_set, teacher
     own = module.train
     monkeypatch.setattr(module, "train", lambda job: (jobs.append(job), own(job)))
     compare(tmp_path, terms(face_set, teacher, "cosine", "coupleface", seeds=(1,)))
-    assert [job.prototypes for job in jobs] == [None, None, str(tmp_path / "1" / "prototypes")]
+    assert [set_to(job, "teacher.prototypes") for job in jobs] == [None, None, str(tmp_path / "1" / "prototypes")]
     before = (tmp_path / "1" / "prototypes" / "meta.json").stat().st_mtime_ns
     own_recipe = tmp_path / "again.yaml"
     own_recipe.write_text(find_recipe("coupleface").read_text())
@@ -78,7 +86,9 @@ def test_a_recipe_that_needs_a_trained_student_gets_one_of_its_seed_trained_with
     assert facts["softmax"]["config"]["margin_list"] == [1.0, 0.0, 0.0]
     assert facts["transfer_kd"]["config"]["margin_list"] == facts["alone"]["config"]["margin_list"] != [1.0, 0.0, 0.0]
     first = str(tmp_path / "1" / "softmax" / "model.pt")
-    assert [job.init for job in jobs] == [None, None, first, first], "alone, softmax once, both recipes"
+    assert [set_to(job, "student.weights") for job in jobs] == [None, None, first, first], (
+        "alone, softmax once, both recipes"
+    )
 
 
 def test_a_cache_answers_for_the_teacher_where_a_recipe_reads_its_embedding_only(face_set, teacher, tmp_path):
@@ -99,18 +109,16 @@ def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tm
 
     def pretend(job):
         jobs.append(job)
-        settings = dict(setting.split("=", 1) for setting in job.settings)
-        output = tmp_path / settings["seed"] / settings["output"].strip("'").rsplit("/", 1)[1]
-        output.mkdir(parents=True)
-        (output / "result.json").write_text('{"accuracy": {"dev": 0.5}, "steps": 2, "seconds": 3.0}')
-        (output / "run.json").write_text("{}")
+        job.output.mkdir(parents=True)
+        (job.output / "result.json").write_text('{"accuracy": {"dev": 0.5}, "steps": 2, "seconds": 3.0}')
+        (job.output / "run.json").write_text("{}")
 
     monkeypatch.setattr(module, "train", pretend)
     rows = compare(tmp_path, Comparison(("cosine", "kd"), (1, 2), data=face_set, settings=("num_epoch=3",)))
     assert [job.config for job in jobs] == ["faces_vit_tiny", *["faces_cnn_tiny"] * 3] * 2
-    assert jobs[2].teacher == str(tmp_path / "1" / "teacher" / "model.pt")
-    assert jobs[2].centres == ()
-    assert jobs[3].centres == (str(tmp_path / "1" / "teacher" / "checkpoint_gpu_0.pt"),)
+    assert set_to(jobs[2], "teacher.weights") == str(tmp_path / "1" / "teacher" / "model.pt")
+    assert set_to(jobs[2], "teacher.centres") is None
+    assert set_to(jobs[3], "teacher.centres") == [str(tmp_path / "1" / "teacher" / "checkpoint_gpu_0.pt")]
     assert "num_epoch=3" not in jobs[0].settings
     assert all("num_epoch=3" in job.settings for job in jobs[1:4])
     assert rows[0].name == TEACHER
@@ -138,12 +146,12 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(recipes, 
 
 @pytest.mark.parametrize(
     "content",
-    ["{", '{"accuracy": {}, "steps": 2, "seconds": 3.0}', '{"accuracy": {"dev": 0.5}, "steps": 0, "seconds": 1}'],
+    ["{}", '{"accuracy": {}, "steps": 2, "seconds": 3.0}', '{"accuracy": {"dev": 0.5}, "steps": 0, "seconds": 1}'],
 )
 def test_a_result_that_says_nothing_is_refused(content, tmp_path, face_set):
     output = tmp_path / "1" / ALONE
     output.mkdir(parents=True)
     (output / "result.json").write_text(content)
     (tmp_path / "teacher.pt").write_bytes(b"")
-    with pytest.raises(RunError, match=r"result.json: no usable result .* Set val_targets"):
+    with pytest.raises(RunError, match=r"result.json: no usable result; .* Set val_targets"):
         compare(tmp_path, Comparison(("cosine",), (1,), data=face_set, teacher=str(tmp_path / "teacher.pt")))

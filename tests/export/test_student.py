@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from insightface_cakd import __version__
-from insightface_cakd.errors import EvaluationError, ExportError
+from insightface_cakd.errors import EvaluationError, ExportError, RunError
 from insightface_cakd.export.student import export_checked, export_run
 from insightface_cakd.networks.models import load_onnx
 from tests.evaluate.runs import write_run
@@ -92,20 +92,22 @@ class TestMistakes:
     def test_a_run_that_did_not_finish(self, tmp_path, missing):
         run = finished_run(tmp_path / "run")
         (run / missing).unlink()
-        with pytest.raises(ExportError, match=f"run: holds no {missing}; expected the output folder of a finished"):
+        with pytest.raises(RunError, match=f"run: holds no {missing}; expected the output folder of a finished"):
             export_run(run, tmp_path / "student.onnx", get_model)
 
     def test_a_run_whose_facts_are_damaged(self, tmp_path):
         run = finished_run(tmp_path / "run")
         (run / "run.json").write_text("{")
-        with pytest.raises(ExportError, match=r"run.json or result.json is damaged \(JSONDecodeError"):
+        with pytest.raises(RunError, match=r"run/run.json: not JSON \(.*\); expected what `cakd train` wrote"):
             export_run(run, tmp_path / "student.onnx", get_model)
 
     def test_a_run_that_names_a_teacher_but_not_its_file(self, tmp_path):
         run = finished_run(tmp_path / "run")
         facts = json.loads((run / "run.json").read_text())
         (run / "run.json").write_text(json.dumps({**facts, "teacher": {"name": "anna"}}))
-        with pytest.raises(ExportError, match=r"run.json or result.json is damaged \(KeyError"):
+        with pytest.raises(
+            RunError, match=r"run/run.json: teacher.sha256: field required; expected what `cakd train` wrote"
+        ):
             export_run(run, tmp_path / "student.onnx", get_model)
 
     def test_a_run_without_weights(self, tmp_path):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.launch import train
 from tests.hosts.jobs import write_job
+from tests.jobs import job
 
 
 @pytest.fixture
@@ -21,8 +22,8 @@ def run(folder, arcface_torch, face_set):
     config = write_job(folder, face_set)
 
     def start(output, *settings, **changes):
-        job = {"config": str(config), "host": str(arcface_torch), **changes}
-        train(Job(settings=(f"output={output!r}", *settings), **job))
+        given = {"config": str(config), "host": arcface_torch, **changes}
+        train(job(settings=(f"output={output!r}", *settings), **given))
         return folder / output
 
     return start

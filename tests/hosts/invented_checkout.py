@@ -1,5 +1,7 @@
 """A checkout of a few invented lines, and patches of them, as git writes patches without context."""
 
+import hashlib
+import re
 import subprocess
 
 INSIDE = "recognition/arcface_torch"
@@ -9,13 +11,13 @@ PINNED = {
     "partial_fc_v2.py": "class PartialFC_V2:\n    pass\n",
     "backbones/__init__.py": "",
 }
+SHA256 = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in PINNED.items()}
 CHANGES = {
     "0001-flag.patch": ("seam", {"train_v2.py": ("parse()\n", "parse()\ndistil()\n")}),
-    "0002-device.patch": (
+    "0002-fixes.patch": (
         "host-bug",
-        {"train_v2.py": ("'cuda'", "'cpu'"), "dataset.py": ("return 1", "return 2")},
+        {"train_v2.py": ("import os\n\n", "import os\nfix()\n"), "dataset.py": ("def load", "fix()\ndef load")},
     ),
-    "0003-wait.patch": ("host-bug", {"dataset.py": ("    pass\n", "    return None\n")}),
 }
 
 
@@ -52,7 +54,7 @@ def write_series(work, patches):
     git(work, "commit", "-qm", "pinned")
     for name, (reason, _) in CHANGES.items():
         write(work / INSIDE, after(name))
-        diff = git(work, "diff", "-U0", "--full-index")
+        diff = re.sub("(?m)^(@@ .* @@).*$", r"\1", git(work, "diff", "-U0", "--full-index"))
         (patches / name).write_text(f"Subject: [PATCH] {name[5:-6]}: does it\n\nReason: {reason}\n---\n{diff}")
         git(work, "checkout", "-q", ".")
     (patches / "series").write_text("# seam\n" + "\n".join(CHANGES) + "\n")

@@ -9,7 +9,8 @@ import yaml
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import parse_recipe
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from tests.hosts.both_hosts import CLASSES, WIDTH, SharedJob, double_precision, on_checkout, on_embedded
 from tests.hosts.jobs import torchrun, write_job
 

@@ -20,7 +20,8 @@ def records(tmp_path_factory):
 def config(records, tmp_path, **changes):
     values = {
         "rec": str(records), "num_classes": 3, "num_image": 6, "num_epoch": 1, "warmup_epoch": 0, "val_targets": [],
-        "batch_size": 2, "resume": False, "output": str(tmp_path / "out"),
+        "batch_size": 2, "margin_list": (1.0, 0.5, 0.0), "optimizer": "sgd",
+        "sample_rate": 1.0, "resume": False, "output": str(tmp_path / "out"),
     }  # fmt: skip
     return EasyDict({**values, **changes})
 
@@ -37,7 +38,7 @@ def test_more_ranks_than_classes(records, tmp_path):
 def test_keys_that_only_a_job_can_set(records, tmp_path):
     cfg = config(records, tmp_path, num_image=None)
     cfg.pop("rec")
-    with pytest.raises(RunError, match=r"config: rec, num_image not set; arcface_torch needs them"):
+    with pytest.raises(RunError, match=r"config: rec is not set; a run needs it"):
         check_run(cfg, rank=0, world_size=1)
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch.distributed as dist
 
 from insightface_cakd.errors import CAKDError, DataError, RunError
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from tests.data.record_files import insightface_set
 from tests.hosts.checkouts import copy_of
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.upstream
         (("batch_size=64",), RunError, r"48 images; expected at least one batch of 64"),
         (("rec='nowhere'",), DataError, r"nowhere: no train.rec and no folders of people"),
         (("num_epochs=2",), RunError, r"the config has no key 'num_epochs'; .*Did you mean 'num_epoch'"),
-        (("num_epoch=none",), RunError, r"config: num_epoch not set; arcface_torch needs them"),
+        (("num_epoch=none",), RunError, r"config: num_epoch is not set; a run needs it"),
         (("resume=true",), RunError, r"resume: .*checkpoint_gpu_0.pt does not exist; .*save_all_states=True"),
     ],
 )

@@ -9,9 +9,9 @@ import torch
 from insightface_cakd.hosts import upstream
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded.dataset import get_dataloader
-from insightface_cakd.recipe import load_recipe
 from tests.hosts.both_hosts import SharedJob, double_precision, on_checkout, on_embedded, write_full_recipe
 from tests.hosts.jobs import run_python, write_recipe
+from tests.jobs import taught
 
 pytestmark = pytest.mark.upstream
 COSFACE, ARCFACE = (1.0, 0.0, 0.4), (1.0, 0.5, 0.0)
@@ -24,7 +24,7 @@ def losses(folder, arcface_torch, face_set):
     """Return the losses of a job on the embedded host and on the checkout."""
 
     def run(name, **changes):
-        recipe = RECIPES[name] and load_recipe(*RECIPES[name](folder))
+        recipe = RECIPES[name] and taught(*RECIPES[name](folder))
         given = {"recipe": recipe, "steps": STEPS, "changes": changes}
         ours = on_embedded(SharedJob(face_set, folder / "embedded", **given)).losses
         theirs = on_checkout(SharedJob(face_set, folder / "checkout", **given), arcface_torch).losses
@@ -84,13 +84,13 @@ ON_A_RANK = """
 import json, os, sys
 from pathlib import Path
 import torch
-from insightface_cakd.recipe import load_recipe
+from tests.jobs import taught
 from tests.hosts.both_hosts import SharedJob, double_precision, on_checkout, on_embedded
 
 host, data, checkout, recipe, teacher = sys.argv[1:]
 torch.set_num_threads(1)
 with double_precision():
-    job = SharedJob(Path(data), Path(host), load_recipe(recipe, teacher), 3, changes={"sample_rate": 0.5, "num_image": 48})
+    job = SharedJob(Path(data), Path(host), taught(recipe, teacher), 3, changes={"sample_rate": 0.5, "num_image": 48})
     seen = on_embedded(job) if host == "embedded" else on_checkout(job, Path(checkout))
 Path(f"{host}{os.environ['RANK']}.json").write_text(json.dumps(seen.losses))
 """

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.recipe import load_recipe
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from tests.hosts.both_hosts import SharedJob, double_precision, on_checkout, on_embedded, write_full_recipe
 from tests.hosts.jobs import logged_losses, torchrun, write_job, write_recipe
+from tests.jobs import job, taught
 
 pytestmark = pytest.mark.upstream
 STEPS = 2
@@ -25,7 +26,7 @@ def resume(folder, face_set):
 
     def start(output, *settings, **given):
         told = (f"output={output!r}", "device='cpu'", "save_all_states=true", *settings)
-        return train(Job(str(config), settings=told, resume=True, **given))
+        return train(job(str(config), settings=told, resume=True, **given))
 
     return start
 
@@ -58,7 +59,7 @@ def test_the_other_host_goes_on_with_the_losses_and_rates_of_the_run(
     first = hosts.pop(began_on)
     (second,) = hosts.values()
     with double_precision():
-        recipe = load_recipe(*write_full_recipe(folder)) if name == "full" else None
+        recipe = taught(*write_full_recipe(folder)) if name == "full" else None
         changes = {"num_epoch": 2, "optimizer": optimizer, "lr": lr, "warmup_epoch": 0}
         job = SharedJob(face_set, folder / "stopped", recipe, STEPS, changes=changes)
         whole = first(replace(job, output=folder / "whole"))

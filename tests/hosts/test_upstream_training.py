@@ -11,7 +11,8 @@ import torch.distributed as dist
 from insightface_cakd.cli import main
 from insightface_cakd.hosts.checkout import top_level_names
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.tasks.launch import Job, train
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 from tests.hosts.checkouts import copy_of
 from tests.hosts.jobs import equal_weights, logged_losses, run_python, torchrun, write_job, write_recipe
 

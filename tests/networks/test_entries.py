@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from insightface_cakd.errors import EvaluationError
+from insightface_cakd.errors import EvaluationError, RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import Entry, parameters, read_entries, run_entry
 from tests.networks.onnx_models import channel_means
@@ -99,9 +99,15 @@ def test_models_that_are_none(texts, message, here):
 
 def test_a_damaged_run(here):
     (here / "kd" / "run.json").write_text("{")
-    with pytest.raises(EvaluationError, match=r"run\.json: not JSON .* expected what `cakd train` wrote"):
+    with pytest.raises(RunError, match=r"run\.json: not JSON .* expected what `cakd train` wrote"):
         read_entries(["kd"])
     (here / "kd" / "run.json").write_text('{"config": [1]}')
+    with pytest.raises(RunError, match=r"run\.json: config: input should be a valid dictionary"):
+        read_entries(["kd"])
+
+
+def test_a_run_that_names_no_network(here):
+    (here / "kd" / "run.json").write_text("{}")
     (entry,) = read_entries(["kd"])
     with pytest.raises(EvaluationError, match=r"which network these weights are of is not known"):
         entry.load(get_model, CPU)

@@ -8,6 +8,7 @@ import pytest
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import Recipe, find_recipe, load_recipe, parse_recipe, recipe_name, shipped_recipes
+from insightface_cakd.recipe.settings import given
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,11 +23,11 @@ def test_a_term_has_the_name_of_its_loss_unless_it_says_otherwise():
 
 
 @pytest.mark.parametrize(
-    ("given", "network"), [("weights.pt", "vit_tiny"), ("Model.ONNX", "onnx"), (".", "cached"), (None, "vit_tiny")]
+    ("weights", "network"), [("weights.pt", "vit_tiny"), ("Model.ONNX", "onnx"), (".", "cached"), (None, "vit_tiny")]
 )
-def test_a_teacher_given_as_a_folder_is_a_cache_and_as_an_onnx_file_a_graph(given, network):
-    read = parse_recipe(recipe(), "recipe", teacher=given)
-    assert (read.teacher.network, read.teacher.weights) == (network, given)
+def test_a_teacher_given_as_a_folder_is_a_cache_and_as_an_onnx_file_a_graph(weights, network):
+    read = parse_recipe(recipe(), "recipe", given(teacher=weights))
+    assert (read.teacher.network, read.teacher.weights) == (network, weights)
 
 
 def test_options_of_the_loss_stand_beside_the_terms_own_keys():
@@ -112,10 +113,10 @@ def test_two_terms_of_one_name_are_refused():
 def test_the_command_line_replaces_the_teachers_files(tmp_path: Path):
     path = tmp_path / "own.yaml"
     path.write_text("teacher: {network: r50, weights: a.pt}\nlosses: [{loss: cosine, weight: 1}]\n")
-    loaded = load_recipe(str(path), teacher="b.pt", centres=["c.pt"], prototypes="d", init="e.pt")
+    loaded = load_recipe(str(path), given("b.pt", ["c.pt"], "d", "e.pt"))
     assert loaded.student is not None
-    given = (loaded.teacher.weights, loaded.teacher.centres, loaded.teacher.prototypes, loaded.student.weights)
-    assert given == ("b.pt", ["c.pt"], "d", "e.pt")
+    files = (loaded.teacher.weights, loaded.teacher.centres, loaded.teacher.prototypes, loaded.student.weights)
+    assert files == ("b.pt", ["c.pt"], "d", "e.pt")
     assert load_recipe(str(path)).student is None
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from insightface_cakd.errors import EvaluationError
+from insightface_cakd.errors import EvaluationError, RunError
 from insightface_cakd.report.run_report import Report, Section, result_table, write_report
 from tests.data.record_files import disk_full_after
 from tests.evaluate.runs import write_run
@@ -135,7 +135,7 @@ def test_a_run_that_does_not_exist(tmp_path):
 def test_a_damaged_run(tmp_path, content, said):
     run = write_run(tmp_path / "run")
     (run / "run.json").write_text(content)
-    with pytest.raises(EvaluationError, match=f"run.json: {said}"):
+    with pytest.raises(RunError, match=f"run.json: {said}"):
         write_report(tmp_path / "report.html", Report("t", ROWS, {"student": run}))
     assert not (tmp_path / "report.html").exists()
 

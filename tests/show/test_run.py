@@ -1,5 +1,6 @@
 """What is shown of a finished run: attention in its place on the face, and the teacher with and without prompts."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -147,7 +148,9 @@ class TestTheTeachersAccuracy:
 
     def test_alone_is_not_measured_again_where_the_run_has_checked_its_teacher(self, finished, face_set, tmp_path):
         run = open_run(finished, CPU)
-        (tmp_path / "run.json").write_text('{"teacher": {"accuracy": 0.123}}')
+        (tmp_path / "run.json").write_text(
+            json.dumps({"teacher": {"name": "vit", "sha256": None, "accuracy": 0.123, "licence": None}})
+        )
         recipe = run.origin.recipe | {
             "teacher": run.origin.recipe["teacher"] | {"check": {"bin": str(face_set / "dev.bin"), "floor": 0.1}}
         }

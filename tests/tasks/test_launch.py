@@ -13,9 +13,12 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import find_recipe, load_recipe, shipped_recipes
-from insightface_cakd.tasks.launch import Job, apply_settings, train
+from insightface_cakd.recipe.settings import given
+from insightface_cakd.tasks.job import Job, apply_settings
+from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 from tests.hosts.both_hosts import StoppedError
+from tests.jobs import job
 from tests.patched_runs import scalars
 
 SMALL = (
@@ -44,8 +47,9 @@ def teacher_files(face_set, tmp_path_factory):
     softmax = ("margin_list=(1.0, 0.0, 0.0)", f"rec={str(face_set)!r}", f"output={str(folder / 'softmax')!r}", *SMALL)
     train(Job("faces_cnn_tiny", settings=softmax))
     export_run(folder / "run", folder / "teacher.onnx", get_model)
-    cache_teacher("cosine", face_set, folder / "cache", str(folder / "run" / "model.pt"))
-    make_prototypes("cosine", face_set, folder / "prototypes", str(folder / "run" / "model.pt"))
+    weights = given(teacher=str(folder / "run" / "model.pt"))
+    cache_teacher("cosine", face_set, folder / "cache", weights)
+    make_prototypes("cosine", face_set, folder / "prototypes", weights)
     return {
         "vit_tiny": str(folder / "run" / "model.pt"),
         "centres": str(folder / "run" / "checkpoint_gpu_0.pt"),
@@ -57,7 +61,7 @@ def teacher_files(face_set, tmp_path_factory):
 
 
 def test_a_cache_is_written_without_prompts_whatever_the_recipe_says(teacher_files, face_set, tmp_path):
-    cache_teacher("cakd", face_set, tmp_path / "cache", teacher_files["vit_tiny"])
+    cache_teacher("cakd", face_set, tmp_path / "cache", given(teacher=teacher_files["vit_tiny"]))
     ours, theirs = (
         (Path(folder) / "embeddings.f16").read_bytes() for folder in (tmp_path / "cache", teacher_files["cached"])
     )
@@ -66,16 +70,17 @@ def test_a_cache_is_written_without_prompts_whatever_the_recipe_says(teacher_fil
 
 def distil(recipe, files, data, output, **changes):
     loaded = load_recipe(recipe)
-    job = Job(
-        "faces_cnn_tiny",
-        recipe,
-        teacher=changes.get("teacher", files[loaded.teacher.network]),
-        centres=(files["centres"],) if loaded.needs_centres else (),
-        init=files["init"] if loaded.lacks_init else None,
-        settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
-        prototypes=files["prototypes"] if loaded.needs_prototypes else None,
+    return train(
+        job(
+            "faces_cnn_tiny",
+            recipe,
+            teacher=changes.get("teacher", files[loaded.teacher.network]),
+            centres=(files["centres"],) if loaded.needs_centres else (),
+            init=files["init"] if loaded.lacks_init else None,
+            settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
+            prototypes=files["prototypes"] if loaded.needs_prototypes else None,
+        )
     )
-    return train(job)
 
 
 def test_a_student_starts_from_the_weights_that_it_is_given(teacher_files, face_set, tmp_path):
@@ -99,8 +104,8 @@ def test_a_resumed_student_goes_on_from_its_checkpoint_and_does_not_read_its_ini
 
     def run(name, resume=False):
         settings = (f"rec={str(face_set)!r}", f"output={str(tmp_path / name)!r}", *SMALL, "num_epoch=2")
-        given = {"settings": settings, "resume": resume, "init": str(file)}
-        train(Job("faces_cnn_tiny", "transfer_logits", teacher_files["vit_tiny"], (teacher_files["centres"],), **given))
+        more = {"settings": settings, "resume": resume, "init": str(file)}
+        train(job("faces_cnn_tiny", "transfer_logits", teacher_files["vit_tiny"], (teacher_files["centres"],), **more))
 
     run("whole")
     train_epoch = train_v2.train_epoch
@@ -131,19 +136,19 @@ def test_a_resumed_student_goes_on_from_its_checkpoint_and_does_not_read_its_ini
 )
 def test_initial_weights_that_do_not_fit_are_refused_before_the_run(init, message, teacher_files, face_set, tmp_path):
     torch.save(get_model("cnn_tiny", num_features=32).state_dict(), tmp_path / "wide.pt")
-    given = {"vit_tiny": teacher_files["vit_tiny"], "wide": str(tmp_path / "wide.pt")}.get(init, init)
+    init = {"vit_tiny": teacher_files["vit_tiny"], "wide": str(tmp_path / "wide.pt")}.get(init, init)
     settings = (f"rec={str(face_set)!r}", f"output={str(tmp_path / 'out')!r}", *SMALL)
     centres = (teacher_files["centres"],)
     with pytest.raises(CAKDError, match=message) as caught:
-        train(Job("faces_cnn_tiny", "transfer_kd", teacher_files["vit_tiny"], centres, settings, init=given))
+        train(job("faces_cnn_tiny", "transfer_kd", teacher_files["vit_tiny"], centres, init=init, settings=settings))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_initial_weights_without_a_recipe_are_refused(face_set, tmp_path):
     settings = (f"rec={str(face_set)!r}", f"output={str(tmp_path / 'out')!r}", *SMALL)
-    with pytest.raises(RunError, match=r"--init a\.pt: given without --distill"):
-        train(Job("faces_cnn_tiny", settings=settings, init="a.pt"))
+    with pytest.raises(RunError, match=r'student.weights="a\.pt": given without --distill'):
+        train(job("faces_cnn_tiny", settings=settings, init="a.pt"))
 
 
 def test_epochs_of_a_schedule_are_those_of_the_loader(teacher_files, face_set, tmp_path):
@@ -197,7 +202,7 @@ def test_prototypes_take_the_place_of_the_teachers_head(recipe, teacher_files, f
 
 def test_a_run_that_is_stopped_and_resumed_keeps_the_bank_to_the_bit(teacher_files, face_set, tmp_path):
     for epochs, name in ((2, "whole"), (1, "stopped"), (2, "stopped")):
-        job = Job(
+        again = job(
             "faces_cnn_tiny",
             "coupleface",
             teacher_files["vit_tiny"],
@@ -208,7 +213,7 @@ def test_a_run_that_is_stopped_and_resumed_keeps_the_bank_to_the_bit(teacher_fil
             resume=(tmp_path / name).exists(),
             prototypes=teacher_files["prototypes"],
         )  # fmt: skip
-        train(job)
+        train(again)
     whole, stopped = (
         torch.load(tmp_path / name / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
         for name in ("whole", "stopped")

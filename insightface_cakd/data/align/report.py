@@ -122,7 +122,7 @@ def require_enough(alignment: Alignment, folder: Path, max_corrupt: float) -> No
     if corrupt > max_corrupt * alignment.photos:
         raise DataError(
             f"{folder}: {corrupt} of {alignment.photos} files are corrupt ({alignment.first(CORRUPT)}); expected at most "
-            f"{100 * max_corrupt:g} %. Copy them again, or raise --max-corrupt."
+            f"{100 * max_corrupt:g} %. Copy them again, or raise --max-corrupt-share."
         )
     if not alignment.aligned:
         why = ", ".join(f"{reason}: {count}" for reason, count in alignment.reasons().items())

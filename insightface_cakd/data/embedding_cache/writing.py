@@ -15,7 +15,7 @@ from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache.hashing import image_hash
 from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META, ROWS, CacheMeta
 from insightface_cakd.errors import DataError, TeacherError
-from insightface_cakd.runtime.atomic import replacing
+from insightface_cakd.runtime.atomic import require_new, writing
 
 # Half precision keeps 11 bits, an error of at most 5e-4; more means values outside its range.
 WORST_ROUNDING = 1e-3
@@ -59,23 +59,17 @@ def write_cache(
     """
     target = Path(out).expanduser()
     where = f"cache {target}"
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DataError(f"{where}: exists and is not empty; expected a new folder. Choose another, or remove it.")
+    require_new(target, DataError)
     report = progress or (lambda done, total: None)
-    try:
-        with replacing(target) as temporary:
-            temporary.mkdir()
-            table = _Table(where)
-            done, side = _embed(teacher, images, temporary / EMBEDDINGS, table, lambda n: report(n, total))
-            keys = table.save(temporary)
-            data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
-            width = teacher.embedding_size
-            meta = CacheMeta(teacher.name, teacher.sha256, width, side, done, 2 * done, data, __version__)
-            (temporary / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"{where}: cannot be written ({error}); nothing is left of it. Free space, or choose another."
-        ) from error
+    with writing(target, DataError, where) as temporary:
+        temporary.mkdir()
+        table = _Table(where)
+        done, side = _embed(teacher, images, temporary / EMBEDDINGS, table, lambda n: report(n, total))
+        keys = table.save(temporary)
+        data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
+        width = teacher.embedding_size
+        meta = CacheMeta(teacher.name, teacher.sha256, width, side, done, 2 * done, data, __version__)
+        (temporary / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
     return meta
 
 

@@ -10,7 +10,6 @@ import torch
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.compare.comparison import Comparison, Pairs, choose_baseline, compare
-from insightface_cakd.evaluate.compare.latency import SECONDS, measure_latency
 from insightface_cakd.evaluate.compare.pictures import drawings
 from insightface_cakd.evaluate.compare.tables import (
     Cost,
@@ -25,6 +24,7 @@ from insightface_cakd.evaluate.pairs.sets import Way, embed_pairs, titled
 from insightface_cakd.evaluate.pairs.variants import Variant
 from insightface_cakd.evaluate.pairs.verification import pair_distances
 from insightface_cakd.networks.entries import Entry, parameters
+from insightface_cakd.networks.latency import SECONDS, measure_latency
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.report.run_report import Report, Section, result_table, write_report
 from insightface_cakd.runtime.atomic import replacing, write_json
@@ -135,6 +135,6 @@ def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
             temporary.write_text(outcome.text(), encoding="utf-8")
     except OSError as error:
         raise EvaluationError(
-            f"{folder / TEXT}: cannot be written ({error.strerror}); nothing of it was left. Choose another --out."
+            f"{folder / TEXT}: cannot be written ({error.strerror}); nothing of it was left. Choose another --output."
         ) from error
     write_json(folder / NUMBERS, comparison_facts(outcome.comparison, outcome.costs))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from insightface_cakd.evaluate.compare.comparison import Comparison, Difference, Scored
-from insightface_cakd.evaluate.compare.latency import Latency
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, TEST, said_p
 from insightface_cakd.evaluate.pairs.set_tables import judged_facts, shown_tar, unsupported_lines
 from insightface_cakd.evaluate.pairs.verification import FARS
+from insightface_cakd.networks.latency import Latency
 from insightface_cakd.report.run_report import Row
 
 

@@ -116,7 +116,7 @@ def evaluate_ijb(
 
 def _entries(question: Question) -> list[tuple[Entry, Path, str]]:
     """Return the models, where their embeddings are saved, and the option of their network; check all of it."""
-    require_writable(question.folder, "--out")
+    require_writable(question.folder, "--output")
     own = question.embeddings or question.folder / "embeddings"
     require_writable(own.parent, "--embeddings")
     found = [(find_entry(question.model, question.network, "--network"), own, "--network")]

@@ -8,6 +8,7 @@ import numpy as np
 
 from insightface_cakd.errors import DataError
 from insightface_cakd.evaluate.ijb.lists import Tree, require_known
+from insightface_cakd.runtime.reading import reading
 
 GALLERIES = {"IJBB": ("S1", "S2"), "IJBC": ("G1", "G2")}
 
@@ -68,15 +69,12 @@ def read_search(tree: Tree, templates: np.ndarray) -> Search:
 
 def _read_enrolment(path: Path, templates: np.ndarray) -> Enrolment:
     """Read one list: a header line, then `template,subject` and whatever else, a line an image or a template."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file))[1:]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no table"
-        raise DataError(
-            f"{path}: cannot be read ({reason}); expected a header line and lines of `template,subject`. Get the file "
-            "again, or leave 1:N out with --protocol 11."
-        ) from error
+    expected = "a header line and lines of `template,subject`. Get the file again, or leave 1:N out with --protocol 11."
+    with (
+        reading(path, DataError, expected, UnicodeDecodeError, csv.Error),
+        path.open(encoding="utf-8", newline="") as file,
+    ):
+        rows = list(csv.reader(file))[1:]
     table = np.array([_row(row, path, line) for line, row in enumerate(rows, 2) if row], np.int64).reshape(-1, 2)
     if not len(table):
         raise DataError(f"{path}: holds no line after its header; expected lines of `template,subject`. Get it again.")

@@ -7,6 +7,7 @@ from typing import BinaryIO
 import numpy as np
 
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.reading import reading
 
 CHUNK = 1 << 24
 LONGEST = 9  # digits: every such number fits int32
@@ -29,15 +30,10 @@ def read_integers(path: Path, columns: int, expected: str) -> np.ndarray:
         DataError: the file is missing or empty, or a line holds something else.
     """
     tables, line = [], 1
-    try:
-        with path.open("rb") as file:
-            for block in _blocks(file):
-                tables.append(_parse(block, columns, f"{path}", line, expected))
-                line += block.count(b"\n")
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected lines of {expected}. Is it a whole IJB tree?"
-        ) from error
+    with reading(path, DataError, f"lines of {expected}. Is it a whole IJB tree?"), path.open("rb") as file:
+        for block in _blocks(file):
+            tables.append(_parse(block, columns, f"{path}", line, expected))
+            line += block.count(b"\n")
     if not sum(map(len, tables)):
         raise DataError(f"{path}: holds no line; expected lines of {expected}. Get the file again.")
     return np.concatenate(tables)

@@ -9,6 +9,7 @@ import numpy as np
 from insightface_cakd.errors import DataError
 from insightface_cakd.evaluate.ijb.integers import read_integers
 from insightface_cakd.evaluate.ijb.names import Target
+from insightface_cakd.runtime.reading import read_text
 
 POINTS = 5
 LINES_AT_ONCE = 20_000
@@ -211,13 +212,8 @@ def _read_rows(path: Path, columns: int, expected: str, kind: type) -> tuple[lis
 
 def _lines(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the first line's number and the lines, many at once."""
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise DataError(
-            f"{path}: cannot be read ({reason}); expected lines of {expected}. Is it a whole IJB tree?"
-        ) from error
+    text = read_text(path, DataError, f"lines of {expected}. Is it a whole IJB tree?")
+    lines = text.rstrip().splitlines()
     for start in range(0, len(lines), LINES_AT_ONCE):
         yield start + 1, lines[start : start + LINES_AT_ONCE]
 

@@ -105,7 +105,7 @@ def measure_mixed(
             {"target": target, "preset": preset.name, "corrupt": corrupt, "cases": [_facts(one) for one in cases]},
         )
     except OSError as error:
-        raise EvaluationError(f"{out}: cannot be written ({error.strerror}). Choose another --out.") from error
+        raise EvaluationError(f"{out}: cannot be written ({error.strerror}). Choose another --output.") from error
     return text
 
 

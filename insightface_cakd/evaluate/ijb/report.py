@@ -93,7 +93,7 @@ def save(folder: Path, subject: Subject, found: Sequence[Measured]) -> None:
             with replacing(folder / "roc.png") as temporary:
                 _draw(subject, found).savefig(temporary, format="png", dpi=120)
     except OSError as error:
-        raise EvaluationError(f"{folder}: cannot be written ({error.strerror}). Choose another --out.") from error
+        raise EvaluationError(f"{folder}: cannot be written ({error.strerror}). Choose another --output.") from error
 
 
 def _verification(subject: Subject, found: Sequence[Measured]) -> list[str]:

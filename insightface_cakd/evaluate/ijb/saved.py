@@ -7,6 +7,7 @@ import numpy as np
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.store import META, Embeddings, faces_sha256, open_store, partial_folder
+from insightface_cakd.runtime.reading import reading
 
 FILES = (".npy", ".npz")
 
@@ -52,17 +53,14 @@ def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
 
 
 def _open_file(path: Path) -> Embeddings:
-    try:
+    # A damaged archive raises BadZipFile, EOFError or ValueError.
+    with reading(path, EvaluationError, "embeddings. Correct the path.", Exception):
         if path.suffix.lower() == ".npy":
             return Embeddings(np.load(path, mmap_mode="r"), None, {})
         with np.load(path) as archive:
+            if "embs" not in archive:
+                raise EvaluationError(
+                    f"{path}: holds no `embs`; expected what ijb_evals saves with -E. Save it with -E, or give the model."
+                )
             mirrored = archive["embs_f"] if "embs_f" in archive and len(archive["embs_f"]) else None
             return Embeddings(archive["embs"], mirrored, {})
-    except KeyError as error:
-        raise EvaluationError(
-            f"{path}: holds no `embs`; expected what ijb_evals saves with -E. Save it with -E, or give the model."
-        ) from error
-    # A damaged archive raises BadZipFile, EOFError or ValueError.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise EvaluationError(f"{path}: cannot be read ({reason}); expected embeddings. Correct the path.") from error

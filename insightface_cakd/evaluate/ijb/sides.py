@@ -13,12 +13,13 @@ from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
 from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
 from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
-from insightface_cakd.networks.entries import RUN, WEIGHTS, Entry, run_entry
+from insightface_cakd.networks.entries import Entry, run_entry
 from insightface_cakd.networks.inference import for_inference
 from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.run_folder import MODEL, RUN, RunFolder
 
 EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or saved embeddings"
 
@@ -76,7 +77,7 @@ class Side:
         """Return what a model's embeddings are of."""
         path, tree, faces = self.entry.path, self.task.tree, self.task.faces
         return Origin(
-            model=self.entry.name if path.name == WEIGHTS else path.name,
+            model=self.entry.name if path.name == MODEL else path.name,
             model_sha256=file_sha256(path),
             network=self.entry.network,
             pixels=self.task.preset.pixels,
@@ -126,7 +127,7 @@ def title(path: Path) -> str:
     whole = Path(os.path.abspath(path))
     if whole.is_dir():
         return whole.name or "root"
-    return whole.parent.name if whole.name == WEIGHTS and whole.parent.name else whole.stem
+    return whole.parent.name if whole.name == MODEL and whole.parent.name else whole.stem
 
 
 def find_entry(path: Path, network: str | None, option: str) -> Entry:
@@ -148,7 +149,7 @@ def find_entry(path: Path, network: str | None, option: str) -> Entry:
     require_file(weights, EXPECTED)
     if weights.suffix.lower() == ".onnx":
         return Entry(title(path), weights, network)
-    beside = run_entry(title(path), weights.parent).network if weights.name == WEIGHTS else None
+    beside = RunFolder(weights.parent).network if weights.name == MODEL else None
     if not (network or beside):
         raise EvaluationError(
             f"{weights}: which network these weights are of is not known; expected its name. Pass {option}, for example "

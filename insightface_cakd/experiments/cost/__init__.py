@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +22,7 @@ MIB = 2**20
 def bench(
     recipe: str,
     student: str,
-    teacher: str | None,
+    settings: Sequence[str],
     batch: int,
     steps: int,
     precision: Precision = "fp32",
@@ -36,7 +37,7 @@ def bench(
     Args:
         recipe: by name or path; its `teacher.weights` and `teacher.centres` are not read, random ones cost the same.
         student: network of the student.
-        teacher: network of the teacher, in place of the recipe's `teacher.network`.
+        settings: `KEY=VALUE` changes to the recipe, such as another `teacher.network`.
         batch: images a step.
         steps: timed repetitions of each kind.
         precision: of the student; on CUDA the teacher computes in half precision, as in a run.
@@ -49,8 +50,7 @@ def bench(
         CAKDError: no such recipe or network, they do not fit each other, or the records cannot be read.
     """
     device = choose_device(None)
-    loaded = load_recipe(recipe)
-    loaded.teacher.network = teacher or loaded.teacher.network
+    loaded = load_recipe(recipe, settings)
     runs = timed_runs(loaded, student, batch, device, precision)
     seconds = _times(runs, steps, device)
     lines = [

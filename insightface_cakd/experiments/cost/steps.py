@@ -56,7 +56,7 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
     """
     if precision == "fp16" and device.type != "cuda":
         raise RunError(
-            f"bench: --precision fp16 on {device.type}; the hosts compute in float16 on CUDA only. Use fp32 or bf16."
+            f"bench: --training-precision fp16 on {device.type}; the hosts compute in float16 on CUDA only. Use fp32 or bf16."
         )
     images = torch.randint(0, 256, (batch, 3, 112, 112), device=device) / 127.5 - 1
     labels = torch.randint(0, CLASSES, (batch,), device=device)

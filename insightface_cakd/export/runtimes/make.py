@@ -14,15 +14,15 @@ from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.pairs.sets import load_sets
 from insightface_cakd.evaluate.pairs.verification import verify
-from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise, require_new_folder
+from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise
 from insightface_cakd.export.runtimes.ncnn import NCNN
 from insightface_cakd.export.runtimes.openvino import OPENVINO
 from insightface_cakd.export.runtimes.runtime import EmbedOne, Runtime
 from insightface_cakd.export.student import CONTRACT
-from insightface_cakd.networks.latency import ROUNDS, Latency, measure_latency, onnx_embedder
+from insightface_cakd.networks.latency import ROUNDS, SpeedUp, measure_speed_up, onnx_embedder
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.weights import file_sha256
-from insightface_cakd.runtime.atomic import replacing, write_json
+from insightface_cakd.runtime.atomic import require_new, write_json, writing
 
 RUNTIMES = {runtime.name: runtime for runtime in (NCNN, OPENVINO)}
 MANIFEST = "manifest.json"
@@ -50,8 +50,8 @@ class RuntimeReport:
     size: int
     cosine: float
     largest_difference: float
-    latency: Latency
-    before: Latency
+    latency: SpeedUp
+    before: SpeedUp
     accuracies: dict[str, tuple[float, float]]
 
     def summary(self) -> str:
@@ -94,20 +94,15 @@ def export_runtime(
     if not student.is_file():
         problem = "is a folder" if student.is_dir() else "does not exist"
         raise ExportError(f"{student}: {problem}; expected an .onnx file, as `cakd export` writes. Correct the path.")
-    require_new_folder(out)
+    require_new(out, ExportError)
     check_contract(student, where)
     sets = load_sets(bins)
-    try:
-        with replacing(out) as temporary:
-            temporary.mkdir()
-            embed = _convert(student, runtime, temporary, threads, where)
-            report = _compare(student, embed, sets, threads, rounds, where)
-            _write_manifest(student, runtime, temporary)
-            size = sum(file.stat().st_size for file in _files(student, runtime, temporary))
-    except OSError as error:
-        raise ExportError(
-            f"{out}: cannot be written ({error.strerror}); nothing was left behind. Choose another place."
-        ) from error
+    with writing(out, ExportError) as temporary:
+        temporary.mkdir()
+        embed = _convert(student, runtime, temporary, threads, where)
+        report = _compare(student, embed, sets, threads, rounds, where)
+        _write_manifest(student, runtime, temporary)
+        size = sum(file.stat().st_size for file in _files(student, runtime, temporary))
     return replace(report, path=out, runtime=_versions(runtime), size=size)
 
 
@@ -142,7 +137,7 @@ def _compare(
     except RuntimeError as error:
         raise ExportError(f"{where}: {error}; expected an embedding. Ship the ONNX file.") from error
     cosine = lowest_cosine(found, expected, where, "onnxruntime", COSINE, "Ship the ONNX file.")
-    before, latency = measure_latency([own, embed], rounds)
+    before, latency = measure_speed_up([own, embed], rounds)
     accuracies = {
         name: (verify(_as_embed(own), one).accuracy, verify(_as_embed(embed), one).accuracy)
         for name, one in sets.items()

@@ -1,8 +1,11 @@
 """What arcface_torch needs on today's stack: small named fixes, applied only in a process that runs host code."""
 
+import atexit
+from contextlib import ExitStack
+
 from insightface_cakd.hosts.compat.cuda import CPU_FILES, CPU_STREAMS, CPU_TENSORS, DDP_DEVICES, GLOO, SEED_DEVICE
 from insightface_cakd.hosts.compat.export import EXPORT_BATCH
-from insightface_cakd.hosts.compat.fix import Fix, applied
+from insightface_cakd.hosts.compat.fix import Fix, applied, are_applied
 from insightface_cakd.hosts.compat.mxnet import MXNET
 from insightface_cakd.hosts.compat.numpy_names import NUMPY_NAMES
 from insightface_cakd.hosts.compat.processes import PROCESS_ERRORS
@@ -38,4 +41,15 @@ FIXES: tuple[Fix, ...] = (
     MEAN_BATCH_NORM,
 )
 
-__all__ = ["FIXES", "Fix", "applied"]
+__all__ = ["FIXES", "Fix", "applied", "apply_until_exit"]
+
+
+def apply_until_exit() -> None:
+    """Apply the fixes that this process needs until it ends: the first line of a patched script, or of one of your own.
+
+    Those that change results stay off. Where fixes are on already, as in `cakd train --host`, nothing more happens.
+    """
+    if not are_applied():
+        stack = ExitStack()
+        stack.enter_context(applied(FIXES))
+        atexit.register(stack.close)

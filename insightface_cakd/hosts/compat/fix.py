@@ -34,6 +34,15 @@ class Fix:
     changes_results: bool = False
 
 
+# What each `with applied(...)` of this process chose.
+_running: list[list[Fix]] = []
+
+
+def are_applied() -> bool:
+    """Return whether fixes are on in this process."""
+    return bool(_running)
+
+
 @contextmanager
 def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[list[Fix]]:
     """Apply what this process needs, for the length of a `with` block; nothing on import of this package.
@@ -56,6 +65,8 @@ def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable
         if fix.name not in unwanted and (fix.name in wanted or not fix.changes_results) and fix.applies() is not None
     ]
     with ExitStack() as stack:
+        _running.append(chosen)
+        stack.callback(_running.remove, chosen)
         for fix in chosen:
             fix.apply(stack)
             if fix.changes_results and os.environ.get("RANK", "0") == "0":

@@ -11,11 +11,11 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.reading import reading
+from insightface_cakd.runtime.run_folder import MODEL, RESULT
 from insightface_cakd.runtime.tensor_file import save_atomically
 
-MODEL = "model.pt"
 BEST = "best.pt"
-RESULT = "result.json"
 
 # arcface_torch's keys, and what they hold.
 KEYS = {
@@ -79,13 +79,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(
             f"--resume: {path} does not exist; expected the checkpoint of a run that was stopped. Start it without --resume."
         )
-    try:
+    with reading(
+        f"--resume: {path}", RunError, "a checkpoint of this host or of arcface_torch. Start a new run.", Exception
+    ):
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(
-            f"--resume: {path} cannot be read ({reason}); expected a checkpoint of this host or of arcface_torch. Start a new run."
-        ) from error
     kinds = {key: content.get(key) for key in KEYS} if isinstance(content, dict) else dict.fromkeys(KEYS)
     wrong = [key for key, kind in KEYS.items() if not isinstance(kinds[key], kind)]
     if wrong:

@@ -6,6 +6,7 @@ import numpy as np
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.reading import reading
 
 LANDMARKS = "landmarks.npy"
 # Eyes and corners of the mouth change sides in a mirror.
@@ -35,12 +36,8 @@ def read_landmarks(folder: Path, images: int) -> np.ndarray:
     hint = f"Write it with numpy.save, float32 ({images}, 5, 2), or set urfm.landmarks: template."
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected it beside the records, since urfm.landmarks is batch. {hint}")
-    try:
+    with reading(path, DataError, f"a .npy file. {hint}", ValueError, EOFError):
         landmarks = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(
-            f"{path}: cannot be read ({' '.join(str(error).split())}); expected a .npy file. {hint}"
-        ) from error
     if landmarks.shape != (images, 5, 2) or landmarks.dtype.kind not in "fiu":
         raise DataError(f"{path}: {landmarks.dtype} {landmarks.shape}; expected numbers ({images}, 5, 2). {hint}")
     outside = ~((landmarks >= 0) & (landmarks <= FACE_SIZE)).all(axis=(1, 2))

@@ -33,9 +33,9 @@ from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.hosts.embedded.parts import Parts, RunResult
 from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLogging, CallBackVerification, mean_buffers
-from insightface_cakd.hosts.embedded.utils.utils_config import check_config
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
+from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, check_job
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -62,14 +62,8 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
     """
     device = choose_device(cfg.get("device"))
     with process_group(device):
-        fill_from_data(cfg)
-        check_config(cfg)
-        check_output(Path(cfg.output), resume or cfg.resume)
         # What does not fit is found before the output folder is made.
-        parts = build(cfg, device)
-        verification = CallBackVerification(cfg.val_targets, str(cfg.rec))
-        if resume or cfg.resume:
-            verification.best = load(parts)
+        parts, verification = prepare(cfg, device, resume or cfg.resume)
         make_output(Path(cfg.output))
         init_logging(rank(), cfg.output)
         writer = SummaryWriter(str(Path(cfg.output) / "tensorboard")) if rank() == 0 else None
@@ -79,6 +73,27 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
         finally:
             if writer is not None:
                 writer.close()
+
+
+def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, CallBackVerification]:
+    """Check a config and build all that a run needs; nothing is written.
+
+    Args:
+        cfg: from `get_config`; an open number of classes is filled in.
+        device: where it trains.
+        resume: go on from the checkpoint in `cfg.output`.
+
+    Raises:
+        RunError, DataError, EvaluationError: the run cannot start or go on.
+    """
+    fill_from_data(cfg)
+    check_job(cfg, EmbeddedJobSpec)
+    check_output(Path(cfg.output), resume)
+    parts = build(cfg, device)
+    verification = CallBackVerification(cfg.val_targets, str(cfg.rec))
+    if resume:
+        verification.best = load(parts)
+    return parts, verification
 
 
 def fill_from_data(cfg: EasyDict) -> None:

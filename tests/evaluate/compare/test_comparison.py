@@ -7,11 +7,11 @@ import pytest
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.compare.comparison import Pairs, compare
-from insightface_cakd.evaluate.compare.latency import Latency, measure_latency
 from insightface_cakd.evaluate.compare.pictures import cost_figure, drawings, roc_curve
 from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, methods, model_rows, sentences, tar_rows
 from insightface_cakd.evaluate.pairs.bootstrap import Resamples, interval_of
 from insightface_cakd.evaluate.pairs.judged import judge
+from insightface_cakd.networks.latency import Latency, measure_latency
 from tests.evaluate.protocol import slow_tar
 
 SAME = np.arange(200) % 2 == 0

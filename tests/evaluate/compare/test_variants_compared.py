@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from insightface_cakd.evaluate.compare.comparison import Pairs, compare
-from insightface_cakd.evaluate.compare.latency import Latency
 from insightface_cakd.evaluate.compare.run import NUMBERS, PAGE, TEXT, compare_models, write_outcome
 from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, difference_rows, model_rows, sentences
 from insightface_cakd.evaluate.pairs.bootstrap import paired
 from insightface_cakd.evaluate.pairs.sets import Way, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.networks.latency import Latency
 from insightface_cakd.runtime.progress import progress_bar
 from tests.evaluate.compare.test_comparison import SAME, distances
 from tests.evaluate.verification_files import write_set

@@ -38,8 +38,8 @@ def clock(monkeypatch):
 
 
 def test_the_command_prints_machine_times_memory_ratio_and_reading_speed(face_set):
-    tiny = ["--student", "cnn_tiny", "--batch", 4, "--steps", 3]
-    ran = cakd("bench", *tiny, "--records", face_set)
+    tiny = ["--network", "cnn_tiny", "--batch-size", 4, "--steps", 3]
+    ran = cakd("bench", *tiny, "--data", face_set)
     assert ran.code == 0, ran.err
     lines = ran.out.splitlines()
     assert re.match(r"cpu .*, \d+ cores, \d+ threads, torch ", lines[0])
@@ -55,7 +55,7 @@ def test_the_command_prints_machine_times_memory_ratio_and_reading_speed(face_se
 
 
 def test_a_recipe_with_prompts_has_their_backward_in_its_floor_and_its_anchors_beside_it():
-    ran = cakd("bench", "--distill", "cakd", "--student", "cnn_tiny", "--batch", 2, "--steps", 3)
+    ran = cakd("bench", "--distill", "cakd", "--network", "cnn_tiny", "--batch-size", 2, "--steps", 3)
     assert ran.code == 0, ran.err
     assert list(times(ran.out)) == [ALONE, LEARNING, ANCHOR, DISTILLATION]
     assert list(ratios(ran.out)) == [
@@ -65,20 +65,22 @@ def test_a_recipe_with_prompts_has_their_backward_in_its_floor_and_its_anchors_b
 
 
 def test_the_teacher_may_be_another_network_than_the_recipes(face_set):
-    ran = cakd("bench", "--student", "cnn_tiny", "--teacher", "cnn_tiny", "--batch", 2, "--steps", 3)
+    ran = cakd(
+        "bench", "--network", "cnn_tiny", "--recipe-set", "teacher.network=cnn_tiny", "--batch-size", 2, "--steps", 3
+    )
     assert "student cnn_tiny, teacher cnn_tiny, recipe cosine" in ran.out
 
 
 def test_the_ratio_is_taken_step_by_step_and_the_warm_up_is_left_out(clock):
     clock(*[(900, 900, 900)] * 2, (10, 5, 18), (30, 5, 35), (10, 5, 18))
-    text = bench("cosine", "cnn_tiny", None, 2, 3)
+    text = bench("cosine", "cnn_tiny", (), 2, 3)
     assert [taken for taken, _ in times(text).values()] == [10.0, 5.0, 18.0]
     assert list(ratios(text).values()) == [(pytest.approx(median([18 / 15, 35 / 35, 18 / 15]), abs=1e-3), 1.0, 1.2)]
 
 
 def test_the_anchors_are_no_part_of_the_floor(clock):
     clock(*[(900, 900, 900, 900)] * 2, *[(10, 20, 10, 45)] * 3)
-    assert list(ratios(bench("cakd", "cnn_tiny", None, 2, 3)).values()) == [(1.5, 1.5, 1.5), (1.125, 1.125, 1.125)]
+    assert list(ratios(bench("cakd", "cnn_tiny", (), 2, 3)).values()) == [(1.5, 1.5, 1.5), (1.125, 1.125, 1.125)]
 
 
 def test_reading_speed_counts_images_of_the_clock(face_set, monkeypatch):

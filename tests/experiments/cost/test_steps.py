@@ -106,7 +106,7 @@ def test_the_student_can_compute_in_bfloat16():
 
 
 def test_float16_is_refused_off_cuda():
-    with pytest.raises(RunError, match=r"^bench: --precision fp16 on cpu; .* Use fp32 or bf16\.$"):
+    with pytest.raises(RunError, match=r"^bench: --training-precision fp16 on cpu; .* Use fp32 or bf16\.$"):
         runs_of(load_recipe("cosine"), precision="fp16")
 
 

@@ -1,0 +1,119 @@
+"""What a config must say before a run: one model for all keys that a host reads, and a subclass for each host."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
+
+from insightface_cakd.errors import RunError
+
+
+def _whole(least: int, below: str = "") -> Any:
+    reason = f"; otherwise {below}" if below else ""
+    return Field(None, ge=least, description=f"a whole number of at least {least}{reason}")
+
+
+def _number() -> Any:
+    return Field(None, ge=0, allow_inf_nan=False, description="a number of at least 0")
+
+
+class JobSpec(BaseModel):
+    """The keys that both hosts read; a field's description is what an error line says was expected.
+
+    Keys that are not here are the hosts' own business, and whatever they hold is taken.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    NEEDED: ClassVar[tuple[str, ...]] = ()
+
+    batch_size: int | None = _whole(2, "batch norm cannot train on one image, and the head cannot gather one label")
+    embedding_size: int | None = _whole(1, "the network cannot be built")
+    frequent: int | None = _whole(1, "the log divides by it")
+    gradient_acc: int | None = _whole(1, "the loop divides by it")
+    interclass_filtering_threshold: float | None = _number()
+    lr: float | None = _number()
+    margin_list: Annotated[tuple[float, float, float], Strict(False)] | None = Field(
+        None, description="three numbers, for example (1.0, 0.5, 0.0)"
+    )
+    num_classes: int | None = _whole(1, "there is nothing to tell apart")
+    num_epoch: int | None = _whole(1, "nothing is trained")
+    num_workers: int | None = _whole(0, "the loader cannot start")
+    optimizer: Literal["sgd", "adamw"] | None = Field(None, description="sgd or adamw")
+    val_targets: Annotated[list[str], Strict(False)] | None = Field(
+        None, description="a list of names, for example ['lfw']"
+    )
+    warmup_epoch: float | None = _number()
+    weight_decay: float | None = _number()
+
+
+class EmbeddedJobSpec(JobSpec):
+    """A job of the embedded host, whose base config sets all keys but `rec` and `num_classes`."""
+
+    NEEDED: ClassVar[tuple[str, ...]] = (
+        "rec", "network", *JobSpec.model_fields, "momentum", "sample_rate", "seed", "verbose", "verify_epochs",
+    )  # fmt: skip
+
+    momentum: float | None = _number()
+    sample_rate: float | None = _number()
+    seed: int | None = _whole(0)
+    verbose: int | None = _whole(0)
+    verify_epochs: int | None = _whole(1)
+
+
+class CheckoutJobSpec(JobSpec):
+    """A job of arcface_torch, whose base config lacks the first six keys of `NEEDED`."""
+
+    NEEDED: ClassVar[tuple[str, ...]] = (
+        "rec",
+        "num_classes",
+        "num_image",
+        "num_epoch",
+        "warmup_epoch",
+        "val_targets",
+        "margin_list",
+        "optimizer",
+        "sample_rate",
+    )
+
+    num_image: float | None = _number()
+    sample_rate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="a share above 0, up to 1; with 0 the batch's own classes are the only ones, and a rank that has none of them stops "
+        "(partial_fc_v2.py:93-99)",
+    )
+    verbose: int | None = _whole(1, "the loop divides by it")
+    # arcface_torch's configs/3millions.py says -1.
+    warmup_epoch: float | None = Field(None, allow_inf_nan=False, description="a number")
+
+
+def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:
+    """Yield what is wrong with a config's values, one line for each key.
+
+    Args:
+        cfg: the config.
+        spec: of its host.
+    """
+    for key in spec.NEEDED:
+        if cfg.get(key) is None:
+            yield f"config: {key} is not set; a run needs it. Pass --set {key}=..., or set it in the config file."
+    try:
+        spec.model_validate(dict(cfg))
+    except ValidationError as error:
+        for key in dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()):
+            yield f"config: {key} is {cfg[key]!r}; expected {spec.model_fields[key].description}. Correct it."
+
+
+def check_job(cfg: Mapping[str, Any], spec: type[JobSpec]) -> None:
+    """Check a config's values.
+
+    Args:
+        cfg: the config.
+        spec: of its host.
+
+    Raises:
+        RunError: the first line of `job_problems`.
+    """
+    for problem in job_problems(cfg, spec):
+        raise RunError(problem)

@@ -1,0 +1,90 @@
+"""Changes to a recipe from the command line: `teacher.weights=FILE`, `losses.cosine.weight=32`."""
+
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.recipe.teacher import kind_of_file
+
+OPTION = "--recipe-set"
+
+
+def given(
+    teacher: str | None = None,
+    centres: Sequence[str] | None = None,
+    prototypes: str | None = None,
+    init: str | None = None,
+    more: Sequence[str] | None = None,
+) -> tuple[str, ...]:
+    """Return the settings that `--teacher`, `--centres`, `--prototypes` and `--init` are short for, and those given as such.
+
+    Args:
+        teacher: for `teacher.weights`.
+        centres: for `teacher.centres`.
+        prototypes: for `teacher.prototypes`.
+        init: for `student.weights`.
+        more: each `KEY=VALUE`; they count where they say something else.
+    """
+    values = {
+        "teacher.weights": teacher,
+        "teacher.centres": list(centres or ()),
+        "teacher.prototypes": prototypes,
+        "student.weights": init,
+    }
+    # Quoted, so that a file called 2048 or [a] stays text.
+    short = (f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items() if value)
+    return (*short, *(more or ()))
+
+
+def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """Return a recipe's content with settings in it; whether a key exists is checked with the recipe.
+
+    Weights of a teacher that are a folder (a cache of embeddings) or an ONNX file replace its `network` too.
+
+    Args:
+        content: the mapping that the YAML file holds.
+        settings: each `KEY=VALUE`; a key with dots as the file nests, a term by its name, a value in YAML.
+
+    Raises:
+        RecipeError: no `=`, a value that is not YAML, a term that the recipe does not have, or a key below a plain value.
+    """
+    content = copy.deepcopy(content)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not (key and equals):
+            raise RecipeError(
+                f"{OPTION} {setting}: no '='; expected KEY=VALUE, for example {OPTION} teacher.weights=FILE."
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            said = " ".join(str(error).split())
+            raise RecipeError(f"{OPTION} {setting}: the value is not YAML ({said}). Put it in quotes.") from error
+        keys = key.split(".")
+        _put(content, keys, value, f"{OPTION} {setting}")
+        of_teacher = keys[0] in ("teacher", "teachers") and keys[-1] == "weights"
+        if of_teacher and isinstance(value, str) and (network := kind_of_file(value)):
+            _put(content, [*keys[:-1], "network"], network, setting)
+    return content
+
+
+def _put(place: Any, keys: list[str], value: Any, where: str) -> None:
+    """Set a value, in parts that are made where the recipe has none."""
+    first, *below = keys
+    if isinstance(place, list):
+        place = {str(item.get("name", item.get("loss"))): item for item in place if isinstance(item, dict)}
+        if first not in place or not below:
+            known = f"its terms: {', '.join(place)}.{did_you_mean(first, place)}"
+            raise RecipeError(f"{where}: '{first}' is no term's key; expected losses.TERM.KEY; {known}")
+    if not isinstance(place, dict):
+        raise RecipeError(f"{where}: nothing lies below {place!r}; expected a part of the recipe. Correct it.")
+    if not below:
+        place[first] = value
+        return
+    if place.get(first) is None:
+        place[first] = {}
+    _put(place[first], below, value, where)

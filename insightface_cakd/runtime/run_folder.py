@@ -1,0 +1,208 @@
+"""The output folder of a run: the names of its files, and what they say."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from insightface_cakd.errors import RunError
+from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.reading import read_text
+
+MODEL, RUN, RESULT = "model.pt", "run.json", "result.json"
+SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", "optimizer", "lr", "seed", "fp16")
+
+
+class Taught(BaseModel):
+    """Who taught a run.
+
+    Args:
+        name: of the teacher's network.
+        sha256: of its file.
+        accuracy: measured before the first step.
+        licence: of its weights, as the recipe states it.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    sha256: str | None
+    accuracy: float | None
+    licence: str | None
+
+
+class Saved(BaseModel):
+    """What `run.json` holds; versions before this one wrote less of it.
+
+    Args:
+        insightface_cakd: version.
+        config: of the host.
+        versions: of what else took part.
+        ranks: processes.
+        host: the checkout; None for the embedded host.
+        recipe_name: the recipe's name.
+        recipe: as it was resolved; None for a run without a teacher.
+        teacher: who taught.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    insightface_cakd: str | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    ranks: int | None = None
+    host: dict[str, Any] | None = None
+    recipe_name: str | None = None
+    recipe: dict[str, Any] | None = None
+    teacher: Taught | None = None
+
+
+class Measured(BaseModel):
+    """What `result.json` holds.
+
+    Args:
+        accuracy: of each verification set, at the end.
+        steps: taken.
+        seconds: of the whole run.
+        images_per_second: of all ranks.
+    """
+
+    model_config = ConfigDict(strict=True)
+
+    accuracy: dict[str, float] = Field(default_factory=dict)
+    steps: int | None = None
+    seconds: float | None = None
+    images_per_second: float | None = None
+
+
+Content = TypeVar("Content", bound=BaseModel)
+
+
+class RunFolder:
+    """Reads what a run left behind, each file once; what a file that is not there would say is empty.
+
+    Args:
+        path: output folder of the run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def model(self) -> Path:
+        """The student's weights."""
+        return self.path / MODEL
+
+    @property
+    def finished(self) -> bool:
+        """Whether the embedded host has come to the end of the run."""
+        return (self.path / RESULT).is_file()
+
+    @cached_property
+    def saved(self) -> Saved:
+        """What the network came from.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        return self._read(RUN, Saved)
+
+    @cached_property
+    def result(self) -> Measured:
+        """What was measured.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        return self._read(RESULT, Measured)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The host's config."""
+        return self.saved.config
+
+    @property
+    def network(self) -> str | None:
+        """Name of the student's network."""
+        named = self.config.get("network")
+        return str(named) if named else None
+
+    @property
+    def recipe(self) -> dict[str, Any] | None:
+        """The recipe as it was resolved; None for a run without a teacher."""
+        return self.saved.recipe
+
+    @property
+    def terms(self) -> list[dict[str, Any]]:
+        """The recipe's terms."""
+        return [] if self.recipe is None else self.recipe.get("losses", [])
+
+    @property
+    def teacher(self) -> Taught | None:
+        """Who taught."""
+        return self.saved.teacher
+
+    def require(self, *names: str) -> None:
+        """Check that files are there.
+
+        Raises:
+            RunError: one is not.
+        """
+        for name in names:
+            if not (self.path / name).is_file():
+                raise RunError(
+                    f"{self.path}: holds no {name}; expected the output folder of a finished `cakd train`. Train to the end, or name "
+                    "another folder."
+                )
+
+    def write(self, facts: dict[str, Any]) -> None:
+        """Write `run.json`.
+
+        Args:
+            facts: keys of `Saved`, and more that nobody reads again.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        write_json(self.path / RUN, facts)
+
+    def facts(self) -> dict[str, str]:
+        """Return what the run says about itself in words: config, teacher, terms, result, versions."""
+        saved, result = self.saved, self.result
+        facts = {key.replace("_", " "): str(self.config[key]) for key in SHOWN if key in self.config}
+        if self.teacher is not None:
+            facts |= self._taught(self.teacher)
+        measured = {"steps": result.steps, "seconds": result.seconds, "images per second": result.images_per_second}
+        facts |= {key: f"{value:.0f}" for key, value in measured.items() if value is not None}
+        facts |= {f"accuracy, {name}".replace("_", " "): f"{100 * one:.2f} %" for name, one in result.accuracy.items()}
+        if saved.insightface_cakd is not None:
+            versions = {"insightface_cakd": saved.insightface_cakd, **saved.versions}
+            facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+        return facts
+
+    def _taught(self, teacher: Taught) -> dict[str, str]:
+        facts = {"teacher": teacher.name, "teacher sha256": teacher.sha256 or "not a file"}
+        if teacher.accuracy is not None:
+            facts["teacher accuracy before step 1"] = f"{100 * teacher.accuracy:.2f} %"
+        facts["teacher licence"] = teacher.licence or "not stated"
+        facts["terms"] = ", ".join(f"{term['weight']:g} x {term['name']}" for term in self.terms)
+        return facts
+
+    def _read(self, name: str, kind: type[Content]) -> Content:
+        path = self.path / name
+        if not path.is_file():
+            return kind()
+        try:
+            content = json.loads(read_text(path, RunError, "what `cakd train` wrote. Train again."))
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path}: not JSON ({error}); expected what `cakd train` wrote. Train again.") from error
+        if not isinstance(content, dict):
+            raise RunError(f"{path}: holds a {type(content).__name__}; expected an object. Train again.")
+        try:
+            return kind.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place, problem = ".".join(map(str, first["loc"])), first["msg"].lower()
+            raise RunError(f"{path}: {place}: {problem}; expected what `cakd train` wrote. Train again.") from error

@@ -1,0 +1,94 @@
+"""What one training run is to do, as a user says it, and what that makes of a config."""
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from easydict import EasyDict
+
+from insightface_cakd.errors import RunError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Job:
+    """The options of a `cakd train`; `cakd doctor` and `cakd compare` take the same.
+
+    Args:
+        config: a job of the host by name, or a path; only a doctor may be asked without one.
+        distill: recipe by name or path; None trains without a teacher.
+        recipe_settings: `KEY=VALUE` changes to the recipe.
+        settings: `key=value` overrides of the config.
+        data: folder of the training data; replaces the config's `rec`.
+        output: folder of the run; replaces the config's `output`.
+        resume: go on from the checkpoint in the output folder.
+        host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
+        fixes: fixes of the checkout that change results and are wanted.
+        no_fixes: fixes of the checkout to leave out.
+    """
+
+    config: str | None
+    distill: str | None = None
+    recipe_settings: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    data: Path | None = None
+    output: Path | None = None
+    resume: bool = False
+    host: Path | None = None
+    fixes: Sequence[str] = ()
+    no_fixes: Sequence[str] = ()
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is given without what it belongs to."""
+        if self.host is None and (self.fixes or self.no_fixes):
+            yield "--fix, --no-fix: given without --host; the embedded host needs no fixes. Add --host DIR, or leave them out."
+        if self.distill is None and self.recipe_settings:
+            said = ", ".join(self.recipe_settings)
+            yield f"{said}: given without --distill; expected a recipe. Add --distill RECIPE."
+
+
+def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:
+    """Return a job's config with everything in it that the job replaces.
+
+    Args:
+        job: names the config.
+        get_config: the host's.
+
+    Raises:
+        RunError: there is no such config, or it has no such key.
+    """
+    cfg = apply_settings(get_config(str(job.config)), job.settings)
+    if job.data is not None:
+        cfg.rec = str(job.data)
+    if job.output is not None:
+        cfg.output = str(job.output)
+    cfg.resume = cfg.resume or job.resume
+    return cfg
+
+
+def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
+    """Override config keys given as `key=value`; values are Python literals, anything else is text.
+
+    Raises:
+        RunError: no `=`, or a key that the config does not have.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise RunError(f"--set {setting}: no '='; expected key=value, for example --set num_epoch=5.")
+        if key not in cfg:
+            known = ", ".join(sorted(cfg))
+            raise RunError(f"--set {setting}: the config has no key '{key}'; known: {known}.{did_you_mean(key, cfg)}")
+        cfg[key] = _literal(text)
+    return cfg
+
+
+def _literal(text: str) -> Any:
+    named = {"true": True, "false": False, "none": None}
+    if text.lower() in named:
+        return named[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
