@@ -92,7 +92,7 @@ def _mixed(
     Example: `cakd eval mixed teacher.onnx student.onnx lfw.bin`
     """
     from insightface_cakd.evaluate.identify.folders import Faults
-    from insightface_cakd.evaluate.mixed.search import LOWER_BOUND, search_facts, search_people, search_rows
+    from insightface_cakd.evaluate.mixed.search import search_facts, search_people, search_rows
     from insightface_cakd.evaluate.mixed.sets import mixed_facts, mixed_rows, mixed_sets
     from insightface_cakd.evaluate.pairs.bootstrap import METHOD
     from insightface_cakd.hosts.embedded.backbones import get_model
@@ -105,7 +105,7 @@ def _mixed(
     old, new = ((entry.name, entry.load(get_model, way.device)) for entry in entries)
     results, faults = mixed_sets(old, new, sets, way), Faults(max_corrupt)
     print(result_table(mixed_rows(results)))
-    print("\n".join([METHOD, LOWER_BOUND, *(result.sentence() for result in results)]))
+    print("\n".join([METHOD, *(result.sentence() for result in results)]))
     searched = search_people(old, new, people, way, faults) if people else None
     if searched:
         print(f"\n{result_table(search_rows(searched))}\n{searched.sentence()}")

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from insightface_cakd.experiments.published import caveats, published
-
 ALONE, TEACHER = "alone", "teacher"
 
 
@@ -53,15 +51,13 @@ def rank(results: dict[str, list[Run]]) -> list[Row]:
 
 
 def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
-    """Return the Markdown table: accuracies of each seed, their mean and spread, the gain and its spread, seconds a step, published result.
-
-    Caveats of the published results that are in the table follow it.
+    """Return the Markdown table: accuracies of each seed, their mean and spread, the gain and its spread, seconds a step.
 
     Args:
         rows: of `rank`.
         seeds: in the order of the runs.
     """
-    heads = ["method", *map(str, seeds), "mean (std)", "gain (std)", "s/step", "published"]
+    heads = ["method", *map(str, seeds), "mean (std)", "gain (std)", "s/step"]
     lines = [heads, ["---"] * len(heads)]
     for row in rows:
         accuracies = [run.accuracy for run in row.runs]
@@ -72,10 +68,8 @@ def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
         )  # no "-0.00"
         step = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
         mid = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
-        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, step, published(row.name)])
-    drawn = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    said = caveats([row.name for row in rows])
-    return f"{drawn}\n\n{said}" if said else drawn
+        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, step])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _spread(values: list[float] | tuple[float, ...]) -> str:

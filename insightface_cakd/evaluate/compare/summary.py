@@ -8,7 +8,6 @@ import torch
 
 from insightface_cakd.evaluate.compare.run import compare_models
 from insightface_cakd.evaluate.compare.tables import sentences
-from insightface_cakd.evaluate.mixed.search import LOWER_BOUND
 from insightface_cakd.evaluate.mixed.sets import mixed_rows, mixed_set
 from insightface_cakd.evaluate.pairs.sets import Way, thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
@@ -69,6 +68,6 @@ def compare_runs(
     if mixed is not None and len({outcome.embeddings[model].shape[1] for model in mixed}) == 1:
         teacher, student = ((model, outcome.embeddings[model]) for model in mixed)
         found = mixed_set(name, outcome.pairs, teacher, student)
-        sections.append(Section("Mixed enrolment", mixed_rows([found]), notes=[found.sentence(), LOWER_BOUND]))
+        sections.append(Section("Mixed enrolment", mixed_rows([found]), notes=[found.sentence()]))
         said.append(found.sentence())
     return RunComparison(sections, said)

@@ -16,11 +16,6 @@ from insightface_cakd.evaluate.pairs.sets import Way
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.run_report import Row
 
-LOWER_BOUND = (
-    "rank-1 on a set: everyone whom its same pairs show is enrolled once. A .bin names nobody: people whom no pair joins count "
-    "as different ones, so that the shares are lower bounds; --people measures it where names are known."
-)
-
 
 @dataclass(frozen=True, eq=False)
 class Searched:
@@ -44,17 +39,13 @@ class Searched:
         lost = again.astype(float) - kept
         return float(lost.mean()), mean_interval(lost)
 
-    def said_loss(self) -> str:
-        """Return the loss in points with its interval."""
-        loss, interval = self.loss
-        return f"{100 * loss:.2f} points {interval.points()} of rank-1 among {self.enrolled}"
-
     def sentence(self) -> str:
         """Return the closing sentence: the drop, its interval, and what follows."""
         _, _, kept, _ = self.first
+        loss, interval = self.loss
         return (
-            f"{self.name}: keeping the gallery of {kept.gallery} under probes of {kept.probe} costs {self.said_loss()} "
-            f"against enrolling again; {verdict(self.loss[1])}."
+            f"{self.name}: keeping the gallery of {kept.gallery} under probes of {kept.probe} costs {100 * loss:.2f} points "
+            f"{interval.points()} of rank-1 among {self.enrolled} against enrolling again; {verdict(interval)}."
         )
 
 

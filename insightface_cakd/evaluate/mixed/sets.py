@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from insightface_cakd.data.bins import VerificationSet
-from insightface_cakd.evaluate.mixed.closed_set import closed_set
 from insightface_cakd.evaluate.mixed.mixed import Constellation, Embedded, constellations, mixed_distances
-from insightface_cakd.evaluate.mixed.search import Searched, search, search_facts, verdict
+from insightface_cakd.evaluate.mixed.search import verdict
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.judged import Judged, judge
 from insightface_cakd.evaluate.pairs.set_tables import judged_facts
@@ -53,25 +52,22 @@ class MixedSet:
         cases: teacher alone, student alone, teacher's gallery with student's probe, the reverse.
         loss: what keeping the teacher's gallery costs against enrolling again with the student, of accuracy.
         loss_interval: of that, by paired bootstrap.
-        searched: the closed set that the same pairs make, see `closed_set`; None where all of them are equal pictures.
     """
 
     name: str
     cases: tuple[Case, ...]
     loss: float
     loss_interval: Interval
-    searched: Searched | None
 
     def sentence(self) -> str:
         """Return the closing sentence: the drop in points, its interval, and what follows."""
         _, student, kept, _ = self.cases
-        rank = "" if self.searched is None else f", and {self.searched.said_loss()}"
         old, new = kept.constellation.gallery, kept.constellation.probe
         points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
         return (
             f"{self.name}: keeping the gallery of {old} under probes of {new} costs {points:.2f} points "
             f"{self.loss_interval.points()} of accuracy against enrolling again ({100 * kept.judged.accuracy:.2f} % for "
-            f"{100 * student.judged.accuracy:.2f} %){rank}; {verdict(self.loss_interval)}. With the thresholds of {old} left as "
+            f"{100 * student.judged.accuracy:.2f} %); {verdict(self.loss_interval)}. With the thresholds of {old} left as "
             f"they are: {100 * kept.kept_accuracy:.2f} %."
         )
 
@@ -123,19 +119,7 @@ def mixed_set(
     again, kept_gallery = cases[1].judged, cases[2].judged
     lost = again.right.astype(float) - kept_gallery.right
     loss = interval_of(resamples.mean(lost, again.weights))
-    return MixedSet(
-        name, tuple(cases), again.accuracy - kept_gallery.accuracy, loss, _search(name, pairs, teacher, student)
-    )
-
-
-def _search(
-    name: str, pairs: VerificationSet, teacher: tuple[str, np.ndarray], student: tuple[str, np.ndarray]
-) -> Searched | None:
-    found = closed_set(pairs)
-    if not len(found.probes):
-        return None
-    old, new = (Embedded(who, rows[found.gallery], rows[found.probes]) for who, rows in (teacher, student))
-    return search(name, (old, new), found.own)
+    return MixedSet(name, tuple(cases), again.accuracy - kept_gallery.accuracy, loss)
 
 
 def mixed_rows(results: Sequence[MixedSet]) -> list[Row]:
@@ -149,8 +133,6 @@ def mixed_rows(results: Sequence[MixedSet]) -> list[Row]:
             row["at kept threshold"] = f"{100 * case.kept_accuracy:.2f} %"
             for far in strictest:
                 row["TAR"] = f"{100 * (case.judged.tar[far] or 0):.2f} @FAR={far:g}"
-            if result.searched is not None:
-                row["rank-1"] = f"{100 * result.searched.first[case.constellation].mean():.2f} %"
             rows.append(row)
     return rows
 
@@ -162,7 +144,6 @@ def mixed_facts(results: Sequence[MixedSet]) -> list[dict[str, Any]]:
             "set": result.name,
             "loss": result.loss,
             "loss_interval": [result.loss_interval.low, result.loss_interval.high],
-            "closed_set": None if result.searched is None else search_facts(result.searched),
             "cases": [
                 {
                     "gallery": case.constellation.gallery,

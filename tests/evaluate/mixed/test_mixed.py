@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from insightface_cakd.data.bins import VerificationSet, load_bin
+from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.identify.folders import Faults
-from insightface_cakd.evaluate.mixed.closed_set import closed_set
 from insightface_cakd.evaluate.mixed.mixed import Embedded, constellations, mixed_distances, mixed_ranks, mixed_scores
 from insightface_cakd.evaluate.mixed.search import search_facts, search_people, search_rows
 from insightface_cakd.evaluate.mixed.sets import mixed_facts, mixed_rows, mixed_set, mixed_sets
@@ -95,7 +94,6 @@ class TestSets:
     def test_models_in_one_space_lose_nothing_and_in_two_they_lose_it_all(self, path):
         (same,) = mixed_sets(("old", pooled()), ("new", pooled(gain=2)), [path], way())
         assert same.loss == 0
-        assert same.searched.loss[0] == 0
         assert "costs 0.00 points [0.00, 0.00]" in same.sentence()
         assert "these data show no need to enrol again" in same.sentence()
         (other,) = mixed_sets(("old", pooled()), ("new", turned()), [path], way())
@@ -103,7 +101,6 @@ class TestSets:
         assert other.loss_interval.low > 0
         assert other.loss == pytest.approx(other.cases[1].judged.accuracy - other.cases[2].judged.accuracy)
         assert "the loss is real: enrol again, or accept it" in other.sentence()
-        assert other.searched.loss[0] > 0.5
 
     def test_the_kept_threshold_is_the_teachers(self, path):
         pairs = load_bin(path)
@@ -129,7 +126,7 @@ class TestSets:
     def test_the_table(self, path):
         found = mixed_rows(mixed_sets(("a", pooled()), ("b", turned()), [path], way()))
         assert [row["enrolment"] for row in found] == ["a alone", "b alone", "gallery a, probe b", "gallery b, probe a"]
-        assert all(row["rank-1"].endswith(" %") and "@FAR=0.1" in row["TAR"] for row in found)
+        assert all("@FAR=0.1" in row["TAR"] for row in found)
 
     def test_models_that_do_not_fit(self, path):
         with pytest.raises(EvaluationError, match="old gives 48 numbers a face, new 12; expected equal widths"):
@@ -140,34 +137,6 @@ class TestSets:
 
 def _batch(images):
     return torch.from_numpy(images).permute(0, 3, 1, 2).float()
-
-
-class TestClosedSet:
-    @staticmethod
-    def pairs(*names_and_same):
-        """Return a set whose pictures are named by a letter: equal letters, equal pixels."""
-        letters = [letter for first, second, _ in names_and_same for letter in (first, second)]
-        images = np.array([np.full((2, 2, 3), ord(letter), np.uint8) for letter in letters])
-        return VerificationSet(images, np.array([same for *_, same in names_and_same])), letters
-
-    def test_chains_of_same_pairs_are_one_person(self):
-        pairs, letters = self.pairs(
-            ("a", "b", True), ("x", "y", True), ("b", "c", True), ("a", "x", False), ("d", "c", True), ("q", "q", True)
-        )
-        found = closed_set(pairs)
-        assert [letters[place] for place in found.gallery] == ["a", "x", "q"]
-        assert [letters[place] for place in found.probes] == ["b", "y", "c"]
-        assert found.own.tolist() == [0, 1, 0]
-
-    def test_without_same_pairs_it_is_empty(self):
-        found = closed_set(self.pairs(("a", "b", False))[0])
-        assert (len(found.gallery), len(found.probes), len(found.own)) == (0, 0, 0)
-
-    def test_a_chain_that_closes_late(self):
-        pairs, letters = self.pairs(("a", "b", True), ("c", "d", True), ("d", "b", True))
-        found = closed_set(pairs)
-        assert [letters[place] for place in found.gallery] == ["a"]
-        assert [letters[place] for place in found.probes] == ["b", "d"]
 
 
 class TestPeople:
