@@ -9,6 +9,7 @@ from insightface_cakd.cli import ijb
 
 if TYPE_CHECKING:
     from insightface_cakd.evaluate.pairs.sets import Way
+    from insightface_cakd.report.result import Result
 
 Models = Annotated[
     list[str],
@@ -55,23 +56,15 @@ def _bin(
 
     Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
     """
-    from insightface_cakd.evaluate.pairs.bootstrap import METHOD
-    from insightface_cakd.evaluate.pairs.set_tables import set_facts, set_rows, unsupported_lines
+    from insightface_cakd.evaluate.pairs.set_tables import SetResults
     from insightface_cakd.evaluate.pairs.sets import measure_sets
     from insightface_cakd.evaluate.pairs.variants import parse_variants
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
-    from insightface_cakd.report.run_report import result_table
-    from insightface_cakd.runtime.atomic import write_json
 
     way, variants = _way(device, batch), parse_variants(variant or ())
     (entry,) = read_entries([model], network)
-    results = measure_sets(entry.load(get_model, way.device), sets, variants, way, on)
-    print(result_table(set_rows(results)))
-    print("\n".join(unsupported_lines([(result.name, result.judged) for result in results])))
-    print(METHOD)
-    if json is not None:
-        write_json(json, [set_facts(result) for result in results])
+    _say(SetResults(measure_sets(entry.load(get_model, way.device), sets, variants, way, on)), json)
 
 
 def _mixed(
@@ -92,26 +85,17 @@ def _mixed(
     Example: `cakd eval mixed teacher.onnx student.onnx lfw.bin`
     """
     from insightface_cakd.evaluate.identify.folders import Faults
-    from insightface_cakd.evaluate.mixed.search import search_facts, search_people, search_rows
-    from insightface_cakd.evaluate.mixed.sets import mixed_facts, mixed_rows, mixed_sets
-    from insightface_cakd.evaluate.pairs.bootstrap import METHOD
+    from insightface_cakd.evaluate.mixed.search import search_people
+    from insightface_cakd.evaluate.mixed.sets import MixedEnrolment, mixed_sets
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
-    from insightface_cakd.report.run_report import result_table
-    from insightface_cakd.runtime.atomic import write_json
 
     way = _way(device, batch)
     entries = read_entries([teacher, student], network)
     old, new = ((entry.name, entry.load(get_model, way.device)) for entry in entries)
     results, faults = mixed_sets(old, new, sets, way), Faults(max_corrupt)
-    print(result_table(mixed_rows(results)))
-    print("\n".join([METHOD, *(result.sentence() for result in results)]))
     searched = search_people(old, new, people, way, faults) if people else None
-    if searched:
-        print(f"\n{result_table(search_rows(searched))}\n{searched.sentence()}")
-        print("\n".join(f"left out: {line}" for line in faults.lines))
-    if json is not None:
-        write_json(json, {"sets": mixed_facts(results), "people": search_facts(searched) if searched else None})
+    _say(MixedEnrolment(results, searched, faults.lines), json)
 
 
 def _identify(
@@ -129,28 +113,15 @@ def _identify(
 
     Example: `cakd eval identify student.onnx facescrub megaface`
     """
-    from insightface_cakd.evaluate.identify.folders import (
-        Faults,
-        find_pictures,
-        identified_facts,
-        identified_lines,
-        identified_rows,
-        identify_folders,
-    )
+    from insightface_cakd.evaluate.identify.folders import Faults, find_pictures, identify_folders
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
-    from insightface_cakd.report.run_report import result_table
-    from insightface_cakd.runtime.atomic import write_json
 
     way, faults = _way(device, batch), Faults(max_corrupt)
     (entry,) = read_entries([model], network)
     embed = entry.load(get_model, way.device)
     pictures = find_pictures(probes, distractors, seed)
-    found = identify_folders(embed, pictures, way, faults)
-    print(result_table(identified_rows(found)))
-    print("\n".join(identified_lines(found, pictures, faults)))
-    if json is not None:
-        write_json(json, identified_facts(found))
+    _say(identify_folders(embed, pictures, way, faults), json)
 
 
 def _compare(
@@ -182,8 +153,17 @@ def _compare(
     entries = read_entries(models, network)
     outcome = compare_models(entries, varied_sets(sets, variants, on), get_model, way, baseline)
     write_outcome(out, outcome, "Comparison of " + ", ".join(entry.name for entry in entries))
-    print(outcome.text())
+    _say(outcome, None)
     print(f"report: {out / PAGE}")
+
+
+def _say(result: "Result", json: Path | None) -> None:
+    """Print a result, and write its numbers where the user wants them."""
+    from insightface_cakd.runtime.atomic import write_json
+
+    print(result.text(), end="")
+    if json is not None:
+        write_json(json, result.facts())
 
 
 def _way(device: str | None, batch: int) -> "Way":

@@ -59,4 +59,4 @@ def _ijb(
     question = Question(
         model, root, target, preset, mode, protocol, out, embeddings, network, max_corrupt, enrolled, enrolled_network
     )
-    print(evaluate_ijb(question, get_model, device, batch, workers, progress_bar), end="")
+    print(evaluate_ijb(question, get_model, device, batch, workers, progress_bar).text(), end="")

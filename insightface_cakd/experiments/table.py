@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from insightface_cakd.report.tables import markdown_table
+
 ALONE, TEACHER = "alone", "teacher"
 
 
@@ -57,19 +59,19 @@ def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
         rows: of `rank`.
         seeds: in the order of the runs.
     """
-    heads = ["method", *map(str, seeds), "mean (std)", "gain (std)", "s/step"]
-    lines = [heads, ["---"] * len(heads)]
-    for row in rows:
-        accuracies = [run.accuracy for run in row.runs]
-        gain = (
-            ""
-            if row.name in (ALONE, TEACHER)
-            else f"**{round(100 * mean(row.gains), 2) + 0.0:+.2f}**{_spread(row.gains)}"
-        )  # no "-0.00"
-        step = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
-        mid = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
-        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, step])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table([_cells(row, seeds) for row in rows])
+
+
+def _cells(row: Row, seeds: tuple[int, ...]) -> dict[str, str]:
+    accuracies = [run.accuracy for run in row.runs]
+    cells = {"method": row.name}
+    cells |= {str(seed): f"{100 * value:.2f}" for seed, value in zip(seeds, accuracies, strict=True)}
+    cells["mean (std)"] = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
+    compared = row.name not in (ALONE, TEACHER)
+    gain = round(100 * mean(row.gains), 2) + 0.0  # no "-0.00"
+    cells["gain (std)"] = f"**{gain:+.2f}**{_spread(row.gains)}" if compared else ""
+    cells["s/step"] = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
+    return cells
 
 
 def _spread(values: list[float] | tuple[float, ...]) -> str:

@@ -14,17 +14,21 @@ RESULTS = {
 }
 
 
+def cells(text):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.split("\n")]
+
+
 def test_gains_are_over_the_student_alone_of_the_same_seed_and_sort_the_table():
     rows = rank(RESULTS)
     assert [row.name for row in rows] == [TEACHER, "strong", "weak", ALONE]
     assert rows[1].gains == pytest.approx((0.10, 0.04))
-    lines = table(rows, (1, 2)).split("\n")
-    assert lines[0] == "| method | 1 | 2 | mean (std) | gain (std) | s/step |"
-    assert lines[3] == "| strong | 80.00 | 84.00 | 82.00 (2.83) | **+7.00** (4.24) | 0.200 |"
-    assert lines[5] == "| alone | 70.00 | 80.00 | 75.00 (7.07) |  | 0.100 |"
+    lines = cells(table(rows, (1, 2)))
+    assert lines[0] == ["method", "1", "2", "mean (std)", "gain (std)", "s/step"]
+    assert lines[3] == ["strong", "80.00", "84.00", "82.00 (2.83)", "**+7.00** (4.24)", "0.200"]
+    assert lines[5] == ["alone", "70.00", "80.00", "75.00 (7.07)", "", "0.100"]
 
 
 def test_one_seed_has_no_spread():
     one = {name: runs[:1] for name, runs in RESULTS.items()}
-    assert "| strong | 80.00 | 80.00 | **+10.00** | 0.200 |" in table(rank(one), (1,))
+    assert ["strong", "80.00", "80.00", "**+10.00**", "0.200"] in cells(table(rank(one), (1,)))
     assert mean(row.gains[0] for row in rank(one)) == pytest.approx((0.10 + 0.01 - 0.10) / 4)

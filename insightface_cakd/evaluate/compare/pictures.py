@@ -11,7 +11,7 @@ from insightface_cakd.evaluate.compare.comparison import Comparison
 from insightface_cakd.evaluate.compare.tables import Cost
 from insightface_cakd.evaluate.pairs.judged import Judged
 from insightface_cakd.report.plots import svg_of
-from insightface_cakd.report.run_report import Drawing
+from insightface_cakd.report.result import Drawing
 
 POINTS = 300
 # A cost axis ends so far beyond the largest model, whose point and error bar are then whole.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,9 @@ from insightface_cakd.evaluate.pairs.variants import Variant
 from insightface_cakd.evaluate.pairs.verification import pair_distances
 from insightface_cakd.networks.entries import Entry, parameters
 from insightface_cakd.networks.models import GetModel
-from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from insightface_cakd.report.result import Drawing, Result, Section
+from insightface_cakd.report.run_report import write_result
+from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json
 
 PAGE, TEXT, NUMBERS = "compare.html", "compare.md", "compare.json"
@@ -34,7 +37,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class Outcome(Result):
     """What a comparison came to.
 
     Args:
@@ -49,30 +52,30 @@ class Outcome:
     embeddings: Mapping[str, np.ndarray]
     pairs: VerificationSet
 
+    def rows(self) -> list[Row]:
+        """Return a row for each model."""
+        return model_rows(self.comparison, self.costs)
+
+    def lines(self) -> list[str]:
+        """Return what each model gains, and how the numbers came about."""
+        return [*sentences(self.comparison), *methods(self.comparison, self.costs)]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers of all models."""
+        return comparison_facts(self.comparison, self.costs)
+
+    def drawings(self) -> list[Drawing]:
+        """Return ROC, DET, and accuracy against cost."""
+        return list(drawings(self.comparison, self.costs))
+
     def sections(self) -> list[Section]:
-        """Return the comparison as parts of a report."""
+        """Return models, differences by variant, and TAR@FAR."""
         differences = difference_rows(self.comparison)
         return [
-            Section(
-                "Comparison",
-                model_rows(self.comparison, self.costs),
-                notes=[*sentences(self.comparison), *methods(self.comparison, self.costs)],
-                drawings=list(drawings(self.comparison, self.costs)),
-            ),
+            Section("Comparison", self.rows(), notes=sentences(self.comparison)),
             *([Section("Differences by variant", differences)] if differences else []),
-            Section("TAR@FAR", tar_rows(self.comparison)),
+            Section("TAR@FAR", tar_rows(self.comparison), notes=methods(self.comparison, self.costs)),
         ]
-
-    def text(self) -> str:
-        """Return the comparison as Markdown."""
-        said = [
-            result_table(model_rows(self.comparison, self.costs)),
-            "\n".join(sentences(self.comparison)),
-            result_table(difference_rows(self.comparison)),
-            result_table(tar_rows(self.comparison)),
-            "\n".join(methods(self.comparison, self.costs)),
-        ]
-        return "\n\n".join(part for part in said if part) + "\n"
 
 
 def compare_models(
@@ -129,7 +132,7 @@ def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
         EvaluationError: the page or the Markdown cannot be written.
         RunError: the JSON cannot be written.
     """
-    write_report(folder / PAGE, Report(title, (), sections=outcome.sections()))
+    write_result(folder / PAGE, title, outcome)
     try:
         with replacing(folder / TEXT) as temporary:
             temporary.write_text(outcome.text(), encoding="utf-8")
@@ -137,4 +140,4 @@ def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
         raise EvaluationError(
             f"{folder / TEXT}: cannot be written ({error.strerror}); nothing of it was left. Choose another --out."
         ) from error
-    write_json(folder / NUMBERS, comparison_facts(outcome.comparison, outcome.costs))
+    write_json(folder / NUMBERS, outcome.facts())

@@ -9,7 +9,7 @@ from insightface_cakd.evaluate.compare.latency import Latency
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, TEST, said_p
 from insightface_cakd.evaluate.pairs.set_tables import judged_facts, shown_tar, unsupported_lines
 from insightface_cakd.evaluate.pairs.verification import FARS
-from insightface_cakd.report.run_report import Row
+from insightface_cakd.report.tables import Row
 
 
 @dataclass(frozen=True)

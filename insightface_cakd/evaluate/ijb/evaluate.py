@@ -8,10 +8,10 @@ from pathlib import Path
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.extract import Running
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
-from insightface_cakd.evaluate.ijb.mixed import Model, measure_mixed
+from insightface_cakd.evaluate.ijb.mixed import MixedIjb, Model, measure_mixed
 from insightface_cakd.evaluate.ijb.names import Protocol, Target
 from insightface_cakd.evaluate.ijb.presets import Preset, choose_modes, find_preset
-from insightface_cakd.evaluate.ijb.report import Subject, markdown, save
+from insightface_cakd.evaluate.ijb.report import IjbResult, Subject, save
 from insightface_cakd.evaluate.ijb.run import measure, read_lists
 from insightface_cakd.evaluate.ijb.saved import is_saved
 from insightface_cakd.evaluate.ijb.sides import Side, Task, find_entry, require_writable, title
@@ -70,8 +70,8 @@ def evaluate_ijb(
     batch_size: int | None = None,
     workers: int = 2,
     show: Show = lambda _: nullcontext(None),
-) -> str:
-    """Measure, write the report's folder, and return the report as Markdown.
+) -> IjbResult | MixedIjb:
+    """Measure, and write the report's folder.
 
     Args:
         question: what.
@@ -110,8 +110,9 @@ def evaluate_ijb(
         measured = measure(found[0], lists, preset, modes, workers, progress)
     corrupt = faces.by_name(found[0].corrupt)
     subject = Subject(sides[0].entry.name, question.target, preset, found[0].pixels, corrupt)
-    save(question.folder, subject, measured)
-    return markdown(subject, measured)
+    result = IjbResult(subject, measured)
+    save(question.folder, result)
+    return result
 
 
 def _entries(question: Question) -> list[tuple[Entry, Path, str]]:

@@ -1,29 +1,59 @@
-"""The numbers of verification sets as rows of a table, sentences and what JSON holds."""
+"""The numbers of verification sets as a result: rows of a table, sentences and what JSON holds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from insightface_cakd.evaluate.pairs.bootstrap import Interval
+from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval
 from insightface_cakd.evaluate.pairs.judged import Judged
 from insightface_cakd.evaluate.pairs.sets import SetResult
 from insightface_cakd.evaluate.pairs.variants import PLAIN
 from insightface_cakd.evaluate.pairs.verification import FARS
-from insightface_cakd.report.run_report import Row
+from insightface_cakd.report.result import Result
+from insightface_cakd.report.tables import Row
 
 
-def set_rows(results: Sequence[SetResult]) -> list[Row]:
-    """Return the table: a row a set and variant, a column for each FAR that any set supports."""
-    supported = [far for far in FARS if any(result.judged.tar[far] is not None for result in results)]
-    with_variants = any(result.variant != PLAIN for result in results)
-    rows: list[Row] = []
-    for result in results:
-        judged = result.judged
-        row = {"set": result.name, **({"variant": result.variant} if with_variants else {})}
-        row |= {"pairs": str(len(judged.same)), "accuracy": f"{100 * judged.accuracy:.2f} %"}
-        row |= {"95 %": result.interval.points(), "fold std": f"{100 * judged.std:.2f}", "XNorm": f"{result.xnorm:.2f}"}
-        row |= {f"TAR@FAR={far:g}": shown_tar(judged.tar[far], result.tar_intervals.get(far)) for far in supported}
-        rows.append(row)
-    return rows
+@dataclass(frozen=True, eq=False)
+class SetResults(Result):
+    """A model's numbers on verification sets.
+
+    Args:
+        sets: one of each set and variant.
+    """
+
+    sets: Sequence[SetResult]
+
+    def rows(self) -> list[Row]:
+        """Return a row for each set and variant, with a column for each FAR that any set supports."""
+        supported = [far for far in FARS if any(result.judged.tar[far] is not None for result in self.sets)]
+        with_variants = any(result.variant != PLAIN for result in self.sets)
+        rows: list[Row] = []
+        for one in self.sets:
+            judged = one.judged
+            row = {"set": one.name, **({"variant": one.variant} if with_variants else {})}
+            row |= {"pairs": str(len(judged.same)), "accuracy": f"{100 * judged.accuracy:.2f} %"}
+            row |= {"95 %": one.interval.points(), "fold std": f"{100 * judged.std:.2f}", "XNorm": f"{one.xnorm:.2f}"}
+            row |= {f"TAR@FAR={far:g}": shown_tar(judged.tar[far], one.tar_intervals.get(far)) for far in supported}
+            rows.append(row)
+        return rows
+
+    def lines(self) -> list[str]:
+        """Return which FARs a set does not support, and how intervals came about."""
+        return [*unsupported_lines([(one.name, one.judged) for one in self.sets]), METHOD]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return the numbers of each set."""
+        return [
+            {
+                "set": one.name,
+                "variant": one.variant,
+                "xnorm": one.xnorm,
+                **judged_facts(one.judged),
+                "interval": [one.interval.low, one.interval.high],
+                "tar_intervals": {f"{far:g}": [ends.low, ends.high] for far, ends in one.tar_intervals.items()},
+            }
+            for one in self.sets
+        ]
 
 
 def shown_tar(tar: float | None, interval: Interval | None) -> str:
@@ -47,19 +77,6 @@ def unsupported_lines(sets: Sequence[tuple[str, Judged]]) -> list[str]:
                 f"{1 / different:.2g}."
             )
     return lines[::-1]
-
-
-def set_facts(result: SetResult) -> dict[str, Any]:
-    """Return a result as what JSON can hold."""
-    judged = result.judged
-    return {
-        "set": result.name,
-        "variant": result.variant,
-        "xnorm": result.xnorm,
-        **judged_facts(judged),
-        "interval": [result.interval.low, result.interval.high],
-        "tar_intervals": {f"{far:g}": [one.low, one.high] for far, one in result.tar_intervals.items()},
-    }
 
 
 def judged_facts(judged: Judged) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.pairs.judged import judge
-from insightface_cakd.evaluate.pairs.set_tables import set_facts, set_rows, unsupported_lines
+from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import find_sets, measure_sets, thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.evaluate.pairs.verification import verify
@@ -46,7 +46,7 @@ def test_the_numbers_are_those_of_the_protocol(folder):
 
 def test_batches_and_repetition_change_nothing(folder):
     runs = [
-        [set_facts(result) for result in measure_sets(pooled(), [folder], parse_variants(["all"]), way(batch))]
+        SetResults(measure_sets(pooled(), [folder], parse_variants(["all"]), way(batch))).facts()
         for batch in (1, 7, 64, 64)
     ]
     assert runs[0] == runs[1] == runs[2] == runs[3]
@@ -67,21 +67,21 @@ def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder)
 
 def test_the_table_has_a_dash_and_a_sentence_where_a_rate_is_not_supported(folder):
     results = measure_sets(pooled(), [folder], parse_variants(["plain", "masked"]), way())
-    rows = set_rows(results)
+    found = SetResults(results)
+    rows = found.rows()
     assert [(row["set"], row["variant"]) for row in rows] == [
         ("a", "plain"), ("a", "masked"), ("b", "plain"), ("b", "masked")
     ]  # fmt: skip
     assert rows[0]["TAR@FAR=0.1"] != "-"
     assert "TAR@FAR=0.01" not in rows[0]
-    lines = unsupported_lines([(result.name, result.judged) for result in results])
-    assert lines == [
+    assert found.lines()[:-1] == [
         "a: not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 15 impostor pairs support no FAR below 0.067.",
         "b: not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 10 impostor pairs support no FAR below 0.1.",
     ]
     few, many = (judge(np.linspace(0, 4, count), np.arange(count) % 2 == 0, "x") for count in (18, 400))
     assert few.tar[0.1] is None
     assert many.tar[0.01] is not None
-    assert "variant" not in set_rows(results[:1])[0]
+    assert "variant" not in SetResults(results[:1]).rows()[0]
 
 
 @pytest.mark.parametrize("kind", [True, False])
