@@ -8,7 +8,7 @@ import typer
 from insightface_cakd.cli import ijb
 
 if TYPE_CHECKING:
-    from insightface_cakd.evaluate.pairs.sets import Way
+    from insightface_cakd.evaluate.execution import Execution
     from insightface_cakd.report.result import Result
 
 Models = Annotated[
@@ -62,9 +62,9 @@ def _bin(
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
 
-    way, variants = _way(device, batch), parse_variants(variant or ())
+    execution, variants = _execution(device, batch), parse_variants(variant or ())
     (entry,) = read_entries([model], network)
-    _say(SetResults(measure_sets(entry.load(get_model, way.device), sets, variants, way, on)), json)
+    _say(SetResults(measure_sets(entry.load(get_model, execution.device), sets, variants, execution, on)), json)
 
 
 def _mixed(
@@ -90,11 +90,11 @@ def _mixed(
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
 
-    way = _way(device, batch)
+    execution = _execution(device, batch)
     entries = read_entries([teacher, student], network)
-    old, new = ((entry.name, entry.load(get_model, way.device)) for entry in entries)
-    results, faults = mixed_sets(old, new, sets, way), Faults(max_corrupt)
-    searched = search_people(old, new, people, way, faults) if people else None
+    old, new = ((entry.name, entry.load(get_model, execution.device)) for entry in entries)
+    results, faults = mixed_sets(old, new, sets, execution), Faults(max_corrupt)
+    searched = search_people(old, new, people, execution, faults) if people else None
     _say(MixedEnrolment(results, searched, faults.lines), json)
 
 
@@ -117,11 +117,11 @@ def _identify(
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
 
-    way, faults = _way(device, batch), Faults(max_corrupt)
+    execution, faults = _execution(device, batch), Faults(max_corrupt)
     (entry,) = read_entries([model], network)
-    embed = entry.load(get_model, way.device)
+    embed = entry.load(get_model, execution.device)
     pictures = find_pictures(probes, distractors, seed)
-    _say(identify_folders(embed, pictures, way, faults), json)
+    _say(identify_folders(embed, pictures, execution, faults), json)
 
 
 def _compare(
@@ -149,9 +149,9 @@ def _compare(
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
 
-    way, variants = _way(device, batch), parse_variants(variant or ())
+    execution, variants = _execution(device, batch), parse_variants(variant or ())
     entries = read_entries(models, network)
-    outcome = compare_models(entries, varied_sets(sets, variants, on), get_model, way, baseline)
+    outcome = compare_models(entries, varied_sets(sets, variants, on), get_model, execution, baseline)
     write_outcome(out, outcome, "Comparison of " + ", ".join(entry.name for entry in entries))
     _say(outcome, None)
     print(f"report: {out / PAGE}")
@@ -166,9 +166,9 @@ def _say(result: "Result", json: Path | None) -> None:
         write_json(json, result.facts())
 
 
-def _way(device: str | None, batch: int) -> "Way":
-    from insightface_cakd.evaluate.pairs.sets import Way
+def _execution(device: str | None, batch: int) -> "Execution":
+    from insightface_cakd.evaluate.execution import Execution
     from insightface_cakd.runtime.devices import choose_device
     from insightface_cakd.runtime.progress import progress_bar
 
-    return Way(choose_device(device), batch, progress_bar)
+    return Execution(choose_device(device), batch, bar=progress_bar)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from insightface_cakd.evaluate.ijb.names import PresetName, Protocol, Target
+from insightface_cakd.evaluate.ijb.presets import PresetName, Protocol, Target
 
 
 def register(group: typer.Typer) -> None:
@@ -52,11 +52,15 @@ def _ijb(
 
     Example: `cakd eval ijb student.onnx --root IJB_release --target IJBC --preset onnx_ijbc`
     """
-    from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb
+    from insightface_cakd.evaluate.execution import Execution
+    from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb, faces_at_a_time
     from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.runtime.devices import choose_device
     from insightface_cakd.runtime.progress import progress_bar
 
     question = Question(
         model, root, target, preset, mode, protocol, out, embeddings, network, max_corrupt, enrolled, enrolled_network
     )
-    print(evaluate_ijb(question, get_model, device, batch, workers, progress_bar).text(), end="")
+    where = choose_device(device)
+    execution = Execution(where, batch or faces_at_a_time(where), workers, progress_bar)
+    print(evaluate_ijb(question, get_model, execution).text(), end="")

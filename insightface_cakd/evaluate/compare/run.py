@@ -22,7 +22,8 @@ from insightface_cakd.evaluate.compare.tables import (
     sentences,
     tar_rows,
 )
-from insightface_cakd.evaluate.pairs.sets import Way, embed_pairs, titled
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.pairs.sets import embed_pairs, titled
 from insightface_cakd.evaluate.pairs.variants import Variant
 from insightface_cakd.evaluate.pairs.verification import pair_distances
 from insightface_cakd.networks.entries import Entry, parameters
@@ -82,7 +83,7 @@ def compare_models(
     entries: Sequence[Entry],
     sets: Iterable[tuple[str, Variant, VerificationSet]],
     get_model: GetModel,
-    way: Way,
+    execution: Execution,
     baseline: str | None = None,
     seconds: float = SECONDS,
 ) -> Outcome:
@@ -92,7 +93,7 @@ def compare_models(
         entries: the models, the first or `baseline` the one to compare with.
         sets: names, variants and pairs, see `varied_sets`.
         get_model: the host's factory.
-        way: how to run; times are taken on the CPU whatever it says.
+        execution: how to run; times are taken on the CPU whatever it says.
         baseline: name of a model.
         seconds: for measuring times.
 
@@ -109,12 +110,15 @@ def compare_models(
         entry.name: Cost(entry.runtime, entry.megabytes, parameters(entry, here[entry.name]), times[entry.name])
         for entry in entries
     }
-    models = here if way.device == CPU else {entry.name: entry.load(get_model, way.device) for entry in entries}
+    models = (
+        here if execution.device == CPU else {entry.name: entry.load(get_model, execution.device) for entry in entries}
+    )
     answers: dict[str, Pairs] = {}
     for name, variant, pairs in sets:
         what = titled(name, variant.name)
         rows = {
-            model: embed_pairs(embed, pairs, variant, way, f"{what}, {model}")[0] for model, embed in models.items()
+            model: embed_pairs(embed, pairs, variant, execution, f"{what}, {model}")[0]
+            for model, embed in models.items()
         }
         answers[what] = Pairs(pairs.same, {model: pair_distances(found) for model, found in rows.items()}, name)
     return Outcome(compare(answers, baseline), costs, rows, pairs)

@@ -8,8 +8,9 @@ import torch
 
 from insightface_cakd.evaluate.compare.run import compare_models
 from insightface_cakd.evaluate.compare.tables import sentences
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.mixed.sets import MixedSets, mixed_set
-from insightface_cakd.evaluate.pairs.sets import Way, thinned, varied_sets
+from insightface_cakd.evaluate.pairs.sets import thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.networks.entries import run_entry
 from insightface_cakd.networks.models import GetModel
@@ -59,10 +60,10 @@ def compare_runs(
         DataError: the set is damaged.
     """
     entries = [run_entry(name, folder) for name, folder in runs.items()]
-    way = Way(device, BATCH, progress_bar)
+    execution = Execution(device, BATCH, bar=progress_bar)
     ((name, variant, whole),) = varied_sets([place], parse_variants(()))
     pairs = whole if most is None else thinned(whole, most)
-    outcome = compare_models(entries, [(name, variant, pairs)], get_model, way, seconds=SECONDS)
+    outcome = compare_models(entries, [(name, variant, pairs)], get_model, execution, seconds=SECONDS)
     sections, said = page_sections(outcome), sentences(outcome.comparison)
     if len(pairs.same) < len(whole.same):
         said.append(f"Of the {len(whole.same)} pairs of {name}, {len(pairs.same)} were taken here, evenly spread.")

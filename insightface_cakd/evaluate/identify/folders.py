@@ -11,8 +11,8 @@ import numpy as np
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, natural_key
 from insightface_cakd.data.images import decode_rgb, face_bytes, read_bytes
 from insightface_cakd.errors import DataError, EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.identify.protocol import Identified, identify
-from insightface_cakd.evaluate.pairs.sets import Way
 from insightface_cakd.evaluate.pairs.verification import embed_both
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.result import Result
@@ -155,43 +155,43 @@ def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
     )
 
 
-def identify_folders(embed: Embed, pictures: Pictures, way: Way, faults: Faults) -> IdentifiedFolders:
+def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, faults: Faults) -> IdentifiedFolders:
     """Embed pictures chunk by chunk, plain and mirrored added, and search.
 
     Args:
         embed: see `verify`.
         pictures: of `find_pictures`.
-        way: how to run.
+        execution: how to run.
         faults: counts those that are left out.
 
     Raises:
         DataError: more pictures cannot be read than may be left out.
         EvaluationError: as `identify`.
     """
-    with way.bar("probes") as progress:
+    with execution.bar("probes") as progress:
         kept, rows = [], []
-        for places, embeddings in embed_files(embed, pictures.probes, way, faults, progress):
+        for places, embeddings in embed_files(embed, pictures.probes, execution, faults, progress):
             kept += [pictures.people[place] for place in places]
             rows.append(embeddings)
     if not kept:
         raise EvaluationError("identification: no probe can be read; expected pictures. Correct the folder.")
     probes = np.concatenate(rows)
     readable = _readable(pictures.distractors, faults) if faults.limit else pictures.distractors
-    with way.bar("distractors") as progress:
-        pieces = (found for _, found in embed_files(embed, readable, way, faults, progress))
+    with execution.bar("distractors") as progress:
+        pieces = (found for _, found in embed_files(embed, readable, execution, faults, progress))
         found = identify(probes, kept, pieces, len(readable))
     return IdentifiedFolders(found, pictures, faults.lines)
 
 
 def embed_files(
-    embed: Embed, files: Sequence[Path], way: Way, faults: Faults, progress: Progress
+    embed: Embed, files: Sequence[Path], execution: Execution, faults: Faults, progress: Progress
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Yield places and embeddings (n, D), plain and mirrored added, of the files that can be read, chunk by chunk.
 
     Args:
         embed: see `verify`.
         files: aligned faces.
-        way: how to run.
+        execution: how to run.
         faults: counts those that are left out.
         progress: called with (files done, files in all).
 
@@ -207,7 +207,7 @@ def embed_files(
                 places.append(place)
                 faces.append(face)
         if faces:
-            plain, mirrored = embed_both(embed, np.stack(faces), way.device, way.batch_size)
+            plain, mirrored = embed_both(embed, np.stack(faces), execution.device, execution.batch_size)
             yield places, plain + mirrored
         progress(min(start + CHUNK, len(files)), len(files))
 

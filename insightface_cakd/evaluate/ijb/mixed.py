@@ -7,9 +7,9 @@ from typing import Any
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS
+from insightface_cakd.evaluate.ijb.measure import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
 from insightface_cakd.evaluate.ijb.report import NONE, IjbResult, Subject, left_out, save
-from insightface_cakd.evaluate.ijb.run import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, require_one_width
 from insightface_cakd.report.result import Result, Section

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, GalleryResult, Identification
+from insightface_cakd.evaluate.ijb.measure import Measured
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
 from insightface_cakd.evaluate.ijb.roc import Roc
-from insightface_cakd.evaluate.ijb.run import Measured
 from insightface_cakd.report.result import Result, Section
 from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json

@@ -9,10 +9,10 @@ import numpy as np
 
 from insightface_cakd.data.folders import find_people
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.identify.folders import Faults, embed_files
 from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, Embedded, mixed_ranks, require_one_space
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, mean_interval
-from insightface_cakd.evaluate.pairs.sets import Way
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.result import Result
 from insightface_cakd.report.tables import Row
@@ -106,7 +106,7 @@ def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Sea
 
 
 def search_people(
-    teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, way: Way, faults: Faults
+    teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, execution: Execution, faults: Faults
 ) -> Searched:
     """Enrol the first picture of every person of a folder, and search with the others.
 
@@ -114,7 +114,7 @@ def search_people(
         teacher: name and model of who enrolled.
         student: name and model of who is to ask.
         folder: one subfolder a person.
-        way: how to run.
+        execution: how to run.
         faults: counts pictures that are left out.
 
     Raises:
@@ -124,10 +124,10 @@ def search_people(
     images = find_people(folder).images
     files = [path for person in images for path in person]
     people = np.repeat(np.arange(len(images)), [len(person) for person in images])
-    first, rows = _embed(teacher, files, way, faults)
+    first, rows = _embed(teacher, files, execution, faults)
     # The second model needs the same pictures: what could not be read is known by now.
     left = [files[place] for place in first]
-    _, others = _embed(student, left, way, faults)
+    _, others = _embed(student, left, execution, faults)
     _, at, shown = np.unique(people[first], return_index=True, return_inverse=True)
     asking = np.setdiff1d(np.arange(len(left)), at)
     if not len(asking):
@@ -148,11 +148,13 @@ def verdict(loss: Interval) -> str:
     return "the interval holds 0: these data show no need to enrol again"
 
 
-def _embed(model: tuple[str, Embed], files: Sequence[Path], way: Way, faults: Faults) -> tuple[np.ndarray, np.ndarray]:
+def _embed(
+    model: tuple[str, Embed], files: Sequence[Path], execution: Execution, faults: Faults
+) -> tuple[np.ndarray, np.ndarray]:
     """Return places and embeddings of the files that can be read."""
     name, embed = model
-    with way.bar(name) as progress:
-        found = list(embed_files(embed, files, way, faults, progress))
+    with execution.bar(name) as progress:
+        found = list(embed_files(embed, files, execution, faults, progress))
     if not found:
         raise EvaluationError("mixed enrolment: no picture can be read; expected aligned faces. Correct the folder.")
     return np.concatenate([places for places, _ in found]), np.concatenate([rows for _, rows in found])

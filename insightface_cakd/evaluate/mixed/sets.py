@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from insightface_cakd.data.bins import VerificationSet
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.mixed.mixed import (
     Combination,
     Combinations,
@@ -19,7 +20,7 @@ from insightface_cakd.evaluate.mixed.search import Searched, verdict
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.judged import Judged, judge
 from insightface_cakd.evaluate.pairs.set_tables import judged_facts
-from insightface_cakd.evaluate.pairs.sets import Way, embed_pairs, tar_intervals, varied_sets
+from insightface_cakd.evaluate.pairs.sets import embed_pairs, tar_intervals, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.result import Result, Section
@@ -162,14 +163,16 @@ class MixedEnrolment(Result):
         return found
 
 
-def mixed_sets(teacher: tuple[str, Embed], student: tuple[str, Embed], places: Sequence[Path], way: Way) -> MixedSets:
+def mixed_sets(
+    teacher: tuple[str, Embed], student: tuple[str, Embed], places: Sequence[Path], execution: Execution
+) -> MixedSets:
     """Measure two models alone and mixed on verification sets: the first image of a pair is enrolled, the second asks.
 
     Args:
         teacher: name and model of who enrolled.
         student: name and model of who is to ask.
         places: .bin files and folders of them.
-        way: how to run.
+        execution: how to run.
 
     Raises:
         EvaluationError: a set or model cannot be used, or the embeddings are of different widths.
@@ -177,7 +180,9 @@ def mixed_sets(teacher: tuple[str, Embed], student: tuple[str, Embed], places: S
     """
     results = []
     for name, variant, pairs in varied_sets(places, parse_variants(())):
-        rows = {who: embed_pairs(embed, pairs, variant, way, f"{name}, {who}")[0] for who, embed in (teacher, student)}
+        rows = {
+            who: embed_pairs(embed, pairs, variant, execution, f"{name}, {who}")[0] for who, embed in (teacher, student)
+        }
         results.append(mixed_set(name, pairs, (teacher[0], rows[teacher[0]]), (student[0], rows[student[0]])))
     return MixedSets(results)
 

@@ -1,44 +1,19 @@
 """Many verification sets, and variants of them, measured one after the other; their numbers in one table."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import torch
 
 from insightface_cakd.data.bins import VerificationSet, load_bin, read_bin
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.judged import Judged, judge
 from insightface_cakd.evaluate.pairs.variants import PLAIN, On, Variant, vary
 from insightface_cakd.evaluate.pairs.verification import FOLDS, embed_both, pair_distances, require_pairs
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.runtime.progress import Progress
-
-
-class Bar(Protocol):
-    """Opens a progress bar."""
-
-    def __call__(self, what: str, /) -> AbstractContextManager[Progress]:
-        """Return a context that gives the callback."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """How models are run.
-
-    Args:
-        device: where the images go.
-        batch_size: images at a time; results do not depend on it.
-        bar: shows progress.
-    """
-
-    device: torch.device
-    batch_size: int
-    bar: Bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +104,7 @@ def varied_sets(
 
 
 def embed_pairs(
-    embed: Embed, pairs: VerificationSet, variant: Variant, way: Way, what: str
+    embed: Embed, pairs: VerificationSet, variant: Variant, execution: Execution, what: str
 ) -> tuple[np.ndarray, float]:
     """Return embeddings (2P, D), not normalised, and XNorm.
 
@@ -137,15 +112,15 @@ def embed_pairs(
         embed: see `verify`.
         pairs: the set, already changed.
         variant: says whether the mirror image's embedding is added.
-        way: how to run.
+        execution: how to run.
         what: is written beside the bar, and begins an error line.
 
     Raises:
         EvaluationError: embeddings that are no finite (B, D).
     """
     try:
-        with way.bar(what) as progress:
-            plain, mirrored = embed_both(embed, pairs.images, way.device, way.batch_size, progress)
+        with execution.bar(what) as progress:
+            plain, mirrored = embed_both(embed, pairs.images, execution.device, execution.batch_size, progress)
     except EvaluationError as error:
         raise EvaluationError(f"{what}: {error}") from error
     xnorm = float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
@@ -153,7 +128,7 @@ def embed_pairs(
 
 
 def measure_sets(
-    embed: Embed, places: Sequence[Path], variants: Sequence[Variant], way: Way, on: On = "probe"
+    embed: Embed, places: Sequence[Path], variants: Sequence[Variant], execution: Execution, on: On = "probe"
 ) -> list[SetResult]:
     """Measure a model on all variants of all sets.
 
@@ -161,7 +136,7 @@ def measure_sets(
         embed: see `verify`.
         places: .bin files and folders of them.
         variants: of each set.
-        way: how to run.
+        execution: how to run.
         on: which images of a pair are changed.
 
     Raises:
@@ -171,7 +146,7 @@ def measure_sets(
     results = []
     for name, variant, pairs in varied_sets(places, variants, on):
         what = titled(name, variant.name)
-        rows, xnorm = embed_pairs(embed, pairs, variant, way, what)
+        rows, xnorm = embed_pairs(embed, pairs, variant, execution, what)
         judged = judge(pair_distances(rows), pairs.same, what)
         resamples = Resamples(judged.same)
         accuracy = interval_of(resamples.mean(judged.right, judged.weights))

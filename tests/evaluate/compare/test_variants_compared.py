@@ -10,11 +10,11 @@ from insightface_cakd.evaluate.compare.comparison import Pairs, compare
 from insightface_cakd.evaluate.compare.latency import Latency
 from insightface_cakd.evaluate.compare.run import NUMBERS, PAGE, TEXT, compare_models, write_outcome
 from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, difference_rows, model_rows, sentences
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import paired
-from insightface_cakd.evaluate.pairs.sets import Way, varied_sets
+from insightface_cakd.evaluate.pairs.sets import varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.networks.entries import run_entry
-from insightface_cakd.runtime.progress import progress_bar
 from tests.evaluate.compare.test_comparison import SAME, distances
 from tests.evaluate.verification_files import write_set
 from tests.teachers.faces import get_model, saved
@@ -99,10 +99,10 @@ def test_all_files_tell_the_same(tmp_path):
         saved(tmp_path / name, 8)
         (tmp_path / name / "run.json").write_text(json.dumps({"config": {"network": "tiny"}}))
     write_set(tmp_path / "dev.bin", 40, seed=3, same=[True, True, False, False] * 10)
-    way = Way(torch.device("cpu"), 16, progress_bar)
+    execution = Execution(torch.device("cpu"), 16)
     sets = varied_sets([tmp_path / "dev.bin"], parse_variants(("plain", "lowres:28")))
     entries = [run_entry(name, tmp_path / name) for name in ("alone", "kd")]
-    write_outcome(tmp_path, compare_models(entries, sets, get_model, way, seconds=0), "Models")
+    write_outcome(tmp_path, compare_models(entries, sets, get_model, execution, seconds=0), "Models")
     for name in (PAGE, TEXT):
         text = (tmp_path / name).read_text().replace("&#x27;", "'")
         assert "kd against alone, the same 40 pairs, mean over 2 variants: +0.00 points" in text

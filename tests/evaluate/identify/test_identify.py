@@ -13,7 +13,7 @@ from insightface_cakd.evaluate.identify.folders import (
 )
 from insightface_cakd.evaluate.identify.protocol import TopScores, cut, growing, identify
 from tests.data.record_files import jpeg, people_folder
-from tests.evaluate.verification_files import not_a_number, pooled, way
+from tests.evaluate.verification_files import not_a_number, pooled, run_on_cpu
 
 PEOPLE = [0, 0, 0, 1, 1, 2, 3, 3]
 
@@ -130,7 +130,7 @@ class TestFolders:
 
     def measure(self, here, batch=8, limit=0, embed=None):
         pictures, faults = find_pictures(here / "probes", here / "strangers"), Faults(limit)
-        return identify_folders(embed or pooled(), pictures, way(batch), faults), pictures
+        return identify_folders(embed or pooled(), pictures, run_on_cpu(batch), faults), pictures
 
     def test_flat_and_deep_distractors_are_found_and_doubles_left_out(self, here):
         found, pictures = self.measure(here)

@@ -22,7 +22,7 @@ from insightface_cakd.evaluate.mixed.search import search_people
 from insightface_cakd.evaluate.mixed.sets import mixed_set, mixed_sets
 from insightface_cakd.evaluate.pairs.verification import verify
 from tests.data.record_files import people_folder
-from tests.evaluate.verification_files import not_a_number, pooled, turned, way, write_set
+from tests.evaluate.verification_files import not_a_number, pooled, run_on_cpu, turned, write_set
 
 
 def rows(count, width=6, seed=0):
@@ -89,7 +89,7 @@ class TestSets:
         return write_set(tmp_path_factory.mktemp("mixed") / "dev.bin", 40, seed=4)
 
     def test_alone_is_the_protocol(self, path):
-        (found,) = _sets(("old", pooled()), ("new", turned()), [path], way())
+        (found,) = _sets(("old", pooled()), ("new", turned()), [path], run_on_cpu())
         expected = verify(pooled(), load_bin(path))
         assert found.cases.teacher_alone.judged.accuracy == pytest.approx(expected.accuracy)
         assert found.cases.teacher_alone.kept_accuracy == pytest.approx(expected.accuracy)
@@ -98,11 +98,11 @@ class TestSets:
         assert found.cases.student_alone.judged.accuracy == pytest.approx(expected.accuracy)
 
     def test_models_in_one_space_lose_nothing_and_in_two_they_lose_it_all(self, path):
-        (same,) = _sets(("old", pooled()), ("new", pooled(gain=2)), [path], way())
+        (same,) = _sets(("old", pooled()), ("new", pooled(gain=2)), [path], run_on_cpu())
         assert same.loss == 0
         assert "costs 0.00 points [0.00, 0.00]" in same.sentence()
         assert "these data show no need to enrol again" in same.sentence()
-        (other,) = _sets(("old", pooled()), ("new", turned()), [path], way())
+        (other,) = _sets(("old", pooled()), ("new", turned()), [path], run_on_cpu())
         assert other.loss > 0.2
         assert other.loss_interval.low > 0
         assert other.loss == pytest.approx(other.cases.student_alone.judged.accuracy - other.cases.kept.judged.accuracy)
@@ -127,21 +127,21 @@ class TestSets:
         assert alone.judged.accuracy > 0.5
 
     def test_batches_and_repetition_change_nothing(self, path):
-        runs = [mixed_sets(("a", pooled()), ("b", turned()), [path], way(batch)).facts() for batch in (1, 7, 7)]
+        runs = [mixed_sets(("a", pooled()), ("b", turned()), [path], run_on_cpu(batch)).facts() for batch in (1, 7, 7)]
         assert runs[1] == runs[2]
         assert runs[0][0]["loss"] == runs[1][0]["loss"]
         assert [case["accuracy"] for case in runs[0][0]["cases"]] == [case["accuracy"] for case in runs[1][0]["cases"]]
 
     def test_the_table(self, path):
-        found = mixed_sets(("a", pooled()), ("b", turned()), [path], way()).rows()
+        found = mixed_sets(("a", pooled()), ("b", turned()), [path], run_on_cpu()).rows()
         assert [row["enrolment"] for row in found] == ["a alone", "b alone", "gallery a, probe b", "gallery b, probe a"]
         assert all("@FAR=0.1" in row["TAR"] for row in found)
 
     def test_models_that_do_not_fit(self, path):
         with pytest.raises(EvaluationError, match="old gives 48 numbers a face, new 12; expected equal widths"):
-            mixed_sets(("old", pooled()), ("new", pooled(2)), [path], way())
+            mixed_sets(("old", pooled()), ("new", pooled(2)), [path], run_on_cpu())
         with pytest.raises(EvaluationError, match="model: 80 of 80 embeddings are not finite"):
-            mixed_sets(("old", pooled()), ("new", not_a_number), [path], way())
+            mixed_sets(("old", pooled()), ("new", not_a_number), [path], run_on_cpu())
 
 
 def _sets(*given):
@@ -158,7 +158,7 @@ class TestPeople:
         return people_folder(tmp_path / "people", {"a": 3, "b": 1, "c": 2})
 
     def test_the_first_picture_is_enrolled_and_the_others_ask(self, folder):
-        found = search_people(("old", pooled()), ("new", turned()), folder, way(), Faults(0))
+        found = search_people(("old", pooled()), ("new", turned()), folder, run_on_cpu(), Faults(0))
         assert found.enrolled == 3
         assert {len(one.first) for one in found.found} == {3}
         facts = found.facts()
@@ -169,11 +169,11 @@ class TestPeople:
     def test_a_picture_that_cannot_be_read_is_left_out_for_both(self, folder):
         (folder / "a" / "0.jpg").write_bytes(b"no image")
         faults = Faults(1)
-        found = search_people(("old", pooled()), ("new", turned()), folder, way(), faults)
+        found = search_people(("old", pooled()), ("new", turned()), folder, run_on_cpu(), faults)
         assert (found.enrolled, len(found.found.kept.first)) == (3, 2)
         assert len(faults.lines) == 1
 
     def test_nobody_with_two(self, tmp_path):
         people_folder(tmp_path / "people", {"a": 1, "b": 1})
         with pytest.raises(EvaluationError, match="people: 2 people, none with two pictures; expected one to enrol"):
-            search_people(("old", pooled()), ("new", turned()), tmp_path / "people", way(), Faults(0))
+            search_people(("old", pooled()), ("new", turned()), tmp_path / "people", run_on_cpu(), Faults(0))

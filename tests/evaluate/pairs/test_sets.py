@@ -12,7 +12,7 @@ from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import find_sets, measure_sets, thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.evaluate.pairs.verification import verify
-from tests.evaluate.verification_files import not_a_number, pooled, way, write_set
+from tests.evaluate.verification_files import not_a_number, pooled, run_on_cpu, write_set
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_a_folder_stands_for_its_sets_by_name(folder, tmp_path):
 
 
 def test_the_numbers_are_those_of_the_protocol(folder):
-    for result in measure_sets(pooled(), [folder], parse_variants(()), way()):
+    for result in measure_sets(pooled(), [folder], parse_variants(()), run_on_cpu()):
         expected = verify(pooled(), load_bin(folder / f"{result.name}.bin"))
         assert result.judged.accuracy == pytest.approx(expected.accuracy)
         assert result.judged.std == pytest.approx(expected.std)
@@ -46,7 +46,7 @@ def test_the_numbers_are_those_of_the_protocol(folder):
 
 def test_batches_and_repetition_change_nothing(folder):
     runs = [
-        SetResults(measure_sets(pooled(), [folder], parse_variants(["all"]), way(batch))).facts()
+        SetResults(measure_sets(pooled(), [folder], parse_variants(["all"]), run_on_cpu(batch))).facts()
         for batch in (1, 7, 64, 64)
     ]
     assert runs[0] == runs[1] == runs[2] == runs[3]
@@ -57,7 +57,7 @@ def test_batches_and_repetition_change_nothing(folder):
 def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder):
     """The fields of `pooled` are not alike on both sides."""
     plain, single, flipped = measure_sets(
-        pooled(), [folder / "a.bin"], parse_variants(["plain", "single", "flipped"]), way()
+        pooled(), [folder / "a.bin"], parse_variants(["plain", "single", "flipped"]), run_on_cpu()
     )
     assert flipped.judged.accuracy < single.judged.accuracy
     mirrored = load_bin(folder / "a.bin")
@@ -66,7 +66,7 @@ def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder)
 
 
 def test_the_table_has_a_dash_and_a_sentence_where_a_rate_is_not_supported(folder):
-    results = measure_sets(pooled(), [folder], parse_variants(["plain", "masked"]), way())
+    results = measure_sets(pooled(), [folder], parse_variants(["plain", "masked"]), run_on_cpu())
     found = SetResults(results)
     rows = found.rows()
     assert [(row["set"], row["variant"]) for row in rows] == [
@@ -94,13 +94,13 @@ def test_a_set_of_one_kind_is_found_before_the_first_is_measured(kind, folder, t
         return pooled()(images)
 
     with pytest.raises(EvaluationError, match=r"z\.bin: \d+ same and \d+ different pairs; expected both kinds"):
-        measure_sets(embed, [folder, bad], parse_variants(()), way())
+        measure_sets(embed, [folder, bad], parse_variants(()), run_on_cpu())
     assert asked == []
 
 
 def test_embeddings_that_are_no_numbers(folder):
     with pytest.raises(EvaluationError, match=r"model: 60 of 60 embeddings are not finite; expected numbers"):
-        measure_sets(not_a_number, [folder], parse_variants(()), way())
+        measure_sets(not_a_number, [folder], parse_variants(()), run_on_cpu())
 
 
 def test_some_pairs_evenly_spread(folder):

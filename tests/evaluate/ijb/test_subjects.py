@@ -9,7 +9,7 @@ import torch
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.evaluate import Question
-from insightface_cakd.evaluate.ijb.sides import find_entry, title
+from insightface_cakd.evaluate.ijb.subjects import find_entry, title
 from insightface_cakd.hosts.embedded.backbones import get_model
 from tests.commands import cakd, refused
 from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree

@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import nn
 
 from insightface_cakd.errors import CAKDError, EvaluationError
-from insightface_cakd.evaluate.ijb.extract import Running, embedding_width, extract, require_few, require_scale
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.ijb.extract import embedding_width, extract, require_few, require_scale
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
 from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
@@ -24,39 +25,41 @@ EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or 
 
 
 @dataclass(frozen=True)
-class Task:
-    """What all sides of a run share.
+class Extraction:
+    """What is embedded, and how; the same for both models of mixed enrolment.
 
     Args:
         preset: says how images are scaled.
         tree: where the pictures are.
         faces: rows in their order.
-        running: device, batch, threads, and how many images may be corrupt.
+        execution: how to run.
+        max_corrupt: images that may be corrupt.
         get_model: the host's factory, for weights.
     """
 
     preset: Preset
     tree: Tree
     faces: Faces
-    running: Running
+    execution: Execution
+    max_corrupt: int
     get_model: GetModel
 
 
 @dataclass(frozen=True)
-class Side:
+class ModelOrSaved:
     """A model, or its saved embeddings.
 
     Args:
         entry: its name, file and network; without a network the file is an .onnx or of embeddings.
         folder: where a model's embeddings are saved.
         option: that names its network.
-        task: what is embedded.
+        extraction: what is embedded.
     """
 
     entry: Entry
     folder: Path
     option: str
-    task: Task
+    extraction: Extraction
 
     @cached_property
     def model(self) -> Embed:
@@ -66,7 +69,9 @@ class Side:
             CAKDError: its file is damaged, or not of its network.
         """
         try:
-            embed = load_embedder(self.entry.path, self.entry.network, self.task.get_model, self.task.running.device)
+            embed = load_embedder(
+                self.entry.path, self.entry.network, self.extraction.get_model, self.extraction.execution.device
+            )
         except CAKDError as error:
             raise EvaluationError(str(error).replace("--network", self.option)) from error
         return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
@@ -74,12 +79,12 @@ class Side:
     @cached_property
     def origin(self) -> Origin:
         """Return what a model's embeddings are of."""
-        path, tree, faces = self.entry.path, self.task.tree, self.task.faces
+        path, tree, faces = self.entry.path, self.extraction.tree, self.extraction.faces
         return Origin(
             model=self.entry.name if path.name == WEIGHTS else path.name,
             model_sha256=file_sha256(path),
             network=self.entry.network,
-            pixels=self.task.preset.pixels,
+            pixels=self.extraction.preset.pixels,
             target=tree.target,
             faces_sha256=faces_sha256(tree, faces),
             count=len(faces.names),
@@ -97,7 +102,7 @@ class Side:
         if stored is not None:
             return int(stored.plain.shape[1])
         require_scale(self.model, self.origin)
-        return embedding_width(self.model, self.origin.pixels, self.task.running.device)
+        return embedding_width(self.model, self.origin.pixels, self.extraction.execution.device)
 
     def embeddings(self, progress: Progress | None) -> Embeddings:
         """Return the embeddings of all faces, from where they are saved as far as they are there.
@@ -110,14 +115,23 @@ class Side:
         """
         if is_saved(self.entry.path):
             return self._opened
-        task = self.task
-        return extract(lambda: self.model, self.origin, task.tree, task.faces, self.folder, task.running, progress)
+        shared = self.extraction
+        return extract(
+            lambda: self.model,
+            self.origin,
+            shared.tree,
+            shared.faces,
+            self.folder,
+            shared.execution,
+            shared.max_corrupt,
+            progress,
+        )
 
     @cached_property
     def _opened(self) -> Embeddings:
-        tree, faces = self.task.tree, self.task.faces
+        tree, faces = self.extraction.tree, self.extraction.faces
         found = open_saved(self.entry.path, tree, faces)
-        require_few(found.corrupt, faces.names, self.task.running.max_corrupt, tree)
+        require_few(found.corrupt, faces.names, self.extraction.max_corrupt, tree)
         return found
 
 
