@@ -124,7 +124,7 @@ def compare_models(
     return Outcome(compare(answers, baseline), costs, rows, pairs)
 
 
-def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
+def write_outcome(folder: Path, outcome: Result, title: str) -> None:
     """Write `compare.html`, `compare.md` and `compare.json`, each whole or not at all.
 
     Args:
