@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from insightface_cakd.data.bins import VerificationSet, read_bin
+from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.records import FaceRecords, label_fault
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.errors import CAKDError
-from insightface_cakd.evaluate.pairs.verification import require_pairs
+from insightface_cakd.evaluate.pairs.verification import require_kinds
 from insightface_cakd.hosts.preflight import ALL_LABELS, SAMPLED_LABELS
 
 
@@ -87,7 +87,7 @@ def judge_set(path: Path) -> None:
         DataError, EvaluationError: it is damaged, or too small.
     """
     _, same = read_bin(path)
-    require_pairs(VerificationSet(np.empty(0, np.uint8), np.array(same, bool)), str(path))
+    require_kinds(np.array(same, bool), str(path))
 
 
 def _set(path: Path, judge: Callable[[Path], None]) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 from insightface_cakd.evaluate.compare.comparison import Comparison, Difference, Scored
 from insightface_cakd.evaluate.compare.latency import Latency
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, TEST, said_p
-from insightface_cakd.evaluate.pairs.set_tables import judged_facts, shown_tar, unsupported_lines
+from insightface_cakd.evaluate.pairs.set_tables import shown_tar, unsupported_lines, verification_facts
 from insightface_cakd.evaluate.pairs.verification import FARS
 from insightface_cakd.report.tables import Row
 
@@ -40,7 +40,7 @@ def model_rows(comparison: Comparison, costs: Mapping[str, Cost]) -> list[Row]:
     for name, scored in comparison.models.items():
         row = {"model": name}
         for one in comparison.sets:
-            row[one] = f"{100 * scored.judged[one].accuracy:.2f} {scored.intervals[one].points()}"
+            row[one] = f"{100 * scored.verified[one].accuracy:.2f} {scored.intervals[one].points()}"
         if len(comparison.sets) > 1:
             row["mean"] = f"{100 * scored.accuracy:.2f} {scored.mean_interval.points()}"
         row |= _against(comparison, scored.difference, "p, first variant" if comparison.varied else "p")
@@ -76,12 +76,12 @@ def tar_rows(comparison: Comparison) -> list[Row]:
     Args:
         comparison: the numbers.
     """
-    every = comparison.models[comparison.baseline].judged.values()
-    supported = [far for far in FARS if any(judged.tar[far] is not None for judged in every)]
+    every = comparison.models[comparison.baseline].verified.values()
+    supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified in every)]
     return [
         {"set": one, "model": name}
         | {
-            f"TAR@FAR={far:g}": shown_tar(scored.judged[one].tar[far], scored.tar_intervals[one].get(far))
+            f"TAR@FAR={far:g}": shown_tar(scored.verified[one].tar_at_far[far], scored.tar_intervals[one].get(far))
             for far in supported
         }
         for one in comparison.sets
@@ -118,7 +118,7 @@ def methods(comparison: Comparison, costs: Mapping[str, Cost]) -> list[str]:
         costs: by model.
     """
     rounds = min(cost.latency.rounds for cost in costs.values())
-    baseline = comparison.models[comparison.baseline].judged
+    baseline = comparison.models[comparison.baseline].verified
     variants = (
         "Variants of a set hold the same pairs: they share their resamples, and are never added up in a test. p for all sets "
         f"is of the first variant of each: {_firsts(comparison)}."
@@ -166,12 +166,12 @@ def _facts(scored: Scored, cost: Cost) -> dict[str, Any]:
         "interval": [scored.mean_interval.low, scored.mean_interval.high],
         "sets": {
             name: {
-                **judged_facts(judged),
+                **verification_facts(verified),
                 "interval": [scored.intervals[name].low, scored.intervals[name].high],
                 "tar_intervals": {f"{far:g}": [one.low, one.high] for far, one in scored.tar_intervals[name].items()},
                 "against_baseline": _difference_facts(scored.differences.get(name)),
             }
-            for name, judged in scored.judged.items()
+            for name, verified in scored.verified.items()
         },
         "against_baseline": _difference_facts(scored.difference),
         "runtime": cost.runtime,

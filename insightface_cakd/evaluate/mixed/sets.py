@@ -18,10 +18,10 @@ from insightface_cakd.evaluate.mixed.mixed import (
 )
 from insightface_cakd.evaluate.mixed.search import Searched, verdict
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval, Resamples, interval_of
-from insightface_cakd.evaluate.pairs.judged import Judged, judge
-from insightface_cakd.evaluate.pairs.set_tables import judged_facts
+from insightface_cakd.evaluate.pairs.set_tables import verification_facts
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, tar_intervals, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
+from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.result import Result, Section
 from insightface_cakd.report.tables import Row
@@ -33,14 +33,14 @@ class Case:
 
     Args:
         models: whose gallery and whose probes.
-        judged: the pairs.
+        verified: the pairs.
         kept: whether each pair is judged right by the thresholds of the teacher alone.
         interval: of the accuracy.
         tar_intervals: of TAR.
     """
 
     models: Combination
-    judged: Judged
+    verified: VerificationResult
     kept: np.ndarray
     interval: Interval
     tar_intervals: dict[float, Interval]
@@ -48,7 +48,7 @@ class Case:
     @property
     def kept_accuracy(self) -> float:
         """Accuracy with the deployed model's thresholds left as they are."""
-        return float((self.kept * self.judged.weights).sum())
+        return float((self.kept * self.verified.weights).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ class MixedSet:
         points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
         return (
             f"{self.name}: keeping the gallery of {old} under probes of {new} costs {points:.2f} points "
-            f"{self.loss_interval.points()} of accuracy against enrolling again ({100 * kept.judged.accuracy:.2f} % for "
-            f"{100 * student.judged.accuracy:.2f} %); {verdict(self.loss_interval)}. With the thresholds of {old} left as "
+            f"{self.loss_interval.points()} of accuracy against enrolling again ({100 * kept.verified.accuracy:.2f} % for "
+            f"{100 * student.verified.accuracy:.2f} %); {verdict(self.loss_interval)}. With the thresholds of {old} left as "
             f"they are: {100 * kept.kept_accuracy:.2f} %."
         )
 
@@ -96,9 +96,11 @@ class MixedSets(Result):
         for one in self.sets:
             for case in one.cases:
                 row = {"set": one.name, "enrolment": case.models.title}
-                row |= {"accuracy": f"{100 * case.judged.accuracy:.2f} %", "95 %": case.interval.points()}
+                row |= {"accuracy": f"{100 * case.verified.accuracy:.2f} %", "95 %": case.interval.points()}
                 row["at kept threshold"] = f"{100 * case.kept_accuracy:.2f} %"
-                supported = [f"{100 * tar:.2f} @FAR={far:g}" for far, tar in case.judged.tar.items() if tar is not None]
+                supported = [
+                    f"{100 * tar:.2f} @FAR={far:g}" for far, tar in case.verified.tar_at_far.items() if tar is not None
+                ]
                 row |= {"TAR": supported[-1]} if supported else {}
                 rows.append(row)
         return rows
@@ -117,7 +119,7 @@ class MixedSets(Result):
                 "cases": [
                     {
                         **vars(case.models),
-                        **judged_facts(case.judged),
+                        **verification_facts(case.verified),
                         "interval": [case.interval.low, case.interval.high],
                         "accuracy_at_kept_threshold": case.kept_accuracy,
                     }
@@ -207,12 +209,12 @@ def mixed_set(
     deployed = judge(mixed_distances(old.gallery, old.probe), pairs.same, name).thresholds
 
     def measure(enrolled: Embedded, asking: Embedded) -> Case:
-        judged = judge(mixed_distances(enrolled.gallery, asking.probe), pairs.same, name)
-        interval = interval_of(resamples.mean(judged.right, judged.weights))
+        verified = judge(mixed_distances(enrolled.gallery, asking.probe), pairs.same, name)
+        interval = interval_of(resamples.mean(verified.right, verified.weights))
         models = Combination(enrolled.name, asking.name)
-        return Case(models, judged, judged.right_at(deployed), interval, tar_intervals(judged, resamples))
+        return Case(models, verified, verified.right_at(deployed), interval, tar_intervals(verified, resamples))
 
     cases = Combinations.of(old, new, measure)
-    again, kept = cases.student_alone.judged, cases.kept.judged
+    again, kept = cases.student_alone.verified, cases.kept.verified
     lost = resamples.mean(again.right.astype(float) - kept.right, again.weights)
     return MixedSet(name, cases, again.accuracy - kept.accuracy, interval_of(lost))

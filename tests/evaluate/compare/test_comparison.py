@@ -11,7 +11,7 @@ from insightface_cakd.evaluate.compare.latency import Latency, measure_latency
 from insightface_cakd.evaluate.compare.pictures import cost_figure, drawings, roc_curve
 from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, methods, model_rows, sentences, tar_rows
 from insightface_cakd.evaluate.pairs.bootstrap import Resamples, interval_of
-from insightface_cakd.evaluate.pairs.judged import judge
+from insightface_cakd.evaluate.pairs.verification import judge
 from tests.evaluate.protocol import slow_tar
 
 SAME = np.arange(200) % 2 == 0
@@ -41,18 +41,18 @@ def test_gains_are_differences_of_accuracies_and_the_baseline_has_none(found):
     alone, kd = found.models["alone"], found.models["kd"]
     assert found.baseline == "alone"
     assert alone.difference is None
-    gains = [kd.judged[name].accuracy - alone.judged[name].accuracy for name in ("lfw", "cfp")]
+    gains = [kd.verified[name].accuracy - alone.verified[name].accuracy for name in ("lfw", "cfp")]
     assert gains[1] == 0
     assert kd.difference.gain == pytest.approx(np.mean(gains))
     assert kd.difference.interval.low < kd.difference.gain < kd.difference.interval.high
-    assert kd.accuracy == pytest.approx(np.mean([judged.accuracy for judged in kd.judged.values()]))
+    assert kd.accuracy == pytest.approx(np.mean([verified.accuracy for verified in kd.verified.values()]))
 
 
 def test_the_paired_test_counts_pairs_one_by_one(found):
     alone, kd = found.models["alone"], found.models["kd"]
     counts = [0, 0]
     for name in ("lfw", "cfp"):
-        for mine, theirs in zip(kd.judged[name].right, alone.judged[name].right, strict=True):
+        for mine, theirs in zip(kd.verified[name].right, alone.verified[name].right, strict=True):
             counts[0] += mine and not theirs
             counts[1] += theirs and not mine
     assert (kd.difference.paired.first_only, kd.difference.paired.second_only) == tuple(counts)
@@ -85,7 +85,7 @@ def test_another_baseline():
 
 
 def test_it_can_be_repeated(found, costs):
-    again = compare({name: Pairs(one.same, {m: s.judged[name].distances for m, s in found.models.items()}) for name, one in found.models["alone"].judged.items()})  # fmt: skip # noqa: E501
+    again = compare({name: Pairs(one.same, {m: s.verified[name].distances for m, s in found.models.items()}) for name, one in found.models["alone"].verified.items()})  # fmt: skip # noqa: E501
     assert comparison_facts(again, costs) == comparison_facts(found, costs)
     assert list(drawings(again, costs)) == list(drawings(found, costs))
 

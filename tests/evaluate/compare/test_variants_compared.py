@@ -70,7 +70,7 @@ def test_each_variant_has_a_test_of_its_own_and_sets_are_added_up():
     )
     kd, alone = found.models["kd"], found.models["alone"]
     for name, one in kd.differences.items():
-        assert one.paired == paired(kd.judged[name].right, alone.judged[name].right)
+        assert one.paired == paired(kd.verified[name].right, alone.verified[name].right)
     assert found.firsts == ["lfw", "cfp"]
     assert kd.difference.paired == kd.differences["lfw"].paired + kd.differences["cfp"].paired
     assert kd.difference.gain == pytest.approx(np.mean([one.gain for one in kd.differences.values()]))

@@ -91,11 +91,11 @@ class TestSets:
     def test_alone_is_the_protocol(self, path):
         (found,) = _sets(("old", pooled()), ("new", turned()), [path], run_on_cpu())
         expected = verify(pooled(), load_bin(path))
-        assert found.cases.teacher_alone.judged.accuracy == pytest.approx(expected.accuracy)
+        assert found.cases.teacher_alone.verified.accuracy == pytest.approx(expected.accuracy)
         assert found.cases.teacher_alone.kept_accuracy == pytest.approx(expected.accuracy)
-        assert found.cases.teacher_alone.judged.tar == expected.tar_at_far
+        assert found.cases.teacher_alone.verified.tar_at_far == expected.tar_at_far
         # Turned, the space is another, and distances in it are the same.
-        assert found.cases.student_alone.judged.accuracy == pytest.approx(expected.accuracy)
+        assert found.cases.student_alone.verified.accuracy == pytest.approx(expected.accuracy)
 
     def test_models_in_one_space_lose_nothing_and_in_two_they_lose_it_all(self, path):
         (same,) = _sets(("old", pooled()), ("new", pooled(gain=2)), [path], run_on_cpu())
@@ -105,7 +105,9 @@ class TestSets:
         (other,) = _sets(("old", pooled()), ("new", turned()), [path], run_on_cpu())
         assert other.loss > 0.2
         assert other.loss_interval.low > 0
-        assert other.loss == pytest.approx(other.cases.student_alone.judged.accuracy - other.cases.kept.judged.accuracy)
+        assert other.loss == pytest.approx(
+            other.cases.student_alone.verified.accuracy - other.cases.kept.verified.accuracy
+        )
         assert "the loss is real: enrol again, or accept it" in other.sentence()
 
     def test_the_kept_threshold_is_the_teachers(self, path):
@@ -117,14 +119,14 @@ class TestSets:
         expected = [
             (distance < threshold) == same
             for distance, threshold, same in zip(
-                alone.judged.distances,
-                np.repeat(found.cases.teacher_alone.judged.thresholds, 4),
+                alone.verified.distances,
+                np.repeat(found.cases.teacher_alone.verified.thresholds, 4),
                 pairs.same,
                 strict=True,
             )
         ]
         assert alone.kept_accuracy == pytest.approx(np.mean(expected)) == 0.5
-        assert alone.judged.accuracy > 0.5
+        assert alone.verified.accuracy > 0.5
 
     def test_batches_and_repetition_change_nothing(self, path):
         runs = [mixed_sets(("a", pooled()), ("b", turned()), [path], run_on_cpu(batch)).facts() for batch in (1, 7, 7)]

@@ -7,11 +7,10 @@ import pytest
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.pairs.judged import judge
 from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import find_sets, measure_sets, thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
-from insightface_cakd.evaluate.pairs.verification import verify
+from insightface_cakd.evaluate.pairs.verification import judge, verify
 from tests.evaluate.verification_files import not_a_number, pooled, run_on_cpu, write_set
 
 
@@ -37,11 +36,11 @@ def test_a_folder_stands_for_its_sets_by_name(folder, tmp_path):
 def test_the_numbers_are_those_of_the_protocol(folder):
     for result in measure_sets(pooled(), [folder], parse_variants(()), run_on_cpu()):
         expected = verify(pooled(), load_bin(folder / f"{result.name}.bin"))
-        assert result.judged.accuracy == pytest.approx(expected.accuracy)
-        assert result.judged.std == pytest.approx(expected.std)
+        assert result.verified.accuracy == pytest.approx(expected.accuracy)
+        assert result.verified.std == pytest.approx(expected.std)
         assert result.xnorm == pytest.approx(expected.xnorm)
-        assert result.judged.tar == expected.tar_at_far
-        assert result.interval.low <= result.judged.accuracy <= result.interval.high
+        assert result.verified.tar_at_far == expected.tar_at_far
+        assert result.interval.low <= result.verified.accuracy <= result.interval.high
 
 
 def test_batches_and_repetition_change_nothing(folder):
@@ -59,10 +58,10 @@ def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder)
     plain, single, flipped = measure_sets(
         pooled(), [folder / "a.bin"], parse_variants(["plain", "single", "flipped"]), run_on_cpu()
     )
-    assert flipped.judged.accuracy < single.judged.accuracy
+    assert flipped.verified.accuracy < single.verified.accuracy
     mirrored = load_bin(folder / "a.bin")
     mirrored.images[1::2] = mirrored.images[1::2, :, ::-1]
-    assert verify(pooled(), mirrored).accuracy == pytest.approx(plain.judged.accuracy)
+    assert verify(pooled(), mirrored).accuracy == pytest.approx(plain.verified.accuracy)
 
 
 def test_the_table_has_a_dash_and_a_sentence_where_a_rate_is_not_supported(folder):
@@ -79,8 +78,8 @@ def test_the_table_has_a_dash_and_a_sentence_where_a_rate_is_not_supported(folde
         "b: not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 10 impostor pairs support no FAR below 0.1.",
     ]
     few, many = (judge(np.linspace(0, 4, count), np.arange(count) % 2 == 0, "x") for count in (18, 400))
-    assert few.tar[0.1] is None
-    assert many.tar[0.01] is not None
+    assert few.tar_at_far[0.1] is None
+    assert many.tar_at_far[0.01] is not None
     assert "variant" not in SetResults(results[:1]).rows()[0]
 
 
