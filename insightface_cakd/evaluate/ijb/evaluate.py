@@ -14,9 +14,9 @@ from insightface_cakd.evaluate.ijb.presets import Protocol, Target, choose_modes
 from insightface_cakd.evaluate.ijb.report import IjbResult, Subject, save
 from insightface_cakd.evaluate.ijb.saved import is_saved
 from insightface_cakd.evaluate.ijb.store import Embeddings
-from insightface_cakd.evaluate.ijb.subjects import Extraction, ModelOrSaved, find_entry, require_writable, title
+from insightface_cakd.evaluate.ijb.subjects import Extraction, ModelOrSaved, find_subject, require_writable
 from insightface_cakd.evaluate.mixed.mixed import require_one_width
-from insightface_cakd.networks.entries import Entry
+from insightface_cakd.networks.entries import Entry, title
 from insightface_cakd.networks.models import GetModel
 
 
@@ -81,7 +81,7 @@ def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) 
     faces = read_faces(tree)
     lists = read_lists(tree, faces, question.protocol)
     extraction = Extraction(preset, tree, faces, execution, question.max_corrupt, get_model)
-    models = [ModelOrSaved(entry, folder, option, extraction) for entry, folder, option in entries]
+    models = [ModelOrSaved(entry, folder, extraction) for entry, folder in entries]
     # The deployed model comes first in errors about both.
     if len(models) == 2:
         require_one_width(*((model.entry.name, model.width()) for model in reversed(models)))
@@ -104,16 +104,15 @@ def faces_at_a_time(device: torch.device) -> int:
     return 8 if device.type == "cpu" else 64
 
 
-def _entries(question: Question) -> list[tuple[Entry, Path, str]]:
-    """Return the models, where their embeddings are saved, and the option of their network; check all of it."""
+def _entries(question: Question) -> list[tuple[Entry, Path]]:
+    """Return the models and where their embeddings are saved; check all of it."""
     require_writable(question.folder, "--out")
     own = question.embeddings or question.folder / "embeddings"
     require_writable(own.parent, "--embeddings")
-    found = [(find_entry(question.model, question.network, "--network"), own, "--network")]
+    found = [(find_subject(question.model, question.network, "--network"), own)]
     if question.enrolled is not None:
-        option = "--enrolled-network"
-        other = find_entry(question.enrolled, question.enrolled_network, option)
-        found.append((other, question.folder / "embeddings_enrolled", option))
+        other = find_subject(question.enrolled, question.enrolled_network, "--enrolled-network")
+        found.append((other, question.folder / "embeddings_enrolled"))
     return found
 
 

@@ -1,22 +1,22 @@
 """What a run is asked to measure: a model, a run's folder or saved embeddings, checked before a face is embedded."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from torch import nn
 
-from insightface_cakd.errors import CAKDError, EvaluationError
+from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.extract import embedding_width, extract, require_few, require_scale
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
 from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
 from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
-from insightface_cakd.networks.entries import RUN, WEIGHTS, Entry, run_entry
+from insightface_cakd.networks.entries import RUN, WEIGHTS, Entry, find_entry, title
 from insightface_cakd.networks.inference import for_inference
-from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
+from insightface_cakd.networks.models import Embed, GetModel, network_unknown
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.progress import Progress
@@ -52,13 +52,11 @@ class ModelOrSaved:
     Args:
         entry: its name, file and network; without a network the file is an .onnx or of embeddings.
         folder: where a model's embeddings are saved.
-        option: that names its network.
         extraction: what is embedded.
     """
 
     entry: Entry
     folder: Path
-    option: str
     extraction: Extraction
 
     @cached_property
@@ -68,12 +66,7 @@ class ModelOrSaved:
         Raises:
             CAKDError: its file is damaged, or not of its network.
         """
-        try:
-            embed = load_embedder(
-                self.entry.path, self.entry.network, self.extraction.get_model, self.extraction.execution.device
-            )
-        except CAKDError as error:
-            raise EvaluationError(str(error).replace("--network", self.option)) from error
+        embed = self.entry.load(self.extraction.get_model, self.extraction.execution.device)
         return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
 
     @cached_property
@@ -135,20 +128,12 @@ class ModelOrSaved:
         return found
 
 
-def title(path: Path) -> str:
-    """Return a model's name in reports: of a folder its name, of a run's weights that of their folder, else the file's."""
-    whole = Path(os.path.abspath(path))
-    if whole.is_dir():
-        return whole.name or "root"
-    return whole.parent.name if whole.name == WEIGHTS and whole.parent.name else whole.stem
-
-
-def find_entry(path: Path, network: str | None, option: str) -> Entry:
-    """Return name, file and network of what the user named.
+def find_subject(path: Path, network: str | None, option: str) -> Entry:
+    """Return name, file and network of what the user named; saved embeddings have no network.
 
     Args:
         path: an .onnx, weights, the output folder of a run, or saved embeddings.
-        network: of weights; None for that which `run.json` beside them names.
+        network: of weights that name none.
         option: by which the user names the network.
 
     Raises:
@@ -158,17 +143,10 @@ def find_entry(path: Path, network: str | None, option: str) -> Entry:
         return Entry(title(path), path)
     if path.is_dir() and not (path / RUN).is_file():
         raise EvaluationError(f"{path}: a folder without {META} or {RUN}; expected {EXPECTED}. Correct the path.")
-    weights = run_entry(title(path), path).path if path.is_dir() else path
-    require_file(weights, EXPECTED)
-    if weights.suffix.lower() == ".onnx":
-        return Entry(title(path), weights, network)
-    beside = run_entry(title(path), weights.parent).network if weights.name == WEIGHTS else None
-    if not (network or beside):
-        raise EvaluationError(
-            f"{weights}: which network these weights are of is not known; expected its name. Pass {option}, for example "
-            f"{option} mbf."
-        )
-    return Entry(title(path), weights, network or beside)
+    entry = replace(find_entry(path, network, EXPECTED), option=option)
+    if entry.runtime == "torch" and entry.network is None:
+        raise network_unknown(entry.path, option)
+    return entry
 
 
 def require_writable(folder: Path, option: str) -> None:
