@@ -60,7 +60,7 @@ class Result(ABC):
         """Return all numbers as what JSON can hold, not rounded."""
 
     def sections(self) -> list[Section]:
-        """Return the parts of the text; a result of several tables overrides it."""
+        """Return the parts of the text."""
         return [Section("Result", self.rows(), notes=self.lines())]
 
     def drawings(self) -> Sequence[Drawing]:
@@ -71,3 +71,19 @@ class Result(ABC):
         """Return tables and sentences as Markdown that is aligned when read as it stands."""
         parts = [part for one in self.sections() for part in (markdown_table(one.rows), "\n".join(one.notes))]
         return "\n\n".join(filter(None, parts)) + "\n"
+
+
+class SectionedResult(Result):
+    """A result of several tables, which says its sections; `rows` are those of the first table, `lines` all sentences."""
+
+    @abstractmethod
+    def sections(self) -> list[Section]:
+        """Return the tables, each with its sentences."""
+
+    def rows(self) -> Sequence[Row]:
+        """Return the first table."""
+        return next(section.rows for section in self.sections() if section.rows)
+
+    def lines(self) -> Sequence[str]:
+        """Return all sentences."""
+        return [line for section in self.sections() for line in section.notes]

@@ -56,7 +56,7 @@ class Scored:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class PairComparison:
     """All models.
 
     Args:
@@ -100,7 +100,7 @@ class Pairs:
     source: str | None = None
 
 
-def compare(sets: Mapping[str, Pairs], baseline: str | None = None) -> Comparison:
+def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> PairComparison:
     """Compare models on some sets.
 
     Variants of one set share their resamples, and only the first counts in the paired test: the same pairs seen again are no
@@ -133,7 +133,7 @@ def compare(sets: Mapping[str, Pairs], baseline: str | None = None) -> Compariso
             tar[model][name] = tar_intervals(one, resamples)
     firsts = [next(name for name in sources if sources[name] == source) for source in seeds]
     scored = {model: _scored(model, chosen, verified, drawn, tar[model], firsts) for model in names}
-    return Comparison(chosen, scored, firsts)
+    return PairComparison(chosen, scored, firsts)
 
 
 def choose_baseline(names: Sequence[str], baseline: str | None) -> str:

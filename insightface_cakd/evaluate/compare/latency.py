@@ -31,6 +31,23 @@ class Latency:
     rounds: int
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs.
+
+    Args:
+        runtime: what ran it.
+        megabytes: of its file, in 10^6 bytes.
+        parameters: number of weights.
+        latency: of one face on this CPU.
+    """
+
+    runtime: str
+    megabytes: float
+    parameters: int
+    latency: Latency
+
+
 def measure_latency(models: Mapping[str, Embed], rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Latency]:
     """Time one forward of one face, batch 1, model after model, round after round.
 

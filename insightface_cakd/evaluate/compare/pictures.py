@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insightface_cakd.evaluate.compare.comparison import Comparison
-from insightface_cakd.evaluate.compare.tables import Cost
+from insightface_cakd.evaluate.compare.comparison import PairComparison
+from insightface_cakd.evaluate.compare.latency import Cost
 from insightface_cakd.evaluate.pairs.verification import VerificationResult
 from insightface_cakd.report.plots import svg_of
 from insightface_cakd.report.result import Drawing
@@ -44,7 +44,7 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
     return Curve(allowed / len(impostors), np.searchsorted(genuine, limits, "left") / len(genuine))
 
 
-def drawings(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
+def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
     """Yield the pictures: ROC and DET of each set, then accuracy against both costs.
 
     Args:
@@ -83,7 +83,7 @@ def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
     return svg_of(figure, prefix)
 
 
-def cost_figure(comparison: Comparison, costs: Mapping[str, Cost]) -> Figure:
+def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure:
     """Return accuracy with its interval against milliseconds and megabytes, side by side.
 
     Args:

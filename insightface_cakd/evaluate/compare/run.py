@@ -1,82 +1,27 @@
 """From models and sets to a comparison, and from that to a page, Markdown and JSON."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.comparison import Comparison, Pairs, choose_baseline, compare
-from insightface_cakd.evaluate.compare.latency import SECONDS, measure_latency
-from insightface_cakd.evaluate.compare.pictures import drawings
-from insightface_cakd.evaluate.compare.tables import (
-    Cost,
-    comparison_facts,
-    difference_rows,
-    methods,
-    model_rows,
-    sentences,
-    tar_rows,
-)
+from insightface_cakd.evaluate.compare.comparison import Pairs, choose_baseline, compare_pairs
+from insightface_cakd.evaluate.compare.latency import SECONDS, Cost, measure_latency
+from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, titled
 from insightface_cakd.evaluate.pairs.variants import Variant
 from insightface_cakd.evaluate.pairs.verification import pair_distances
 from insightface_cakd.networks.entries import Entry, parameters
 from insightface_cakd.networks.models import GetModel
-from insightface_cakd.report.result import Drawing, Result, Section
+from insightface_cakd.report.result import Result
 from insightface_cakd.report.run_report import write_result
-from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json
 
 PAGE, TEXT, NUMBERS = "compare.html", "compare.md", "compare.json"
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome(Result):
-    """What a comparison came to.
-
-    Args:
-        comparison: the numbers.
-        costs: by model.
-        embeddings: of the last set's images by model, (2P, D) each, for mixed enrolment.
-        pairs: the last set.
-    """
-
-    comparison: Comparison
-    costs: Mapping[str, Cost]
-    embeddings: Mapping[str, np.ndarray]
-    pairs: VerificationSet
-
-    def rows(self) -> list[Row]:
-        """Return a row for each model."""
-        return model_rows(self.comparison, self.costs)
-
-    def lines(self) -> list[str]:
-        """Return what each model gains, and how the numbers came about."""
-        return [*sentences(self.comparison), *methods(self.comparison, self.costs)]
-
-    def facts(self) -> dict[str, Any]:
-        """Return the numbers of all models."""
-        return comparison_facts(self.comparison, self.costs)
-
-    def drawings(self) -> list[Drawing]:
-        """Return ROC, DET, and accuracy against cost."""
-        return list(drawings(self.comparison, self.costs))
-
-    def sections(self) -> list[Section]:
-        """Return models, differences by variant, and TAR@FAR."""
-        differences = difference_rows(self.comparison)
-        return [
-            Section("Comparison", self.rows(), notes=sentences(self.comparison)),
-            *([Section("Differences by variant", differences)] if differences else []),
-            Section("TAR@FAR", tar_rows(self.comparison), notes=methods(self.comparison, self.costs)),
-        ]
 
 
 def compare_models(
@@ -86,7 +31,7 @@ def compare_models(
     execution: Execution,
     baseline: str | None = None,
     seconds: float = SECONDS,
-) -> Outcome:
+) -> ModelComparison:
     """Measure models on the same pairs.
 
     Args:
@@ -121,7 +66,7 @@ def compare_models(
             for model, embed in models.items()
         }
         answers[what] = Pairs(pairs.same, {model: pair_distances(found) for model, found in rows.items()}, name)
-    return Outcome(compare(answers, baseline), costs, rows, pairs)
+    return ModelComparison(compare_pairs(answers, baseline), costs, rows)
 
 
 def write_outcome(folder: Path, outcome: Result, title: str) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from insightface_cakd.evaluate.compare.run import compare_models
-from insightface_cakd.evaluate.compare.tables import sentences
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.mixed.sets import MixedSets, mixed_set
 from insightface_cakd.evaluate.pairs.sets import thinned, varied_sets
@@ -64,12 +63,12 @@ def compare_runs(
     ((name, variant, whole),) = varied_sets([place], parse_variants(()))
     pairs = whole if most is None else thinned(whole, most)
     outcome = compare_models(entries, [(name, variant, pairs)], get_model, execution, seconds=SECONDS)
-    sections, said = page_sections(outcome), sentences(outcome.comparison)
+    sections, said = page_sections(outcome), outcome.sentences()
     if len(pairs.same) < len(whole.same):
         said.append(f"Of the {len(whole.same)} pairs of {name}, {len(pairs.same)} were taken here, evenly spread.")
     if mixed is not None and len({outcome.embeddings[model].shape[1] for model in mixed}) == 1:
         teacher, student = ((model, outcome.embeddings[model]) for model in mixed)
-        found = mixed_set(name, outcome.pairs, teacher, student)
+        found = mixed_set(name, pairs, teacher, student)
         sections.append(Section("Mixed enrolment", MixedSets([found]).rows(), notes=[found.sentence()]))
         said.append(found.sentence())
     return RunComparison(sections, said)

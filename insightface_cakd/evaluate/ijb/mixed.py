@@ -12,7 +12,7 @@ from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
 from insightface_cakd.evaluate.ijb.report import NONE, IjbResult, Subject, left_out, save
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, require_one_width
-from insightface_cakd.report.result import Result, Section
+from insightface_cakd.report.result import Section, SectionedResult
 from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json
 from insightface_cakd.runtime.progress import Progress
@@ -61,7 +61,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class MixedIjb(Result):
+class MixedIjb(SectionedResult):
     """Both models alone, the teacher's gallery under the student's probes, and the reverse, on an IJB set.
 
     Args:
@@ -73,14 +73,6 @@ class MixedIjb(Result):
     conventions: Sequence[str]
     facts_of_set: Mapping[str, Any]
     cases: Combinations[list[Case]]
-
-    def rows(self) -> list[Row]:
-        """Return the first table: that of 1:1, or that of 1:N."""
-        return next(list(section.rows) for section in self.sections() if section.rows)
-
-    def lines(self) -> list[str]:
-        """Return all sentences."""
-        return [line for section in self.sections() for line in section.notes]
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers of each combination and mode."""

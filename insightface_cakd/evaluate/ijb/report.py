@@ -13,7 +13,7 @@ from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, GalleryRe
 from insightface_cakd.evaluate.ijb.measure import Measured
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
 from insightface_cakd.evaluate.ijb.roc import Roc
-from insightface_cakd.report.result import Result, Section
+from insightface_cakd.report.result import Section, SectionedResult
 from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json
 
@@ -47,7 +47,7 @@ class Subject:
 
 
 @dataclass(frozen=True, eq=False)
-class IjbResult(Result):
+class IjbResult(SectionedResult):
     """What an IJB run came to: upstream's reading, and beside it the strict one, which claims nothing unsupported.
 
     Args:
@@ -57,14 +57,6 @@ class IjbResult(Result):
 
     subject: Subject
     modes: Sequence[Measured]
-
-    def rows(self) -> list[Row]:
-        """Return the first table: that of 1:1, or of the first mode's 1:N."""
-        return next(list(section.rows) for section in self.sections() if section.rows)
-
-    def lines(self) -> list[str]:
-        """Return all sentences."""
-        return [line for section in self.sections() for line in section.notes]
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers; one that the data cannot support is null in the strict reading."""

@@ -129,19 +129,6 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.where(norms == 0, 1, norms)
 
 
-def mixed_scores(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """Return the cosine (P,), float64, of each row of the gallery with the row of the probe in its place.
-
-    Args:
-        gallery: (P, D), of one model.
-        probe: (P, D), of the same or another model.
-
-    Edge cases:
-        A zero row: 0.
-    """
-    return np.einsum("pd,pd->p", unit_rows(gallery), unit_rows(probe))
-
-
 def mixed_distances(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
     """Return the squared distance (P,), in [0, 4], of rows made unit length, as the .bin protocol has it.
 

@@ -23,7 +23,7 @@ from insightface_cakd.evaluate.pairs.sets import embed_pairs, tar_intervals, var
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.report.result import Result, Section
+from insightface_cakd.report.result import Result, Section, SectionedResult
 from insightface_cakd.report.tables import Row
 
 
@@ -131,7 +131,7 @@ class MixedSets(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class MixedEnrolment(Result):
+class MixedEnrolment(SectionedResult):
     """Two models alone and mixed: on verification sets, and on people where there are some.
 
     Args:
@@ -143,14 +143,6 @@ class MixedEnrolment(Result):
     sets: MixedSets
     people: Searched | None
     left_out: Sequence[str] = ()
-
-    def rows(self) -> list[Row]:
-        """Return the table of the sets."""
-        return self.sets.rows()
-
-    def lines(self) -> list[str]:
-        """Return all sentences."""
-        return [line for section in self.sections() for line in section.notes]
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers of sets and people."""
