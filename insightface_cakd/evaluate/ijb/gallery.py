@@ -67,7 +67,7 @@ def read_search(tree: Tree, templates: np.ndarray) -> Search:
 
 
 def _read_enrolment(path: Path, templates: np.ndarray) -> Enrolment:
-    """Read one list: a header line, then `template,subject` and whatever else, a line an image or a template."""
+    """Read one list: a header line, then `template,subject` and whatever else, one line per image or template."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file))[1:]
