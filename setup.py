@@ -45,6 +45,7 @@ setup(
         "pydantic>=2",
         "PyYAML",
         "rich",
+        "scipy",
         "typer>=0.12",
     ],
     extras_require={

@@ -13,7 +13,7 @@ from benchmarks.ijb_draw import size_of
 from benchmarks.ijb_extract import bench_extraction
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.evaluate.ijb.evaluate import Question
-from insightface_cakd.evaluate.ijb.names import Target
+from insightface_cakd.evaluate.ijb.presets import Target
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

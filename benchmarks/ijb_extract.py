@@ -14,12 +14,15 @@ import torch
 
 from benchmarks.ijb import upstream_script
 from insightface_cakd.errors import RunError
-from insightface_cakd.evaluate.ijb.evaluate import Question, embed_faces
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.ijb.evaluate import Question, faces_at_a_time
 from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces
 from insightface_cakd.evaluate.ijb.presets import PRESETS
+from insightface_cakd.evaluate.ijb.subjects import Extraction, ModelOrSaved, find_subject
 from insightface_cakd.hosts.embedded.backbones import get_model
 
 BATCH = 64
+CPU = torch.device("cpu")
 REPEATS = 3
 TIME = re.compile(r"^Time: ([\d.]+) s", re.MULTILINE)
 
@@ -67,11 +70,12 @@ def _ours(question: Question, workers: int) -> float:
     preset = PRESETS[question.preset]
     tree = find_tree(question.root, question.target)
     faces = read_faces(tree)
+    entry = find_subject(question.model, question.network, "--network")
+    execution = Execution(CPU, faces_at_a_time(CPU), workers)
+    extraction = Extraction(preset, tree, faces, execution, 0, get_model)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        embed_faces(
-            replace(question, embeddings=Path(folder) / "e"), get_model, preset, tree, faces, "cpu", None, workers, None
-        )
+        ModelOrSaved(entry, Path(folder) / "e", extraction).embeddings(None)
         return time.perf_counter() - started
 
 

@@ -14,7 +14,9 @@ from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
-from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from insightface_cakd.report.result import Section
+from insightface_cakd.report.run_report import Report, write_report
+from insightface_cakd.report.tables import markdown_table
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
@@ -78,7 +80,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         sections=[*compared.sections, *_method(output / DISTILLED.folder)],
     )
     write_report(output / "report.html", report)
-    print(f"\n{result_table(rows)}\n")
+    print(f"\n{markdown_table(rows)}\n")
     print("\n".join(compared.sentences) + "\n")
     print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})")
     print(f"report: {output / 'report.html'}")

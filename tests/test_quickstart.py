@@ -16,7 +16,7 @@ from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.evaluate.compare.summary import RunComparison
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
-from insightface_cakd.report.run_report import Section
+from insightface_cakd.report.result import Section
 from tests.cakd_runs import write_cakd
 from tests.commands import cakd, contents, refused
 

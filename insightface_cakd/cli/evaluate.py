@@ -1,15 +1,16 @@
-"""`cakd eval bin`, `mixed`, `identify` and `compare`, and the group that `cakd eval ijb` is in."""
+"""`cakd eval`: every protocol, models side by side, mixed enrolment, IJB."""
 
+import functools
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from insightface_cakd.cli import ijb
-from insightface_cakd.cli.options import SETS, Batch, Device, Json, MaxCorrupt, Network, Output, Seed
-
-if TYPE_CHECKING:
-    from insightface_cakd.evaluate.pairs.sets import Way
+from insightface_cakd.cli.options import SETS, Batch, Device, Json, MaxCorrupt, Network, Output
+from insightface_cakd.cli.protocols import Group, Page, command_of, execution_of, say
+from insightface_cakd.evaluate.protocol import protocol_names
 
 Models = Annotated[
     list[str],
@@ -29,45 +30,17 @@ On = Annotated[Literal["probe", "both"], typer.Option(help="Change the second im
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    group = typer.Typer(help="Measure a model.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Measure a model, by a protocol named here or by package.module:Class.", no_args_is_help=True, cls=Group
+    )
     group.callback()(lambda: None)
-    for name, command in (("bin", _bin), ("mixed", _mixed), ("identify", _identify), ("compare", _compare)):
-        group.command(name)(command)
+    for name in protocol_names():
+        group.command(name)(command_of(name))
+    group.command("mixed")(_mixed)
+    group.command("models")(_models)
+    group.command("compare", hidden=True)(_compare)
     ijb.register(group)
     app.add_typer(group, name="eval")
-
-
-def _bin(
-    model: Annotated[str, typer.Argument(help="An .onnx, a run's folder, or .pt weights with --network.")],
-    sets: Sets,
-    variant: Variants = None,
-    on: On = "probe",
-    network: Network = None,
-    batch: Batch = 64,
-    device: Device = None,
-    json: Json = None,
-) -> None:
-    """Ten-fold accuracy with flip (arcface_torch's protocol) and TAR@FAR, with intervals, of sets and variants of them.
-
-    Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
-    """
-    from insightface_cakd.evaluate.pairs.bootstrap import METHOD
-    from insightface_cakd.evaluate.pairs.set_tables import set_facts, set_rows, unsupported_lines
-    from insightface_cakd.evaluate.pairs.sets import measure_sets
-    from insightface_cakd.evaluate.pairs.variants import parse_variants
-    from insightface_cakd.hosts.embedded.backbones import get_model
-    from insightface_cakd.networks.entries import read_entries
-    from insightface_cakd.report.run_report import result_table
-    from insightface_cakd.runtime.atomic import write_json
-
-    way, variants = _way(device, batch), parse_variants(variant or ())
-    (entry,) = read_entries([model], network)
-    results = measure_sets(entry.load(get_model, way.device), sets, variants, way, on)
-    print(result_table(set_rows(results)))
-    print("\n".join(unsupported_lines([(result.name, result.judged) for result in results])))
-    print(METHOD)
-    if json is not None:
-        write_json(json, [set_facts(result) for result in results])
 
 
 def _mixed(
@@ -82,80 +55,41 @@ def _mixed(
     batch: Batch = 64,
     device: Device = None,
     json: Json = None,
+    report: Page = None,
 ) -> None:
     """Must a gallery be enrolled again? The teacher's gallery under the student's probes, the reverse, and both alone.
 
     Example: `cakd eval mixed teacher.onnx student.onnx lfw.bin`
     """
     from insightface_cakd.evaluate.identify.folders import Faults
-    from insightface_cakd.evaluate.mixed.search import LOWER_BOUND, search_facts, search_people, search_rows
-    from insightface_cakd.evaluate.mixed.sets import mixed_facts, mixed_rows, mixed_sets
-    from insightface_cakd.evaluate.pairs.bootstrap import METHOD
+    from insightface_cakd.evaluate.mixed.search import search_people
+    from insightface_cakd.evaluate.mixed.sets import MixedEnrolment, mixed_sets
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
-    from insightface_cakd.report.run_report import result_table
-    from insightface_cakd.runtime.atomic import write_json
 
-    way = _way(device, batch)
+    execution = execution_of(device, batch)
     entries = read_entries([teacher, student], network)
-    old, new = ((entry.name, entry.load(get_model, way.device)) for entry in entries)
-    results, faults = mixed_sets(old, new, sets, way), Faults(max_corrupt)
-    print(result_table(mixed_rows(results)))
-    print("\n".join([METHOD, LOWER_BOUND, *(result.sentence() for result in results)]))
-    searched = search_people(old, new, people, way, faults) if people else None
-    if searched:
-        print(f"\n{result_table(search_rows(searched))}\n{searched.sentence()}")
-        print("\n".join(f"left out: {line}" for line in faults.lines))
-    if json is not None:
-        write_json(json, {"sets": mixed_facts(results), "people": search_facts(searched) if searched else None})
+    old, new = ((entry.name, entry.load(get_model, execution.device)) for entry in entries)
+    results, faults = mixed_sets(old, new, sets, execution), Faults(max_corrupt)
+    searched = search_people(old, new, people, execution, faults) if people else None
+    result = MixedEnrolment(results, searched, faults.lines)
+    say(result, json, report, f"{student} under the gallery of {teacher}")
 
 
-def _identify(
-    model: Annotated[str, typer.Argument(help="An .onnx, a run's folder, or .pt weights with --network.")],
-    probes: Annotated[Path, typer.Argument(help="Aligned faces, one subfolder a person, two pictures or more each.")],
-    distractors: Annotated[Path, typer.Argument(help="Aligned faces of other people, at any depth.")],
-    max_corrupt: MaxCorrupt = 0,
-    seed: Seed = 0,
-    network: Network = None,
-    batch: Batch = 64,
-    device: Device = None,
-    json: Json = None,
-) -> None:
-    """Rank-1 among 10, 100, ... and all distractors, and TAR@FAR against all, as in MegaFace.
-
-    Example: `cakd eval identify student.onnx facescrub megaface`
-    """
-    from insightface_cakd.evaluate.identify.folders import (
-        Faults,
-        find_pictures,
-        identified_facts,
-        identified_lines,
-        identified_rows,
-        identify_folders,
-    )
-    from insightface_cakd.hosts.embedded.backbones import get_model
-    from insightface_cakd.networks.entries import read_entries
-    from insightface_cakd.report.run_report import result_table
-    from insightface_cakd.runtime.atomic import write_json
-
-    way, faults = _way(device, batch), Faults(max_corrupt)
-    (entry,) = read_entries([model], network)
-    embed = entry.load(get_model, way.device)
-    pictures = find_pictures(probes, distractors, seed)
-    found = identify_folders(embed, pictures, way, faults)
-    print(result_table(identified_rows(found)))
-    print("\n".join(identified_lines(found, pictures, faults)))
-    if json is not None:
-        write_json(json, identified_facts(found))
-
-
-def _compare(
+def _models(
     models: Models,
     sets: Annotated[list[Path], SETS],
     baseline: Annotated[str | None, typer.Option(help="Name of the model to compare with; the first.")] = None,
     output: Output = Path("eval_compare"),
     variant: Variants = None,
     on: On = "probe",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Measure each by this protocol instead, a name or package.module:Class, on --sets."),
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--protocol-set", help="KEY=VALUE, an option of --protocol.")
+    ] = None,
     network: Network = None,
     batch: Batch = 64,
     device: Device = None,
@@ -164,25 +98,30 @@ def _compare(
 
     Writes compare.html, compare.md and compare.json.
 
-    Example: `cakd eval compare alone student teacher --sets data --baseline alone`
+    Example: `cakd eval models alone student teacher --sets data --baseline alone`
     """
+    from insightface_cakd.evaluate.compare.protocols import measure_each, named_protocol
     from insightface_cakd.evaluate.compare.run import PAGE, compare_models, write_outcome
     from insightface_cakd.evaluate.pairs.sets import varied_sets
     from insightface_cakd.evaluate.pairs.variants import parse_variants
     from insightface_cakd.hosts.embedded.backbones import get_model
     from insightface_cakd.networks.entries import read_entries
+    from insightface_cakd.report.result import Result
 
-    way, variants = _way(device, batch), parse_variants(variant or ())
+    execution, variants = execution_of(device, batch), parse_variants(variant or ())
     entries = read_entries(models, network)
-    outcome = compare_models(entries, varied_sets(sets, variants, on), get_model, way, baseline)
+    chosen = named_protocol(protocol, options or (), pairs_only={"--baseline": baseline, "--variant": variant})
+    outcome: Result
+    if chosen is None:
+        outcome = compare_models(entries, varied_sets(sets, variants, on), get_model, execution, baseline)
+    else:
+        outcome = measure_each(entries, chosen, sets, get_model, execution)
     write_outcome(output, outcome, "Comparison of " + ", ".join(entry.name for entry in entries))
-    print(outcome.text())
+    say(outcome, None)
     print(f"report: {output / PAGE}")
 
 
-def _way(device: str | None, batch: int) -> "Way":
-    from insightface_cakd.evaluate.pairs.sets import Way
-    from insightface_cakd.runtime.devices import choose_device
-    from insightface_cakd.runtime.progress import progress_bar
-
-    return Way(choose_device(device), batch, progress_bar)
+@functools.wraps(_models)
+def _compare(*args: Any, **kwargs: Any) -> None:
+    print("cakd eval compare: is now cakd eval models; write that", file=sys.stderr)
+    _models(*args, **kwargs)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from insightface_cakd.cli.options import BATCH, OUTPUT, Device, MaxCorrupt, Network, Workers
-from insightface_cakd.evaluate.ijb.names import PresetName, Protocol, Target
+from insightface_cakd.evaluate.ijb.presets import PresetName, Protocol, Target
 
 
 def register(group: typer.Typer) -> None:
@@ -50,8 +50,10 @@ def _ijb(
 
     Example: `cakd eval ijb student.onnx --root IJB_release --target IJBC --preset onnx_ijbc`
     """
-    from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb
+    from insightface_cakd.evaluate.execution import Execution
+    from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb, faces_at_a_time
     from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.runtime.devices import choose_device
     from insightface_cakd.runtime.progress import progress_bar
 
     question = Question(
@@ -68,4 +70,6 @@ def _ijb(
         enrolled,
         enrolled_network,
     )
-    print(evaluate_ijb(question, get_model, device, batch, workers, progress_bar), end="")
+    where = choose_device(device)
+    execution = Execution(where, batch or faces_at_a_time(where), workers, progress_bar)
+    print(evaluate_ijb(question, get_model, execution).text(), end="")

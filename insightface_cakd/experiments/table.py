@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from insightface_cakd.experiments.published import caveats, published
+from insightface_cakd.report.tables import markdown_table
 
 ALONE, TEACHER = "alone", "teacher"
 
@@ -53,29 +53,25 @@ def rank(results: dict[str, list[Run]]) -> list[Row]:
 
 
 def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
-    """Return the Markdown table: accuracies of each seed, their mean and spread, the gain and its spread, seconds a step, published result.
-
-    Caveats of the published results that are in the table follow it.
+    """Return the Markdown table: accuracies of each seed, their mean and spread, the gain and its spread, seconds a step.
 
     Args:
         rows: of `rank`.
         seeds: in the order of the runs.
     """
-    heads = ["method", *map(str, seeds), "mean (std)", "gain (std)", "s/step", "published"]
-    lines = [heads, ["---"] * len(heads)]
-    for row in rows:
-        accuracies = [run.accuracy for run in row.runs]
-        gain = (
-            ""
-            if row.name in (ALONE, TEACHER)
-            else f"**{round(100 * mean(row.gains), 2) + 0.0:+.2f}**{_spread(row.gains)}"
-        )  # no "-0.00"
-        step = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
-        mid = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
-        lines.append([row.name, *(f"{100 * value:.2f}" for value in accuracies), mid, gain, step, published(row.name)])
-    drawn = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    said = caveats([row.name for row in rows])
-    return f"{drawn}\n\n{said}" if said else drawn
+    return markdown_table([_cells(row, seeds) for row in rows])
+
+
+def _cells(row: Row, seeds: tuple[int, ...]) -> dict[str, str]:
+    accuracies = [run.accuracy for run in row.runs]
+    cells = {"method": row.name}
+    cells |= {str(seed): f"{100 * value:.2f}" for seed, value in zip(seeds, accuracies, strict=True)}
+    cells["mean (std)"] = f"{100 * mean(accuracies):.2f}{_spread(accuracies)}"
+    compared = row.name not in (ALONE, TEACHER)
+    gain = round(100 * mean(row.gains), 2) + 0.0  # no "-0.00"
+    cells["gain (std)"] = f"**{gain:+.2f}**{_spread(row.gains)}" if compared else ""
+    cells["s/step"] = f"{mean(run.seconds_per_step for run in row.runs):.3f}{' (cache)' * row.runs[0].cached}"
+    return cells
 
 
 def _spread(values: list[float] | tuple[float, ...]) -> str:

@@ -25,6 +25,7 @@ from insightface_cakd.networks.latency import ROUNDS, SpeedUp, measure_speed_up,
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
+from insightface_cakd.report.tables import plain_table
 from insightface_cakd.runtime.atomic import writing
 
 # Lowest cosine with float32 at which a file is still that network: float16 rounds, int8 moves an embedding some degrees.
@@ -251,32 +252,16 @@ def table(variants: Sequence[Variant], bins: Sequence[Path], threads: int) -> st
         bins: their verification sets, in order.
         threads: of the timing.
     """
-    heads = [
-        "",
-        "MB",
-        "batch norms",
-        "cosine",
-        *(path.stem for path in bins),
-        f"ms ({threads} thread{'s'[: threads > 1]})",
-        "faster",
-    ]
-    rows = [heads, *(_cells(one, variants[0]) for one in variants)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    timing = f"ms ({threads} thread{'s'[: threads > 1]})"
+    return plain_table([_cells(one, variants[0], [path.stem for path in bins], timing) for one in variants])
 
 
-def _cells(one: Variant, first: Variant) -> list[str]:
-    accuracies = [
-        f"{100 * accuracy:.2f} %" + (f" ({round(100 * (accuracy - before), 2) + 0.0:+.2f})" if one is not first else "")
-        for accuracy, before in zip(one.accuracies, first.accuracies, strict=True)
-    ]
-    timing = [f"{one.latency.milliseconds:.2f}", f"{one.latency.speed_up:.2f} x"] if one.latency else ["", ""]
-    cosine = f"{one.cosine:.4f}" if one.cosine is not None else "-"
-    return [one.name, f"{one.size / 1e6:.2f}", str(one.batch_norms), cosine, *accuracies, *timing]
+def _cells(one: Variant, first: Variant, sets: Sequence[str], timing: str) -> dict[str, str]:
+    cells = {"": one.name, "MB": f"{one.size / 1e6:.2f}", "batch norms": str(one.batch_norms)}
+    cells["cosine"] = f"{one.cosine:.4f}" if one.cosine is not None else "-"
+    for name, accuracy, before in zip(sets, one.accuracies, first.accuracies, strict=True):
+        change = f" ({round(100 * (accuracy - before), 2) + 0.0:+.2f})" if one is not first else ""
+        cells[name] = f"{100 * accuracy:.2f} %{change}"
+    if one.latency is None:
+        return cells | {timing: "", "faster": ""}
+    return cells | {timing: f"{one.latency.milliseconds:.2f}", "faster": f"{one.latency.speed_up:.2f} x"}

@@ -1,7 +1,8 @@
 """What the user names becomes models with a name, a size and a way to run."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,8 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
 from insightface_cakd.runtime.run_folder import MODEL, RUN, RunFolder
 
+EXPECTED = "an .onnx, weights, or the output folder of a run"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -21,11 +24,13 @@ class Entry:
         name: in the table.
         path: an .onnx or weights.
         network: of weights.
+        option: by which the user names the network.
     """
 
     name: str
     path: Path
     network: str | None = None
+    option: str = "--network"
 
     @property
     def runtime(self) -> str:
@@ -47,7 +52,7 @@ class Entry:
         Raises:
             EvaluationError: the file is damaged, or of another network.
         """
-        return load_embedder(self.path, self.network, get_model, device)
+        return load_embedder(self.path, self.network, get_model, device, self.option)
 
 
 def read_entries(texts: Sequence[str], network: str | None = None) -> list[Entry]:
@@ -106,32 +111,51 @@ def parameters(entry: Entry, embed: Embed) -> int:
     return sum(int(torch.Size(tensor.dims).numel()) for tensor in graph.initializer if len(tensor.dims))
 
 
+def find_entry(path: Path, network: str | None = None, expected: str = EXPECTED) -> Entry:
+    """Return the model that a path leads to.
+
+    Args:
+        path: an .onnx, weights, or the output folder of a run.
+        network: of weights that name none: a run's folder names its own, for the weights in it too.
+        expected: what an error line says was expected.
+
+    Raises:
+        EvaluationError: there is no such file, or a folder is no run.
+    """
+    if path.is_dir():
+        found = run_entry(title(path), path)
+        return replace(found, network=found.network or network)
+    require_file(path, expected)
+    if path.suffix.lower() == ".onnx":
+        return Entry(title(path), path)
+    named = RunFolder(path.parent).network if path.name == MODEL else None
+    return Entry(title(path), path, named or network)
+
+
+def title(path: Path) -> str:
+    """Return a model's name: of a folder its name, of a run's weights that of their folder, else the file's."""
+    whole = Path(os.path.abspath(path))
+    if whole.is_dir():
+        return whole.name or "root"
+    return whole.parent.name if whole.name == MODEL and whole.parent.name else whole.stem
+
+
 def _entry(text: str, network: str | None) -> Entry:
     name, equals, rest = text.partition("=")
     if not equals or Path(text).exists():
         name, rest = "", text
     place, _, own = rest.partition("::")
-    path = Path(place)
-    if path.is_dir():
-        found = run_entry(name or path.name, path)
-        return Entry(found.name, found.path, _agreed(text, own, found.network, path) or network)
-    require_file(path, "an .onnx, weights, or the output folder of a run")
-    title = name or (path.parent.name if path.name == MODEL and path.parent.name else path.stem)
-    if path.suffix.lower() == ".onnx":
+    found = find_entry(Path(place))
+    found = replace(found, name=name or found.name)
+    if found.runtime == "onnxruntime":
         if own:
             raise EvaluationError(
                 f"{text}: an .onnx with the network {own}; expected none, an .onnx holds its own. Leave ::{own} off."
             )
-        return Entry(title, path)
-    named = RunFolder(path.parent).network if path.name == MODEL else None
-    return Entry(title, path, _agreed(text, own, named, path.parent) or network)
-
-
-def _agreed(text: str, own: str, named: str | None, folder: Path) -> str | None:
-    """Return the network of a run's weights, or of bare ones: as the user wrote it, or as the run says, which must agree."""
-    if own and named and own != named:
+        return found
+    if own and found.network not in (None, own):
         raise EvaluationError(
-            f"{text}: the network {own}, but {folder / RUN} says {named}; expected the same. "
+            f"{text}: the network {own}, but {found.path.parent / RUN} says {found.network}; expected the same. "
             f"Leave ::{own} off, or name other weights."
         )
-    return own or named
+    return replace(found, network=found.network or own or network)

@@ -9,14 +9,22 @@ from torch import Tensor, nn
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import CAKDError, EvaluationError
-from insightface_cakd.networks.onnx import OnnxNetwork
-from insightface_cakd.networks.weights import infer_embedding_size, load_strictly, read_state
+from insightface_cakd.networks.onnx import OnnxAdvice, OnnxNetwork
+from insightface_cakd.networks.weights import Advice, infer_embedding_size, load_strictly, read_state
 
 GetModel = Callable[..., nn.Module]
 Embed = Callable[[Tensor], Tensor]
 
+FACES = OnnxAdvice(
+    "get it again",
+    "that of faces to be measured",
+    f"Verification sets hold faces of {FACE_SIZE}x{FACE_SIZE}: is it a recognition model for them?",
+)
 
-def load_embedder(path: Path, network: str | None, get_model: GetModel, device: torch.device) -> Embed:
+
+def load_embedder(
+    path: Path, network: str | None, get_model: GetModel, device: torch.device, option: str = "--network"
+) -> Embed:
     """Return what embeds (B, 3, 112, 112) images, RGB in [-1, 1].
 
     Args:
@@ -24,6 +32,7 @@ def load_embedder(path: Path, network: str | None, get_model: GetModel, device: 
         network: needed for weights.
         get_model: the host's factory.
         device: where the model runs; onnxruntime without a CUDA provider warns and uses the CPU.
+        option: by which the user names the network.
 
     Raises:
         EvaluationError: no such file, a damaged one, no recogniser, or weights whose network is not named or another.
@@ -31,29 +40,30 @@ def load_embedder(path: Path, network: str | None, get_model: GetModel, device: 
     if path.suffix.lower() == ".onnx":
         return load_onnx(path, device)
     if network is None:
-        raise EvaluationError(
-            f"{path}: which network these weights are of is not known; expected its name. Pass --network, for example "
-            "--network mbf."
-        )
-    return load_backbone(path, network, get_model).to(device)
+        raise network_unknown(path, option)
+    return load_backbone(path, network, get_model, option).to(device)
 
 
-def load_backbone(path: Path, network: str, get_model: GetModel) -> nn.Module:
+def load_backbone(path: Path, network: str, get_model: GetModel, option: str = "--network") -> nn.Module:
     """Return a network with a file's weights, on the CPU and in eval mode; the file says how wide the embedding is.
 
     Args:
         path: a state dict, bare or with the prefix `module.`, or a checkpoint that holds `state_dict_backbone`.
         network: name that `get_model` knows.
         get_model: the host's factory.
+        option: by which the user names the network.
 
     Raises:
         EvaluationError: the file holds no weights, or not exactly those of this network.
     """
     require_file(path, f"the weights of {network}")
-    with _own_words(f"Is --network {network} the right one, and the file the weights of a backbone?"):
-        state = read_state(path, str(path))
-        backbone = get_model(network, num_features=infer_embedding_size(state, str(path)), fp16=False, dropout=0.0)
-        load_strictly(backbone, state, f"{path} as {network}")
+    question = f"Is {option} {network} the right one, and the file the weights of a backbone?"
+    advice = Advice(question, question, question, question)
+    with _evaluation_errors():
+        state = read_state(path, str(path), advice)
+        width = infer_embedding_size(state, str(path), advice)
+        backbone = get_model(network, num_features=width, fp16=False, dropout=0.0)
+        load_strictly(backbone, state, f"{path} as {network}", advice)
     return backbone.eval()
 
 
@@ -68,8 +78,20 @@ def load_onnx(path: Path, device: torch.device) -> Embed:
         EvaluationError: onnxruntime cannot read it, or its inputs and outputs are no recogniser's.
     """
     require_file(path, "an ONNX recogniser")
-    with _own_words(f"Verification sets hold faces of {FACE_SIZE}x{FACE_SIZE}: is it a recognition model for them?"):
-        return OnnxNetwork(path, device, FACE_SIZE, str(path))
+    with _evaluation_errors():
+        return OnnxNetwork(path, device, FACE_SIZE, str(path), FACES)
+
+
+def network_unknown(path: Path, option: str) -> EvaluationError:
+    """Return the error line of weights whose network nobody named.
+
+    Args:
+        path: of the weights.
+        option: by which the user names a network.
+    """
+    return EvaluationError(
+        f"{path}: which network these weights are of is not known; expected its name. Pass {option}, for example {option} mbf."
+    )
 
 
 def require_file(path: Path, what: str) -> None:
@@ -89,10 +111,9 @@ def require_file(path: Path, what: str) -> None:
 
 
 @contextmanager
-def _own_words(advice: str) -> Iterator[None]:
-    """Turn our errors into an EvaluationError; advice about a recipe's teacher becomes advice about this model."""
+def _evaluation_errors() -> Iterator[None]:
+    """Let a model that cannot be loaded be an EvaluationError."""
     try:
         yield
     except CAKDError as error:
-        problem, _, given = str(error).rpartition(". ")
-        raise EvaluationError(f"{problem}. {advice}" if "teacher." in given else str(error)) from error
+        raise EvaluationError(str(error)) from error

@@ -1,6 +1,7 @@
 """Teachers in the form in which InsightFace publishes its networks: ONNX, run by onnxruntime."""
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,26 @@ CPU = ["CPUExecutionProvider"]
 PIECE = 8
 
 
+@dataclass(frozen=True)
+class OnnxAdvice:
+    """What an error line says last, if a graph cannot be used.
+
+    Args:
+        damaged: it cannot be read.
+        size: what the side of the images is called.
+        other_size: it takes images of another side; `{side}` stands for that.
+    """
+
+    damaged: str
+    size: str
+    other_size: str
+
+
+TEACHER = OnnxAdvice(
+    "get it again, or correct teacher.network", "teacher.input_size", "Set teacher.input_size: {side}."
+)
+
+
 class OnnxNetwork(nn.Module):
     """An ONNX recogniser as a module: one image input, one embedding output, no gradient, no modules to tap.
 
@@ -34,12 +55,15 @@ class OnnxNetwork(nn.Module):
         device: CUDA runs on onnxruntime's CUDA provider if it has one, and on the CPU with a warning if not.
         input_size: side S of the images.
         where: what an error line begins with.
+        advice: what it ends with.
 
     Raises:
         TeacherError: the file is truncated or no ONNX, or the graph has other inputs or outputs than stated.
     """
 
-    def __init__(self, path: Path, device: torch.device, input_size: int, where: str) -> None:
+    def __init__(
+        self, path: Path, device: torch.device, input_size: int, where: str, advice: OnnxAdvice = TEACHER
+    ) -> None:
         super().__init__()
         self.providers = providers(device, where)
         try:
@@ -51,9 +75,9 @@ class OnnxNetwork(nn.Module):
             reason = " ".join(str(error).split()).split(" : ")[-1][:200]
             raise TeacherError(
                 f"{where}: cannot be read ({reason}); expected an ONNX model. It is truncated, damaged or something "
-                "else: get it again, or correct teacher.network."
+                f"else: {advice.damaged}."
             ) from error
-        self.input, self.batch = _checked_input(self.session, input_size, where)
+        self.input, self.batch = _checked_input(self.session, input_size, where, advice)
         self.output = _checked_output(self.session, where)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -122,7 +146,9 @@ def _options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _checked_input(session: onnxruntime.InferenceSession, input_size: int, where: str) -> tuple[str, int | None]:
+def _checked_input(
+    session: onnxruntime.InferenceSession, input_size: int, where: str, advice: OnnxAdvice
+) -> tuple[str, int | None]:
     """Return the input's name and its fixed batch size, None where the batch is free."""
     inputs = session.get_inputs()
     first = inputs[0]
@@ -137,8 +163,8 @@ def _checked_input(session: onnxruntime.InferenceSession, input_size: int, where
     sides = [side for side in first.shape[2:] if isinstance(side, int)]
     if any(side != input_size for side in sides):
         raise TeacherError(
-            f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, teacher.input_size is {input_size}. Set "
-            f"teacher.input_size: {sides[0]}."
+            f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, {advice.size} is {input_size}. "
+            f"{advice.other_size.format(side=sides[0])}"
         )
     return first.name, first.shape[0] if isinstance(first.shape[0], int) else None
 

@@ -21,15 +21,21 @@ class Advice:
     Args:
         shapes: the keys are right and only shapes differ.
         keys: the keys are those of another network.
+        torchscript: the file is a TorchScript file.
+        width: no weight says how wide the embedding is.
     """
 
     shapes: str
     keys: str
+    torchscript: str = "Save its `state_dict()`."
+    width: str = "Correct the file."
 
 
 TEACHER = Advice(
     "Are teacher.network, teacher.embedding_size and teacher.input_size the right ones?",
     "Is teacher.network the right one?",
+    "Set teacher.network: torchscript.",
+    "Set teacher.embedding_size, or correct the file.",
 )
 
 
@@ -88,12 +94,13 @@ def check_sha256(found: str | None, expected: str | None, where: str) -> None:
         )
 
 
-def read_tensors(path: Path, where: str) -> dict[str, Any]:
+def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Any]:
     """Read a file written by `torch.save` that holds a dict; nothing but tensors and plain values is unpickled.
 
     Args:
         path: an existing file.
         where: what an error line begins with.
+        advice: what it ends with.
 
     Raises:
         TeacherError: the file is truncated, no dict, or holds code.
@@ -104,7 +111,7 @@ def read_tensors(path: Path, where: str) -> dict[str, Any]:
     except Exception as error:
         if "TorchScript" in str(error):
             raise TeacherError(
-                f"{where}: is a TorchScript file; expected a state dict. Set teacher.network: torchscript."
+                f"{where}: is a TorchScript file; expected a state dict. {advice.torchscript}"
             ) from error
         reason = " ".join(f"{type(error).__name__}: {error}".split()).split(". ")[0][:200]
         raise TeacherError(
@@ -118,13 +125,18 @@ def read_tensors(path: Path, where: str) -> dict[str, Any]:
     return content
 
 
-def read_state(path: Path, where: str) -> dict[str, Tensor]:
+def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Tensor]:
     """Return the state dict of a weights file: a bare one, or the backbone's of a training checkpoint.
+
+    Args:
+        path: an existing file.
+        where: what an error line begins with.
+        advice: what it ends with.
 
     Raises:
         TeacherError: the file cannot be read, or holds something else than named tensors.
     """
-    content = read_tensors(path, where)
+    content = read_tensors(path, where, advice)
     state = content.get("state_dict_backbone", content)
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         keys = ", ".join(map(str, list(content)[:4])) or "no keys"
@@ -135,17 +147,20 @@ def read_state(path: Path, where: str) -> dict[str, Tensor]:
     return state
 
 
-def infer_embedding_size(state: dict[str, Tensor], where: str) -> int:
+def infer_embedding_size(state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> int:
     """Return the first dimension of the last weight, which is the width of the embedding in every network of the host.
+
+    Args:
+        state: named tensors.
+        where: what an error line begins with.
+        advice: what it ends with.
 
     Raises:
         TeacherError: there is no weight.
     """
     weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
     if not weights:
-        raise TeacherError(
-            f"{where}: has no weight to read the embedding size from. Set teacher.embedding_size, or correct the file."
-        )
+        raise TeacherError(f"{where}: has no weight to read the embedding size from. {advice.width}")
     return weights[-1].shape[0]
 
 

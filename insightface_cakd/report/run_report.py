@@ -4,18 +4,18 @@ import base64
 import html
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from insightface_cakd import __version__
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.report.curves import read_curves
 from insightface_cakd.report.plots import draw_panels
+from insightface_cakd.report.result import Drawing, Result, Section
+from insightface_cakd.report.tables import Row, columns
 from insightface_cakd.runtime.atomic import write_text
 from insightface_cakd.runtime.devices import describe_machine
 from insightface_cakd.runtime.run_folder import RunFolder
-
-Row = Mapping[str, str]
 
 STYLE = """
 :root { color-scheme: light; }
@@ -51,43 +51,7 @@ class Report:
     rows: Sequence[Row]
     runs: Mapping[str, Path] = field(default_factory=dict)
     notes: Sequence[str] = ()
-    sections: Sequence["Section"] = ()
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture in the page's text.
-
-    Args:
-        title: its first words.
-        caption: what is to be seen.
-        svg: an `<svg>` element whose ids are its own in the page.
-    """
-
-    title: str
-    caption: str
-    svg: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report between its table and its curves.
-
-    Args:
-        title: of the part.
-        rows: of a table.
-        picture: a .png.
-        caption: of the picture, in sentences.
-        notes: paragraphs below the table.
-        drawings: below them.
-    """
-
-    title: str
-    rows: Sequence[Row] = ()
-    picture: bytes | None = None
-    caption: Sequence[str] = ()
-    notes: Sequence[str] = ()
-    drawings: Sequence[Drawing] = ()
+    sections: Sequence[Section] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -108,20 +72,24 @@ def write_report(path: Path, report: Report) -> None:
     write_text(path, page, EvaluationError, f"report {path}")
 
 
-def result_table(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table that is aligned when read as plain text.
+def write_result(path: Path, title: str, result: Result) -> None:
+    """Write the page of one measurement.
 
     Args:
-        rows: columns are the keys in the order in which they first appear; the first column is left-aligned.
+        path: the .html to write, whole or not at all.
+        title: of the page.
+        result: what was measured.
+
+    Raises:
+        EvaluationError: the page cannot be written.
     """
-    keys = _columns(rows)
-    cells = [keys, *([row.get(key, "") for key in keys] for row in rows)]
-    cells = [[" ".join(cell.replace("|", r"\|").split()) for cell in line] for line in cells]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in cells if line]
-    rules = ["-" * (width + 2) if index == 0 else "-" * (width + 1) + ":" for index, width in enumerate(widths)]
-    text = [f"| {' | '.join(line)} |" for line in lines]
-    return "\n".join([*text[:1], *([f"|{'|'.join(rules)}|"] if rules else []), *text[1:]])
+    write_report(path, Report(title, (), sections=page_sections(result)))
+
+
+def page_sections(result: Result) -> list[Section]:
+    """Return a measurement's parts as a page shows them: the first one with its pictures."""
+    first, *rest = result.sections()
+    return [replace(first, drawings=result.drawings()), *rest]
 
 
 def _page(report: Report) -> Iterator[str]:
@@ -155,7 +123,7 @@ def _section(section: Section) -> Iterator[str]:
 def _results(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a table of rows, if there are any."""
     if rows:
-        keys = _columns(rows)
+        keys = columns(rows)
         yield _table(keys, ([row.get(key, "") for key in keys] for row in rows))
 
 
@@ -196,8 +164,3 @@ def _table(head: Sequence[str], body: Iterable[Sequence[str]], kind: str = "resu
     lines += ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in body]
     rows = "\n".join(f"<tr>{line}</tr>" for line in lines)
     return f'<div class="wide"><table class="{kind}">\n{rows}\n</table></div>'
-
-
-def _columns(rows: Sequence[Row]) -> list[str]:
-    """Return the keys of all rows, in the order in which they first appear."""
-    return list(dict.fromkeys(key for row in rows for key in row))

@@ -18,7 +18,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.report.run_report import Section
+from insightface_cakd.report.result import Section
 from insightface_cakd.runtime.run_folder import RUN, RunFolder
 from insightface_cakd.show.attention import View
 from insightface_cakd.show.faces import as_images, read_face, run_faces, spread, verification_sets

@@ -1,6 +1,5 @@
 """Small verification sets as files, ways to run, and models that are known."""
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +7,12 @@ import torch
 
 from insightface_cakd.data.bins import write_bin
 from insightface_cakd.data.images import encode_png
-from insightface_cakd.evaluate.pairs.sets import Way
+from insightface_cakd.evaluate.execution import Execution
 
 
-@contextmanager
-def no_bar(what):
-    yield lambda done, total: None
-
-
-def way(batch: int = 8) -> Way:
+def run_on_cpu(batch: int = 8) -> Execution:
     """Return how to run without a progress bar."""
-    return Way(torch.device("cpu"), batch, no_bar)
+    return Execution(torch.device("cpu"), batch)
 
 
 def write_set(path: Path, pairs: int = 20, seed: int = 0, same: list[bool] | None = None) -> Path:

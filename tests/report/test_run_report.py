@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from insightface_cakd.errors import EvaluationError, RunError
-from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from insightface_cakd.report.result import Section
+from insightface_cakd.report.run_report import Report, write_report
 from tests.data.record_files import disk_full_after
 from tests.evaluate.runs import write_run
 
@@ -151,21 +152,3 @@ def test_a_full_disk_leaves_the_former_report(tmp_path):
         write_report(tmp_path / "report.html", Report("t", ROWS))
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     assert (tmp_path / "report.html").read_text() == "former"
-
-
-class TestTable:
-    def test_is_aligned_markdown(self):
-        assert result_table(ROWS).splitlines() == [
-            "| model                  |     accuracy | seconds |",
-            "|------------------------|-------------:|--------:|",
-            "| teacher                |      91.00 % |     120 |",
-            "| student alone          |      80.17 % |      31 |",
-            "| student + distillation |      83.00 % |      40 |",
-            "| difference             | +2.83 points |         |",
-        ]
-
-    def test_keeps_a_cell_in_its_column(self):
-        assert result_table([{"a": "x|y\nz", "b": ""}]).splitlines()[2] == r"| x\|y z |   |"
-
-    def test_of_nothing_is_empty(self):
-        assert result_table([]) == ""

@@ -9,8 +9,8 @@ import numpy as np
 
 from insightface_cakd.errors import EvaluationError, did_you_mean
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Paired, Resamples, interval_of, paired
-from insightface_cakd.evaluate.pairs.judged import Judged, judge
 from insightface_cakd.evaluate.pairs.sets import tar_intervals
+from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Scored:
     """A model's numbers.
 
     Args:
-        judged: set -> its pairs.
+        verified: set -> its pairs.
         intervals: set -> of the accuracy.
         tar_intervals: set -> FAR -> of TAR.
         mean_interval: of the mean accuracy over the sets.
@@ -42,7 +42,7 @@ class Scored:
         difference: over the sets; None for the baseline itself.
     """
 
-    judged: Mapping[str, Judged]
+    verified: Mapping[str, VerificationResult]
     intervals: Mapping[str, Interval]
     tar_intervals: Mapping[str, Mapping[float, Interval]]
     mean_interval: Interval
@@ -52,11 +52,11 @@ class Scored:
     @property
     def accuracy(self) -> float:
         """Mean accuracy over the sets."""
-        return float(np.mean([judged.accuracy for judged in self.judged.values()]))
+        return float(np.mean([verified.accuracy for verified in self.verified.values()]))
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class PairComparison:
     """All models.
 
     Args:
@@ -72,7 +72,7 @@ class Comparison:
     @property
     def sets(self) -> list[str]:
         """Names of the sets."""
-        return list(self.models[self.baseline].judged)
+        return list(self.models[self.baseline].verified)
 
     @property
     def varied(self) -> bool:
@@ -82,7 +82,7 @@ class Comparison:
     @property
     def pairs(self) -> int:
         """Number of distinct pairs: a pair counts once, in however many variants it was judged."""
-        return sum(len(self.models[self.baseline].judged[name].same) for name in self.firsts)
+        return sum(len(self.models[self.baseline].verified[name].same) for name in self.firsts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class Pairs:
     source: str | None = None
 
 
-def compare(sets: Mapping[str, Pairs], baseline: str | None = None) -> Comparison:
+def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> PairComparison:
     """Compare models on some sets.
 
     Variants of one set share their resamples, and only the first counts in the paired test: the same pairs seen again are no
@@ -117,7 +117,7 @@ def compare(sets: Mapping[str, Pairs], baseline: str | None = None) -> Compariso
         raise EvaluationError("compare: no verification set; expected at least one. Pass --sets FOLDER_OR_BIN.")
     names = list(next(iter(sets.values())).distances)
     chosen = choose_baseline(names, baseline)
-    judged = {
+    verified = {
         model: {name: judge(pairs.distances[model], pairs.same, f"{model} on {name}") for name, pairs in sets.items()}
         for model in names
     }
@@ -128,12 +128,12 @@ def compare(sets: Mapping[str, Pairs], baseline: str | None = None) -> Compariso
     for name, pairs in sets.items():
         resamples = Resamples(pairs.same, seed=seeds[sources[name]])
         for model in names:
-            one = judged[model][name]
+            one = verified[model][name]
             drawn[model][name] = resamples.mean(one.right, one.weights)
             tar[model][name] = tar_intervals(one, resamples)
     firsts = [next(name for name in sources if sources[name] == source) for source in seeds]
-    scored = {model: _scored(model, chosen, judged, drawn, tar[model], firsts) for model in names}
-    return Comparison(chosen, scored, firsts)
+    scored = {model: _scored(model, chosen, verified, drawn, tar[model], firsts) for model in names}
+    return PairComparison(chosen, scored, firsts)
 
 
 def choose_baseline(names: Sequence[str], baseline: str | None) -> str:
@@ -157,13 +157,13 @@ def choose_baseline(names: Sequence[str], baseline: str | None) -> str:
 def _scored(
     model: str,
     baseline: str,
-    judged: Mapping[str, Mapping[str, Judged]],
+    verified: Mapping[str, Mapping[str, VerificationResult]],
     drawn: Mapping[str, Mapping[str, np.ndarray]],
     tar: Mapping[str, Mapping[float, Interval]],
     firsts: Sequence[str],
 ) -> Scored:
     """Return a model's numbers from the judged pairs and the resampled accuracies of all."""
-    own, other = judged[model], judged[baseline]
+    own, other = verified[model], verified[baseline]
     intervals = {name: interval_of(values) for name, values in drawn[model].items()}
     mean = np.mean(list(drawn[model].values()), axis=0)
     if model == baseline:

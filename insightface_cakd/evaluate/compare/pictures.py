@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insightface_cakd.evaluate.compare.comparison import Comparison
-from insightface_cakd.evaluate.compare.tables import Cost
-from insightface_cakd.evaluate.pairs.judged import Judged
+from insightface_cakd.evaluate.compare.comparison import PairComparison
+from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.pairs.verification import VerificationResult
 from insightface_cakd.report.plots import svg_of
-from insightface_cakd.report.run_report import Drawing
+from insightface_cakd.report.result import Drawing
 
 POINTS = 300
 # A cost axis ends so far beyond the largest model, whose point and error bar are then whole.
@@ -31,20 +31,20 @@ class Curve:
     tar: np.ndarray
 
 
-def roc_curve(judged: Judged, points: int = POINTS) -> Curve:
+def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
     """Return TAR where 1, 2, ... false accepts are allowed, so many points evenly on a logarithmic scale at most.
 
     Args:
-        judged: the pairs.
+        verified: the pairs.
         points: at most.
     """
-    genuine, impostors = np.sort(judged.distances[judged.same]), np.sort(judged.distances[~judged.same])
+    genuine, impostors = np.sort(verified.distances[verified.same]), np.sort(verified.distances[~verified.same])
     allowed = np.unique(np.geomspace(1, len(impostors), points).astype(int))
     limits = np.append(impostors, np.inf)[allowed]
     return Curve(allowed / len(impostors), np.searchsorted(genuine, limits, "left") / len(genuine))
 
 
-def drawings(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
+def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
     """Yield the pictures: ROC and DET of each set, then accuracy against both costs.
 
     Args:
@@ -55,7 +55,7 @@ def drawings(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[Draw
         yield Drawing(
             f"{name}: ROC and DET.",
             "Left, the share of same pairs accepted; right, refused; both where so large a share of different pairs is accepted.",
-            _curves({model: scored.judged[name] for model, scored in comparison.models.items()}, f"roc{number}"),
+            _curves({model: scored.verified[name] for model, scored in comparison.models.items()}, f"roc{number}"),
         )
     yield Drawing(
         "Accuracy against cost.",
@@ -64,16 +64,16 @@ def drawings(comparison: Comparison, costs: Mapping[str, Cost]) -> Iterator[Draw
     )
 
 
-def _curves(models: Mapping[str, Judged], prefix: str) -> str:
+def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     refused_most = []
-    for number, (name, judged) in enumerate(models.items()):
-        curve = roc_curve(judged)
+    for number, (name, verified) in enumerate(models.items()):
+        curve = roc_curve(verified)
         style = {"label": name, "color": f"C{number}", "linewidth": 1.3, "drawstyle": "steps-post"}
         left.plot(curve.far, curve.tar, **style)
         # A DET axis has no 0: none refused is drawn at half a pair.
-        refused = np.maximum(1 - curve.tar, 0.5 / judged.same.sum())
+        refused = np.maximum(1 - curve.tar, 0.5 / verified.same.sum())
         right.plot(curve.far, refused, **style)
         refused_most.append(refused.max())
     left.set(xscale="log", xlabel="FAR", ylabel="TAR")
@@ -83,7 +83,7 @@ def _curves(models: Mapping[str, Judged], prefix: str) -> str:
     return svg_of(figure, prefix)
 
 
-def cost_figure(comparison: Comparison, costs: Mapping[str, Cost]) -> Figure:
+def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure:
     """Return accuracy with its interval against milliseconds and megabytes, side by side.
 
     Args:

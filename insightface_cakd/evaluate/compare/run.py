@@ -1,95 +1,45 @@
 """From models and sets to a comparison, and from that to a page, Markdown and JSON."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.comparison import Comparison, Pairs, choose_baseline, compare
-from insightface_cakd.evaluate.compare.pictures import drawings
-from insightface_cakd.evaluate.compare.tables import (
-    Cost,
-    comparison_facts,
-    difference_rows,
-    methods,
-    model_rows,
-    sentences,
-    tar_rows,
-)
-from insightface_cakd.evaluate.pairs.sets import Way, embed_pairs, titled
+from insightface_cakd.evaluate.compare.comparison import Pairs, choose_baseline, compare_pairs
+from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.tables import ModelComparison
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.pairs.sets import embed_pairs, titled
 from insightface_cakd.evaluate.pairs.variants import Variant
 from insightface_cakd.evaluate.pairs.verification import pair_distances
 from insightface_cakd.networks.entries import Entry, parameters
 from insightface_cakd.networks.latency import SECONDS, measure_latency
 from insightface_cakd.networks.models import GetModel
-from insightface_cakd.report.run_report import Report, Section, result_table, write_report
+from insightface_cakd.report.result import Result
+from insightface_cakd.report.run_report import write_result
 from insightface_cakd.runtime.atomic import replacing, write_json
 
 PAGE, TEXT, NUMBERS = "compare.html", "compare.md", "compare.json"
 CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a comparison came to.
-
-    Args:
-        comparison: the numbers.
-        costs: by model.
-        embeddings: of the last set's images by model, (2P, D) each, for mixed enrolment.
-        pairs: the last set.
-    """
-
-    comparison: Comparison
-    costs: Mapping[str, Cost]
-    embeddings: Mapping[str, np.ndarray]
-    pairs: VerificationSet
-
-    def sections(self) -> list[Section]:
-        """Return the comparison as parts of a report."""
-        differences = difference_rows(self.comparison)
-        return [
-            Section(
-                "Comparison",
-                model_rows(self.comparison, self.costs),
-                notes=[*sentences(self.comparison), *methods(self.comparison, self.costs)],
-                drawings=list(drawings(self.comparison, self.costs)),
-            ),
-            *([Section("Differences by variant", differences)] if differences else []),
-            Section("TAR@FAR", tar_rows(self.comparison)),
-        ]
-
-    def text(self) -> str:
-        """Return the comparison as Markdown."""
-        said = [
-            result_table(model_rows(self.comparison, self.costs)),
-            "\n".join(sentences(self.comparison)),
-            result_table(difference_rows(self.comparison)),
-            result_table(tar_rows(self.comparison)),
-            "\n".join(methods(self.comparison, self.costs)),
-        ]
-        return "\n\n".join(part for part in said if part) + "\n"
-
-
 def compare_models(
     entries: Sequence[Entry],
     sets: Iterable[tuple[str, Variant, VerificationSet]],
     get_model: GetModel,
-    way: Way,
+    execution: Execution,
     baseline: str | None = None,
     seconds: float = SECONDS,
-) -> Outcome:
+) -> ModelComparison:
     """Measure models on the same pairs.
 
     Args:
         entries: the models, the first or `baseline` the one to compare with.
         sets: names, variants and pairs, see `varied_sets`.
         get_model: the host's factory.
-        way: how to run; times are taken on the CPU whatever it says.
+        execution: how to run; times are taken on the CPU whatever it says.
         baseline: name of a model.
         seconds: for measuring times.
 
@@ -106,18 +56,21 @@ def compare_models(
         entry.name: Cost(entry.runtime, entry.megabytes, parameters(entry, here[entry.name]), times[entry.name])
         for entry in entries
     }
-    models = here if way.device == CPU else {entry.name: entry.load(get_model, way.device) for entry in entries}
+    models = (
+        here if execution.device == CPU else {entry.name: entry.load(get_model, execution.device) for entry in entries}
+    )
     answers: dict[str, Pairs] = {}
     for name, variant, pairs in sets:
         what = titled(name, variant.name)
         rows = {
-            model: embed_pairs(embed, pairs, variant, way, f"{what}, {model}")[0] for model, embed in models.items()
+            model: embed_pairs(embed, pairs, variant, execution, f"{what}, {model}")[0]
+            for model, embed in models.items()
         }
         answers[what] = Pairs(pairs.same, {model: pair_distances(found) for model, found in rows.items()}, name)
-    return Outcome(compare(answers, baseline), costs, rows, pairs)
+    return ModelComparison(compare_pairs(answers, baseline), costs, rows)
 
 
-def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
+def write_outcome(folder: Path, outcome: Result, title: str) -> None:
     """Write `compare.html`, `compare.md` and `compare.json`, each whole or not at all.
 
     Args:
@@ -129,7 +82,7 @@ def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
         EvaluationError: the page or the Markdown cannot be written.
         RunError: the JSON cannot be written.
     """
-    write_report(folder / PAGE, Report(title, (), sections=outcome.sections()))
+    write_result(folder / PAGE, title, outcome)
     try:
         with replacing(folder / TEXT) as temporary:
             temporary.write_text(outcome.text(), encoding="utf-8")
@@ -137,4 +90,4 @@ def write_outcome(folder: Path, outcome: Outcome, title: str) -> None:
         raise EvaluationError(
             f"{folder / TEXT}: cannot be written ({error.strerror}); nothing of it was left. Choose another --output."
         ) from error
-    write_json(folder / NUMBERS, comparison_facts(outcome.comparison, outcome.costs))
+    write_json(folder / NUMBERS, outcome.facts())

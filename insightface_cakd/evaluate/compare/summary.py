@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from insightface_cakd.evaluate.compare.run import compare_models
-from insightface_cakd.evaluate.compare.tables import sentences
-from insightface_cakd.evaluate.mixed.search import LOWER_BOUND
-from insightface_cakd.evaluate.mixed.sets import mixed_rows, mixed_set
-from insightface_cakd.evaluate.pairs.sets import Way, thinned, varied_sets
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.mixed.sets import MixedSets, mixed_set
+from insightface_cakd.evaluate.pairs.sets import thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.networks.entries import run_entry
 from insightface_cakd.networks.models import GetModel
-from insightface_cakd.report.run_report import Section
+from insightface_cakd.report.result import Section
+from insightface_cakd.report.run_report import page_sections
 from insightface_cakd.runtime.progress import progress_bar
 
 BATCH = 64
@@ -59,16 +59,16 @@ def compare_runs(
         DataError: the set is damaged.
     """
     entries = [run_entry(name, folder) for name, folder in runs.items()]
-    way = Way(device, BATCH, progress_bar)
+    execution = Execution(device, BATCH, bar=progress_bar)
     ((name, variant, whole),) = varied_sets([place], parse_variants(()))
     pairs = whole if most is None else thinned(whole, most)
-    outcome = compare_models(entries, [(name, variant, pairs)], get_model, way, seconds=SECONDS)
-    sections, said = outcome.sections(), sentences(outcome.comparison)
+    outcome = compare_models(entries, [(name, variant, pairs)], get_model, execution, seconds=SECONDS)
+    sections, said = page_sections(outcome), outcome.sentences()
     if len(pairs.same) < len(whole.same):
         said.append(f"Of the {len(whole.same)} pairs of {name}, {len(pairs.same)} were taken here, evenly spread.")
     if mixed is not None and len({outcome.embeddings[model].shape[1] for model in mixed}) == 1:
         teacher, student = ((model, outcome.embeddings[model]) for model in mixed)
-        found = mixed_set(name, outcome.pairs, teacher, student)
-        sections.append(Section("Mixed enrolment", mixed_rows([found]), notes=[found.sentence(), LOWER_BOUND]))
+        found = mixed_set(name, pairs, teacher, student)
+        sections.append(Section("Mixed enrolment", MixedSets([found]).rows(), notes=[found.sentence()]))
         said.append(found.sentence())
     return RunComparison(sections, said)

@@ -1,158 +1,144 @@
-"""A comparison in words: rows of tables, sentences, and what JSON holds."""
+"""A comparison as a result: its tables, sentences, numbers and pictures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from insightface_cakd.evaluate.compare.comparison import Comparison, Difference, Scored
+import numpy as np
+
+from insightface_cakd.evaluate.compare.comparison import Difference, PairComparison, Scored
+from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.pictures import drawings
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, TEST, said_p
-from insightface_cakd.evaluate.pairs.set_tables import judged_facts, shown_tar, unsupported_lines
+from insightface_cakd.evaluate.pairs.set_tables import shown_tar, unsupported_lines, verification_facts
 from insightface_cakd.evaluate.pairs.verification import FARS
-from insightface_cakd.networks.latency import Latency
-from insightface_cakd.report.run_report import Row
+from insightface_cakd.report.result import Drawing, Result, Section
+from insightface_cakd.report.tables import Row
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a model costs.
-
-    Args:
-        runtime: what ran it.
-        megabytes: of its file, in 10^6 bytes.
-        parameters: number of weights.
-        latency: of one face on this CPU.
-    """
-
-    runtime: str
-    megabytes: float
-    parameters: int
-    latency: Latency
-
-
-def model_rows(comparison: Comparison, costs: Mapping[str, Cost]) -> list[Row]:
-    """Return the table: a row a model.
+@dataclass(frozen=True, eq=False)
+class ModelComparison(Result):
+    """What models come to on the same pairs, and what they cost.
 
     Args:
         comparison: the numbers.
         costs: by model.
+        embeddings: of the last set's images by model, (2P, D) each, for mixed enrolment.
     """
-    rows: list[Row] = []
-    for name, scored in comparison.models.items():
-        row = {"model": name}
-        for one in comparison.sets:
-            row[one] = f"{100 * scored.judged[one].accuracy:.2f} {scored.intervals[one].points()}"
-        if len(comparison.sets) > 1:
-            row["mean"] = f"{100 * scored.accuracy:.2f} {scored.mean_interval.points()}"
-        row |= _against(comparison, scored.difference, "p, first variant" if comparison.varied else "p")
-        cost = costs[name]
-        row |= {"ms": f"{cost.latency.median:.2f}", "MB": f"{cost.megabytes:.2f}"}
-        row |= {"M weights": f"{cost.parameters / 1e6:.2f}", "runtime": cost.runtime}
-        rows.append(row)
-    return rows
 
+    comparison: PairComparison
+    costs: Mapping[str, Cost]
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-def difference_rows(comparison: Comparison) -> list[Row]:
-    """Return the differences of each variant by itself: a row a set and model; none where no set has variants.
+    def rows(self) -> list[Row]:
+        """Return a row for each model."""
+        rows: list[Row] = []
+        for name, scored in self.comparison.models.items():
+            row = {"model": name}
+            for one in self.comparison.sets:
+                row[one] = f"{100 * scored.verified[one].accuracy:.2f} {scored.intervals[one].points()}"
+            if len(self.comparison.sets) > 1:
+                row["mean"] = f"{100 * scored.accuracy:.2f} {scored.mean_interval.points()}"
+            row |= _against(self.comparison, scored.difference, "p, first variant" if self.comparison.varied else "p")
+            cost = self.costs[name]
+            row |= {"ms": f"{cost.latency.median:.2f}", "MB": f"{cost.megabytes:.2f}"}
+            row |= {"M weights": f"{cost.parameters / 1e6:.2f}", "runtime": cost.runtime}
+            rows.append(row)
+        return rows
 
-    Args:
-        comparison: the numbers.
-    """
-    return [
-        {"set": one, "model": name}
-        | _against(comparison, scored.differences[one], "p")
-        | {
-            "right alone": str(scored.differences[one].paired.first_only),
-            "baseline right alone": str(scored.differences[one].paired.second_only),
+    def lines(self) -> list[str]:
+        """Return what each model gains, and how the numbers came about."""
+        return [*self.sentences(), *self.methods()]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers of all models."""
+        return {
+            "baseline": self.comparison.baseline,
+            "pairs": self.comparison.pairs,
+            "p_is_of": list(self.comparison.firsts),
+            "models": {name: _facts(scored, self.costs[name]) for name, scored in self.comparison.models.items()},
+            "methods": self.methods(),
         }
-        for one in (comparison.sets if comparison.varied else ())
-        for name, scored in comparison.models.items()
-        if scored.differences
-    ]
 
+    def drawings(self) -> list[Drawing]:
+        """Return ROC, DET, and accuracy against cost."""
+        return list(drawings(self.comparison, self.costs))
 
-def tar_rows(comparison: Comparison) -> list[Row]:
-    """Return TAR@FAR: a row a set and model, a column for each FAR that any set supports.
+    def sections(self) -> list[Section]:
+        """Return models, differences by variant, and TAR@FAR."""
+        differences = self.difference_rows()
+        return [
+            Section("Comparison", self.rows(), notes=self.sentences()),
+            *([Section("Differences by variant", differences)] if differences else []),
+            Section("TAR@FAR", self.tar_rows(), notes=self.methods()),
+        ]
 
-    Args:
-        comparison: the numbers.
-    """
-    every = comparison.models[comparison.baseline].judged.values()
-    supported = [far for far in FARS if any(judged.tar[far] is not None for judged in every)]
-    return [
-        {"set": one, "model": name}
-        | {
-            f"TAR@FAR={far:g}": shown_tar(scored.judged[one].tar[far], scored.tar_intervals[one].get(far))
-            for far in supported
-        }
-        for one in comparison.sets
-        for name, scored in comparison.models.items()
-    ]
+    def difference_rows(self) -> list[Row]:
+        """Return the differences of each variant by itself, a row for each set and model; none where no set has variants."""
+        return [
+            {"set": one, "model": name}
+            | _against(self.comparison, scored.differences[one], "p")
+            | {
+                "right alone": str(scored.differences[one].paired.first_only),
+                "baseline right alone": str(scored.differences[one].paired.second_only),
+            }
+            for one in (self.comparison.sets if self.comparison.varied else ())
+            for name, scored in self.comparison.models.items()
+            if scored.differences
+        ]
 
+    def tar_rows(self) -> list[Row]:
+        """Return TAR@FAR: a row for each set and model, a column for each FAR that any set supports."""
+        every = self.comparison.models[self.comparison.baseline].verified.values()
+        supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified in every)]
+        return [
+            {"set": one, "model": name}
+            | {
+                f"TAR@FAR={far:g}": shown_tar(scored.verified[one].tar_at_far[far], scored.tar_intervals[one].get(far))
+                for far in supported
+            }
+            for one in self.comparison.sets
+            for name, scored in self.comparison.models.items()
+        ]
 
-def sentences(comparison: Comparison) -> list[str]:
-    """Return a line for each model but the baseline: what it gains, and whether that may be chance.
+    def sentences(self) -> list[str]:
+        """Return a line for each model but the baseline: what it gains, and whether that may be chance."""
+        lines = []
+        averaged = f", mean over {len(self.comparison.sets)} variants" if self.comparison.varied else ""
+        tested = f" of {_firsts(self.comparison)}, not added over variants" if self.comparison.varied else ""
+        for name, scored in self.comparison.models.items():
+            if scored.difference is None:
+                continue
+            found = scored.difference
+            lines.append(
+                f"{name} against {self.comparison.baseline}, the same {self.comparison.pairs} pairs{averaged}: "
+                f"{100 * found.gain:+.2f} points {found.interval.points(signed=True)}; right alone on "
+                f"{found.paired.first_only} and {found.paired.second_only} pairs{tested}, p = {said_p(found.paired.p)}."
+            )
+        return lines
 
-    Args:
-        comparison: the numbers.
-    """
-    lines = []
-    averaged = f", mean over {len(comparison.sets)} variants" if comparison.varied else ""
-    tested = f" of {_firsts(comparison)}, not added over variants" if comparison.varied else ""
-    for name, scored in comparison.models.items():
-        if scored.difference is None:
-            continue
-        found = scored.difference
-        lines.append(
-            f"{name} against {comparison.baseline}, the same {comparison.pairs} pairs{averaged}: "
-            f"{100 * found.gain:+.2f} points {found.interval.points(signed=True)}; right alone on "
-            f"{found.paired.first_only} and {found.paired.second_only} pairs{tested}, p = {said_p(found.paired.p)}."
+    def methods(self) -> list[str]:
+        """Return the sentences that say how the numbers came about, and which are missing."""
+        rounds = min(cost.latency.rounds for cost in self.costs.values())
+        baseline = self.comparison.models[self.comparison.baseline].verified
+        variants = (
+            "Variants of a set hold the same pairs: they share their resamples, and are never added up in a test. p for all sets "
+            f"is of the first variant of each: {_firsts(self.comparison)}."
         )
-    return lines
+        return [
+            f"Accuracy in percent, ten folds. {METHOD}",
+            f"Differences: paired bootstrap, the same resamples for all models. {TEST}",
+            *([variants] if self.comparison.varied else []),
+            f"ms: median of {rounds} forwards of one face on this CPU, models in turns; MB: the file.",
+            *unsupported_lines(list(baseline.items())),
+        ]
 
 
-def methods(comparison: Comparison, costs: Mapping[str, Cost]) -> list[str]:
-    """Return the sentences that say how the numbers came about, and which are missing.
-
-    Args:
-        comparison: the numbers.
-        costs: by model.
-    """
-    rounds = min(cost.latency.rounds for cost in costs.values())
-    baseline = comparison.models[comparison.baseline].judged
-    variants = (
-        "Variants of a set hold the same pairs: they share their resamples, and are never added up in a test. p for all sets "
-        f"is of the first variant of each: {_firsts(comparison)}."
-    )
-    return [
-        f"Accuracy in percent, ten folds. {METHOD}",
-        f"Differences: paired bootstrap, the same resamples for all models. {TEST}",
-        *([variants] if comparison.varied else []),
-        f"ms: median of {rounds} forwards of one face on this CPU, models in turns; MB: the file.",
-        *unsupported_lines(list(baseline.items())),
-    ]
-
-
-def comparison_facts(comparison: Comparison, costs: Mapping[str, Cost]) -> dict[str, Any]:
-    """Return the comparison as what JSON can hold.
-
-    Args:
-        comparison: the numbers.
-        costs: by model.
-    """
-    return {
-        "baseline": comparison.baseline,
-        "pairs": comparison.pairs,
-        "p_is_of": list(comparison.firsts),
-        "models": {name: _facts(scored, costs[name]) for name, scored in comparison.models.items()},
-        "methods": methods(comparison, costs),
-    }
-
-
-def _firsts(comparison: Comparison) -> str:
+def _firsts(comparison: PairComparison) -> str:
     return " and ".join(f"'{name}'" for name in comparison.firsts)
 
 
-def _against(comparison: Comparison, found: Difference | None, p: str) -> dict[str, str]:
+def _against(comparison: PairComparison, found: Difference | None, p: str) -> dict[str, str]:
     """Return the cells of a difference, empty ones for the baseline; `p` is the title of the test's column."""
     against = f"against {comparison.baseline}"
     if found is None:
@@ -166,12 +152,12 @@ def _facts(scored: Scored, cost: Cost) -> dict[str, Any]:
         "interval": [scored.mean_interval.low, scored.mean_interval.high],
         "sets": {
             name: {
-                **judged_facts(judged),
+                **verification_facts(verified),
                 "interval": [scored.intervals[name].low, scored.intervals[name].high],
                 "tar_intervals": {f"{far:g}": [one.low, one.high] for far, one in scored.tar_intervals[name].items()},
                 "against_baseline": _difference_facts(scored.differences.get(name)),
             }
-            for name, judged in scored.judged.items()
+            for name, verified in scored.verified.items()
         },
         "against_baseline": _difference_facts(scored.difference),
         "runtime": cost.runtime,

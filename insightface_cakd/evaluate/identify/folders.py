@@ -11,11 +11,12 @@ import numpy as np
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, natural_key
 from insightface_cakd.data.images import decode_rgb, face_bytes, read_bytes
 from insightface_cakd.errors import DataError, EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.identify.protocol import Identified, identify
-from insightface_cakd.evaluate.pairs.sets import Way
 from insightface_cakd.evaluate.pairs.verification import embed_both
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.report.run_report import Row
+from insightface_cakd.report.result import Result
+from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.progress import Progress
 
 # Pictures in memory at a time.
@@ -65,6 +66,59 @@ class Faults:
             raise DataError(f"{error}{more}") from error
 
 
+@dataclass(frozen=True, eq=False)
+class IdentifiedFolders(Result):
+    """What identification in folders came to.
+
+    Args:
+        found: the numbers.
+        pictures: what was searched.
+        left_out: pictures that could not be read, with the reason.
+    """
+
+    found: Identified
+    pictures: Pictures
+    left_out: Sequence[str]
+
+    def rows(self) -> list[Row]:
+        """Return a row for each number of distractors."""
+        return [
+            {"distractors": str(one.distractors), "rank-1": f"{100 * one.rank1:.2f} %", "95 %": one.interval.points()}
+            for one in self.found.ranked
+        ]
+
+    def lines(self) -> list[str]:
+        """Return TAR against all distractors, and what was left out."""
+        found, pictures = self.found, self.pictures
+        rates = ", ".join(f"TAR@FAR={far:g} {100 * tar:.2f} %" for far, tar in found.tar.items() if tar is not None)
+        missing = ", ".join(f"{far:g}" for far, tar in found.tar.items() if tar is None)
+        lines = [f"{found.people} people, {found.pairs} pairs of their pictures; interval: bootstrap over the people."]
+        lines += [f"Against all distractors: {rates}."] if rates else []
+        if missing:
+            lines.append(
+                f"Not measured at FAR={missing}: {found.impostors} impostor scores support no FAR below "
+                f"{1 / found.impostors:.2g}."
+            )
+        lines += [f"{pictures.alone} people with one picture left out."] if pictures.alone else []
+        lines += [f"{pictures.doubles} distractors left out: a probe has the same bytes."] if pictures.doubles else []
+        lines += [f"{len(self.left_out)} pictures left out: {' | '.join(self.left_out)}"] if self.left_out else []
+        return lines
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers."""
+        found = self.found
+        return {
+            "people": found.people,
+            "pairs": found.pairs,
+            "impostors": found.impostors,
+            "rank1": [
+                {"distractors": one.distractors, "rank1": one.rank1, "interval": [one.interval.low, one.interval.high]}
+                for one in found.ranked
+            ],
+            "tar_at_far": {f"{far:g}": tar for far, tar in found.tar.items()},
+        }
+
+
 def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
     """List probes and distractors.
 
@@ -101,42 +155,43 @@ def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
     )
 
 
-def identify_folders(embed: Embed, pictures: Pictures, way: Way, faults: Faults) -> Identified:
+def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, faults: Faults) -> IdentifiedFolders:
     """Embed pictures chunk by chunk, plain and mirrored added, and search.
 
     Args:
         embed: see `verify`.
         pictures: of `find_pictures`.
-        way: how to run.
+        execution: how to run.
         faults: counts those that are left out.
 
     Raises:
         DataError: more pictures cannot be read than may be left out.
         EvaluationError: as `identify`.
     """
-    with way.bar("probes") as progress:
+    with execution.bar("probes") as progress:
         kept, rows = [], []
-        for places, embeddings in embed_files(embed, pictures.probes, way, faults, progress):
+        for places, embeddings in embed_files(embed, pictures.probes, execution, faults, progress):
             kept += [pictures.people[place] for place in places]
             rows.append(embeddings)
     if not kept:
         raise EvaluationError("identification: no probe can be read; expected pictures. Correct the folder.")
     probes = np.concatenate(rows)
     readable = _readable(pictures.distractors, faults) if faults.limit else pictures.distractors
-    with way.bar("distractors") as progress:
-        pieces = (found for _, found in embed_files(embed, readable, way, faults, progress))
-        return identify(probes, kept, pieces, len(readable))
+    with execution.bar("distractors") as progress:
+        pieces = (found for _, found in embed_files(embed, readable, execution, faults, progress))
+        found = identify(probes, kept, pieces, len(readable))
+    return IdentifiedFolders(found, pictures, faults.lines)
 
 
 def embed_files(
-    embed: Embed, files: Sequence[Path], way: Way, faults: Faults, progress: Progress
+    embed: Embed, files: Sequence[Path], execution: Execution, faults: Faults, progress: Progress
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """Yield places and embeddings (n, D), plain and mirrored added, of the files that can be read, chunk by chunk.
 
     Args:
         embed: see `verify`.
         files: aligned faces.
-        way: how to run.
+        execution: how to run.
         faults: counts those that are left out.
         progress: called with (files done, files in all).
 
@@ -152,54 +207,9 @@ def embed_files(
                 places.append(place)
                 faces.append(face)
         if faces:
-            plain, mirrored = embed_both(embed, np.stack(faces), way.device, way.batch_size)
+            plain, mirrored = embed_both(embed, np.stack(faces), execution.device, execution.batch_size)
             yield places, plain + mirrored
         progress(min(start + CHUNK, len(files)), len(files))
-
-
-def identified_rows(found: Identified) -> list[Row]:
-    """Return the table: a row for each number of distractors."""
-    return [
-        {"distractors": str(one.distractors), "rank-1": f"{100 * one.rank1:.2f} %", "95 %": one.interval.points()}
-        for one in found.ranked
-    ]
-
-
-def identified_lines(found: Identified, pictures: Pictures, faults: Faults) -> list[str]:
-    """Return the sentences below the table.
-
-    Args:
-        found: the numbers.
-        pictures: what was searched.
-        faults: what was left out.
-    """
-    rates = ", ".join(f"TAR@FAR={far:g} {100 * tar:.2f} %" for far, tar in found.tar.items() if tar is not None)
-    missing = ", ".join(f"{far:g}" for far, tar in found.tar.items() if tar is None)
-    lines = [f"{found.people} people, {found.pairs} pairs of their pictures; interval: bootstrap over the people."]
-    lines += [f"Against all distractors: {rates}."] if rates else []
-    if missing:
-        lines.append(
-            f"Not measured at FAR={missing}: {found.impostors} impostor scores support no FAR below "
-            f"{1 / found.impostors:.2g}."
-        )
-    lines += [f"{pictures.alone} people with one picture left out."] if pictures.alone else []
-    lines += [f"{pictures.doubles} distractors left out: a probe has the same bytes."] if pictures.doubles else []
-    lines += [f"{len(faults.lines)} pictures left out: {' | '.join(faults.lines)}"] if faults.lines else []
-    return lines
-
-
-def identified_facts(found: Identified) -> dict[str, Any]:
-    """Return the numbers as what JSON can hold."""
-    return {
-        "people": found.people,
-        "pairs": found.pairs,
-        "impostors": found.impostors,
-        "rank1": [
-            {"distractors": one.distractors, "rank1": one.rank1, "interval": [one.interval.low, one.interval.high]}
-            for one in found.ranked
-        ],
-        "tar_at_far": {f"{far:g}": tar for far, tar in found.tar.items()},
-    }
 
 
 def _readable(files: Sequence[Path], faults: Faults) -> list[Path]:

@@ -12,7 +12,7 @@ import numpy as np
 from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.images import FACE_SIZE, image_fault
 
-# Images that a thread takes at a time, and batches that are ready or on their way.
+# Images that a thread takes at a time, and batches that are ready or on their execution.
 PIECE = 8
 AHEAD = 3
 

@@ -1,28 +1,23 @@
 """A whole IJB run: from a model or saved embeddings to a report."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.ijb.extract import Running
-from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
-from insightface_cakd.evaluate.ijb.mixed import Model, measure_mixed
-from insightface_cakd.evaluate.ijb.names import Protocol, Target
-from insightface_cakd.evaluate.ijb.presets import Preset, choose_modes, find_preset
-from insightface_cakd.evaluate.ijb.report import Subject, markdown, save
-from insightface_cakd.evaluate.ijb.run import measure, read_lists
-from insightface_cakd.evaluate.ijb.saved import is_saved
-from insightface_cakd.evaluate.ijb.sides import Side, Task, find_entry, require_writable, title
-from insightface_cakd.evaluate.ijb.store import Embeddings
-from insightface_cakd.evaluate.mixed.mixed import require_one_width
-from insightface_cakd.networks.entries import Entry
-from insightface_cakd.networks.models import GetModel, require_file
-from insightface_cakd.runtime.devices import choose_device
-from insightface_cakd.runtime.progress import Progress
+import torch
 
-Show = Callable[[str], AbstractContextManager[Progress | None]]
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces
+from insightface_cakd.evaluate.ijb.measure import measure, read_lists
+from insightface_cakd.evaluate.ijb.mixed import MixedIjb, Model, measure_mixed
+from insightface_cakd.evaluate.ijb.presets import Protocol, Target, choose_modes, find_preset
+from insightface_cakd.evaluate.ijb.report import IjbResult, Subject, save
+from insightface_cakd.evaluate.ijb.saved import is_saved
+from insightface_cakd.evaluate.ijb.store import Embeddings
+from insightface_cakd.evaluate.ijb.subjects import Extraction, ModelOrSaved, find_subject, require_writable
+from insightface_cakd.evaluate.mixed.mixed import require_one_width
+from insightface_cakd.networks.entries import Entry, title
+from insightface_cakd.networks.models import GetModel
 
 
 @dataclass(frozen=True)
@@ -63,23 +58,13 @@ class Question:
         return self.out or Path("ijb_result") / f"{title(self.model)}_{self.target}_{self.preset}"
 
 
-def evaluate_ijb(
-    question: Question,
-    get_model: GetModel,
-    device: str | None = None,
-    batch_size: int | None = None,
-    workers: int = 2,
-    show: Show = lambda _: nullcontext(None),
-) -> str:
-    """Measure, write the report's folder, and return the report as Markdown.
+def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) -> IjbResult | MixedIjb:
+    """Measure, and write the report's folder.
 
     Args:
         question: what.
         get_model: the host's factory, for weights.
-        device: where the model runs, None for the best there is.
-        batch_size: faces at a time, None for 8 on a CPU, whose cache they fit in, and 64 elsewhere.
-        workers: threads for decoding and templates.
-        show: gives, for the name of a part, what is called with (faces or pairs done, in all) for as long as it lasts.
+        execution: how to run, see `faces_at_a_time`.
 
     Raises:
         CAKDError: a list, an image, the model or saved embeddings cannot be used.
@@ -95,78 +80,44 @@ def evaluate_ijb(
     tree = find_tree(question.root, question.target)
     faces = read_faces(tree)
     lists = read_lists(tree, faces, question.protocol)
-    task = Task(preset, tree, faces, _running(question, device, batch_size, workers), get_model)
-    sides = [Side(entry, folder, option, task) for entry, folder, option in entries]
+    extraction = Extraction(preset, tree, faces, execution, question.max_corrupt, get_model)
+    models = [ModelOrSaved(entry, folder, extraction) for entry, folder in entries]
     # The deployed model comes first in errors about both.
-    if len(sides) == 2:
-        require_one_width(*((side.entry.name, side.width()) for side in reversed(sides)))
-    found = [_embed(side, question, show) for side in sides]
-    with show(f"{question.target} pairs") as progress:
-        if len(sides) == 2:
-            student, teacher = (Model(side.entry.name, rows) for side, rows in zip(sides, found, strict=True))
+    if len(models) == 2:
+        require_one_width(*((model.entry.name, model.width()) for model in reversed(models)))
+    found = [_embed(model, f"{question.target} faces") for model in models]
+    with execution.bar(f"{question.target} pairs") as progress:
+        if len(models) == 2:
+            student, teacher = (Model(model.entry.name, rows) for model, rows in zip(models, found, strict=True))
             return measure_mixed(
-                teacher, student, lists, preset, modes, question.target, question.folder, workers, progress
+                teacher, student, lists, preset, modes, question.target, question.folder, execution.workers, progress
             )
-        measured = measure(found[0], lists, preset, modes, workers, progress)
+        measured = measure(found[0], lists, preset, modes, execution.workers, progress)
     corrupt = faces.by_name(found[0].corrupt)
-    subject = Subject(sides[0].entry.name, question.target, preset, found[0].pixels, corrupt)
-    save(question.folder, subject, measured)
-    return markdown(subject, measured)
+    result = IjbResult(Subject(models[0].entry.name, question.target, preset, found[0].pixels, corrupt), measured)
+    save(question.folder, result)
+    return result
 
 
-def _entries(question: Question) -> list[tuple[Entry, Path, str]]:
-    """Return the models, where their embeddings are saved, and the option of their network; check all of it."""
+def faces_at_a_time(device: torch.device) -> int:
+    """Return a good batch size: 8 on a CPU, in whose cache they fit, and 64 elsewhere."""
+    return 8 if device.type == "cpu" else 64
+
+
+def _entries(question: Question) -> list[tuple[Entry, Path]]:
+    """Return the models and where their embeddings are saved; check all of it."""
     require_writable(question.folder, "--output")
     own = question.embeddings or question.folder / "embeddings"
     require_writable(own.parent, "--embeddings")
-    found = [(find_entry(question.model, question.network, "--network"), own, "--network")]
+    found = [(find_subject(question.model, question.network, "--network"), own)]
     if question.enrolled is not None:
-        option = "--enrolled-network"
-        other = find_entry(question.enrolled, question.enrolled_network, option)
-        found.append((other, question.folder / "embeddings_enrolled", option))
+        other = find_subject(question.enrolled, question.enrolled_network, "--enrolled-network")
+        found.append((other, question.folder / "embeddings_enrolled"))
     return found
 
 
-def _running(question: Question, device: str | None, batch_size: int | None, workers: int) -> Running:
-    where = choose_device(device)
-    return Running(where, batch_size or (8 if where.type == "cpu" else 64), workers, question.max_corrupt)
-
-
-def _embed(side: Side, question: Question, show: Show) -> Embeddings:
-    if is_saved(side.entry.path):
-        return side.embeddings(None)
-    with show(f"{question.target} faces") as progress:
-        return side.embeddings(progress)
-
-
-def embed_faces(
-    question: Question,
-    get_model: GetModel,
-    preset: Preset,
-    tree: Tree,
-    faces: Faces,
-    device: str | None,
-    batch_size: int | None,
-    workers: int,
-    progress: Progress | None,
-) -> Embeddings:
-    """Return the embeddings of a set by a model, from where they are saved as far as they are there.
-
-    Args:
-        question: which model, and where its embeddings are saved.
-        get_model: the host's factory, for weights.
-        preset: says how images are scaled.
-        tree: where the pictures are.
-        faces: rows in their order.
-        device: where the model runs, None for the best there is.
-        batch_size: faces at a time, None for 8 on a CPU, whose cache they fit in, and 64 elsewhere.
-        workers: threads for decoding.
-        progress: called with (faces embedded, faces in all).
-
-    Raises:
-        CAKDError: the model or a picture cannot be used, or the embeddings saved are of something else.
-    """
-    entry = find_entry(question.model, question.network, "--network")
-    require_file(entry.path, "an .onnx, or weights")
-    task = Task(preset, tree, faces, _running(question, device, batch_size, workers), get_model)
-    return Side(entry, question.embeddings or question.folder / "embeddings", "--network", task).embeddings(progress)
+def _embed(model: ModelOrSaved, what: str) -> Embeddings:
+    if is_saved(model.entry.path):
+        return model.embeddings(None)
+    with model.extraction.execution.bar(what) as progress:
+        return model.embeddings(progress)

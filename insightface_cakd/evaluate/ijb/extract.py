@@ -1,7 +1,6 @@
 """Embeds all faces of an IJB tree, batch by batch, while threads decode the next ones."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,31 +9,15 @@ from torch import Tensor
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.crops import Batch, aligned_batches
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, require_images
-from insightface_cakd.evaluate.ijb.presets import both_views
+from insightface_cakd.evaluate.ijb.presets import PIXELS, Pixels
 from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, open_store, require_origin
 from insightface_cakd.evaluate.ijb.writer import Writer
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.runtime.progress import Progress
-
-
-@dataclass(frozen=True)
-class Running:
-    """How faces are embedded; the result depends on none of it.
-
-    Args:
-        device: where the model runs.
-        batch_size: faces at a time, twice as many images.
-        workers: threads that decode and align.
-        max_corrupt: images that may be corrupt; they are left out of their templates.
-    """
-
-    device: torch.device
-    batch_size: int = 64
-    workers: int = 2
-    max_corrupt: int = 0
 
 
 def extract(
@@ -43,7 +26,8 @@ def extract(
     tree: Tree,
     faces: Faces,
     folder: Path,
-    running: Running,
+    execution: Execution,
+    max_corrupt: int = 0,
     progress: Progress | None = None,
 ) -> Embeddings:
     """Return the embeddings of all faces and of their mirror images, from the folder as far as they are there.
@@ -54,7 +38,8 @@ def extract(
         tree: where the pictures are.
         faces: rows in their order.
         folder: where embeddings are saved; an extraction that was stopped goes on there.
-        running: device, batch, threads, and how many images may be corrupt.
+        execution: how to run; a batch is of faces, and each is embedded with its mirror image.
+        max_corrupt: images that may be corrupt; they are left out of their templates.
         progress: called with (faces done, faces in all).
 
     Raises:
@@ -69,10 +54,10 @@ def extract(
         writer = Writer(folder, origin)
         with writer.opened():
             if writer.done < origin.count:
-                _run(embed, writer, tree, faces, running, progress)
+                _run(embed, writer, tree, faces, execution, max_corrupt, progress)
     meta, embeddings = open_store(folder)
     require_origin(folder, meta, origin)
-    require_few(embeddings.corrupt, faces.names, running.max_corrupt, tree)
+    require_few(embeddings.corrupt, faces.names, max_corrupt, tree)
     return embeddings
 
 
@@ -122,12 +107,22 @@ def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
 
 
 @torch.inference_mode()
-def _run(embed: Embed, writer: Writer, tree: Tree, faces: Faces, running: Running, progress: Progress | None) -> None:
-    batches = aligned_batches(tree.images, faces.names, faces.points, writer.done, running.batch_size, running.workers)
+def _run(
+    embed: Embed,
+    writer: Writer,
+    tree: Tree,
+    faces: Faces,
+    execution: Execution,
+    max_corrupt: int,
+    progress: Progress | None,
+) -> None:
+    batches = aligned_batches(
+        tree.images, faces.names, faces.points, writer.done, execution.batch_size, execution.workers
+    )
     with evaluating(embed):
         for batch in batches:
-            require_few(writer.corrupt | batch.corrupt, faces.names, running.max_corrupt, tree)
-            plain, mirrored = _embed(embed, batch, writer.origin.pixels, running.device, faces.names, writer.width)
+            require_few(writer.corrupt | batch.corrupt, faces.names, max_corrupt, tree)
+            plain, mirrored = _embed(embed, batch, writer.origin.pixels, execution.device, faces.names, writer.width)
             writer.append(plain, mirrored, batch.corrupt)
             if progress:
                 progress(writer.done, len(faces.names))
@@ -168,3 +163,31 @@ def _require_rows(found: object, count: int, width: int) -> None:
             f"model: gave {shape} for {count} images; expected a tensor ({count}, {width or 'D'}), one embedding per image. "
             "In eval mode a network returns its embedding alone."
         )
+
+
+def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
+    """Return (2B, 3, H, W) float32 network input: the images, then their mirror images.
+
+    Args:
+        images: uint8 (B, H, W, 3) RGB.
+        pixels: key of `PIXELS`.
+        device: where they go.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(_both_views_on_cpu(images, PIXELS[pixels]))
+    # Turned while they are bytes, which is four times less to move.
+    plain = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
+    both = torch.cat([plain, plain.flip(-1)]).float()
+    PIXELS[pixels](both)
+    return both
+
+
+def _both_views_on_cpu(images: np.ndarray, scale: Callable[[Pixels], None]) -> np.ndarray:
+    """Go face by face, each of which stays in the cache, on one thread: PyTorch's would wait for those that decode."""
+    count, height, width, channels = images.shape
+    both = np.empty((2 * count, channels, height, width), np.float32)
+    for image, plain, mirrored in zip(images, both[:count], both[count:], strict=True):
+        plain[...] = image.transpose(2, 0, 1)
+        scale(plain)
+        mirrored[...] = plain[..., ::-1]
+    return both

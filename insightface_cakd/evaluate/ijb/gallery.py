@@ -68,7 +68,7 @@ def read_search(tree: Tree, templates: np.ndarray) -> Search:
 
 
 def _read_enrolment(path: Path, templates: np.ndarray) -> Enrolment:
-    """Read one list: a header line, then `template,subject` and whatever else, a line an image or a template."""
+    """Read one list: a header line, then `template,subject` and whatever else, one line per image or template."""
     expected = "a header line and lines of `template,subject`. Get the file again, or leave 1:N out with --protocol 11."
     with (
         reading(path, DataError, expected, UnicodeDecodeError, csv.Error),

@@ -8,7 +8,7 @@ import numpy as np
 
 from insightface_cakd.errors import DataError
 from insightface_cakd.evaluate.ijb.integers import read_integers
-from insightface_cakd.evaluate.ijb.names import Target
+from insightface_cakd.evaluate.ijb.presets import Target
 from insightface_cakd.runtime.reading import read_text
 
 POINTS = 5

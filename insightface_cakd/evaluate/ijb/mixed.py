@@ -1,29 +1,30 @@
 """Mixed enrolment on an IJB set: what one model enrolled is compared with what another one sees now."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, Identification
+from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS
+from insightface_cakd.evaluate.ijb.measure import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
-from insightface_cakd.evaluate.ijb.report import NONE, Subject, left_out, save, table
-from insightface_cakd.evaluate.ijb.roc import Roc
-from insightface_cakd.evaluate.ijb.run import Lists, Measured, measure
+from insightface_cakd.evaluate.ijb.report import NONE, IjbResult, Subject, left_out, save
 from insightface_cakd.evaluate.ijb.store import Embeddings
-from insightface_cakd.evaluate.mixed.mixed import Constellation, require_one_width
+from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, require_one_width
+from insightface_cakd.report.result import Section, SectionedResult
+from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json
 from insightface_cakd.runtime.progress import Progress
 
-# The rate at which the closing sentence tells the cost, or the lowest above it that the pairs support.
-TOLD = 1e-4
+# The rate at which the closing sentence gives the cost, or the lowest above it that the pairs support.
+CLOSING_FAR = 1e-4
 FPIR = FPIRS[2]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model's side.
+    """A model and its embeddings of a set.
 
     Args:
         name: as tables show it.
@@ -36,21 +37,62 @@ class Model:
 
 @dataclass(frozen=True)
 class Case:
-    """The numbers of one constellation in one mode, read strictly: None where the set cannot support one.
+    """The numbers of one combination in one mode, read strictly: None where the set cannot support one.
 
     Args:
-        constellation: who enrolled and who asks.
+        models: whose galleries and whose probes.
         mode: letters.
         tars: FAR -> TAR, empty without 1:1.
         ranks: rank -> mean of both galleries, empty without 1:N.
         tpir: mean TPIR at `FPIR`.
+        same: number of pairs of one subject.
+        different: number of pairs of two subjects.
+        strangers: number of probes without a mate in each gallery, empty without 1:N.
     """
 
-    constellation: Constellation
+    models: Combination
     mode: str
     tars: dict[float, float | None]
     ranks: dict[int, float]
     tpir: float | None
+    same: int
+    different: int
+    strangers: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MixedIjb(SectionedResult):
+    """Both models alone, the teacher's gallery under the student's probes, and the reverse, on an IJB set.
+
+    Args:
+        conventions: sentences on preset, modes and corrupt images.
+        facts_of_set: target, preset and corrupt images.
+        cases: all modes of each combination.
+    """
+
+    conventions: Sequence[str]
+    facts_of_set: Mapping[str, Any]
+    cases: Combinations[list[Case]]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers of each combination and mode."""
+        return {**self.facts_of_set, "cases": [_facts(one) for modes in self.cases for one in modes]}
+
+    def sections(self) -> list[Section]:
+        """Return the conventions, the tables, why a number is absent, and what keeping the gallery costs."""
+        found = [Section("Conventions", notes=self.conventions)]
+        cases = [one for modes in self.cases for one in modes]
+        if cases[0].tars:
+            found.append(Section("1:1", [_tar_row(one) for one in cases], notes=_pairs(cases[0])))
+        if cases[0].ranks:
+            notes = [] if cases[0].tpir is not None else [_strangers(cases[0].strangers)]
+            found.append(Section("1:N", [_rank_row(one) for one in cases], notes=notes))
+        costs = [_cost(*both) for both in zip(self.cases.student_alone, self.cases.kept, strict=True)]
+        return [*found, Section("Cost", notes=costs)]
+
+    def text(self) -> str:
+        """Return the report as Markdown."""
+        return f"# {self.facts_of_set['target']}: mixed enrolment\n\n{super().text()}"
 
 
 def measure_mixed(
@@ -63,10 +105,10 @@ def measure_mixed(
     out: Path,
     workers: int = 2,
     progress: Progress | None = None,
-) -> str:
-    """Measure both models alone, the teacher's gallery under the student's probes, and the reverse; write and return a report.
+) -> MixedIjb:
+    """Measure both models alone, the teacher's gallery under the student's probes, and the reverse; write the reports.
 
-    The first template of a pair is enrolled and the second asks; in 1:N the galleries are enrolled. Each constellation has a
+    The first template of a pair is enrolled and the second asks; in 1:N the galleries are enrolled. Each combination has a
     folder with the whole report of `cakd eval ijb`; `mixed.md` and `mixed.json` set them side by side.
 
     Args:
@@ -78,51 +120,53 @@ def measure_mixed(
         target: IJBB or IJBC.
         out: folder of the reports.
         workers: threads.
-        progress: called with (pairs scored, pairs in all), for each constellation and mode.
+        progress: called with (pairs scored, pairs in all), for each combination and mode.
 
     Raises:
         EvaluationError: embeddings of two widths, not finite, or the folder cannot be written.
     """
     require_one_width(*((model.name, model.embeddings.plain.shape[1]) for model in (teacher, student)))
-    cases: list[Case] = []
-    for old, new in ((teacher, teacher), (student, student), (teacher, student), (student, teacher)):
-        constellation = Constellation(old.name, new.name)
+
+    def measure_one(old: Model, new: Model) -> list[Case]:
+        models = Combination(old.name, new.name)
         enrolled = None if old is new else old.embeddings
         found = measure(new.embeddings, lists, preset, modes, workers, progress, enrolled)
         corrupt = lists.faces.by_name(old.embeddings.corrupt | new.embeddings.corrupt)
-        subject = Subject(constellation.title, target, preset, new.embeddings.pixels, corrupt)
-        save(out / constellation.title.replace(", ", "_").replace(" ", "_"), subject, found)
-        cases += [_case(constellation, one) for one in found]
+        subject = Subject(models.title, target, preset, new.embeddings.pixels, corrupt)
+        save(out / models.title.replace(", ", "_").replace(" ", "_"), IjbResult(subject, found))
+        return [_case(models, one) for one in found]
+
+    cases = Combinations.of(teacher, student, measure_one)
     corrupt = lists.faces.by_name(teacher.embeddings.corrupt | student.embeddings.corrupt)
-    lines = [f"# {target}: mixed enrolment", "", _conventions(teacher, student, target, preset)]
-    lines += [f"{mode.letters}: {mode.meaning}." for mode in modes] + ([left_out(corrupt)] if corrupt else [])
-    text = "\n".join([*lines, "", *_tables(cases, found[0])]) + "\n"
+    conventions = [_conventions(teacher, student, target, preset), *(f"{one.letters}: {one.meaning}." for one in modes)]
+    conventions += [left_out(corrupt)] if corrupt else []
+    result = MixedIjb(conventions, {"target": target, "preset": preset.name, "corrupt": corrupt}, cases)
     try:
         with replacing(out / "mixed.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        write_json(
-            out / "mixed.json",
-            {"target": target, "preset": preset.name, "corrupt": corrupt, "cases": [_facts(one) for one in cases]},
-        )
+            temporary.write_text(result.text(), encoding="utf-8")
     except OSError as error:
         raise EvaluationError(f"{out}: cannot be written ({error.strerror}). Choose another --output.") from error
-    return text
+    write_json(out / "mixed.json", result.facts())
+    return result
 
 
-def _case(constellation: Constellation, found: Measured) -> Case:
+def _case(models: Combination, found: Measured) -> Case:
     searched = found.identification
     return Case(
-        constellation,
+        models,
         found.mode.letters,
         {far: found.roc.tar_strict(far) for far in FARS} if found.roc else {},
         {rank: searched.mean_rank(rank) for rank in RANKS} if searched else {},
         searched.mean_tpir(FPIR, strict=True) if searched else None,
+        len(found.roc.genuine) if found.roc else 0,
+        len(found.roc.impostors) if found.roc else 0,
+        tuple(len(gallery.strangers) for gallery in searched.galleries) if searched else (),
     )
 
 
 def _facts(one: Case) -> dict[str, Any]:
     return {
-        **vars(one.constellation),
+        **vars(one.models),
         "mode": one.mode,
         "tar": {f"{far:g}": tar for far, tar in one.tars.items()},
         "rank": {str(rank): share for rank, share in one.ranks.items()},
@@ -136,36 +180,26 @@ def _conventions(teacher: Model, student: Model, target: str, preset: Preset) ->
     return f"Conventions of {preset.name}: input {given}."
 
 
-def _tables(cases: Sequence[Case], sizes: Measured) -> list[str]:
-    """Return the tables, why a number is absent, and the cost; `sizes` is any of the constellations, all have the same pairs."""
-    lines: list[str] = []
-    if sizes.roc is not None:
-        rows = [[_name(one), *map(_percent, one.tars.values())] for one in cases]
-        lines += [*table(["1:1, TAR at FAR, strict", *(f"{far:g}" for far in FARS)], rows), "", *_pairs(sizes.roc), ""]
-    if sizes.identification is not None:
-        rows = [[_name(one), *map(_percent, (*one.ranks.values(), one.tpir))] for one in cases]
-        lines += [*table(["1:N", *(f"rank-{rank}" for rank in RANKS), f"TPIR at FPIR {FPIR:g}, strict"], rows), ""]
-        if cases[0].tpir is None:
-            lines += [_strangers(sizes.identification), ""]
-    modes = len(cases) // 4
-    for own, kept in zip(cases[modes : 2 * modes], cases[2 * modes : 3 * modes], strict=True):
-        lines += [_cost(own, kept)]
-    return lines
+def _tar_row(one: Case) -> Row:
+    return {"1:1, TAR at FAR, strict": _name(one)} | {f"{far:g}": _percent(tar) for far, tar in one.tars.items()}
 
 
-def _pairs(roc: Roc) -> list[str]:
-    count = len(roc.impostors)
+def _rank_row(one: Case) -> Row:
+    ranks = {f"rank-{rank}": _percent(share) for rank, share in one.ranks.items()}
+    return {"1:N": _name(one)} | ranks | {f"TPIR at FPIR {FPIR:g}, strict": _percent(one.tpir)}
+
+
+def _pairs(one: Case) -> list[str]:
     lines = [
-        f"In percent, of {len(roc.genuine)} same and {count} different pairs; strict: the false accept rate is never above "
+        f"In percent, of {one.same} same and {one.different} different pairs; strict: the false accept rate is never above "
         "the one asked for."
     ]
-    if not roc.supports(FARS[0]):
-        lines.append(f"{NONE}: {count} different pairs support no FAR below {1 / count:.2g}.")
+    if one.tars[FARS[0]] is None:
+        lines.append(f"{NONE}: {one.different} different pairs support no FAR below {1 / one.different:.2g}.")
     return lines
 
 
-def _strangers(found: Identification) -> str:
-    counts = [len(gallery.strangers) for gallery in found.galleries]
+def _strangers(counts: Sequence[int]) -> str:
     shown = " and ".join(map(str, counts))
     if not min(counts):
         return f"{NONE}: {shown} probes are without a mate in the galleries; a false alarm rate needs some."
@@ -173,7 +207,7 @@ def _strangers(found: Identification) -> str:
 
 
 def _name(one: Case) -> str:
-    return f"{one.constellation.title}, {one.mode}"
+    return f"{one.models.title}, {one.mode}"
 
 
 def _percent(share: float | None) -> str:
@@ -182,18 +216,18 @@ def _percent(share: float | None) -> str:
 
 def _cost(own: Case, kept: Case) -> str:
     """Return what keeping the gallery costs against enrolling again."""
-    told = []
-    far = next((far for far in FARS if far >= TOLD * (1 - 1e-9) and own.tars.get(far) is not None), None)
+    compared = []
+    far = next((far for far in FARS if far >= CLOSING_FAR * (1 - 1e-9) and own.tars.get(far) is not None), None)
     if far is not None:
-        told.append((f"TAR at FAR {far:g}", own.tars[far], kept.tars[far]))
+        compared.append((f"TAR at FAR {far:g}", own.tars[far], kept.tars[far]))
     if own.ranks:
-        told.append((f"rank-{RANKS[0]}", own.ranks[RANKS[0]], kept.ranks[RANKS[0]]))
+        compared.append((f"rank-{RANKS[0]}", own.ranks[RANKS[0]], kept.ranks[RANKS[0]]))
     costs = [
         f"{100 * (again - old):.2f} points of {what} ({100 * old:.2f} % for {100 * again:.2f} %)"
-        for what, again, old in told
+        for what, again, old in compared
         if again is not None and old is not None
     ]
-    who, asks = kept.constellation.gallery, kept.constellation.probe
+    who, asks = kept.models.gallery, kept.models.probe
     if not costs:
         return f"{own.mode}: the set supports no number by which to tell the cost of keeping the gallery of {who}."
     return f"{own.mode}: keeping the gallery of {who} under probes of {asks} costs {' and '.join(costs)} against enrolling again."

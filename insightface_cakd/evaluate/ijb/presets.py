@@ -1,18 +1,26 @@
-"""Upstream's three scripts as conventions: input scale, what N means, precision, and how TAR is read."""
+"""Upstream's three scripts as conventions: input scale, what N means, precision, and how TAR is read.
+
+The command line imports it for its help: neither torch nor NumPy here.
+"""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, Union
 
 from insightface_cakd.errors import EvaluationError, did_you_mean
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Target = Literal["IJBB", "IJBC"]
+PresetName = Literal["eval_ijbc", "onnx_ijbc", "ijb_evals"]
+Protocol = Literal["auto", "11", "1N", "both"]
+
 FARS = tuple(10**-exponent for exponent in range(6, 0, -1))
 MODE = re.compile(r"N[01]D[01]F[01]")
-Pixels = Tensor | np.ndarray
+Pixels = Union["Tensor", "np.ndarray"]
 ALL_MODES = tuple(f"N{n}D{d}F{f}" for n in (1, 0) for d in (1, 0) for f in (1, 0))
 
 
@@ -25,7 +33,7 @@ class Preset:
         pixels: how 0..255 becomes the network's input, see `PIXELS`.
         n1_normalises: whether the letter N1 brings embeddings to length 1; otherwise N0 does.
         default_mode: letters that the script uses when none are given.
-        pooled_in: precision of the sums over images and media.
+        pooled_in: NumPy's name of the precision of the sums over images and media.
         percent: whether its table has percent with two decimals, or shares with six digits.
     """
 
@@ -33,7 +41,7 @@ class Preset:
     pixels: str
     n1_normalises: bool
     default_mode: str
-    pooled_in: type
+    pooled_in: str
     percent: bool
 
     def mode(self, letters: str) -> "Mode":
@@ -97,9 +105,9 @@ PIXELS: dict[str, Callable[[Pixels], None]] = {
     "(x-127.5)/128": _by_128,
 }
 PRESETS: dict[str, Preset] = {
-    "eval_ijbc": Preset("eval_ijbc", "(x/255-0.5)/0.5", False, "N1D1F1", np.float32, percent=True),
-    "onnx_ijbc": Preset("onnx_ijbc", "(x-127.5)/127.5", False, "N1D1F1", np.float64, percent=True),
-    "ijb_evals": Preset("ijb_evals", "(x-127.5)/128", True, "N0D1F1", np.float32, percent=False),
+    "eval_ijbc": Preset("eval_ijbc", "(x/255-0.5)/0.5", False, "N1D1F1", "float32", percent=True),
+    "onnx_ijbc": Preset("onnx_ijbc", "(x-127.5)/127.5", False, "N1D1F1", "float64", percent=True),
+    "ijb_evals": Preset("ijb_evals", "(x-127.5)/128", True, "N0D1F1", "float32", percent=False),
 }
 
 
@@ -123,31 +131,3 @@ def choose_modes(preset: Preset, letters: str | None) -> list[Mode]:
         return [preset.mode(preset.default_mode)]
     names = ALL_MODES if letters == "all" else [name.strip() for name in letters.split(",")]
     return [preset.mode(name) for name in names]
-
-
-def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
-    """Return (2B, 3, H, W) float32 network input: the images, then their mirror images.
-
-    Args:
-        images: uint8 (B, H, W, 3) RGB.
-        pixels: key of `PIXELS`.
-        device: where they go.
-    """
-    if device.type == "cpu":
-        return torch.from_numpy(_both_views_on_cpu(images, PIXELS[pixels]))
-    # Turned while they are bytes, which is four times less to move.
-    plain = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
-    both = torch.cat([plain, plain.flip(-1)]).float()
-    PIXELS[pixels](both)
-    return both
-
-
-def _both_views_on_cpu(images: np.ndarray, scale: Callable[[Pixels], None]) -> np.ndarray:
-    """Go face by face, each of which stays in the cache, on one thread: PyTorch's would wait for those that decode."""
-    count, height, width, channels = images.shape
-    both = np.empty((2 * count, channels, height, width), np.float32)
-    for image, plain, mirrored in zip(images, both[:count], both[count:], strict=True):
-        plain[...] = image.transpose(2, 0, 1)
-        scale(plain)
-        mirrored[...] = plain[..., ::-1]
-    return both

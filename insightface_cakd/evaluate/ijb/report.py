@@ -1,4 +1,4 @@
-"""What an IJB run says: a table, JSON, and the curve."""
+"""What an IJB run came to: its result, and the files of its folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, GalleryResult, Identification
+from insightface_cakd.evaluate.ijb.measure import Measured
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
 from insightface_cakd.evaluate.ijb.roc import Roc
-from insightface_cakd.evaluate.ijb.run import Measured
+from insightface_cakd.report.result import Section, SectionedResult
+from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json
 
 NONE = "-"
@@ -44,19 +46,45 @@ class Subject:
         return known if known == self.preset.pixels else f"{known} (as saved)"
 
 
-def markdown(subject: Subject, found: Sequence[Measured]) -> str:
-    """Return the report as Markdown: upstream's reading, and beside it the strict one, which claims nothing unsupported."""
-    preset = subject.preset
-    lines = [f"# {subject.target}: {subject.name}", "", f"Conventions of {preset.name}: input {subject.input}."]
-    lines += [f"{one.mode.letters}: {one.mode.meaning}." for one in found]
-    if subject.corrupt:
-        lines.append(left_out(subject.corrupt))
-    if found[0].roc is not None:
-        lines += ["", *_verification(subject, found)]
-    for one in found:
-        if one.identification is not None:
-            lines += ["", *_identification(one.mode.letters, one.identification)]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, eq=False)
+class IjbResult(SectionedResult):
+    """What an IJB run came to: upstream's reading, and beside it the strict one, which claims nothing unsupported.
+
+    Args:
+        subject: what was measured.
+        modes: the numbers of each mode, one at least.
+    """
+
+    subject: Subject
+    modes: Sequence[Measured]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers; one that the data cannot support is null in the strict reading."""
+        return {
+            "target": self.subject.target,
+            "model": self.subject.name,
+            "preset": self.subject.preset.name,
+            "input": self.subject.pixels,
+            "corrupt": self.subject.corrupt,
+            "modes": [_mode_facts(one) for one in self.modes],
+        }
+
+    def sections(self) -> list[Section]:
+        """Return the conventions, the table of 1:1, and two tables of 1:N for each mode."""
+        notes = [f"Conventions of {self.subject.preset.name}: input {self.subject.input}."]
+        notes += [f"{one.mode.letters}: {one.mode.meaning}." for one in self.modes]
+        notes += [left_out(self.subject.corrupt)] if self.subject.corrupt else []
+        found = [Section("Conventions", notes=notes)]
+        if self.modes[0].roc is not None:
+            found.append(_verification(self.subject, self.modes))
+        for one in self.modes:
+            if one.identification is not None:
+                found += _identification(one.mode.letters, one.identification)
+        return found
+
+    def text(self) -> str:
+        """Return the report as Markdown."""
+        return f"# {self.subject.target}: {self.subject.name}\n\n{super().text()}"
 
 
 def left_out(corrupt: dict[str, str]) -> str:
@@ -64,19 +92,7 @@ def left_out(corrupt: dict[str, str]) -> str:
     return f"{len(corrupt)} corrupt images were left out: {', '.join(list(corrupt)[:5])}."
 
 
-def content(subject: Subject, found: Sequence[Measured]) -> dict[str, Any]:
-    """Return the report for JSON; a number that the data cannot support is null in the strict reading."""
-    return {
-        "target": subject.target,
-        "model": subject.name,
-        "preset": subject.preset.name,
-        "input": subject.pixels,
-        "corrupt": subject.corrupt,
-        "modes": [_mode_content(one) for one in found],
-    }
-
-
-def save(folder: Path, subject: Subject, found: Sequence[Measured]) -> None:
+def save(folder: Path, result: IjbResult) -> None:
     """Write `report.md`, `report.json`, and of 1:1 `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png`.
 
     Raises:
@@ -84,77 +100,66 @@ def save(folder: Path, subject: Subject, found: Sequence[Measured]) -> None:
     """
     try:
         with replacing(folder / "report.md") as temporary:
-            temporary.write_text(markdown(subject, found), encoding="utf-8")
-        write_json(folder / "report.json", content(subject, found))
-        for one in found:
+            temporary.write_text(result.text(), encoding="utf-8")
+        write_json(folder / "report.json", result.facts())
+        for one in result.modes:
             if one.roc is not None and one.scores is not None:
                 _save_arrays(folder, one.mode.letters, one.scores, one.roc)
-        if found[0].roc is not None:
+        if result.modes[0].roc is not None:
             with replacing(folder / "roc.png") as temporary:
-                _draw(subject, found).savefig(temporary, format="png", dpi=120)
+                _draw(result.subject, result.modes).savefig(temporary, format="png", dpi=120)
     except OSError as error:
         raise EvaluationError(f"{folder}: cannot be written ({error.strerror}). Choose another --output.") from error
 
 
-def _verification(subject: Subject, found: Sequence[Measured]) -> list[str]:
-    header = ["1:1, TAR at FAR", *(f"{far:g}" for far in FARS), "AUC"]
-    rows, marked = [], False
+def _verification(subject: Subject, found: Sequence[Measured]) -> Section:
+    rows: list[Row] = []
+    notes, marked = [], ""
     for one in found:
         if one.roc is None:
             continue
         name = f"{subject.name}_{subject.target}_11_{one.mode.letters}"
-        nearest = []
+        same, different = len(one.roc.genuine), len(one.roc.impostors)
+        head, nearest, strict = "1:1, TAR at FAR", {}, {}
         for far in FARS:
-            supported = one.roc.supports(far)
-            marked |= not supported
-            nearest.append(_share(one.roc.tar_nearest(far), subject.preset) + ("" if supported else MARK))
-        strict = [_share(one.roc.tar_strict(far), subject.preset) for far in FARS]
-        rows += [[name, *nearest, f"{one.roc.auc:.6g}"], [f"{name}, strict", *strict, ""]]
-    lines = [*table(header, rows), "", _sizes(found[0])]
-    if marked and found[0].roc is not None:
-        count = len(found[0].roc.impostors)
-        lines.append(
-            f"{MARK} {count} different pairs support no FAR below {1 / count:.2g}: this is what {subject.preset.name} "
-            "prints, the rate that its threshold really has is another. The strict reading gives no number."
-        )
-    return lines
-
-
-def _sizes(one: Measured) -> str:
-    if one.roc is None:
-        return ""
-    return (
-        f"{len(one.roc.genuine)} same and {len(one.roc.impostors)} different pairs. Without a word: TAR at the nearest "
-        "false accept rate, which may lie above the one asked for; strict: never above it."
-    )
-
-
-def _identification(letters: str, found: Identification) -> list[str]:
-    first, second = found.galleries
-    header = [f"1:N {letters}", *(f"rank-{rank}" for rank in RANKS), "probes with mate", "without", "subjects"]
-    rows = [_gallery_row(f"gallery {number}", gallery) for number, gallery in enumerate(found.galleries, 1)]
-    rows.append(["mean", *(f"{found.mean_rank(rank):.6f}" for rank in RANKS), f"{found.probes} probes", "", ""])
-    lines = [*table(header, rows), ""]
-    header = ["FPIR", "g1_tpir", "g1_thresh", "g2_tpir", "g2_thresh", "mean_tpir", "mean_tpir, strict"]
-    rows, marked = [], False
-    for fpir in FPIRS:
-        supported = first.supports(fpir) and second.supports(fpir)
-        marked |= not supported
-        mark = "" if supported else MARK
-        values = [
-            first.tpir(fpir),
-            first.threshold(fpir),
-            second.tpir(fpir),
-            second.threshold(fpir),
-            found.mean_tpir(fpir),
+            mark = "" if one.roc.supports(far) else MARK
+            nearest[f"{far:g}"] = _share(one.roc.tar_nearest(far), subject.preset) + mark
+            strict[f"{far:g}"] = _share(one.roc.tar_strict(far), subject.preset)
+            marked = marked or mark
+        rows += [{head: name} | nearest | {"AUC": f"{one.roc.auc:.6g}"}, {head: f"{name}, strict"} | strict]
+        # All modes have the same pairs.
+        notes = [
+            f"{same} same and {different} different pairs. Without a word: TAR at the nearest "
+            "false accept rate, which may lie above the one asked for; strict: never above it.",
+            f"{MARK} {different} different pairs support no FAR below {1 / different:.2g}: this is what {subject.preset.name} "
+            "prints, the rate that its threshold really has is another. The strict reading gives no number.",
         ]
-        shown = [NONE if value is None else f"{value:.6g}{mark}" for value in values]
+    return Section("1:1", rows, notes=notes if marked else notes[:1])
+
+
+def _identification(letters: str, found: Identification) -> list[Section]:
+    first, second = found.galleries
+    head = f"1:N {letters}"
+    rows = [_gallery_row(head, f"gallery {number}", gallery) for number, gallery in enumerate(found.galleries, 1)]
+    mean = {f"rank-{rank}": f"{found.mean_rank(rank):.6f}" for rank in RANKS}
+    rows.append({head: "mean"} | mean | {"probes with mate": f"{found.probes} probes"})
+    tpirs: list[Row] = []
+    marked = ""
+    for fpir in FPIRS:
+        mark = "" if first.supports(fpir) and second.supports(fpir) else MARK
+        marked = marked or mark
+        read = {
+            "g1_tpir": first.tpir(fpir),
+            "g1_thresh": first.threshold(fpir),
+            "g2_tpir": second.tpir(fpir),
+            "g2_thresh": second.threshold(fpir),
+            "mean_tpir": found.mean_tpir(fpir),
+        }
+        shown = {key: NONE if value is None else f"{value:.6g}{mark}" for key, value in read.items()}
         strict = found.mean_tpir(fpir, strict=True)
-        rows.append([f"{fpir:g}", *shown, NONE if strict is None else f"{strict:.6g}"])
-    lines += table(header, rows)
-    if marked:
-        lines += ["", _unsupported(first, second)]
-    return lines
+        tpirs.append({"FPIR": f"{fpir:g}"} | shown | {"mean_tpir, strict": NONE if strict is None else f"{strict:.6g}"})
+    notes = [_unsupported(first, second)] if marked else []
+    return [Section(head, rows), Section(f"{head}, TPIR at FPIR", tpirs, notes=notes)]
 
 
 def _unsupported(first: GalleryResult, second: GalleryResult) -> str:
@@ -167,22 +172,11 @@ def _unsupported(first: GalleryResult, second: GalleryResult) -> str:
     )
 
 
-def _gallery_row(name: str, gallery: GalleryResult) -> list[str]:
-    ranks = [gallery.rank(rank) for rank in RANKS]
-    shown = [NONE if rank is None else f"{rank:.6f}" for rank in ranks]
-    return [name, *shown, str(gallery.mated), str(len(gallery.strangers)), str(gallery.size)]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table with aligned columns, the first to the left."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        return f"| {' | '.join(cells)} |"
-
-    rule = f"|:{'-' * (widths[0] + 1)}|{'|'.join('-' * (width + 1) + ':' for width in widths[1:])}|"
-    return [line(header), rule, *map(line, rows)]
+def _gallery_row(head: str, name: str, gallery: GalleryResult) -> Row:
+    ranks = {rank: gallery.rank(rank) for rank in RANKS}
+    row = {head: name} | {f"rank-{rank}": NONE if share is None else f"{share:.6f}" for rank, share in ranks.items()}
+    counts = {"probes with mate": gallery.mated, "without": len(gallery.strangers), "subjects": gallery.size}
+    return row | {key: str(count) for key, count in counts.items()}
 
 
 def _share(value: float | None, preset: Preset) -> str:
@@ -191,7 +185,7 @@ def _share(value: float | None, preset: Preset) -> str:
     return f"{100 * value:.2f}" if preset.percent else f"{value:.6g}"
 
 
-def _mode_content(one: Measured) -> dict[str, Any]:
+def _mode_facts(one: Measured) -> dict[str, Any]:
     result: dict[str, Any] = {"mode": one.mode.letters, "meaning": one.mode.meaning}
     if one.roc is not None:
         result["verification"] = {
@@ -203,11 +197,11 @@ def _mode_content(one: Measured) -> dict[str, Any]:
             "unsupported": [f"{far:g}" for far in FARS if not one.roc.supports(far)],
         }
     if one.identification is not None:
-        result["identification"] = _identification_content(one.identification)
+        result["identification"] = _identification_facts(one.identification)
     return result
 
 
-def _identification_content(found: Identification) -> dict[str, Any]:
+def _identification_facts(found: Identification) -> dict[str, Any]:
     return {
         "probes": found.probes,
         "mean": {f"rank_{rank}": found.mean_rank(rank) for rank in RANKS},

@@ -41,7 +41,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Image embeddings, a row a face; rows of corrupt images are NaN.
+    """Image embeddings, one row per face; rows of corrupt images are NaN.
 
     Args:
         plain: float (N, D), perhaps mapped from disk.

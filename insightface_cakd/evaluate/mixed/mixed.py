@@ -1,12 +1,16 @@
 """Mixed enrolment: what one model enrolled is searched with another. Works on embeddings of any protocol."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from insightface_cakd.errors import EvaluationError
 
 CHUNK = 1024
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +29,8 @@ class Embedded:
 
 
 @dataclass(frozen=True)
-class Constellation:
-    """Who enrolled and who asks.
+class Combination:
+    """Whose gallery is searched with whose probes.
 
     Args:
         gallery: name of the model that embedded the gallery.
@@ -42,21 +46,35 @@ class Constellation:
         return f"{self.gallery} alone" if self.gallery == self.probe else f"gallery {self.gallery}, probe {self.probe}"
 
 
-def constellations(teacher: Embedded, student: Embedded) -> dict[Constellation, tuple[np.ndarray, np.ndarray]]:
-    """Return gallery and probe of the four cases: both alone, teacher's gallery with student's probe, and the reverse.
+@dataclass(frozen=True, eq=False)
+class Combinations(Generic[T]):
+    """One thing for each combination of two models' galleries and probes.
 
     Args:
-        teacher: the deployed model.
-        student: the one to take its place.
-
-    Raises:
-        EvaluationError: the embeddings are of different widths, not finite, or of different numbers of faces.
+        teacher_alone: the deployed model as it is.
+        student_alone: everyone enrolled again with the new model.
+        kept: the teacher's gallery under the student's probes.
+        reverse: the student's gallery under the teacher's probes.
     """
-    require_one_space(teacher, student)
-    return {
-        Constellation(old.name, new.name): (old.gallery, new.probe)
-        for old, new in ((teacher, teacher), (student, student), (teacher, student), (student, teacher))
-    }
+
+    teacher_alone: T
+    student_alone: T
+    kept: T
+    reverse: T
+
+    @classmethod
+    def of(cls, teacher: S, student: S, make: Callable[[S, S], T]) -> "Combinations[T]":
+        """Return what a function makes of each combination.
+
+        Args:
+            teacher: the deployed model.
+            student: the one to take its place.
+            make: takes the model of the gallery and that of the probes.
+        """
+        return cls(make(teacher, teacher), make(student, student), make(teacher, student), make(student, teacher))
+
+    def __iter__(self) -> Iterator[T]:
+        return iter((self.teacher_alone, self.student_alone, self.kept, self.reverse))
 
 
 def require_one_space(teacher: Embedded, student: Embedded) -> None:
@@ -109,19 +127,6 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Return rows of length 1, float64; zero rows stay zero."""
     norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return rows / np.where(norms == 0, 1, norms)
-
-
-def mixed_scores(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """Return the cosine (P,), float64, of each row of the gallery with the row of the probe in its place.
-
-    Args:
-        gallery: (P, D), of one model.
-        probe: (P, D), of the same or another model.
-
-    Edge cases:
-        A zero row: 0.
-    """
-    return np.einsum("pd,pd->p", unit_rows(gallery), unit_rows(probe))
 
 
 def mixed_distances(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:

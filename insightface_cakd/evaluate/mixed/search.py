@@ -9,57 +9,85 @@ import numpy as np
 
 from insightface_cakd.data.folders import find_people
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.identify.folders import Faults, embed_files
-from insightface_cakd.evaluate.mixed.mixed import Constellation, Embedded, constellations, mixed_ranks
+from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, Embedded, mixed_ranks, require_one_space
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, mean_interval
-from insightface_cakd.evaluate.pairs.sets import Way
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.report.run_report import Row
-
-LOWER_BOUND = (
-    "rank-1 on a set: everyone whom its same pairs show is enrolled once. A .bin names nobody: people whom no pair joins count "
-    "as different ones, so that the shares are lower bounds; --people measures it where names are known."
-)
+from insightface_cakd.report.result import Result
+from insightface_cakd.report.tables import Row
 
 
 @dataclass(frozen=True, eq=False)
-class Searched:
-    """Who is found first in each constellation.
+class Found:
+    """Who is found first in one combination.
+
+    Args:
+        models: whose gallery and whose probes.
+        first: whether each probe's own entry is the nearest, bool (P,).
+    """
+
+    models: Combination
+    first: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Searched(Result):
+    """Who is found first in each combination.
 
     Args:
         name: of the data.
-        first: teacher alone, student alone, teacher's gallery with student's probe, the reverse -> whether each probe's
-            own entry is the nearest, bool (P,).
+        found: in each.
         enrolled: persons in the gallery.
     """
 
     name: str
-    first: dict[Constellation, np.ndarray]
+    found: Combinations[Found]
     enrolled: int
 
     @property
     def loss(self) -> tuple[float, Interval]:
         """What keeping the teacher's gallery costs of rank-1 against enrolling again, by bootstrap over the probes."""
-        _, again, kept, _ = self.first.values()
-        lost = again.astype(float) - kept
+        lost = self.found.student_alone.first.astype(float) - self.found.kept.first
         return float(lost.mean()), mean_interval(lost)
 
-    def said_loss(self) -> str:
-        """Return the loss in points with its interval."""
-        loss, interval = self.loss
-        return f"{100 * loss:.2f} points {interval.points()} of rank-1 among {self.enrolled}"
+    def rows(self) -> list[Row]:
+        """Return a row for each combination."""
+        return [
+            {
+                "people": self.name,
+                "enrolment": one.models.title,
+                "enrolled": str(self.enrolled),
+                "probes": str(len(one.first)),
+                "rank-1": f"{100 * one.first.mean():.2f} %",
+                "95 %": mean_interval(one.first.astype(float)).points(),
+            }
+            for one in self.found
+        ]
 
-    def sentence(self) -> str:
+    def lines(self) -> list[str]:
         """Return the closing sentence: the drop, its interval, and what follows."""
-        _, _, kept, _ = self.first
-        return (
-            f"{self.name}: keeping the gallery of {kept.gallery} under probes of {kept.probe} costs {self.said_loss()} "
-            f"against enrolling again; {verdict(self.loss[1])}."
-        )
+        kept, (loss, interval) = self.found.kept.models, self.loss
+        return [
+            f"{self.name}: keeping the gallery of {kept.gallery} under probes of {kept.probe} costs {100 * loss:.2f} points "
+            f"{interval.points()} of rank-1 among {self.enrolled} against enrolling again; {verdict(interval)}."
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers."""
+        loss, interval = self.loss
+        return {
+            "name": self.name,
+            "enrolled": self.enrolled,
+            "probes": len(self.found.kept.first),
+            "rank1": [{**vars(one.models), "rank1": float(one.first.mean())} for one in self.found],
+            "loss": loss,
+            "loss_interval": [interval.low, interval.high],
+        }
 
 
 def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Searched:
-    """Search every probe in all four constellations.
+    """Search every probe in all four combinations.
 
     Args:
         name: of the data.
@@ -69,12 +97,16 @@ def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Sea
     Raises:
         EvaluationError: the embeddings are of different widths or not finite.
     """
-    found = {who: mixed_ranks(gallery, probe, own) == 0 for who, (gallery, probe) in constellations(*models).items()}
-    return Searched(name, found, len(models[0].gallery))
+    require_one_space(*models)
+
+    def find(old: Embedded, new: Embedded) -> Found:
+        return Found(Combination(old.name, new.name), mixed_ranks(old.gallery, new.probe, own) == 0)
+
+    return Searched(name, Combinations.of(*models, find), len(models[0].gallery))
 
 
 def search_people(
-    teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, way: Way, faults: Faults
+    teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, execution: Execution, faults: Faults
 ) -> Searched:
     """Enrol the first picture of every person of a folder, and search with the others.
 
@@ -82,7 +114,7 @@ def search_people(
         teacher: name and model of who enrolled.
         student: name and model of who is to ask.
         folder: one subfolder a person.
-        way: how to run.
+        execution: how to run.
         faults: counts pictures that are left out.
 
     Raises:
@@ -92,10 +124,10 @@ def search_people(
     images = find_people(folder).images
     files = [path for person in images for path in person]
     people = np.repeat(np.arange(len(images)), [len(person) for person in images])
-    first, rows = _embed(teacher, files, way, faults)
+    first, rows = _embed(teacher, files, execution, faults)
     # The second model needs the same pictures: what could not be read is known by now.
     left = [files[place] for place in first]
-    _, others = _embed(student, left, way, faults)
+    _, others = _embed(student, left, execution, faults)
     _, at, shown = np.unique(people[first], return_index=True, return_inverse=True)
     asking = np.setdiff1d(np.arange(len(left)), at)
     if not len(asking):
@@ -107,37 +139,6 @@ def search_people(
     return search(folder.name, (old, new), shown[asking])
 
 
-def search_rows(found: Searched) -> list[Row]:
-    """Return the table: a row a constellation."""
-    return [
-        {
-            "people": found.name,
-            "enrolment": who.title,
-            "enrolled": str(found.enrolled),
-            "probes": str(len(first)),
-            "rank-1": f"{100 * first.mean():.2f} %",
-            "95 %": mean_interval(first.astype(float)).points(),
-        }
-        for who, first in found.first.items()
-    ]
-
-
-def search_facts(found: Searched) -> dict[str, Any]:
-    """Return the numbers as what JSON can hold."""
-    loss, interval = found.loss
-    return {
-        "name": found.name,
-        "enrolled": found.enrolled,
-        "probes": len(next(iter(found.first.values()))),
-        "rank1": [
-            {"gallery": who.gallery, "probe": who.probe, "rank1": float(first.mean())}
-            for who, first in found.first.items()
-        ],
-        "loss": loss,
-        "loss_interval": [interval.low, interval.high],
-    }
-
-
 def verdict(loss: Interval) -> str:
     """Return what follows from the interval of a loss."""
     if loss.low > 0:
@@ -147,11 +148,13 @@ def verdict(loss: Interval) -> str:
     return "the interval holds 0: these data show no need to enrol again"
 
 
-def _embed(model: tuple[str, Embed], files: Sequence[Path], way: Way, faults: Faults) -> tuple[np.ndarray, np.ndarray]:
+def _embed(
+    model: tuple[str, Embed], files: Sequence[Path], execution: Execution, faults: Faults
+) -> tuple[np.ndarray, np.ndarray]:
     """Return places and embeddings of the files that can be read."""
     name, embed = model
-    with way.bar(name) as progress:
-        found = list(embed_files(embed, files, way, faults, progress))
+    with execution.bar(name) as progress:
+        found = list(embed_files(embed, files, execution, faults, progress))
     if not found:
         raise EvaluationError("mixed enrolment: no picture can be read; expected aligned faces. Correct the folder.")
     return np.concatenate([places for places, _ in found]), np.concatenate([rows for _, rows in found])

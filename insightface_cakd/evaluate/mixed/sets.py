@@ -8,32 +8,39 @@ from typing import Any
 import numpy as np
 
 from insightface_cakd.data.bins import VerificationSet
-from insightface_cakd.evaluate.mixed.closed_set import closed_set
-from insightface_cakd.evaluate.mixed.mixed import Constellation, Embedded, constellations, mixed_distances
-from insightface_cakd.evaluate.mixed.search import Searched, search, search_facts, verdict
-from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
-from insightface_cakd.evaluate.pairs.judged import Judged, judge
-from insightface_cakd.evaluate.pairs.set_tables import judged_facts
-from insightface_cakd.evaluate.pairs.sets import Way, embed_pairs, tar_intervals, varied_sets
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.mixed.mixed import (
+    Combination,
+    Combinations,
+    Embedded,
+    mixed_distances,
+    require_one_space,
+)
+from insightface_cakd.evaluate.mixed.search import Searched, verdict
+from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval, Resamples, interval_of
+from insightface_cakd.evaluate.pairs.set_tables import verification_facts
+from insightface_cakd.evaluate.pairs.sets import embed_pairs, tar_intervals, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
+from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.report.run_report import Row
+from insightface_cakd.report.result import Result, Section, SectionedResult
+from insightface_cakd.report.tables import Row
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One constellation on one set.
+    """One combination on one set.
 
     Args:
-        constellation: who enrolled and who asks.
-        judged: the pairs.
+        models: whose gallery and whose probes.
+        verified: the pairs.
         kept: whether each pair is judged right by the thresholds of the teacher alone.
         interval: of the accuracy.
         tar_intervals: of TAR.
     """
 
-    constellation: Constellation
-    judged: Judged
+    models: Combination
+    verified: VerificationResult
     kept: np.ndarray
     interval: Interval
     tar_intervals: dict[float, Interval]
@@ -41,51 +48,125 @@ class Case:
     @property
     def kept_accuracy(self) -> float:
         """Accuracy with the deployed model's thresholds left as they are."""
-        return float((self.kept * self.judged.weights).sum())
+        return float((self.kept * self.verified.weights).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class MixedSet:
-    """All constellations of two models on a set.
+    """All combinations of two models on a set.
 
     Args:
         name: of the set.
-        cases: teacher alone, student alone, teacher's gallery with student's probe, the reverse.
+        cases: of each combination.
         loss: what keeping the teacher's gallery costs against enrolling again with the student, of accuracy.
         loss_interval: of that, by paired bootstrap.
-        searched: the closed set that the same pairs make, see `closed_set`; None where all of them are equal pictures.
     """
 
     name: str
-    cases: tuple[Case, ...]
+    cases: Combinations[Case]
     loss: float
     loss_interval: Interval
-    searched: Searched | None
 
     def sentence(self) -> str:
         """Return the closing sentence: the drop in points, its interval, and what follows."""
-        _, student, kept, _ = self.cases
-        rank = "" if self.searched is None else f", and {self.searched.said_loss()}"
-        old, new = kept.constellation.gallery, kept.constellation.probe
+        student, kept = self.cases.student_alone, self.cases.kept
+        old, new = kept.models.gallery, kept.models.probe
         points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
         return (
             f"{self.name}: keeping the gallery of {old} under probes of {new} costs {points:.2f} points "
-            f"{self.loss_interval.points()} of accuracy against enrolling again ({100 * kept.judged.accuracy:.2f} % for "
-            f"{100 * student.judged.accuracy:.2f} %){rank}; {verdict(self.loss_interval)}. With the thresholds of {old} left as "
+            f"{self.loss_interval.points()} of accuracy against enrolling again ({100 * kept.verified.accuracy:.2f} % for "
+            f"{100 * student.verified.accuracy:.2f} %); {verdict(self.loss_interval)}. With the thresholds of {old} left as "
             f"they are: {100 * kept.kept_accuracy:.2f} %."
         )
 
 
+@dataclass(frozen=True, eq=False)
+class MixedSets(Result):
+    """Two models alone and mixed on verification sets.
+
+    Args:
+        sets: one of each set.
+    """
+
+    sets: Sequence[MixedSet]
+
+    def rows(self) -> list[Row]:
+        """Return a row for each set and combination."""
+        rows: list[Row] = []
+        for one in self.sets:
+            for case in one.cases:
+                row = {"set": one.name, "enrolment": case.models.title}
+                row |= {"accuracy": f"{100 * case.verified.accuracy:.2f} %", "95 %": case.interval.points()}
+                row["at kept threshold"] = f"{100 * case.kept_accuracy:.2f} %"
+                supported = [
+                    f"{100 * tar:.2f} @FAR={far:g}" for far, tar in case.verified.tar_at_far.items() if tar is not None
+                ]
+                row |= {"TAR": supported[-1]} if supported else {}
+                rows.append(row)
+        return rows
+
+    def lines(self) -> list[str]:
+        """Return how intervals came about, and what keeping the gallery costs on each set."""
+        return [METHOD, *(one.sentence() for one in self.sets)]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return the numbers of each set."""
+        return [
+            {
+                "set": one.name,
+                "loss": one.loss,
+                "loss_interval": [one.loss_interval.low, one.loss_interval.high],
+                "cases": [
+                    {
+                        **vars(case.models),
+                        **verification_facts(case.verified),
+                        "interval": [case.interval.low, case.interval.high],
+                        "accuracy_at_kept_threshold": case.kept_accuracy,
+                    }
+                    for case in one.cases
+                ],
+            }
+            for one in self.sets
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class MixedEnrolment(SectionedResult):
+    """Two models alone and mixed: on verification sets, and on people where there are some.
+
+    Args:
+        sets: the pairs.
+        people: the search, None where no people were given.
+        left_out: pictures that could not be read, with the reason.
+    """
+
+    sets: MixedSets
+    people: Searched | None
+    left_out: Sequence[str] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers of sets and people."""
+        return {"sets": self.sets.facts(), "people": self.people.facts() if self.people else None}
+
+    def sections(self) -> list[Section]:
+        """Return the table of the sets, and that of the people."""
+        found = [Section("Mixed enrolment", self.sets.rows(), notes=self.sets.lines())]
+        if self.people is not None:
+            said = [*self.people.lines(), *(f"left out: {line}" for line in self.left_out)]
+            found.append(Section("People", self.people.rows(), notes=said))
+        return found
+
+
 def mixed_sets(
-    teacher: tuple[str, Embed], student: tuple[str, Embed], places: Sequence[Path], way: Way
-) -> list[MixedSet]:
+    teacher: tuple[str, Embed], student: tuple[str, Embed], places: Sequence[Path], execution: Execution
+) -> MixedSets:
     """Measure two models alone and mixed on verification sets: the first image of a pair is enrolled, the second asks.
 
     Args:
         teacher: name and model of who enrolled.
         student: name and model of who is to ask.
         places: .bin files and folders of them.
-        way: how to run.
+        execution: how to run.
 
     Raises:
         EvaluationError: a set or model cannot be used, or the embeddings are of different widths.
@@ -93,9 +174,11 @@ def mixed_sets(
     """
     results = []
     for name, variant, pairs in varied_sets(places, parse_variants(())):
-        rows = {who: embed_pairs(embed, pairs, variant, way, f"{name}, {who}")[0] for who, embed in (teacher, student)}
+        rows = {
+            who: embed_pairs(embed, pairs, variant, execution, f"{name}, {who}")[0] for who, embed in (teacher, student)
+        }
         results.append(mixed_set(name, pairs, (teacher[0], rows[teacher[0]]), (student[0], rows[student[0]])))
-    return results
+    return MixedSets(results)
 
 
 def mixed_set(
@@ -112,67 +195,18 @@ def mixed_set(
     Raises:
         EvaluationError: the embeddings are of different widths or not finite, or the pairs are too few or of one kind.
     """
-    by_pair = constellations(*(Embedded(who, rows[0::2], rows[1::2]) for who, rows in (teacher, student)))
+    old, new = (Embedded(who, rows[0::2], rows[1::2]) for who, rows in (teacher, student))
+    require_one_space(old, new)
     resamples = Resamples(pairs.same)
-    cases: list[Case] = []
-    for constellation, (gallery, probe) in by_pair.items():
-        judged = judge(mixed_distances(gallery, probe), pairs.same, name)
-        kept = judged.right_at((cases[0].judged if cases else judged).thresholds)
-        interval = interval_of(resamples.mean(judged.right, judged.weights))
-        cases.append(Case(constellation, judged, kept, interval, tar_intervals(judged, resamples)))
-    again, kept_gallery = cases[1].judged, cases[2].judged
-    lost = again.right.astype(float) - kept_gallery.right
-    loss = interval_of(resamples.mean(lost, again.weights))
-    return MixedSet(
-        name, tuple(cases), again.accuracy - kept_gallery.accuracy, loss, _search(name, pairs, teacher, student)
-    )
+    deployed = judge(mixed_distances(old.gallery, old.probe), pairs.same, name).thresholds
 
+    def measure(enrolled: Embedded, asking: Embedded) -> Case:
+        verified = judge(mixed_distances(enrolled.gallery, asking.probe), pairs.same, name)
+        interval = interval_of(resamples.mean(verified.right, verified.weights))
+        models = Combination(enrolled.name, asking.name)
+        return Case(models, verified, verified.right_at(deployed), interval, tar_intervals(verified, resamples))
 
-def _search(
-    name: str, pairs: VerificationSet, teacher: tuple[str, np.ndarray], student: tuple[str, np.ndarray]
-) -> Searched | None:
-    found = closed_set(pairs)
-    if not len(found.probes):
-        return None
-    old, new = (Embedded(who, rows[found.gallery], rows[found.probes]) for who, rows in (teacher, student))
-    return search(name, (old, new), found.own)
-
-
-def mixed_rows(results: Sequence[MixedSet]) -> list[Row]:
-    """Return the table: a row a set and constellation."""
-    rows: list[Row] = []
-    for result in results:
-        for case in result.cases:
-            strictest = [far for far, tar in case.judged.tar.items() if tar is not None][-1:]
-            row = {"set": result.name, "enrolment": case.constellation.title}
-            row |= {"accuracy": f"{100 * case.judged.accuracy:.2f} %", "95 %": case.interval.points()}
-            row["at kept threshold"] = f"{100 * case.kept_accuracy:.2f} %"
-            for far in strictest:
-                row["TAR"] = f"{100 * (case.judged.tar[far] or 0):.2f} @FAR={far:g}"
-            if result.searched is not None:
-                row["rank-1"] = f"{100 * result.searched.first[case.constellation].mean():.2f} %"
-            rows.append(row)
-    return rows
-
-
-def mixed_facts(results: Sequence[MixedSet]) -> list[dict[str, Any]]:
-    """Return results as what JSON can hold."""
-    return [
-        {
-            "set": result.name,
-            "loss": result.loss,
-            "loss_interval": [result.loss_interval.low, result.loss_interval.high],
-            "closed_set": None if result.searched is None else search_facts(result.searched),
-            "cases": [
-                {
-                    "gallery": case.constellation.gallery,
-                    "probe": case.constellation.probe,
-                    **judged_facts(case.judged),
-                    "interval": [case.interval.low, case.interval.high],
-                    "accuracy_at_kept_threshold": case.kept_accuracy,
-                }
-                for case in result.cases
-            ],
-        }
-        for result in results
-    ]
+    cases = Combinations.of(old, new, measure)
+    again, kept = cases.student_alone.verified, cases.kept.verified
+    lost = resamples.mean(again.right.astype(float) - kept.right, again.weights)
+    return MixedSet(name, cases, again.accuracy - kept.accuracy, interval_of(lost))

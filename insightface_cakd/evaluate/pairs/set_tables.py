@@ -1,29 +1,60 @@
-"""The numbers of verification sets as rows of a table, sentences and what JSON holds."""
+"""The numbers of verification sets as a result: rows of a table, sentences and what JSON holds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from insightface_cakd.evaluate.pairs.bootstrap import Interval
-from insightface_cakd.evaluate.pairs.judged import Judged
+from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval
 from insightface_cakd.evaluate.pairs.sets import SetResult
 from insightface_cakd.evaluate.pairs.variants import PLAIN
-from insightface_cakd.evaluate.pairs.verification import FARS
-from insightface_cakd.report.run_report import Row
+from insightface_cakd.evaluate.pairs.verification import FARS, VerificationResult
+from insightface_cakd.report.result import Result
+from insightface_cakd.report.tables import Row
 
 
-def set_rows(results: Sequence[SetResult]) -> list[Row]:
-    """Return the table: a row a set and variant, a column for each FAR that any set supports."""
-    supported = [far for far in FARS if any(result.judged.tar[far] is not None for result in results)]
-    with_variants = any(result.variant != PLAIN for result in results)
-    rows: list[Row] = []
-    for result in results:
-        judged = result.judged
-        row = {"set": result.name, **({"variant": result.variant} if with_variants else {})}
-        row |= {"pairs": str(len(judged.same)), "accuracy": f"{100 * judged.accuracy:.2f} %"}
-        row |= {"95 %": result.interval.points(), "fold std": f"{100 * judged.std:.2f}", "XNorm": f"{result.xnorm:.2f}"}
-        row |= {f"TAR@FAR={far:g}": shown_tar(judged.tar[far], result.tar_intervals.get(far)) for far in supported}
-        rows.append(row)
-    return rows
+@dataclass(frozen=True, eq=False)
+class SetResults(Result):
+    """A model's numbers on verification sets.
+
+    Args:
+        sets: one of each set and variant.
+    """
+
+    sets: Sequence[SetResult]
+
+    def rows(self) -> list[Row]:
+        """Return a row for each set and variant, with a column for each FAR that any set supports."""
+        supported = [far for far in FARS if any(result.verified.tar_at_far[far] is not None for result in self.sets)]
+        with_variants = any(result.variant != PLAIN for result in self.sets)
+        rows: list[Row] = []
+        for one in self.sets:
+            verified = one.verified
+            row = {"set": one.name, **({"variant": one.variant} if with_variants else {})}
+            row |= {"pairs": str(len(verified.same)), "accuracy": f"{100 * verified.accuracy:.2f} %"}
+            row |= {"95 %": one.interval.points(), "fold std": f"{100 * verified.std:.2f}", "XNorm": f"{one.xnorm:.2f}"}
+            row |= {
+                f"TAR@FAR={far:g}": shown_tar(verified.tar_at_far[far], one.tar_intervals.get(far)) for far in supported
+            }
+            rows.append(row)
+        return rows
+
+    def lines(self) -> list[str]:
+        """Return which FARs a set does not support, and how intervals came about."""
+        return [*unsupported_lines([(one.name, one.verified) for one in self.sets]), METHOD]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return the numbers of each set."""
+        return [
+            {
+                "set": one.name,
+                "variant": one.variant,
+                "xnorm": one.xnorm,
+                **verification_facts(one.verified),
+                "interval": [one.interval.low, one.interval.high],
+                "tar_intervals": {f"{far:g}": [ends.low, ends.high] for far, ends in one.tar_intervals.items()},
+            }
+            for one in self.sets
+        ]
 
 
 def shown_tar(tar: float | None, interval: Interval | None) -> str:
@@ -31,16 +62,16 @@ def shown_tar(tar: float | None, interval: Interval | None) -> str:
     return "-" if tar is None or interval is None else f"{100 * tar:.2f} {interval.points()}"
 
 
-def unsupported_lines(sets: Sequence[tuple[str, Judged]]) -> list[str]:
+def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[str]:
     """Return a sentence for each set whose different pairs do not support all FARs.
 
     Args:
         sets: name and pairs; a name's first counts.
     """
     lines = []
-    for name, judged in dict(reversed(sets)).items():
-        missing = [f"{far:g}" for far, tar in judged.tar.items() if tar is None]
-        different = int((~judged.same).sum())
+    for name, verified in dict(reversed(sets)).items():
+        missing = [f"{far:g}" for far, tar in verified.tar_at_far.items() if tar is None]
+        different = int((~verified.same).sum())
         if missing:
             lines.append(
                 f"{name}: not measured at FAR={', '.join(missing)}: {different} impostor pairs support no FAR below "
@@ -49,27 +80,14 @@ def unsupported_lines(sets: Sequence[tuple[str, Judged]]) -> list[str]:
     return lines[::-1]
 
 
-def set_facts(result: SetResult) -> dict[str, Any]:
-    """Return a result as what JSON can hold."""
-    judged = result.judged
-    return {
-        "set": result.name,
-        "variant": result.variant,
-        "xnorm": result.xnorm,
-        **judged_facts(judged),
-        "interval": [result.interval.low, result.interval.high],
-        "tar_intervals": {f"{far:g}": [one.low, one.high] for far, one in result.tar_intervals.items()},
-    }
-
-
-def judged_facts(judged: Judged) -> dict[str, Any]:
+def verification_facts(verified: VerificationResult) -> dict[str, Any]:
     """Return judged pairs as what JSON can hold."""
     return {
-        "same": int(judged.same.sum()),
-        "different": int((~judged.same).sum()),
-        "accuracy": judged.accuracy,
-        "std": judged.std,
-        "folds": judged.accuracies.tolist(),
-        "thresholds": judged.thresholds.tolist(),
-        "tar_at_far": {f"{far:g}": tar for far, tar in judged.tar.items()},
+        "same": int(verified.same.sum()),
+        "different": int((~verified.same).sum()),
+        "accuracy": verified.accuracy,
+        "std": verified.std,
+        "folds": verified.accuracies.tolist(),
+        "thresholds": verified.thresholds.tolist(),
+        "tar_at_far": {f"{far:g}": tar for far, tar in verified.tar_at_far.items()},
     }

@@ -1,44 +1,26 @@
 """Many verification sets, and variants of them, measured one after the other; their numbers in one table."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import torch
 
 from insightface_cakd.data.bins import VerificationSet, load_bin, read_bin
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
-from insightface_cakd.evaluate.pairs.judged import Judged, judge
 from insightface_cakd.evaluate.pairs.variants import PLAIN, On, Variant, vary
-from insightface_cakd.evaluate.pairs.verification import FOLDS, embed_both, pair_distances, require_pairs
+from insightface_cakd.evaluate.pairs.verification import (
+    FOLDS,
+    VerificationResult,
+    embed_both,
+    judge,
+    mean_norm,
+    pair_distances,
+    require_kinds,
+)
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.runtime.progress import Progress
-
-
-class Bar(Protocol):
-    """Opens a progress bar."""
-
-    def __call__(self, what: str, /) -> AbstractContextManager[Progress]:
-        """Return a context that gives the callback."""
-
-
-@dataclass(frozen=True)
-class Way:
-    """How models are run.
-
-    Args:
-        device: where the images go.
-        batch_size: images at a time; results do not depend on it.
-        bar: shows progress.
-    """
-
-    device: torch.device
-    batch_size: int
-    bar: Bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +30,7 @@ class SetResult:
     Args:
         name: of the set.
         variant: of the set.
-        judged: its pairs.
+        verified: its pairs.
         xnorm: mean norm of the embeddings of plain and of mirrored images.
         interval: of the accuracy.
         tar_intervals: of TAR at the FARs that are supported.
@@ -56,7 +38,7 @@ class SetResult:
 
     name: str
     variant: str
-    judged: Judged
+    verified: VerificationResult
     xnorm: float
     interval: Interval
     tar_intervals: dict[float, Interval]
@@ -100,7 +82,7 @@ def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
     loaded = {}
     for name, path in find_sets(places).items():
         loaded[name] = load_bin(path)
-        require_pairs(loaded[name], str(path))
+        require_kinds(loaded[name].same, str(path))
     return loaded
 
 
@@ -121,7 +103,7 @@ def varied_sets(
     found = find_sets(places)
     for path in found.values():
         # Before the first is measured: the last of many may be the one that cannot be used.
-        require_pairs(VerificationSet(np.empty(0), np.array(read_bin(path)[1])), str(path))
+        require_kinds(np.array(read_bin(path)[1]), str(path))
     for name, path in found.items():
         pairs = load_bin(path)
         for variant in variants:
@@ -129,7 +111,7 @@ def varied_sets(
 
 
 def embed_pairs(
-    embed: Embed, pairs: VerificationSet, variant: Variant, way: Way, what: str
+    embed: Embed, pairs: VerificationSet, variant: Variant, execution: Execution, what: str
 ) -> tuple[np.ndarray, float]:
     """Return embeddings (2P, D), not normalised, and XNorm.
 
@@ -137,23 +119,22 @@ def embed_pairs(
         embed: see `verify`.
         pairs: the set, already changed.
         variant: says whether the mirror image's embedding is added.
-        way: how to run.
+        execution: how to run.
         what: is written beside the bar, and begins an error line.
 
     Raises:
         EvaluationError: embeddings that are no finite (B, D).
     """
     try:
-        with way.bar(what) as progress:
-            plain, mirrored = embed_both(embed, pairs.images, way.device, way.batch_size, progress)
+        with execution.bar(what) as progress:
+            plain, mirrored = embed_both(embed, pairs.images, execution.device, execution.batch_size, progress)
     except EvaluationError as error:
         raise EvaluationError(f"{what}: {error}") from error
-    xnorm = float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
-    return (plain + mirrored if variant.mirrored else plain), xnorm
+    return (plain + mirrored if variant.mirrored else plain), mean_norm(plain, mirrored)
 
 
 def measure_sets(
-    embed: Embed, places: Sequence[Path], variants: Sequence[Variant], way: Way, on: On = "probe"
+    embed: Embed, places: Sequence[Path], variants: Sequence[Variant], execution: Execution, on: On = "probe"
 ) -> list[SetResult]:
     """Measure a model on all variants of all sets.
 
@@ -161,7 +142,7 @@ def measure_sets(
         embed: see `verify`.
         places: .bin files and folders of them.
         variants: of each set.
-        way: how to run.
+        execution: how to run.
         on: which images of a pair are changed.
 
     Raises:
@@ -171,23 +152,25 @@ def measure_sets(
     results = []
     for name, variant, pairs in varied_sets(places, variants, on):
         what = titled(name, variant.name)
-        rows, xnorm = embed_pairs(embed, pairs, variant, way, what)
-        judged = judge(pair_distances(rows), pairs.same, what)
-        resamples = Resamples(judged.same)
-        accuracy = interval_of(resamples.mean(judged.right, judged.weights))
-        results.append(SetResult(name, variant.name, judged, xnorm, accuracy, tar_intervals(judged, resamples)))
+        rows, xnorm = embed_pairs(embed, pairs, variant, execution, what)
+        verified = judge(pair_distances(rows), pairs.same, what)
+        resamples = Resamples(verified.same)
+        accuracy = interval_of(resamples.mean(verified.right, verified.weights))
+        results.append(SetResult(name, variant.name, verified, xnorm, accuracy, tar_intervals(verified, resamples)))
     return results
 
 
-def tar_intervals(judged: Judged, resamples: Resamples) -> dict[float, Interval]:
+def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[float, Interval]:
     """Return the interval of TAR at each FAR that the different pairs support.
 
     Args:
-        judged: the pairs.
+        verified: the pairs.
         resamples: of them.
     """
     return {
-        far: interval_of(resamples.tar(judged.distances, far)) for far, tar in judged.tar.items() if tar is not None
+        far: interval_of(resamples.tar(verified.distances, far))
+        for far, tar in verified.tar_at_far.items()
+        if tar is not None
     }
 
 

@@ -1,6 +1,7 @@
 """1:1 verification as arcface_torch measures it, and TAR@FAR beside it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,45 +20,57 @@ FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VerificationResult:
-    """What a verification set says of a model.
+    """A model's answers to the pairs of a set, judged in ten folds.
 
     Args:
-        accuracy: mean over ten folds, in [0, 1] ("Accuracy-Flip").
-        std: population standard deviation over the folds.
-        xnorm: mean norm of the embeddings of the plain and of the mirrored images.
-        threshold: mean over the folds of the squared distance, in [0, 4], below which a pair is taken for the same.
-        tar_at_far: see `tar_at_far`; None where there are too few different pairs for that FAR.
-        same: number of same pairs.
-        different: number of different (impostor) pairs.
+        distances: (P,), squared, in [0, 4].
+        same: bool (P,).
+        thresholds: (10,), the squared distance below which a fold's pairs are taken for the same.
+        accuracies: (10,), of the folds.
+        xnorm: mean norm of the embeddings of the plain and of the mirrored images; None where only distances are known.
     """
 
-    accuracy: float
-    std: float
-    xnorm: float
-    threshold: float
-    tar_at_far: dict[float, float | None]
-    same: int
-    different: int
+    distances: np.ndarray
+    same: np.ndarray
+    thresholds: np.ndarray
+    accuracies: np.ndarray
+    xnorm: float | None = None
 
     @property
-    def pairs(self) -> int:
-        """Number of pairs."""
-        return self.same + self.different
+    def accuracy(self) -> float:
+        """Mean over the folds, in [0, 1] ("Accuracy-Flip")."""
+        return float(self.accuracies.mean())
 
-    def summary(self) -> str:
-        """Return one line; where a FAR has no number, it says why."""
-        parts = [f"accuracy {self.accuracy:.4f} +- {self.std:.4f}", f"XNorm {self.xnorm:.2f}"]
-        parts += [f"TAR@FAR={far:g} {tar:.4f}" for far, tar in self.tar_at_far.items() if tar is not None]
-        missing = [f"{far:g}" for far, tar in self.tar_at_far.items() if tar is None]
-        line = ", ".join(parts)
-        if missing:
-            line += (
-                f"; not measured at FAR={', '.join(missing)}: {self.different} impostor pairs support "
-                f"no FAR below {1 / self.different:.2g}"
-            )
-        return line
+    @property
+    def std(self) -> float:
+        """Population standard deviation over the folds."""
+        return float(self.accuracies.std())
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Whether each pair is judged right, bool (P,)."""
+        return self.right_at(self.thresholds)
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """What each pair counts in the accuracy, (P,): a tenth of its fold's share, so that they sum to 1."""
+        sizes = fold_sizes(len(self.same))
+        return np.repeat(1 / (FOLDS * sizes), sizes)
+
+    @cached_property
+    def tar_at_far(self) -> dict[float, float | None]:
+        """TAR at each FAR, see `tar_at_far`; None where the different pairs are too few."""
+        return tar_at_far(self.distances, self.same)
+
+    def right_at(self, thresholds: np.ndarray) -> np.ndarray:
+        """Return whether each pair is judged right by given thresholds of the folds, bool (P,).
+
+        Args:
+            thresholds: (10,).
+        """
+        return (self.distances < np.repeat(thresholds, fold_sizes(len(self.same)))) == self.same
 
 
 def verify(
@@ -85,38 +98,61 @@ def verify(
     Source:
         `test` of arcface_torch's eval/verification.py: same folds, thresholds and rounding, hence the same numbers.
     """
-    require_pairs(pairs, "verification set")
-    same = np.asarray(pairs.same, dtype=bool)
+    require_kinds(pairs.same, "verification set")
     plain, mirrored = embed_both(embed, pairs.images, torch.device(device), batch_size, progress)
-    distances = pair_distances(plain + mirrored)
-    accuracies, thresholds = judge_folds(distances, same)
-    return VerificationResult(
-        accuracy=float(accuracies.mean()),
-        std=float(accuracies.std()),
-        xnorm=float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean()),
-        threshold=float(thresholds.mean()),
-        tar_at_far=tar_at_far(distances, same),
-        same=int(same.sum()),
-        different=int((~same).sum()),
-    )
+    return judge(pair_distances(plain + mirrored), pairs.same, "verification set", mean_norm(plain, mirrored))
 
 
-def require_pairs(pairs: VerificationSet, where: str) -> None:
-    """Check that a set can be judged in ten folds.
+def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | None = None) -> VerificationResult:
+    """Judge pairs in ten folds, each by the threshold that is best on the other nine.
 
     Args:
-        pairs: the set.
+        distances: (P,), squared, in [0, 4].
+        same: bool (P,).
+        where: what an error line begins with.
+        xnorm: mean norm of the embeddings, if it is known.
+
+    Raises:
+        EvaluationError: fewer than ten pairs, pairs of one kind only, or distances that are not finite.
+    """
+    require_kinds(same, where)
+    bad = int((~np.isfinite(distances)).sum())
+    if bad:
+        raise EvaluationError(
+            f"{where}: {bad} of {len(distances)} distances are not finite; expected numbers. Its embeddings are damaged: "
+            "extract them again, in float32."
+        )
+    same = np.asarray(same, dtype=bool)
+    accuracies, thresholds = judge_folds(distances, same)
+    return VerificationResult(distances, same, thresholds, accuracies, xnorm)
+
+
+def require_kinds(same: np.ndarray, where: str) -> None:
+    """Check that pairs can be judged in ten folds.
+
+    Args:
+        same: bool (P,).
         where: what an error line begins with.
 
     Raises:
         EvaluationError: fewer than ten pairs, or pairs of one kind only.
     """
-    same = np.asarray(pairs.same, dtype=bool)
+    same = np.asarray(same, dtype=bool)
     if len(same) < FOLDS or same.all() or not same.any():
         raise EvaluationError(
             f"{where}: {int(same.sum())} same and {int((~same).sum())} different pairs; expected both kinds "
             f"and at least {FOLDS} pairs, one a fold. Use a larger set."
         )
+
+
+def fold_sizes(pairs: int) -> np.ndarray:
+    """Return the number of pairs of each of the ten contiguous folds, the first ones one longer where they do not divide."""
+    return np.array([len(fold) for fold in np.array_split(np.arange(pairs), FOLDS)])
+
+
+def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
+    """Return the mean norm of the embeddings of plain and of mirrored images, upstream's XNorm."""
+    return float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
 
 
 @torch.no_grad()

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.comparison import Pairs, compare
+from insightface_cakd.evaluate.compare.comparison import Pairs, compare_pairs
+from insightface_cakd.evaluate.compare.cost import Cost
 from insightface_cakd.evaluate.compare.pictures import cost_figure, drawings, roc_curve
-from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, methods, model_rows, sentences, tar_rows
+from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.pairs.bootstrap import Resamples, interval_of
-from insightface_cakd.evaluate.pairs.judged import judge
+from insightface_cakd.evaluate.pairs.verification import judge
 from insightface_cakd.networks.latency import Latency, measure_latency
 from tests.evaluate.protocol import slow_tar
 
@@ -24,7 +25,7 @@ def distances(gap, seed=0, same=SAME):
 
 @pytest.fixture(scope="module")
 def found():
-    return compare(
+    return compare_pairs(
         {
             "lfw": Pairs(SAME, {"alone": distances(0.6), "kd": distances(1.0), "teacher": distances(2.0, 1)}),
             "cfp": Pairs(SAME[:50], {name: distances(1.0, 5, SAME[:50]) for name in ("alone", "kd", "teacher")}),
@@ -41,18 +42,18 @@ def test_gains_are_differences_of_accuracies_and_the_baseline_has_none(found):
     alone, kd = found.models["alone"], found.models["kd"]
     assert found.baseline == "alone"
     assert alone.difference is None
-    gains = [kd.judged[name].accuracy - alone.judged[name].accuracy for name in ("lfw", "cfp")]
+    gains = [kd.verified[name].accuracy - alone.verified[name].accuracy for name in ("lfw", "cfp")]
     assert gains[1] == 0
     assert kd.difference.gain == pytest.approx(np.mean(gains))
     assert kd.difference.interval.low < kd.difference.gain < kd.difference.interval.high
-    assert kd.accuracy == pytest.approx(np.mean([judged.accuracy for judged in kd.judged.values()]))
+    assert kd.accuracy == pytest.approx(np.mean([verified.accuracy for verified in kd.verified.values()]))
 
 
 def test_the_paired_test_counts_pairs_one_by_one(found):
     alone, kd = found.models["alone"], found.models["kd"]
     counts = [0, 0]
     for name in ("lfw", "cfp"):
-        for mine, theirs in zip(kd.judged[name].right, alone.judged[name].right, strict=True):
+        for mine, theirs in zip(kd.verified[name].right, alone.verified[name].right, strict=True):
             counts[0] += mine and not theirs
             counts[1] += theirs and not mine
     assert (kd.difference.paired.first_only, kd.difference.paired.second_only) == tuple(counts)
@@ -61,7 +62,7 @@ def test_the_paired_test_counts_pairs_one_by_one(found):
 def test_differences_are_resampled_in_pairs():
     """The interval is that of resampled differences of the same pairs, narrower than that of two apart."""
     one, other = distances(0.8), distances(0.9)
-    found = compare({"lfw": Pairs(SAME, {"a": one, "b": other})})
+    found = compare_pairs({"lfw": Pairs(SAME, {"a": one, "b": other})})
     first, second = judge(one, SAME, "a"), judge(other, SAME, "b")
     differing = second.right.astype(float) - first.right
     expected = interval_of(Resamples(SAME).mean(differing, first.weights))
@@ -72,46 +73,46 @@ def test_differences_are_resampled_in_pairs():
 
 
 def test_equal_models_differ_by_nothing():
-    found = compare({"lfw": Pairs(SAME, {"a": distances(1.0), "b": distances(1.0)})})
+    found = compare_pairs({"lfw": Pairs(SAME, {"a": distances(1.0), "b": distances(1.0)})})
     difference = found.models["b"].difference
     assert (difference.gain, difference.interval.low, difference.interval.high, difference.paired.p) == (0, 0, 0, 1)
 
 
 def test_another_baseline():
     sets = {"lfw": Pairs(SAME, {"a": distances(0.5), "b": distances(1.5)})}
-    assert compare(sets, "b").models["a"].difference.gain == -compare(sets).models["b"].difference.gain
+    assert compare_pairs(sets, "b").models["a"].difference.gain == -compare_pairs(sets).models["b"].difference.gain
     with pytest.raises(EvaluationError, match=r"--baseline c: no such model; expected one of a, b\."):
-        compare(sets, "c")
+        compare_pairs(sets, "c")
 
 
 def test_it_can_be_repeated(found, costs):
-    again = compare({name: Pairs(one.same, {m: s.judged[name].distances for m, s in found.models.items()}) for name, one in found.models["alone"].judged.items()})  # fmt: skip # noqa: E501
-    assert comparison_facts(again, costs) == comparison_facts(found, costs)
+    again = compare_pairs({name: Pairs(one.same, {m: s.verified[name].distances for m, s in found.models.items()}) for name, one in found.models["alone"].verified.items()})  # fmt: skip # noqa: E501
+    assert ModelComparison(again, costs).facts() == ModelComparison(found, costs).facts()
     assert list(drawings(again, costs)) == list(drawings(found, costs))
 
 
 def test_no_sets_and_pairs_that_cannot_be_judged():
     with pytest.raises(EvaluationError, match="compare: no verification set; expected at least one"):
-        compare({})
+        compare_pairs({})
     with pytest.raises(EvaluationError, match="b on lfw: 1 of 200 distances are not finite"):
-        compare({"lfw": Pairs(SAME, {"a": distances(1.0), "b": np.where(np.arange(200) == 7, np.nan, 1.0)})})
+        compare_pairs({"lfw": Pairs(SAME, {"a": distances(1.0), "b": np.where(np.arange(200) == 7, np.nan, 1.0)})})
 
 
 def test_the_words(found, costs):
-    rows = model_rows(found, costs)
+    rows = ModelComparison(found, costs).rows()
     assert list(rows[0]) == ["model", "lfw", "cfp", "mean", "against alone", "p", "ms", "MB", "M weights", "runtime"]
     assert rows[0]["against alone"] == ""
     assert rows[1]["against alone"].startswith("+")
-    said = sentences(found)
+    said = ModelComparison(found, costs).sentences()
     assert len(said) == 2
     assert "kd against alone, the same 250 pairs: +" in said[0]
-    assert [(row["set"], row["model"]) for row in tar_rows(found)][:4] == [
+    assert [(row["set"], row["model"]) for row in ModelComparison(found, costs).tar_rows()][:4] == [
         ("lfw", "alone"), ("lfw", "kd"), ("lfw", "teacher"), ("cfp", "alone")
     ]  # fmt: skip
-    assert tar_rows(found)[3]["TAR@FAR=0.01"] == "-"
-    assert "exact McNemar test" in " ".join(methods(found, costs))
-    assert "25 impostor pairs support no FAR below 0.04" in " ".join(methods(found, costs))
-    facts = comparison_facts(found, costs)
+    assert ModelComparison(found, costs).tar_rows()[3]["TAR@FAR=0.01"] == "-"
+    assert "exact McNemar test" in " ".join(ModelComparison(found, costs).methods())
+    assert "25 impostor pairs support no FAR below 0.04" in " ".join(ModelComparison(found, costs).methods())
+    facts = ModelComparison(found, costs).facts()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["models"]["alone"]["against_baseline"] is None
 

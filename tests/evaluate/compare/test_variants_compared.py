@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from insightface_cakd.evaluate.compare.comparison import Pairs, compare
+from insightface_cakd.evaluate.compare.comparison import Pairs, compare_pairs
+from insightface_cakd.evaluate.compare.cost import Cost
 from insightface_cakd.evaluate.compare.run import NUMBERS, PAGE, TEXT, compare_models, write_outcome
-from insightface_cakd.evaluate.compare.tables import Cost, comparison_facts, difference_rows, model_rows, sentences
+from insightface_cakd.evaluate.compare.tables import ModelComparison
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import paired
-from insightface_cakd.evaluate.pairs.sets import Way, varied_sets
+from insightface_cakd.evaluate.pairs.sets import varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.networks.entries import run_entry
 from insightface_cakd.networks.latency import Latency
-from insightface_cakd.runtime.progress import progress_bar
 from tests.evaluate.compare.test_comparison import SAME, distances
 from tests.evaluate.verification_files import write_set
 from tests.teachers.faces import get_model, saved
@@ -38,7 +39,7 @@ def width(interval):
 
 @pytest.mark.parametrize("times", [2, 7])
 def test_the_same_pairs_again_narrow_no_interval(times):
-    once, again = compare(repeated(1)).models, compare(repeated(times)).models
+    once, again = compare_pairs(repeated(1)).models, compare_pairs(repeated(times)).models
     assert width(again["kd"].mean_interval) == pytest.approx(width(once["kd"].mean_interval))
     assert width(again["alone"].mean_interval) == pytest.approx(width(once["alone"].mean_interval))
     assert width(again["kd"].difference.interval) == pytest.approx(width(once["kd"].difference.interval))
@@ -46,14 +47,14 @@ def test_the_same_pairs_again_narrow_no_interval(times):
 
 def test_sets_of_other_pairs_do_narrow_it():
     """Four independent sets: half as wide."""
-    once, four = compare(repeated(1)), compare(repeated(4, source=None))
+    once, four = compare_pairs(repeated(1)), compare_pairs(repeated(4, source=None))
     ratio = width(four.models["kd"].mean_interval) / width(once.models["kd"].mean_interval)
     assert ratio == pytest.approx(0.5, abs=0.1)
     assert (once.varied, four.varied, four.pairs) == (False, False, 800)
 
 
 def test_p_and_the_number_of_pairs_are_those_of_one_variant():
-    once, again = compare(repeated(1)), compare(repeated(7))
+    once, again = compare_pairs(repeated(1)), compare_pairs(repeated(7))
     assert again.models["kd"].difference.paired == once.models["kd"].difference.paired
     assert once.models["kd"].difference.paired.p > 0
     assert (again.pairs, again.firsts, again.varied) == (200, ["lfw"], True)
@@ -61,7 +62,7 @@ def test_p_and_the_number_of_pairs_are_those_of_one_variant():
 
 def test_each_variant_has_a_test_of_its_own_and_sets_are_added_up():
     other = {"alone": distances(0.5, 3), "kd": distances(1.5, 4)}
-    found = compare(
+    found = compare_pairs(
         {
             "lfw": Pairs(SAME, SETS, "lfw"),
             "lfw, gray": Pairs(SAME, other, "lfw"),
@@ -70,7 +71,7 @@ def test_each_variant_has_a_test_of_its_own_and_sets_are_added_up():
     )
     kd, alone = found.models["kd"], found.models["alone"]
     for name, one in kd.differences.items():
-        assert one.paired == paired(kd.judged[name].right, alone.judged[name].right)
+        assert one.paired == paired(kd.verified[name].right, alone.verified[name].right)
     assert found.firsts == ["lfw", "cfp"]
     assert kd.difference.paired == kd.differences["lfw"].paired + kd.differences["cfp"].paired
     assert kd.difference.gain == pytest.approx(np.mean([one.gain for one in kd.differences.values()]))
@@ -78,18 +79,18 @@ def test_each_variant_has_a_test_of_its_own_and_sets_are_added_up():
 
 
 def test_the_words_say_which_variant_p_is_of():
-    found = compare(repeated(3))
-    (said,) = sentences(found)
+    found = compare_pairs(repeated(3))
+    (said,) = ModelComparison(found, COSTS).sentences()
     assert said.startswith("kd against alone, the same 200 pairs, mean over 3 variants: +")
     assert " pairs of 'lfw', not added over variants, p = " in said
-    assert "p, first variant" in model_rows(found, COSTS)[1]
-    rows = difference_rows(found)
+    assert "p, first variant" in ModelComparison(found, COSTS).rows()[1]
+    rows = ModelComparison(found, COSTS).difference_rows()
     assert [(row["set"], row["model"]) for row in rows] == [(name, "kd") for name in found.sets]
-    assert {row["p"] for row in rows} == {model_rows(found, COSTS)[1]["p, first variant"]}
-    facts = comparison_facts(found, COSTS)
+    assert {row["p"] for row in rows} == {ModelComparison(found, COSTS).rows()[1]["p, first variant"]}
+    facts = ModelComparison(found, COSTS).facts()
     assert (facts["pairs"], facts["p_is_of"]) == (200, ["lfw"])
     assert any("they share their resamples" in line and line.endswith("'lfw'.") for line in facts["methods"])
-    assert difference_rows(compare(repeated(1))) == []
+    assert ModelComparison(compare_pairs(repeated(1)), COSTS).difference_rows() == []
 
 
 def test_all_files_tell_the_same(tmp_path):
@@ -99,10 +100,10 @@ def test_all_files_tell_the_same(tmp_path):
         saved(tmp_path / name, 8)
         (tmp_path / name / "run.json").write_text(json.dumps({"config": {"network": "tiny"}}))
     write_set(tmp_path / "dev.bin", 40, seed=3, same=[True, True, False, False] * 10)
-    way = Way(torch.device("cpu"), 16, progress_bar)
+    execution = Execution(torch.device("cpu"), 16)
     sets = varied_sets([tmp_path / "dev.bin"], parse_variants(("plain", "lowres:28")))
     entries = [run_entry(name, tmp_path / name) for name in ("alone", "kd")]
-    write_outcome(tmp_path, compare_models(entries, sets, get_model, way, seconds=0), "Models")
+    write_outcome(tmp_path, compare_models(entries, sets, get_model, execution, seconds=0), "Models")
     for name in (PAGE, TEXT):
         text = (tmp_path / name).read_text().replace("&#x27;", "'")
         assert "kd against alone, the same 40 pairs, mean over 2 variants: +0.00 points" in text

@@ -9,14 +9,11 @@ from insightface_cakd.errors import DataError, EvaluationError
 from insightface_cakd.evaluate.identify.folders import (
     Faults,
     find_pictures,
-    identified_facts,
-    identified_lines,
-    identified_rows,
     identify_folders,
 )
 from insightface_cakd.evaluate.identify.protocol import TopScores, cut, growing, identify
 from tests.data.record_files import jpeg, people_folder
-from tests.evaluate.verification_files import not_a_number, pooled, way
+from tests.evaluate.verification_files import not_a_number, pooled, run_on_cpu
 
 PEOPLE = [0, 0, 0, 1, 1, 2, 3, 3]
 
@@ -133,14 +130,14 @@ class TestFolders:
 
     def measure(self, here, batch=8, limit=0, embed=None):
         pictures, faults = find_pictures(here / "probes", here / "strangers"), Faults(limit)
-        return identify_folders(embed or pooled(), pictures, way(batch), faults), pictures, faults
+        return identify_folders(embed or pooled(), pictures, run_on_cpu(batch), faults), pictures
 
     def test_flat_and_deep_distractors_are_found_and_doubles_left_out(self, here):
-        found, pictures, faults = self.measure(here)
+        found, pictures = self.measure(here)
         # x/0.jpg ... x/2.jpg are a/0.jpg ... a/2.jpg: both folders are their parent's first.
         assert (len(pictures.distractors), pictures.doubles, pictures.alone) == (10, 3, 1)
-        assert [row["distractors"] for row in identified_rows(found)] == ["10"]
-        lines = " ".join(identified_lines(found, pictures, faults))
+        assert [row["distractors"] for row in found.rows()] == ["10"]
+        lines = " ".join(found.lines())
         for said in (
             "2 people, 8 pairs",
             "1 people with one picture left out",
@@ -150,7 +147,7 @@ class TestFolders:
             assert said in lines
 
     def test_batches_and_repetition_change_nothing(self, here):
-        facts = [identified_facts(self.measure(here, batch)[0]) for batch in (1, 7, 64, 64)]
+        facts = [self.measure(here, batch)[0].facts() for batch in (1, 7, 64, 64)]
         assert facts[0] == facts[1] == facts[2] == facts[3]
 
     def test_pictures_that_cannot_be_read_are_counted_up_to_a_limit(self, here):
@@ -160,9 +157,9 @@ class TestFolders:
             self.measure(here)
         with pytest.raises(DataError, match=r"It is fault 3; --max-corrupt 2 allows no more"):
             self.measure(here, limit=2)
-        found, pictures, faults = self.measure(here, limit=3)
-        assert found.ranked[-1].distractors == len(pictures.distractors) - 2
-        assert "3 pictures left out" in identified_lines(found, pictures, faults)[-1]
+        found, pictures = self.measure(here, limit=3)
+        assert found.found.ranked[-1].distractors == len(pictures.distractors) - 2
+        assert "3 pictures left out" in found.lines()[-1]
 
     def test_a_model_that_gives_no_numbers(self, here):
         with pytest.raises(EvaluationError, match="model: 5 of 5 embeddings are not finite"):

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from insightface_cakd.errors import DataError, EvaluationError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.crops import read_face
-from insightface_cakd.evaluate.ijb.extract import Running, extract
+from insightface_cakd.evaluate.ijb.extract import both_views, extract
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
-from insightface_cakd.evaluate.ijb.presets import PIXELS, PRESETS, both_views
+from insightface_cakd.evaluate.ijb.presets import PIXELS, PRESETS
 from insightface_cakd.evaluate.ijb.saved import open_saved
 from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256, partial_folder
 from insightface_cakd.evaluate.ijb.writer import NOTE_EVERY
@@ -39,7 +40,7 @@ def run(tree: Tree, folder: Path, batch=5, workers=2, model=None, **other) -> Em
     limit = other.pop("max_corrupt", 0)
     net = (model or Projection()).eval()
     return extract(
-        lambda: net, origin_of(tree, faces, **other), tree, faces, folder, Running(CPU, batch, workers, limit)
+        lambda: net, origin_of(tree, faces, **other), tree, faces, folder, Execution(CPU, batch, workers), limit
     )
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from insightface_cakd.errors import DataError
-from insightface_cakd.evaluate.ijb import integers
 from insightface_cakd.evaluate.ijb.integers import read_integers
 
 
@@ -14,9 +13,7 @@ def read(tmp_path, text: bytes, columns: int = 3) -> np.ndarray:
     return read_integers(path, columns, "three numbers")
 
 
-@pytest.mark.parametrize("chunk", [40, 1 << 24])
-def test_numbers_of_all_lengths_come_back_whatever_the_chunk(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(integers, "CHUNK", chunk)
+def test_numbers_of_all_lengths_come_back(tmp_path):
     table = np.random.default_rng(0).integers(0, 10 ** np.arange(1, 10)[:, None], (200, 9, 3)).reshape(-1, 3)
     text = "".join(" ".join(map(str, row)) + "\n" for row in table.tolist()).encode()
     assert np.array_equal(read(tmp_path, text), table)
@@ -46,8 +43,7 @@ def test_any_other_line_is_named(tmp_path, text, message):
         read(tmp_path, text)
 
 
-def test_the_line_number_counts_earlier_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr(integers, "CHUNK", 16)
+def test_the_line_number_counts_earlier_lines(tmp_path):
     with pytest.raises(DataError, match="line 51: 'a b c'"):
         read(tmp_path, b"1 2 3\n" * 50 + b"a b c\n" + b"1 2 3\n" * 50)
 

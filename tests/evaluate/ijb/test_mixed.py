@@ -1,4 +1,4 @@
-"""What one model enrolled under another one's probes: four constellations, their reports, and the cost of keeping a gallery."""
+"""What one model enrolled under another one's probes: four combinations, their reports, and the cost of keeping a gallery."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from insightface_cakd.evaluate.ijb.mixed import Case, _cost
-from insightface_cakd.evaluate.mixed.mixed import Constellation
+from insightface_cakd.evaluate.mixed.mixed import Combination
 from tests.commands import cakd, refused
 from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
 
@@ -58,7 +58,7 @@ def test_a_turned_space_changes_nothing_alone_and_everything_mixed(root, rows, t
     assert kept["tar"] != alone["tar"] != reverse["tar"]
 
 
-def test_each_constellation_has_the_whole_report(root, rows, tmp_path):
+def test_each_combination_has_the_whole_report(root, rows, tmp_path):
     new = rows + 0.5 * np.random.default_rng(2).standard_normal(rows.shape).astype(np.float32)
     _, cases = mixed(root, tmp_path, rows, new, "--mode", "N1D1F1,N0D0F0")
     for place, title in enumerate(TITLES):
@@ -106,7 +106,7 @@ def test_two_models_of_one_name(root, rows, tmp_path):
 
 
 def test_a_set_that_supports_no_number_gets_none():
-    alone, kept = (Case(Constellation(old, "new"), "N1D1F1", {1e-4: None}, {}, None) for old in ("new", "old"))
+    alone, kept = (Case(Combination(old, "new"), "N1D1F1", {1e-4: None}, {}, None, 3, 5, ()) for old in ("new", "old"))
     assert _cost(alone, kept).startswith("N1D1F1: the set supports no number by which to tell the cost")
 
 

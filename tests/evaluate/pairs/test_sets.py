@@ -7,12 +7,11 @@ import pytest
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.pairs.judged import judge
-from insightface_cakd.evaluate.pairs.set_tables import set_facts, set_rows, unsupported_lines
+from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import find_sets, measure_sets, thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
-from insightface_cakd.evaluate.pairs.verification import verify
-from tests.evaluate.verification_files import not_a_number, pooled, way, write_set
+from insightface_cakd.evaluate.pairs.verification import judge, verify
+from tests.evaluate.verification_files import not_a_number, pooled, run_on_cpu, write_set
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +34,18 @@ def test_a_folder_stands_for_its_sets_by_name(folder, tmp_path):
 
 
 def test_the_numbers_are_those_of_the_protocol(folder):
-    for result in measure_sets(pooled(), [folder], parse_variants(()), way()):
+    for result in measure_sets(pooled(), [folder], parse_variants(()), run_on_cpu()):
         expected = verify(pooled(), load_bin(folder / f"{result.name}.bin"))
-        assert result.judged.accuracy == pytest.approx(expected.accuracy)
-        assert result.judged.std == pytest.approx(expected.std)
+        assert result.verified.accuracy == pytest.approx(expected.accuracy)
+        assert result.verified.std == pytest.approx(expected.std)
         assert result.xnorm == pytest.approx(expected.xnorm)
-        assert result.judged.tar == expected.tar_at_far
-        assert result.interval.low <= result.judged.accuracy <= result.interval.high
+        assert result.verified.tar_at_far == expected.tar_at_far
+        assert result.interval.low <= result.verified.accuracy <= result.interval.high
 
 
 def test_batches_and_repetition_change_nothing(folder):
     runs = [
-        [set_facts(result) for result in measure_sets(pooled(), [folder], parse_variants(["all"]), way(batch))]
+        SetResults(measure_sets(pooled(), [folder], parse_variants(["all"]), run_on_cpu(batch))).facts()
         for batch in (1, 7, 64, 64)
     ]
     assert runs[0] == runs[1] == runs[2] == runs[3]
@@ -57,31 +56,31 @@ def test_batches_and_repetition_change_nothing(folder):
 def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder):
     """The fields of `pooled` are not alike on both sides."""
     plain, single, flipped = measure_sets(
-        pooled(), [folder / "a.bin"], parse_variants(["plain", "single", "flipped"]), way()
+        pooled(), [folder / "a.bin"], parse_variants(["plain", "single", "flipped"]), run_on_cpu()
     )
-    assert flipped.judged.accuracy < single.judged.accuracy
+    assert flipped.verified.accuracy < single.verified.accuracy
     mirrored = load_bin(folder / "a.bin")
     mirrored.images[1::2] = mirrored.images[1::2, :, ::-1]
-    assert verify(pooled(), mirrored).accuracy == pytest.approx(plain.judged.accuracy)
+    assert verify(pooled(), mirrored).accuracy == pytest.approx(plain.verified.accuracy)
 
 
 def test_the_table_has_a_dash_and_a_sentence_where_a_rate_is_not_supported(folder):
-    results = measure_sets(pooled(), [folder], parse_variants(["plain", "masked"]), way())
-    rows = set_rows(results)
+    results = measure_sets(pooled(), [folder], parse_variants(["plain", "masked"]), run_on_cpu())
+    found = SetResults(results)
+    rows = found.rows()
     assert [(row["set"], row["variant"]) for row in rows] == [
         ("a", "plain"), ("a", "masked"), ("b", "plain"), ("b", "masked")
     ]  # fmt: skip
     assert rows[0]["TAR@FAR=0.1"] != "-"
     assert "TAR@FAR=0.01" not in rows[0]
-    lines = unsupported_lines([(result.name, result.judged) for result in results])
-    assert lines == [
+    assert found.lines()[:-1] == [
         "a: not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 15 impostor pairs support no FAR below 0.067.",
         "b: not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 10 impostor pairs support no FAR below 0.1.",
     ]
     few, many = (judge(np.linspace(0, 4, count), np.arange(count) % 2 == 0, "x") for count in (18, 400))
-    assert few.tar[0.1] is None
-    assert many.tar[0.01] is not None
-    assert "variant" not in set_rows(results[:1])[0]
+    assert few.tar_at_far[0.1] is None
+    assert many.tar_at_far[0.01] is not None
+    assert "variant" not in SetResults(results[:1]).rows()[0]
 
 
 @pytest.mark.parametrize("kind", [True, False])
@@ -94,13 +93,13 @@ def test_a_set_of_one_kind_is_found_before_the_first_is_measured(kind, folder, t
         return pooled()(images)
 
     with pytest.raises(EvaluationError, match=r"z\.bin: \d+ same and \d+ different pairs; expected both kinds"):
-        measure_sets(embed, [folder, bad], parse_variants(()), way())
+        measure_sets(embed, [folder, bad], parse_variants(()), run_on_cpu())
     assert asked == []
 
 
 def test_embeddings_that_are_no_numbers(folder):
     with pytest.raises(EvaluationError, match=r"model: 60 of 60 embeddings are not finite; expected numbers"):
-        measure_sets(not_a_number, [folder], parse_variants(()), way())
+        measure_sets(not_a_number, [folder], parse_variants(()), run_on_cpu())
 
 
 def test_some_pairs_evenly_spread(folder):

@@ -32,9 +32,9 @@ def test_the_result_is_that_of_plain_loops(pairs):
     accuracy, std, threshold = slow_folds(distances, faces.same)
     assert result.accuracy == pytest.approx(accuracy, abs=1e-12)
     assert result.std == pytest.approx(std, abs=1e-12)
-    assert result.threshold == pytest.approx(threshold, abs=1e-9)
+    assert result.thresholds.mean() == pytest.approx(threshold, abs=1e-9)
     assert result.xnorm == pytest.approx(xnorm, rel=1e-6)
-    assert (result.pairs, result.same) == (pairs, int(faces.same.sum()))
+    assert result.same.tolist() == faces.same.tolist()
     for far, tar in result.tar_at_far.items():
         if tar is not None:
             assert tar == pytest.approx(slow_tar(distances, faces.same, far), abs=1e-12)
@@ -105,15 +105,6 @@ class TestTarAtFar:
         rates = tar_at_far(distances, np.arange(impostors + 5) < 5)
         assert [far for far, tar in rates.items() if tar is not None] == list(FARS[:supported])
 
-    def test_the_summary_says_why_a_rate_is_missing(self):
-        embed, _ = linear_embedder()
-        faces = random_pairs(40)
-        result = verify(embed, VerificationSet(faces.images, np.arange(40) < 20))
-        assert "TAR@FAR=0.1 " in result.summary()
-        assert result.summary().endswith(
-            "not measured at FAR=0.01, 0.001, 0.0001, 1e-05, 1e-06: 20 impostor pairs support no FAR below 0.05"
-        )
-
 
 class TestMistakes:
     def test_fewer_than_ten_pairs(self):
@@ -176,7 +167,7 @@ def test_a_network_is_in_eval_mode_meanwhile_and_gets_its_modes_back():
     first = verify(network, random_pairs(10))
     assert [part.training for part in network] == [True, False, True, True]
     assert int(network[1].num_batches_tracked) == 0
-    assert verify(network, random_pairs(10)) == first
+    assert verify(network, random_pairs(10)).distances.tolist() == first.distances.tolist()
     assert network[3].weight.grad is None
 
 

@@ -70,4 +70,4 @@ def test_accuracies_and_thresholds_are_upstreams_for_embeddings_of_any_accuracy(
         assert result.accuracy == np.mean(accuracies)
         # A fold tries 400 thresholds on the other folds and 400 on its own pairs, then judges these with the best.
         assert len(asked) == 10 * 801
-        assert result.threshold == np.mean(asked[800::801])
+        assert result.thresholds.mean() == np.mean(asked[800::801])

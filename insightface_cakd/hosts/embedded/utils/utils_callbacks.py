@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from insightface_cakd.data.bins import VerificationSet, load_bin
 from insightface_cakd.errors import RunError
-from insightface_cakd.evaluate.pairs.verification import VerificationResult, require_pairs, verify
+from insightface_cakd.evaluate.pairs.verification import VerificationResult, require_kinds, verify
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter
 from insightface_cakd.runtime.ranks import rank
 
@@ -91,7 +91,7 @@ class CallBackVerification:
     def _load(path: Path) -> VerificationSet:
         pairs = load_bin(path)
         # Not after an epoch's work.
-        require_pairs(pairs, str(path))
+        require_kinds(pairs.same, str(path))
         return pairs
 
     @staticmethod

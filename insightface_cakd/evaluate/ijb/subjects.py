@@ -1,63 +1,64 @@
 """What a run is asked to measure: a model, a run's folder or saved embeddings, checked before a face is embedded."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from torch import nn
 
-from insightface_cakd.errors import CAKDError, EvaluationError
-from insightface_cakd.evaluate.ijb.extract import Running, embedding_width, extract, require_few, require_scale
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.ijb.extract import embedding_width, extract, require_few, require_scale
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
 from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
 from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
-from insightface_cakd.networks.entries import Entry, run_entry
+from insightface_cakd.networks.entries import Entry, find_entry, title
 from insightface_cakd.networks.inference import for_inference
-from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
+from insightface_cakd.networks.models import Embed, GetModel, network_unknown
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.progress import Progress
-from insightface_cakd.runtime.run_folder import MODEL, RUN, RunFolder
+from insightface_cakd.runtime.run_folder import MODEL, RUN
 
 EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or saved embeddings"
 
 
 @dataclass(frozen=True)
-class Task:
-    """What all sides of a run share.
+class Extraction:
+    """What is embedded, and how; the same for both models of mixed enrolment.
 
     Args:
         preset: says how images are scaled.
         tree: where the pictures are.
         faces: rows in their order.
-        running: device, batch, threads, and how many images may be corrupt.
+        execution: how to run.
+        max_corrupt: images that may be corrupt.
         get_model: the host's factory, for weights.
     """
 
     preset: Preset
     tree: Tree
     faces: Faces
-    running: Running
+    execution: Execution
+    max_corrupt: int
     get_model: GetModel
 
 
 @dataclass(frozen=True)
-class Side:
+class ModelOrSaved:
     """A model, or its saved embeddings.
 
     Args:
         entry: its name, file and network; without a network the file is an .onnx or of embeddings.
         folder: where a model's embeddings are saved.
-        option: that names its network.
-        task: what is embedded.
+        extraction: what is embedded.
     """
 
     entry: Entry
     folder: Path
-    option: str
-    task: Task
+    extraction: Extraction
 
     @cached_property
     def model(self) -> Embed:
@@ -66,21 +67,18 @@ class Side:
         Raises:
             CAKDError: its file is damaged, or not of its network.
         """
-        try:
-            embed = load_embedder(self.entry.path, self.entry.network, self.task.get_model, self.task.running.device)
-        except CAKDError as error:
-            raise EvaluationError(str(error).replace("--network", self.option)) from error
+        embed = self.entry.load(self.extraction.get_model, self.extraction.execution.device)
         return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
 
     @cached_property
     def origin(self) -> Origin:
         """Return what a model's embeddings are of."""
-        path, tree, faces = self.entry.path, self.task.tree, self.task.faces
+        path, tree, faces = self.entry.path, self.extraction.tree, self.extraction.faces
         return Origin(
             model=self.entry.name if path.name == MODEL else path.name,
             model_sha256=file_sha256(path),
             network=self.entry.network,
-            pixels=self.task.preset.pixels,
+            pixels=self.extraction.preset.pixels,
             target=tree.target,
             faces_sha256=faces_sha256(tree, faces),
             count=len(faces.names),
@@ -98,7 +96,7 @@ class Side:
         if stored is not None:
             return int(stored.plain.shape[1])
         require_scale(self.model, self.origin)
-        return embedding_width(self.model, self.origin.pixels, self.task.running.device)
+        return embedding_width(self.model, self.origin.pixels, self.extraction.execution.device)
 
     def embeddings(self, progress: Progress | None) -> Embeddings:
         """Return the embeddings of all faces, from where they are saved as far as they are there.
@@ -111,31 +109,32 @@ class Side:
         """
         if is_saved(self.entry.path):
             return self._opened
-        task = self.task
-        return extract(lambda: self.model, self.origin, task.tree, task.faces, self.folder, task.running, progress)
+        shared = self.extraction
+        return extract(
+            lambda: self.model,
+            self.origin,
+            shared.tree,
+            shared.faces,
+            self.folder,
+            shared.execution,
+            shared.max_corrupt,
+            progress,
+        )
 
     @cached_property
     def _opened(self) -> Embeddings:
-        tree, faces = self.task.tree, self.task.faces
+        tree, faces = self.extraction.tree, self.extraction.faces
         found = open_saved(self.entry.path, tree, faces)
-        require_few(found.corrupt, faces.names, self.task.running.max_corrupt, tree)
+        require_few(found.corrupt, faces.names, self.extraction.max_corrupt, tree)
         return found
 
 
-def title(path: Path) -> str:
-    """Return a model's name in reports: of a folder its name, of a run's weights that of their folder, else the file's."""
-    whole = Path(os.path.abspath(path))
-    if whole.is_dir():
-        return whole.name or "root"
-    return whole.parent.name if whole.name == MODEL and whole.parent.name else whole.stem
-
-
-def find_entry(path: Path, network: str | None, option: str) -> Entry:
-    """Return name, file and network of what the user named.
+def find_subject(path: Path, network: str | None, option: str) -> Entry:
+    """Return name, file and network of what the user named; saved embeddings have no network.
 
     Args:
         path: an .onnx, weights, the output folder of a run, or saved embeddings.
-        network: of weights; None for that which `run.json` beside them names.
+        network: of weights that name none.
         option: by which the user names the network.
 
     Raises:
@@ -145,17 +144,10 @@ def find_entry(path: Path, network: str | None, option: str) -> Entry:
         return Entry(title(path), path)
     if path.is_dir() and not (path / RUN).is_file():
         raise EvaluationError(f"{path}: a folder without {META} or {RUN}; expected {EXPECTED}. Correct the path.")
-    weights = run_entry(title(path), path).path if path.is_dir() else path
-    require_file(weights, EXPECTED)
-    if weights.suffix.lower() == ".onnx":
-        return Entry(title(path), weights, network)
-    beside = RunFolder(weights.parent).network if weights.name == MODEL else None
-    if not (network or beside):
-        raise EvaluationError(
-            f"{weights}: which network these weights are of is not known; expected its name. Pass {option}, for example "
-            f"{option} mbf."
-        )
-    return Entry(title(path), weights, network or beside)
+    entry = replace(find_entry(path, network, EXPECTED), option=option)
+    if entry.runtime == "torch" and entry.network is None:
+        raise network_unknown(entry.path, option)
+    return entry
 
 
 def require_writable(folder: Path, option: str) -> None:

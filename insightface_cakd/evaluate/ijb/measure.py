@@ -8,8 +8,7 @@ import numpy as np
 from insightface_cakd.evaluate.ijb.gallery import Search, read_search, search_lists
 from insightface_cakd.evaluate.ijb.identification import Identification, identify
 from insightface_cakd.evaluate.ijb.lists import Faces, Pairs, Tree, read_pairs
-from insightface_cakd.evaluate.ijb.names import Protocol
-from insightface_cakd.evaluate.ijb.presets import Mode, Preset
+from insightface_cakd.evaluate.ijb.presets import Mode, Preset, Protocol
 from insightface_cakd.evaluate.ijb.roc import Roc, roc_of
 from insightface_cakd.evaluate.ijb.scores import score_pairs
 from insightface_cakd.evaluate.ijb.store import Embeddings

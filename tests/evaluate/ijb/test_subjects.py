@@ -9,8 +9,9 @@ import torch
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.evaluate import Question
-from insightface_cakd.evaluate.ijb.sides import find_entry, title
+from insightface_cakd.evaluate.ijb.subjects import find_subject
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.entries import title
 from tests.commands import cakd, refused
 from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
 
@@ -85,10 +86,10 @@ def test_names(tmp_path, monkeypatch, path, name):
     assert title(tmp_path / "runs") == title(type(tmp_path)(".")) == title(type(tmp_path)("model.pt")) == "runs"
 
 
-def test_a_network_that_is_given_counts_more_than_that_of_the_run(tmp_path):
+def test_a_run_names_its_own_network_whatever_is_given_for_others(tmp_path):
     run = write_run(tmp_path / "run")
-    assert find_entry(run, None, "--network").network == "cnn_tiny"
-    assert find_entry(run, "mbf", "--network").network == "mbf"
+    assert find_subject(run, None, "--network").network == "cnn_tiny"
+    assert find_subject(run, "mbf", "--network").network == "cnn_tiny"
 
 
 @pytest.mark.parametrize("option", ["MODEL", "--enrolled"])
@@ -112,10 +113,10 @@ def test_a_run_is_no_place_for_embeddings(root, tmp_path, no_face):
 def test_a_run_without_weights_or_network(root, tmp_path):
     run = write_run(tmp_path / "run", network=None)
     with pytest.raises(EvaluationError, match=r"model.pt: which network .* Pass --network, for example --network mbf"):
-        find_entry(run, None, "--network")
+        find_subject(run, None, "--network")
     (run / "model.pt").unlink()
     with pytest.raises(EvaluationError, match=r"run: a folder without model.pt; expected the output of a finished"):
-        find_entry(run, None, "--network")
+        find_subject(run, None, "--network")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.pairs.judged import fold_sizes, judge
-from insightface_cakd.evaluate.pairs.verification import verify
+from insightface_cakd.evaluate.pairs.verification import fold_sizes, judge, verify
 from tests.evaluate.protocol import linear_embedder, random_pairs, slow_distances, slow_folds
 
 
@@ -14,23 +13,23 @@ def test_right_pairs_weighted_are_the_accuracy_of_the_folds(count):
     faces = random_pairs(count)
     embed, matrix = linear_embedder()
     distances, _ = slow_distances(faces.images, matrix)
-    judged = judge(np.array(distances), faces.same, "set")
+    verified = judge(np.array(distances), faces.same, "set")
     accuracy, std, threshold = slow_folds(distances, faces.same)
-    assert judged.accuracy == pytest.approx(accuracy)
-    assert judged.std == pytest.approx(std)
-    assert judged.thresholds.mean() == pytest.approx(threshold)
-    assert float((judged.right * judged.weights).sum()) == pytest.approx(accuracy)
-    assert judged.weights.sum() == pytest.approx(1)
-    assert judged.accuracy == pytest.approx(verify(embed, faces).accuracy)
+    assert verified.accuracy == pytest.approx(accuracy)
+    assert verified.std == pytest.approx(std)
+    assert verified.thresholds.mean() == pytest.approx(threshold)
+    assert float((verified.right * verified.weights).sum()) == pytest.approx(accuracy)
+    assert verified.weights.sum() == pytest.approx(1)
+    assert verified.accuracy == pytest.approx(verify(embed, faces).accuracy)
 
 
 def test_other_thresholds_give_other_answers():
     same = np.array([True, False] * 10)
     distances = np.where(same, 1.0, 2.0)
-    judged = judge(distances, same, "set")
-    assert judged.right.all()
-    assert judged.right_at(np.full(10, 0.5)).tolist() == (~same).tolist()
-    assert judged.right_at(np.full(10, 3.0)).tolist() == same.tolist()
+    verified = judge(distances, same, "set")
+    assert verified.right.all()
+    assert verified.right_at(np.full(10, 0.5)).tolist() == (~same).tolist()
+    assert verified.right_at(np.full(10, 3.0)).tolist() == same.tolist()
 
 
 def test_folds_are_contiguous_and_the_first_are_longer():

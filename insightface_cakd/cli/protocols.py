@@ -1,0 +1,122 @@
+"""Protocols as commands: `cakd eval NAME`, and `cakd eval package.module:Class` for one outside the package."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+from insightface_cakd.cli.options import Batch, Device, Json, Network
+from insightface_cakd.evaluate.protocol import build_protocol, described, find_protocol
+
+if TYPE_CHECKING:
+    from insightface_cakd.evaluate.execution import Execution
+    from insightface_cakd.report.result import Result
+
+Model = Annotated[str, typer.Argument(help="An .onnx, a run's folder, or .pt weights with --network.")]
+Page = Annotated[Path | None, typer.Option("--report", help="Write the tables to this .html, a page of its own.")]
+
+
+class Group(TyperGroup):
+    """A group of commands that takes protocols outside the package too."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name, or that of the protocol `package.module:Class`."""
+        if ":" not in cmd_name:
+            return super().get_command(ctx, cmd_name)
+        app = typer.Typer(add_completion=False)
+        app.command(cmd_name)(command_of(cmd_name))
+        return typer.main.get_command(app)
+
+
+def command_of(name: str) -> Callable[..., None]:
+    """Return the command that runs a protocol; its options are those of the protocol, and how to run and where to write.
+
+    Args:
+        name: of a protocol, see `find_protocol`.
+
+    Raises:
+        EvaluationError: there is no such protocol.
+    """
+    kind = find_protocol(name)
+    text, helps = described(kind)
+    hints = get_type_hints(kind)
+    own = [
+        _keyword(one.name, Annotated[hints[one.name], typer.Option(help=helps.get(one.name))], _default(one))
+        for one in fields(kind)  # type: ignore[arg-type]
+    ]
+    data = Annotated[list[Path], typer.Argument(help=kind.takes, metavar=kind.metavar)]
+    shared = {"network": (Network, None), "batch": (Batch, 64), "device": (Device, None), "json": (Json, None)}
+    signature = [
+        _keyword("model", Model),
+        _keyword("data", data),
+        *own,
+        *(_keyword(key, *both) for key, both in shared.items()),
+        _keyword("report", Page, None),
+    ]
+
+    def run(
+        model: Any, data: Any, network: Any, batch: Any, device: Any, json: Any, report: Any, **options: Any
+    ) -> None:
+        from insightface_cakd.hosts.embedded.backbones import get_model
+        from insightface_cakd.networks.entries import read_entries
+
+        protocol, execution = build_protocol(name, options), execution_of(device, batch)
+        (entry,) = read_entries([model], network)
+        result = protocol.measure(entry.load(get_model, execution.device), data, execution)
+        say(result, json, report, f"{name}: {entry.name}")
+
+    run.__doc__ = text
+    run.__annotations__ = {}
+    run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    return run
+
+
+def say(result: "Result", json: Path | None, page: Path | None = None, title: str = "") -> None:
+    """Print a result, and write its numbers and its page where the user wants them.
+
+    Args:
+        result: what was measured.
+        json: file of the numbers.
+        page: an .html.
+        title: of the page.
+
+    Raises:
+        CAKDError: a file cannot be written.
+    """
+    print(result.text(), end="")
+    if json is not None:
+        from insightface_cakd.runtime.atomic import write_json
+
+        write_json(json, result.facts())
+    if page is not None:
+        from insightface_cakd.report.run_report import write_result
+
+        write_result(page, title, result)
+
+
+def execution_of(device: str | None, batch: int) -> "Execution":
+    """Return how to run, with progress on stderr.
+
+    Args:
+        device: the best there is when not given.
+        batch: images at a time.
+    """
+    from insightface_cakd.evaluate.execution import Execution
+    from insightface_cakd.runtime.devices import choose_device
+    from insightface_cakd.runtime.progress import progress_bar
+
+    return Execution(choose_device(device), batch, bar=progress_bar)
+
+
+def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _default(field: Any) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is MISSING else field.default

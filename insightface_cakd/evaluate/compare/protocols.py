@@ -1,0 +1,92 @@
+"""Several models measured by one protocol, side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.protocol import Protocol, build_protocol
+from insightface_cakd.networks.entries import Entry
+from insightface_cakd.networks.models import GetModel
+from insightface_cakd.report.result import Result
+from insightface_cakd.report.tables import Row
+
+
+@dataclass(frozen=True)
+class SideBySide(Result):
+    """The results of several models.
+
+    Args:
+        results: by the model's name.
+    """
+
+    results: Mapping[str, Result]
+
+    def rows(self) -> list[Row]:
+        """Return the rows of all models, each with the model's name before it."""
+        return [{"model": name, **row} for name, result in self.results.items() for row in result.rows()]
+
+    def lines(self) -> list[str]:
+        """Return sentences of all models once, and those of some with the model's name."""
+        said = [set(result.lines()) for result in self.results.values()]
+        common = set.intersection(*said)
+        named = [f"{name}: {line}" for name, one in self.results.items() for line in one.lines() if line not in common]
+        return [*named, *(line for line in next(iter(self.results.values())).lines() if line in common)]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the numbers of each model."""
+        return {"models": {name: result.facts() for name, result in self.results.items()}}
+
+
+def named_protocol(name: str | None, settings: Sequence[str], pairs_only: Mapping[str, object]) -> Protocol | None:
+    """Return the protocol that a comparison is to use, None for the pairs of verification sets.
+
+    Args:
+        name: as the user wrote it, if at all.
+        settings: its options, each `KEY=VALUE`, the value in YAML.
+        pairs_only: options of the command that mean something for pairs only, with what was given.
+
+    Raises:
+        EvaluationError: no such protocol or option, or options that do not go together.
+    """
+    given = [option for option, value in pairs_only.items() if value]
+    if name is None and settings:
+        raise EvaluationError(
+            f"--protocol-set {settings[0]}: there is no --protocol; expected both. Name the protocol."
+        )
+    if name is not None and given:
+        raise EvaluationError(
+            f"{given[0]} with --protocol {name}: it is of the comparison of pairs; expected one of both. Leave it out, or give it "
+            "by --protocol-set if the protocol has it."
+        )
+    options = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise EvaluationError(f"--protocol-set {setting}: expected KEY=VALUE, for example seed=1. Correct it.")
+        options[key] = yaml.safe_load(value)
+    return None if name is None else build_protocol(name, options)
+
+
+def measure_each(
+    entries: Sequence[Entry], protocol: Protocol, data: Sequence[Path], get_model: GetModel, execution: Execution
+) -> SideBySide:
+    """Measure models one after the other by any protocol.
+
+    Args:
+        entries: the models.
+        protocol: what to measure.
+        data: on what.
+        get_model: the host's factory.
+        execution: how to run.
+
+    Raises:
+        CAKDError: a model or the data cannot be used.
+    """
+    return SideBySide(
+        {entry.name: protocol.measure(entry.load(get_model, execution.device), data, execution) for entry in entries}
+    )

@@ -1,0 +1,40 @@
+"""How a model is run while it is measured; no result depends on it."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from insightface_cakd.runtime.progress import Progress
+
+
+class Bar(Protocol):
+    """Opens a progress bar."""
+
+    def __call__(self, what: str, /) -> AbstractContextManager[Progress]:
+        """Return a context that gives the callback."""
+
+
+@contextmanager
+def no_bar(_: str) -> Iterator[Progress]:
+    """Show nothing."""
+    yield lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a model is run.
+
+    Args:
+        device: where the images go.
+        batch_size: images at a time.
+        workers: threads that decode pictures and pool templates.
+        bar: shows progress.
+    """
+
+    device: torch.device
+    batch_size: int = 64
+    workers: int = 2
+    bar: Bar = no_bar

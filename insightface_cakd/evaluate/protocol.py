@@ -1,0 +1,145 @@
+"""What a protocol is, where protocols are found, and how a training loop calls one.
+
+The command line imports it for its help: no torch here before something is measured.
+"""
+
+import inspect
+import pkgutil
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from insightface_cakd.errors import EvaluationError, did_you_mean
+from insightface_cakd.evaluate import protocols
+from insightface_cakd.report.result import Result
+from insightface_cakd.runtime.objects import import_object
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from insightface_cakd.evaluate.execution import Execution
+    from insightface_cakd.networks.models import Embed
+
+
+class Protocol(ABC):
+    """A way to measure one network on some data; a subclass is a frozen dataclass whose fields are its options.
+
+    The first lines of its docstring are the help of `cakd eval NAME`, the `Args` section that of its options.
+    """
+
+    metavar: ClassVar[str] = "DATA..."
+    takes: ClassVar[str] = "Files or folders to measure on."
+
+    @abstractmethod
+    def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
+        """Return what was measured.
+
+        Args:
+            network: (B, 3, 112, 112) RGB in [-1, 1] on `execution.device` to its answer; a module need not be in eval mode.
+            data: what the user named.
+            execution: how to run; the result must not depend on it.
+        """
+
+
+def protocol_names() -> list[str]:
+    """Return the names of the package's own protocols, those of the files in `evaluate/protocols/`."""
+    return sorted(found.name for found in pkgutil.iter_modules(protocols.__path__))
+
+
+def find_protocol(name: str) -> type[Protocol]:
+    """Return a protocol's class.
+
+    Args:
+        name: of one of the package's own, or `package.module:Class`.
+
+    Raises:
+        EvaluationError: there is none of that name, or it is no protocol.
+    """
+    if ":" in name:
+        found = import_object(name, "protocol", EvaluationError)
+        if not (inspect.isclass(found) and issubclass(found, Protocol)):
+            raise EvaluationError(
+                f"protocol {name}: is no subclass of insightface_cakd.evaluate.protocol.Protocol; expected one. Derive it from that."
+            )
+        return found
+    if name not in protocol_names():
+        raise EvaluationError(
+            f"protocol {name}: unknown; expected {', '.join(protocol_names())}, or package.module:Class."
+            f"{did_you_mean(name, protocol_names())}"
+        )
+    module = import_module(f"{protocols.__name__}.{name}")
+    (own,) = (
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Protocol) and value.__module__ == module.__name__
+    )
+    return own
+
+
+def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
+    """Return a protocol with its options.
+
+    Args:
+        name: see `find_protocol`.
+        options: by name; text becomes the type that an option has.
+
+    Raises:
+        EvaluationError: no such protocol or option, or a value of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    kind = find_protocol(name)
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for option in options:
+        if option not in known:
+            raise EvaluationError(
+                f"protocol {name}: {option} is no option of it; known: {', '.join(known) or 'none'}.{did_you_mean(option, known)}"
+            )
+    try:
+        return TypeAdapter(kind).validate_python(dict(options))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise EvaluationError(
+            f"protocol {name}: {where} is {problem['input']!r}; {problem['msg']}. Correct it."
+        ) from error
+
+
+def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
+    """Return a protocol's help and that of each option, from its docstring."""
+    text, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", arguments, re.MULTILINE)
+    return text.strip(), {name: " ".join(help.split()) for name, help in entries}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A protocol as a training loop calls it.
+
+    Args:
+        protocol: what to measure.
+        data: on what.
+        batch_size: images at a time.
+    """
+
+    protocol: Protocol
+    data: Sequence[Path]
+    batch_size: int = 64
+
+    def __call__(self, step: int, network: "nn.Module") -> Result:
+        """Return what the protocol says of a network; each of its parts gets its train or eval mode back.
+
+        Args:
+            step: of the run; a protocol that logs may want it, the package's own do not.
+            network: on the device on which it is measured.
+        """
+        from insightface_cakd.evaluate.execution import Execution
+        from insightface_cakd.networks.modes import evaluating
+
+        with evaluating(network):
+            execution = Execution(next(network.parameters()).device, self.batch_size)
+            return self.protocol.measure(network, self.data, execution)
