@@ -5,8 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS
+from insightface_cakd.losses import LOGITS
 from insightface_cakd.recipe import Recipe, TermSpec
 
 WIDTH = 100
@@ -51,7 +50,7 @@ def row(name: str, recipe: Recipe) -> tuple[str, ...]:
 
 def source(recipe: Recipe) -> tuple[str, str]:
     """Return the method's name and where it was published, an arXiv number or a conference."""
-    parts = [recipe.head.paper] if recipe.head is not None else [LOSSES[term.loss].paper for term in recipe.losses]
+    parts = [recipe.head.paper] if recipe.head is not None else [term.facts.paper for term in recipe.losses]
     paper = recipe.paper or parts[0]
     where = re.search(r"\(([^)]*)\)", paper)
     return re.split(r"[(:;,]", paper)[0].strip(), where[1] if where else ""
@@ -75,14 +74,14 @@ def described_needs(recipe: Recipe) -> list[str]:
 
 def memory(recipe: Recipe) -> list[str]:
     """Return what grows in a step, each once."""
-    found = [LOSSES[term.loss].memory for term in _terms(recipe)]
+    found = [term.facts.memory for term in _terms(recipe)]
     found += ["graph"] if recipe.teacher.prompts is not None else []
     return [text for text in dict.fromkeys(found) if text]
 
 
 def cost(recipe: Recipe) -> str:
     """Return what the teacher costs in a step."""
-    reads = {LOSSES[term.loss].reads for term in _terms(recipe)}
+    reads = {term.facts.reads for term in _terms(recipe)}
     prompts = recipe.teacher.prompts
     if prompts is not None:
         anchored = reads & {"prompted", "urfm_anchor"}
@@ -99,7 +98,7 @@ def _terms(recipe: Recipe) -> list[TermSpec]:
 
 
 def _needs_of(term: TermSpec) -> Iterator[str]:
-    kind = LOSSES[term.loss]
+    kind = term.facts
     if kind.reads in LOGITS:
         yield "centres"
         return

@@ -9,8 +9,7 @@ from insightface_cakd.distill.logits import add_logits, teacher_rows
 from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.distill.state import PREFIX, load_method_state, method_state
 from insightface_cakd.distill.student import Outputs
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS
+from insightface_cakd.losses import LOGITS, LOSSES
 
 
 def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from insightface_cakd.distill.gather import ShardedClasses, gather, gather_constant
 from insightface_cakd.errors import RecipeError, RunError
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS
+from insightface_cakd.losses import LOGITS, LOSSES
 from insightface_cakd.losses.classes import WHOLE_ROWS
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.recipe.schedule import Length, factor

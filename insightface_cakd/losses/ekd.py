@@ -1,11 +1,13 @@
 """Ranks of pairs at the thresholds where recognition is measured (EKD)."""
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from insightface_cakd.losses.base import DistillLoss, check_option, is_number, is_whole, masked_mean, unit
+from insightface_cakd.losses.base import DistillLoss, masked_mean, unit
+from insightface_cakd.losses.options import OldName
 from insightface_cakd.losses.queue import FeatureQueue
 
 THRESHOLDS = 6
@@ -39,7 +41,7 @@ class EvaluationRankLoss(DistillLoss):
         Squared difference of ranks in [0, 6], times 0.02 or 0.01; in [0, 1.08]. Unchanged when either side is scaled. The gradient is 0
         for pairs further than 0.5 from all thresholds, and negligible further than 0.1.
     Args:
-        tau: softness of the ranks, > 0.
+        temperature: tau, the softness of the ranks, > 0.
         hardest: how many negative pairs count, >= 1.
         momentum: of the thresholds, in [0, 1).
         positive: factor of the pairs of one identity, >= 0.
@@ -58,42 +60,35 @@ class EvaluationRankLoss(DistillLoss):
         Its released gather multiplies the gradient by the number of GPUs, so its runs on 8 have weights of 8 times these.
     """
 
-    gathers: ClassVar[bool] = True
-    same_shape: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = True
-    keeps_state: ClassVar[bool] = True
+    name = "ekd"
+    gathers = True
+    same_shape = False
+    needs_labels = True
+    keeps_state = True
     memory = "N(N+queue)"
     paper = "EKD (2206.02325), tau 0.01, 0.02 and 0.01"
     thresholds: Tensor
 
     def __init__(
         self,
-        tau: float = 0.01,
-        hardest: int = 2000,
-        momentum: float = 0.99,
-        positive: float = 0.02,
-        negative: float = 0.01,
-        queue: int = 0,
+        temperature: Annotated[
+            float, Field(gt=0, description="a positive number; the paper uses 0.01"), OldName("tau")
+        ] = 0.01,
+        hardest: Annotated[int, Field(ge=1, description="a number of pairs; the paper uses 2000")] = 2000,
+        momentum: Annotated[float, Field(ge=0, lt=1, description="a number in [0, 1); the paper uses 0.99")] = 0.99,
+        positive: Annotated[float, Field(ge=0, description="a number >= 0; the paper uses 0.02")] = 0.02,
+        negative: Annotated[float, Field(ge=0, description="a number >= 0; the paper uses 0.01")] = 0.01,
+        queue: Annotated[int, Field(ge=0, description="a number of rows, 0 for none")] = 0,
     ) -> None:
         super().__init__()
-        check_option("ekd: tau", tau, is_number(tau) and tau > 0, "a positive number; the paper uses 0.01")
-        check_option(
-            "ekd: hardest", hardest, is_whole(hardest) and hardest >= 1, "a number of pairs; the paper uses 2000"
-        )
-        remembers = is_number(momentum) and 0 <= momentum < 1
-        check_option("ekd: momentum", momentum, remembers, "a number in [0, 1); the paper uses 0.99")
-        for name, factor in (("positive", positive), ("negative", negative)):
-            check_option(f"ekd: {name}", factor, is_number(factor) and factor >= 0, "a number >= 0")
-        check_option("ekd: queue", queue, is_whole(queue) and queue >= 0, "a number of rows, 0 for none")
-        self.tau, self.hardest, self.momentum = tau, hardest, momentum
+        self.temperature, self.hardest, self.momentum = temperature, hardest, momentum
         self.positive, self.negative = positive, negative
         self.queue = FeatureQueue(queue) if queue else None
         self.register_buffer("thresholds", torch.zeros(2, THRESHOLDS))  # student's, teacher's; rates falling
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the weighted mean squared differences of ranks."""
-        if student.shape[0] == 0 or labels is None:
-            return student.sum() * 0
+        assert labels is not None, "needs_labels"
         pairs = self.pairs(unit(student), unit(teacher), labels)
         if len(pairs.student) == 0:
             return student.sum() * 0
@@ -143,7 +138,7 @@ class EvaluationRankLoss(DistillLoss):
         self.thresholds = torch.where(count > 0, moved, self.thresholds)
 
     def _ranks(self, cosines: Tensor, side: int) -> Tensor:
-        steps = (cosines.unsqueeze(1) - self.thresholds[side]) / self.tau  # (P, 6)
+        steps = (cosines.unsqueeze(1) - self.thresholds[side]) / self.temperature  # (P, 6)
         return steps.clamp(-CLAMP, CLAMP).sigmoid().sum(dim=1)
 
 

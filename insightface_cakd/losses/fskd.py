@@ -1,12 +1,10 @@
 """Directions of whole maps, and relations between positions of two pictures of one person (F-SKD)."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from insightface_cakd.losses.attention import by_position
-from insightface_cakd.losses.base import EPS, DistillLoss, Reads, masked_mean, unit
+from insightface_cakd.losses.base import EPS, DistillLoss, masked_mean, unit
 from insightface_cakd.losses.cosine import CosineLoss
 
 
@@ -26,13 +24,12 @@ class FeatureSimilarityLoss(CosineLoss):
         20 for one.
     """
 
-    reads: ClassVar[Reads] = "map"
+    name = "fskd"
+    reads = "map"
     paper = "F-SKD (2303.04681), features; weight 20 over the stages"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return mean(1 - cos) of the flattened maps."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         return super().compute(student.flatten(1), teacher.flatten(1), labels)
 
 
@@ -59,16 +56,16 @@ class FeatureRelationLoss(DistillLoss):
         made before training; those of the batch need no second picture in each step, but random batches have few.
     """
 
-    reads: ClassVar[Reads] = "map"
-    gathers: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
+    name = "fskd_relation"
+    reads = "map"
+    gathers = True
+    needs_labels = True
     memory = "NP^2"
     paper = "F-SKD (2303.04681), relations; weight 4, partners from the batch"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the mean distance of the relations."""
-        if student.shape[0] == 0 or labels is None:
-            return student.sum() * 0
+        assert labels is not None, "needs_labels"
         low, high = (unit_maps(maps) for maps in (student, teacher))  # (B, P, C)
         partner, has_partner = partners(high.flatten(1), labels)
         low_partner, high_partner = low[partner], high[partner]

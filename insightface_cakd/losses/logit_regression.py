@@ -29,6 +29,7 @@ class LogitRegressionLoss(DistillLoss):
         Wang, Lan, Zhang 2017 (1709.02929): logits as targets; the formula is our reading, no weight and no code are known.
     """
 
+    name = "logit_regression"
     reads = "logits"
     memory = "2NC/R"
     paper = "Knowledge transfer (1709.02929), logits as targets (assumption)"

@@ -24,6 +24,7 @@ class PromptAnchorLoss(CosineLoss):
         Assumption: the known text of CAKD (2306.14662) names no anchor.
     """
 
+    name = "prompt_anchor"
     reads = "prompted"
     paper = "CAKD (2306.14662), anchor of the prompts (assumption)"
 
@@ -46,6 +47,7 @@ class PromptMarginLoss(DistillLoss):
         Assumption: the known text of CAKD (2306.14662) names no anchor.
     """
 
+    name = "prompt_margin"
     reads = "prompted_logits"
     memory = "2NC/R"
     paper = "CAKD (2306.14662), anchor of the prompts (assumption)"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import ShapeError
-from insightface_cakd.losses.base import EPS, check_option, is_whole
+from insightface_cakd.losses.base import EPS
 
 Start = Literal["empty", "random"]
 
@@ -25,9 +25,6 @@ class FeatureQueue(nn.Module):
         size: number of rows, >= 1.
         start: "empty", or "random": filled with random unit rows, the same on every rank and in every run, drawn without touching
             the global random state.
-
-    Raises:
-        RecipeError: the size is no number of rows.
     """
 
     rows: Tensor
@@ -37,7 +34,6 @@ class FeatureQueue(nn.Module):
 
     def __init__(self, size: int, start: Start = "empty") -> None:
         super().__init__()
-        check_option("queue", size, is_whole(size) and size >= 1, "a number of rows >= 1")
         self.size, self.start = size, start
         self.register_buffer("rows", torch.zeros(size, 0))
         self.register_buffer("labels", torch.full((size,), -1))

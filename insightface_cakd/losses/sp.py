@@ -1,10 +1,10 @@
 """Similarities between the images of a batch, entry by entry (SP)."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
-from insightface_cakd.losses.base import EPS, DistillLoss, check_option, unit
+from insightface_cakd.losses.base import EPS, DistillLoss, unit
 
 Form = Literal["rows", "cosine"]
 
@@ -30,20 +30,18 @@ class SimilarityPreservingLoss(DistillLoss):
         more or less once more, so weights do not carry over.
     """
 
-    gathers: ClassVar[bool] = True
-    same_shape: ClassVar[bool] = False
+    name = "sp"
+    gathers = True
+    same_shape = False
     memory = "N^2"
     paper = "SP (1907.09682); weight 3000"
 
     def __init__(self, form: Form = "rows") -> None:
         super().__init__()
-        check_option("sp: form", form, form in ("rows", "cosine"), "rows or cosine")
         self.form = form
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the mean squared difference of the similarities."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         similarities = cosines if self.form == "cosine" else row_normalised_gram
         return (similarities(student.flatten(1)) - similarities(teacher.flatten(1))).square().mean()
 

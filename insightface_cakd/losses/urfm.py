@@ -20,6 +20,7 @@ class URFMAttentionLoss(FitNetLoss):
         Zhao et al., CAKD, ACM MM 2023; the mean over all entries is an assumption.
     """
 
+    name = "urfm_attention"
     reads = "urfm_attention"
     detaches_teacher = False
     paper = "CAKD (2306.14662), L_attn"
@@ -40,6 +41,7 @@ class URFMFeatureLoss(FitNetLoss):
         Zhao et al., CAKD, ACM MM 2023; the mean over all entries is an assumption.
     """
 
+    name = "urfm_feature"
     reads = "urfm_fields"
     detaches_teacher = False
     paper = "CAKD (2306.14662), L_feat"
@@ -60,5 +62,6 @@ class URFMAnchorLoss(CosineLoss):
         Ours; the paper's own means against collapse are unknown.
     """
 
+    name = "urfm_anchor"
     reads = "urfm_anchor"
     paper = "CAKD (2306.14662), anchor of the mapping (ours)"

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insightface_cakd.errors import RecipeError
-from insightface_cakd.losses.base import LOGITS, Reads
+from insightface_cakd.losses import LOGITS, Reads
 
 M_MIN, M_MAX = 0.2, 0.5
 SUMMARIES = {

@@ -1,7 +1,6 @@
 """Whether the parts of a recipe fit each other."""
 
 from insightface_cakd.errors import RecipeError
-from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe.head import check_head
 from insightface_cakd.recipe.spec import Recipe
 
@@ -16,7 +15,7 @@ def check_parts(recipe: Recipe, where: str) -> None:
     Raises:
         RecipeError: a part is missing, or read by nothing.
     """
-    reads = {LOSSES[term.loss].reads: term.name for term in recipe.losses if term.weight > 0}
+    reads = {term.facts.reads: term.name for term in recipe.losses if term.weight > 0}
     check_head(recipe.head, len(recipe.losses), reads, where)
     fields = next((name for kind, name in reads.items() if kind.startswith("urfm_")), None)
     if fields is not None and recipe.urfm is None:

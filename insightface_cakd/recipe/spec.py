@@ -1,24 +1,27 @@
 """The keys of a recipe, and what they ask for."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insightface_cakd.errors import RecipeError
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS, DistillLoss
+from insightface_cakd.losses import LOGITS, LOSSES, LossFacts, facts_of
+from insightface_cakd.losses.options import by_todays_names, check_options
 from insightface_cakd.recipe.head import HeadSpec
 from insightface_cakd.recipe.schedule import ScheduleSpec
 from insightface_cakd.recipe.student import StudentSpec
 from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
 
+if TYPE_CHECKING:
+    from insightface_cakd.losses import DistillLoss
+
 
 class TermSpec(BaseModel):
     """One term of the objective: `weight * loss(student, teacher)`.
 
     Args:
-        loss: a name of `LOSSES`.
+        loss: a name of `cakd recipes list`, or `package.module:Class`.
         name: what the logs call the term; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
         schedule: how the weight changes over the run.
@@ -39,7 +42,24 @@ class TermSpec(BaseModel):
     projector: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
-    def build_loss(self) -> DistillLoss:
+    @model_validator(mode="before")
+    @classmethod
+    def _by_todays_names(cls, given: Any) -> Any:
+        """Give options their names of today: older recipes, and what older runs saved, have others."""
+        if isinstance(given, dict) and isinstance(given.get("loss"), str) and isinstance(given.get("options"), dict):
+            return given | {"options": by_todays_names(facts_of(given["loss"]).__init__, given["options"])}
+        return given
+
+    @property
+    def facts(self) -> type[LossFacts]:
+        """What the loss says of itself."""
+        return facts_of(self.loss)
+
+    def check_options(self) -> None:
+        """Raise a `RecipeError` if the loss cannot have these options; the loss is not built."""
+        check_options(self.facts.__init__, self.options, self.facts.title())
+
+    def build_loss(self) -> "DistillLoss":
         """Return the loss module of this term."""
         return LOSSES[self.loss](**self.options)
 
@@ -93,12 +113,12 @@ class Recipe(BaseModel):
     @property
     def needs_logits(self) -> bool:
         """Whether a term reads logits, the student's or the teacher's."""
-        return any(LOSSES[term.loss].reads in LOGITS for term in self.losses if term.weight > 0)
+        return any(term.facts.reads in LOGITS for term in self.losses if term.weight > 0)
 
     @property
     def needs_prototypes(self) -> str | None:
         """Name of the first term that needs prototypes."""
-        return next((term.name for term in self.losses if term.weight > 0 and LOSSES[term.loss].needs_prototypes), None)
+        return next((term.name for term in self.losses if term.weight > 0 and term.facts.needs_prototypes), None)
 
     @property
     def needs_centres(self) -> bool:

@@ -22,7 +22,7 @@ GROUPINGS = {
     "adaptive": {"step": 7},
     "adaptive, exact": {"step": 1},
     "per_sample": {},
-    "per_sample, all": {"tau": 1.0},
+    "per_sample, all": {"share": 1.0},
 }
 every_grouping = pytest.mark.parametrize("grouping", GROUPINGS)
 
@@ -229,15 +229,18 @@ def test_shards_of_unequal_size_give_the_dense_value_group_and_gradient(world, w
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"grouping": "teacher"}, "grouping is 'teacher'; expected one of adaptive, fixed, per_sample"),
-        ({"size": 10}, "size of per_sample is 10; expected only tau with this grouping"),
-        ({"grouping": "fixed", "tau": 0.9}, r"tau of fixed is 0\.9; expected only size"),
+        ({"grouping": "teacher"}, "grouping is 'teacher'; expected 'adaptive', 'fixed' or 'per_sample'"),
+        ({"size": 10}, "size is 10; expected none with grouping: per_sample, only with fixed"),
+        (
+            {"grouping": "fixed", "share": 0.9},
+            r"share is 0\.9; expected none with grouping: fixed, only with per_sample or ad",
+        ),
         ({"grouping": "fixed", "size": 0}, "size is 0; expected a positive whole number; .* 10000"),
         ({"grouping": "adaptive", "step": 2.5}, r"step is 2\.5; expected a positive whole number; .* 100"),
-        ({"tau": 1.5}, r"tau is 1\.5; expected a share in \(0, 1\]"),
+        ({"share": 1.5}, r"share is 1\.5; expected a share in \(0, 1\]"),
         ({"temperature": 0}, "temperature is 0; expected a positive number; the paper has 4"),
         ({"primary": -1}, "primary is -1; expected a number >= 0; the paper has 8, 1 and 0"),
-        ({"primary": 0, "binary": 0}, "sum of the weights is 0.*expected one of primary, binary and secondary above 0"),
+        ({"primary": 0, "binary": 0}, "secondary is 0.*expected a number above 0 where primary and binary are 0"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(options, message):
