@@ -12,17 +12,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from pydantic import BaseModel
-from torch import nn
 from typer.main import get_command
 
 import insightface_cakd
 from insightface_cakd.cli import build
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.utils.utils_config import find_config
-from insightface_cakd.losses import DistillLoss
 from insightface_cakd.recipe import find_recipe, parse_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -240,20 +237,10 @@ def test_yaml_blocks_are_valid_recipes():
     assert not faults, "\n".join(faults)
 
 
-def test_python_blocks_are_losses_that_run():
-    for text in [text for page in PAGES for text in blocks(page, "python")]:
-        names = {"DistillLoss": DistillLoss, "torch": torch, "nn": nn}
-        before = set(names)
-        exec(compile(text, "page", "exec"), names)
-        kinds = [names[name] for name in set(names) - before - {"__builtins__"}]
-        assert [issubclass(kind, DistillLoss) for kind in kinds] == [True]
-        student = torch.randn(4, 8, requires_grad=True)
-        loss = kinds[0]()(student, torch.randn(4, 8))
-        loss.backward()
-        assert loss.shape == ()
-        assert loss.dtype == torch.float32
-        assert torch.isfinite(student.grad).all()
-        assert student.grad.abs().sum() > 0
+def test_python_blocks_run_as_they_stand():
+    for page in PAGES:
+        for text in blocks(page, "python"):
+            exec(compile(text, str(page), "exec"), {"__name__": "printed"})
 
 
 def commands(page):
