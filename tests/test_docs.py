@@ -39,10 +39,8 @@ UNNAMED: dict[str, int] = {
     "experiments": 2,
     "export": 2,
     "hosts": 97,
-    "losses": 61,
     "networks": 13,
     "quickstart": 1,
-    "recipe": 1,
     "report": 1,
     "runtime": 2,
     "show": 3,
@@ -60,10 +58,8 @@ LONG: dict[str, int] = {
     "experiments": 15,
     "export": 31,
     "hosts": 125,
-    "losses": 71,
     "networks": 32,
     "quickstart": 3,
-    "recipe": 18,
     "report": 6,
     "runtime": 7,
     "show": 20,
@@ -124,7 +120,8 @@ def parameters(thing):
     if inspect.isclass(thing):
         own = [vars(thing)[name] for name in ("__init__", "__new__") if name in vars(thing)]
         thing = own[0] if own else parameterless
-    if getattr(thing, "__module__", "") == "typing":
+    # A protocol has a constructor of typing's, and a class that implements it, once built, that of object.
+    if thing is object.__init__ or getattr(thing, "__module__", "") == "typing":
         return []
     signature = inspect.signature(thing)
     return [name for name in signature.parameters if name not in ("self", "cls", "_cls") and name.strip("_")]

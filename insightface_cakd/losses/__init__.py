@@ -1,4 +1,7 @@
-"""The distillation losses: one file each, found by its name; nothing here imports torch until a loss is asked for."""
+"""The distillation losses: one file each, found by its name.
+
+Nothing here imports torch before a loss is asked for.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Where in a map, and in which channels, the activation is (AT, A-SKD)."""
+"""Where a map is active, and in which channels (AT, A-SKD)."""
 
 import math
 
@@ -46,7 +46,7 @@ class AttentionTransferLoss(DistillLoss):
 
 
 class AttentionSimilarityLoss(DistillLoss):
-    """Let the student attend to the channels and positions that the teacher attends to.
+    """Let the student attend to the teacher's channels and positions.
 
     mean_i [(1 - cos(A^c_S, A^c_T)) + (1 - cos(A^s_S, A^s_T))], A^c = mean + maximum over positions, A^s = mean + maximum over channels
 
@@ -80,7 +80,10 @@ def _peaks(maps: Tensor, axis: int) -> Tensor:
 
 
 def by_position(maps: Tensor) -> Tensor:
-    """Return maps (B, C, H, W) as (B, H W, C), row by row; tokens (B, N, C) as they are.
+    """Return maps or tokens as rows of positions.
+
+    Shape:
+        maps: (B, C, H, W), which becomes (B, H W, C), row by row; or tokens (B, N, C), which stay.
 
     Raises:
         ShapeError: neither map nor tokens.
@@ -95,7 +98,10 @@ def by_position(maps: Tensor) -> Tensor:
 
 
 def grid(maps: Tensor) -> tuple[int, int]:
-    """Return height and width of a map, or of the square of tokens.
+    """Return height and width of a map or of square tokens.
+
+    Shape:
+        maps: (B, C, H, W), or (B, N, C) with a square number N.
 
     Raises:
         ShapeError: the tokens are no square.

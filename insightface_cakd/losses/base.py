@@ -46,7 +46,14 @@ class DistillLoss(LossFacts, nn.Module):
             return self.compute(precise(student), precise(teacher), labels)
 
     def check(self, student: Tensor, teacher: Tensor) -> None:
-        """Raise a `ShapeError` with both shapes if the two sides do not fit."""
+        """Refuse two sides that do not fit.
+
+        Shape:
+            student, teacher: (B, ...).
+
+        Raises:
+            ShapeError: the shapes, or with `same_shape` off the batch sizes, differ.
+        """
         fits = student.shape == teacher.shape if self.same_shape else student.shape[0] == teacher.shape[0]
         if not fits:
             raise ShapeError(
@@ -63,19 +70,27 @@ class DistillLoss(LossFacts, nn.Module):
             )
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the loss of checked, precise tensors."""
+        """Return the loss of checked, precise tensors.
+
+        Shape:
+            student, teacher: (B, ...), B > 0. labels: (B,), identities; given where `needs_labels` says so.
+        """
         raise TypeError(f"{type(self).__name__} must define compute")
 
 
 def precise(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32, or as it is if it is float64."""
+    """Return the tensor in float32; float64 stays.
+
+    Shape:
+        tensor: any.
+    """
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Return rows of length 1; rows shorter than 1e-6 stay short, with a bounded gradient.
+    """Return rows of length 1, with a bounded gradient.
 
-    x / max(|x|, 1e-6). The norm's own gradient is 0 at 0.
+    x / max(|x|, 1e-6): shorter rows stay short. The norm's own gradient is 0 at 0.
 
     Shape:
         rows: (..., D).
@@ -94,7 +109,9 @@ def squared_distances(rows: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return the mean of the chosen values; a differentiable 0 when none is chosen. The device is not waited for.
+    """Return the mean of the chosen values, without waiting for the device.
+
+    None chosen gives a differentiable 0.
 
     Shape:
         values, chosen: equal; chosen is boolean.

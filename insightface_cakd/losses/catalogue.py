@@ -1,4 +1,4 @@
-"""The losses by name. A loss is found by its file alone, and nothing imports torch before a loss is built.
+"""The losses by name, each found by its file alone.
 
 Of each file of this folder, what says something about its losses is run, and nothing else: constants, and of each class the attributes
 and the constructor's signature.
@@ -27,7 +27,7 @@ LIGHT = ("math", "typing", "collections.abc", "pydantic", f"{PACKAGE}.facts", f"
 
 
 class Losses(Mapping[str, "type[DistillLoss]"]):
-    """The losses of this package by name; their modules are imported as they are asked for.
+    """The losses of this package by name, imported when asked for.
 
     `LOSSES["package.module:Class"]` gives a loss of another package, which is not counted among them.
     """
@@ -65,7 +65,9 @@ LOSSES = Losses()
 
 
 def facts_of(name: str, where: str = "loss") -> type[LossFacts]:
-    """Return what a loss says of itself, its constructor's signature included; torch is not imported for a loss of this package.
+    """Return what a loss says of itself, its constructor's signature included.
+
+    For a loss of this package torch is not imported.
 
     Args:
         name: of a loss of this package, or `package.module:Class`.

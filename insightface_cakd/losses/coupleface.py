@@ -1,4 +1,4 @@
-"""The student's similarities to the identities that the teacher finds most alike (CoupleFace)."""
+"""Similarities to the identities that the teacher finds most alike (CoupleFace)."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ PARTS = 2.0**48
 
 
 class RelationAwareLoss(DistillLoss):
-    """Keep the student's similarity to each hard other identity at or below the teacher's.
+    """Keep the student's similarity to hard other identities below the teacher's.
 
     1/(B K) sum_i sum_{k in H_{y_i}} [g_k . s_i - g_k . t_i - q]_+, unit vectors; g_k the rows of a bank in the teacher's space. First, in
     train mode, the row of each identity in the batch becomes the renormalised mean of the teacher's features of its images there.
@@ -80,7 +80,7 @@ class RelationAwareLoss(DistillLoss):
         self.hardest = hardest.to(torch.int32)
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the mean excess of the student's similarities, after the bank has moved."""
+        """Return the mean excess of similarity, after the bank has moved."""
         self._check_bank(teacher)
         assert labels is not None, "needs_labels"
         if self.bank.device != student.device:

@@ -11,7 +11,9 @@ from insightface_cakd.losses.options import OldName
 
 
 class DarkRankLoss(DistillLoss):
-    """Make the teacher's order of each image's nearest neighbours likely for the student: DarkRank's hard form.
+    """Make the teacher's order of each image's nearest neighbours likely.
+
+    DarkRank's hard form:
 
     -1/B sum_i sum_{k <= l} (s_{i,pi(k)} - log sum_{k <= k' <= l} exp s_{i,pi(k')}), pi(1), ..., pi(l) the images nearest to i for the
     teacher, nearest first, and s_ij = -alpha |f_i - f_j|^beta of the student's unit embeddings

@@ -15,7 +15,7 @@ CLAMP = 50.0
 
 
 class Pairs(NamedTuple):
-    """Cosines of pairs of images, and which of them show one identity or two.
+    """Cosines of pairs of images, of one identity or two.
 
     Shape:
         student, teacher, positive, negative: (P,); the last two boolean. A pair may be neither: then it does not count.
@@ -28,7 +28,9 @@ class Pairs(NamedTuple):
 
 
 class EvaluationRankLoss(DistillLoss):
-    """Put pairs on the same side as the teacher does of the thresholds at which false positive rates are 10^-1 to 10^-6.
+    """Put pairs on the teacher's side of the thresholds of measurement.
+
+    The thresholds are those at which false positive rates are 10^-1 to 10^-6.
 
     positive mean_{one identity} (R^S - R^T)^2 + negative mean_{two identities} (R^S - R^T)^2, R(c) = sum_k sigmoid((c - theta_k) / tau);
     the second mean is over the `hardest` pairs of highest student cosine. theta_k, of each side, is a moving average of the cosine
@@ -103,7 +105,9 @@ class EvaluationRankLoss(DistillLoss):
         )
 
     def pairs(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Pairs:
-        """Return all pairs of the batch, and of the batch with the queue; then queue the batch.
+        """Return the pairs of the batch, and of batch and queue.
+
+        Then the batch is queued.
 
         Shape:
             student, teacher: (B, D_s), (B, D_t), unit. labels: (B,).
@@ -143,7 +147,9 @@ class EvaluationRankLoss(DistillLoss):
 
 
 def hardest_first(cosines: Tensor, chosen: Tensor, most: int) -> torch.return_types.topk:
-    """Return values and places of the largest chosen cosines, -inf after the last of them.
+    """Return values and places of the largest chosen cosines.
+
+    Where fewer are chosen than asked for, -inf follows.
 
     Args:
         cosines: (P,).

@@ -11,7 +11,9 @@ LOGITS: tuple[Reads, ...] = ("logits", "prompted_logits")
 
 
 class LossFacts:
-    """What must be known of a loss before it is built; `DistillLoss` is one.
+    """What must be known of a loss before it is built.
+
+    `DistillLoss` is one. Of a loss of this package the catalogue gives one without torch.
 
     Attributes:
         name: what recipes call it. A class of this package without one is no loss of its own.

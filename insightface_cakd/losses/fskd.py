@@ -1,4 +1,4 @@
-"""Directions of whole maps, and relations between positions of two pictures of one person (F-SKD)."""
+"""Directions of whole maps, and relations between two pictures' positions (F-SKD)."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from insightface_cakd.losses.cosine import CosineLoss
 
 
 class FeatureSimilarityLoss(CosineLoss):
-    """Turn the projected student's map, as one long vector, into the teacher's direction.
+    """Turn the student's whole map into the direction of the teacher's.
 
     mean_i (1 - cos(vec F^S_i, vec F^T_i))
 
@@ -34,7 +34,7 @@ class FeatureSimilarityLoss(CosineLoss):
 
 
 class FeatureRelationLoss(DistillLoss):
-    """Relate the positions of two pictures of one person as the teacher relates them.
+    """Relate two pictures' positions of one person as the teacher does.
 
     With H, Lo an image's maps of teacher and student, H', Lo' its partner's, R(A, A')_pq = sum_c A_cp A'_cq of maps of Frobenius norm 1,
     and d = 1 - cos of flattened R: mean over images with a partner of
@@ -79,7 +79,11 @@ class FeatureRelationLoss(DistillLoss):
 
 
 def unit_maps(maps: Tensor) -> Tensor:
-    """Return maps by position, (B, P, C), of Frobenius norm 1 each; a zero map is 0, without gradient."""
+    """Return maps by position, of Frobenius norm 1 each.
+
+    Shape:
+        maps: (B, C, H, W) or (B, N, C). Returns (B, P, C); a zero map is 0, without gradient.
+    """
     positions = by_position(maps)
     lengths = torch.linalg.vector_norm(positions, dim=(1, 2), keepdim=True)
     # Divided by 1e-6 twice, here and in the cosine of relations, a zero map would have gradients of 1e12.
@@ -96,7 +100,9 @@ def relation(maps: Tensor, others: Tensor) -> Tensor:
 
 
 def partners(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each row the most similar other row of its identity, and whether there is one.
+    """Return each row's most similar other row of its identity.
+
+    And whether there is one.
 
     Shape:
         rows: (B, D), unit. labels: (B,). Returns (B,), int64, any row where there is none, and (B,), boolean.

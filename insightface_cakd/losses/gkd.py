@@ -1,4 +1,7 @@
-"""Grouped knowledge distillation: the classes that carry knowledge, and the mass they have, on whole or sharded logits."""
+"""Grouped knowledge distillation (GKD), on whole or sharded logits.
+
+The knowledge lies in a few classes, and in the probability that they have together.
+"""
 
 from typing import Annotated, Literal
 
@@ -18,7 +21,7 @@ Weight = Annotated[float, Field(ge=0, description="a number >= 0; the paper has 
 
 
 class GroupedLoss(DistillLoss):
-    """Make the student's softened probabilities equal the teacher's inside a primary group, and the group's mass.
+    """Match the teacher's probabilities inside a primary group, and its mass.
 
     T^2 / N sum_i [ binary KL(b^T || b^S) + primary KL(p^T_P || p^S_P) + secondary KL(p^T_R || p^S_R) ], with b the masses of the group P
     and of the rest R under softmax(z / T), and p_G the softmax of z / T over the classes of G alone. P is chosen by the student's logits
@@ -94,7 +97,11 @@ class GroupedLoss(DistillLoss):
     def forward(
         self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, classes: ClassAxis = WHOLE_ROWS
     ) -> Tensor:
-        """Return the loss; `classes` reduces over the classes of all ranks."""
+        """Return the loss.
+
+        Args:
+            classes: reduces over the classes of all ranks.
+        """
         self.check(student, teacher)
         columns = labels.flatten() if labels is not None and labels.shape[1:] == (1,) else labels
         self._check_labels(student, columns)
@@ -113,6 +120,9 @@ class GroupedLoss(DistillLoss):
 
         Shape:
             student: (N, n), float32 or float64; columns: (N, 1).
+
+        Args:
+            classes: the class axis.
         """
         if self.grouping == "per_sample":
             return probable(student, columns, self.share, self.temperature, classes)

@@ -48,7 +48,11 @@ class SoftTargetLoss(DistillLoss):
     def forward(
         self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, classes: ClassAxis = WHOLE_ROWS
     ) -> Tensor:
-        """Return the divergence; `classes` reduces over the classes of all ranks."""
+        """Return the divergence.
+
+        Args:
+            classes: reduces over the classes of all ranks.
+        """
         self.check(student, teacher)
         with torch.autocast(student.device.type, enabled=False):
             ours, theirs = precise(student), precise(teacher.detach())

@@ -1,4 +1,7 @@
-"""The options of a loss: its constructor's arguments, whose annotations say what is allowed; without torch."""
+"""The options of a loss, checked by annotations, without torch.
+
+An option is an argument of the constructor; its annotation says what values it takes.
+"""
 
 import functools
 import inspect
@@ -23,7 +26,9 @@ CONFIG = ConfigDict(
 
 @dataclass(frozen=True)
 class OldName:
-    """An earlier name of an option, which recipes may still use; stands in its annotation.
+    """An earlier name of an option, as part of its annotation.
+
+    Recipes may still use it.
 
     Args:
         name: the earlier name.
@@ -33,7 +38,9 @@ class OldName:
 
 
 def at_least(other: str) -> AfterValidator:
-    """Return an annotation: not below an option that stands before this one.
+    """Return an annotation: not below another option.
+
+    The other stands before this one.
 
     Args:
         other: its name.
@@ -49,7 +56,9 @@ def at_least(other: str) -> AfterValidator:
 
 
 def only_with(other: str, *choices: str) -> AfterValidator:
-    """Return an annotation: given only where an option that stands before this one has one of some values.
+    """Return an annotation: only where another option has certain values.
+
+    The other stands before this one.
 
     Args:
         other: its name.
@@ -65,7 +74,9 @@ def only_with(other: str, *choices: str) -> AfterValidator:
 
 
 def one_above_0(*others: str) -> AfterValidator:
-    """Return an annotation: above 0 where all of some options that stand before this one are 0.
+    """Return an annotation: above 0 where all other weights are 0.
+
+    The others stand before this one.
 
     Args:
         others: their names.

@@ -1,4 +1,4 @@
-"""The teacher's embedding of an image against those of a queue of others (QUD)."""
+"""The teacher's embedding of an image against a queue of others (QUD)."""
 
 from typing import Annotated
 
@@ -12,7 +12,9 @@ from insightface_cakd.losses.queue import FeatureQueue
 
 
 class QueueContrastLoss(DistillLoss):
-    """Make the teacher's embedding of the same image likelier than those of the images before.
+    """Make the teacher's embedding of the same image the likeliest.
+
+    The others are those of the images before.
 
     -1/B sum_i log(e^(s_i . t_i / tau) / (e^(s_i . t_i / tau) + sum_k e^(s_i . q_k / tau))), all unit vectors, q the queue as it was
     before this batch is pushed

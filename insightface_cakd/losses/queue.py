@@ -1,4 +1,4 @@
-"""Features of earlier steps, for losses that need more images than a batch has."""
+"""Features of earlier steps, for losses that need many images."""
 
 from typing import Literal
 
@@ -12,7 +12,7 @@ Start = Literal["empty", "random"]
 
 
 class FeatureQueue(nn.Module):
-    """The last `size` rows that were pushed, with their labels; the oldest make room.
+    """The last `size` rows that were pushed, with their labels.
 
     Everything is a buffer, so a checkpoint saves it and a resumed run goes on exactly. Fed with the rows of all ranks, every rank keeps
     one equal copy; nothing here talks to other ranks or waits for the device. Width, dtype and device are those of the first
@@ -41,7 +41,9 @@ class FeatureQueue(nn.Module):
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
 
     def fit(self, like: Tensor) -> "FeatureQueue":
-        """Take width, dtype and device of rows that will be pushed; call it before reading `rows`.
+        """Take width, dtype and device of the rows to come.
+
+        Call it before reading `rows`.
 
         Shape:
             like: (B, D).

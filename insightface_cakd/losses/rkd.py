@@ -8,7 +8,9 @@ from insightface_cakd.losses.base import EPS, DistillLoss
 
 
 class RelationDistanceLoss(DistillLoss):
-    """Make the student's pairwise distances, in units of their mean, equal the teacher's.
+    """Make the student's relative pairwise distances equal the teacher's.
+
+    Distances are in units of their mean:
 
     mean over all B^2 ordered pairs of huber(|s_i - s_j| / mu_S - |t_i - t_j| / mu_T), mu the mean of the positive distances.
 
@@ -61,10 +63,15 @@ class RelationAngleLoss(DistillLoss):
 
 
 def distances(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return distances (B, B), and where one is positive enough to have a gradient; elsewhere it is 0.
+    """Return distances (B, B), and which of them have a gradient.
+
+    Those that are not positive enough have none.
 
     "Enough" is 1e-6 of the rows' largest norm: below that a difference is rounding. Each difference is taken before it is squared: through
     products of rows the distances of nearly equal rows would be rounding up to 1e-3 of the norm.
+
+    Shape:
+        rows: (B, D).
     """
     lengths = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
     scale = torch.linalg.vector_norm(rows.detach(), dim=-1).max()
@@ -73,7 +80,11 @@ def distances(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relative_distances(rows: Tensor) -> Tensor:
-    """Return the distance matrix (B, B) over the mean of its positive entries."""
+    """Return the distances over the mean of the positive ones.
+
+    Shape:
+        rows: (B, D). Returns (B, B).
+    """
     lengths, apart = distances(rows)
     count = apart.sum()
     mean = lengths.sum() / count.clamp_min(1)
@@ -81,7 +92,11 @@ def relative_distances(rows: Tensor) -> Tensor:
 
 
 def angles(rows: Tensor) -> Tensor:
-    """Return cosines (B, B, B): [i, j, k] = <e_ij, e_ik>."""
+    """Return cosines (B, B, B): [i, j, k] = <e_ij, e_ik>.
+
+    Shape:
+        rows: (B, D).
+    """
     differences = rows.unsqueeze(0) - rows.unsqueeze(1)  # (B, B, D): [i, j] = f_j - f_i
     lengths, apart = distances(rows)
     directions = differences / torch.where(apart, lengths, 1.0).unsqueeze(-1) * apart.unsqueeze(-1)

@@ -10,7 +10,7 @@ Form = Literal["rows", "cosine"]
 
 
 class SimilarityPreservingLoss(DistillLoss):
-    """Make two images as similar for the student as they are for the teacher.
+    """Make images as similar for the student as for the teacher.
 
     1 / B^2 |G^S - G^T|_F^2, with G the Gram matrix f f^T of the raw features, each row of it divided by its length (`rows`), or the
     cosines of the features (`cosine`)
@@ -47,13 +47,21 @@ class SimilarityPreservingLoss(DistillLoss):
 
 
 def cosines(rows: Tensor) -> Tensor:
-    """Return the cosines between all rows, (B, B)."""
+    """Return the cosines between all rows, (B, B).
+
+    Shape:
+        rows: (B, D).
+    """
     directions = unit(rows)
     return directions @ directions.T
 
 
 def row_normalised_gram(rows: Tensor) -> Tensor:
-    """Return the inner products of all rows, each row of the result of length 1, (B, B)."""
+    """Return the inner products of all rows, each result row normalised.
+
+    Shape:
+        rows: (B, D). Returns (B, B).
+    """
     # The result does not depend on the scale; it only keeps float32 products in range.
     scale = rows.detach().square().sum(dim=-1).max().sqrt().clamp_min(EPS)
     rows = rows / scale

@@ -14,7 +14,9 @@ Distance = Literal["l2", "arccos"]
 
 
 class TripletDistillationLoss(DistillLoss):
-    """Keep other people further away than pictures of oneself, by the more the further the teacher sees them.
+    """Keep other people further away, by a margin that the teacher sets.
+
+    The margin grows with how far apart the teacher sees them.
 
     mean over triplets (a, p, n) of [D_S(a, p) - D_S(a, n) + F(d)]_+, d = [D_T(a, n) - D_T(a, p)]_+,
     F(d) = smallest + (largest - smallest) d / max d
@@ -74,7 +76,9 @@ class TripletDistillationLoss(DistillLoss):
         return self.hinge(ours, ours_n, theirs, theirs_n, chosen)
 
     def hinge(self, ours_p: Tensor, ours_n: Tensor, theirs_p: Tensor, theirs_n: Tensor, chosen: Tensor) -> Tensor:
-        """Return the mean over chosen triplets of [D_S(a, p) - D_S(a, n) + F(d)]_+.
+        """Return the mean hinge over the chosen triplets.
+
+        [D_S(a, p) - D_S(a, n) + F(d)]_+
 
         Shape:
             ours_p, ours_n: distances D_S(a, p) and D_S(a, n). theirs_p, theirs_n: the teacher's. chosen: boolean, which triplets count. All
@@ -86,10 +90,20 @@ class TripletDistillationLoss(DistillLoss):
 
 
 def unit_distances(rows: Tensor) -> Tensor:
-    """Return the squared distances of the unit rows, (B, B)."""
+    """Return the squared distances of the unit rows, (B, B).
+
+    Shape:
+        rows: (B, D).
+    """
     return squared_distances(unit(rows))
 
 
 def angles_between(rows: Tensor) -> Tensor:
-    """Return the angles between all rows in radians, (B, B); within 0.0014 of 0 and pi there is no gradient."""
+    """Return the angles between all rows in radians, (B, B).
+
+    Within 0.0014 of 0 and pi there is no gradient.
+
+    Shape:
+        rows: (B, D).
+    """
     return cosines(rows).clamp(EPS - 1, 1 - EPS).arccos()

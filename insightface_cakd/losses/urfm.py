@@ -1,11 +1,11 @@
-"""Student and teacher on unified receptive fields: attention and features of the local fields, and the anchor of the mapping."""
+"""Losses on unified receptive fields, and the anchor of their mapping."""
 
 from insightface_cakd.losses.cosine import CosineLoss
 from insightface_cakd.losses.fitnet import FitNetLoss
 
 
 class URFMAttentionLoss(FitNetLoss):
-    """Make the local fields of the student attend to each other as the teacher's do.
+    """Make the student's fields attend to each other as the teacher's.
 
     mean over all entries of (A^S - A^T)^2
 
@@ -48,7 +48,9 @@ class URFMFeatureLoss(FitNetLoss):
 
 
 class URFMAnchorLoss(CosineLoss):
-    """Keep the teacher's local fields telling who is seen: their linear read-out has the direction of the teacher's embedding.
+    """Keep the teacher's local fields telling who is seen.
+
+    Their linear read-out has the direction of the teacher's embedding:
 
     mean_i (1 - cos(readout_i, t_i))
 

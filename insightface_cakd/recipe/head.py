@@ -23,7 +23,9 @@ PAPERS = {
 
 
 class HeadSpec(BaseModel):
-    """Where the class centres of the student's head come from; the optimiser no longer touches them.
+    """Where the class centres of the student's head come from.
+
+    The optimiser no longer touches them.
 
     Args:
         centres: `teacher`, the rows of the teacher's own head, which stay as they are; `average`, the host's initial rows, which follow the
@@ -89,7 +91,9 @@ class HeadSpec(BaseModel):
 
 
 def check_head(head: HeadSpec | None, terms: int, reads: Mapping[Reads, str], where: str) -> None:
-    """Check that a recipe teaches anything, and that no term compares logits of which each row has a margin of its own.
+    """Refuse a recipe without any teaching, and logits of two margins.
+
+    No term may compare logits of which each row has a margin of its own.
 
     Args:
         head: of the recipe.

@@ -6,7 +6,9 @@ from insightface_cakd.recipe.spec import Recipe
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
-    """Check that terms have the parts that they read, and that prompts have a term to learn from.
+    """Check that terms and prompts have the parts they need.
+
+    Terms read parts; prompts learn from a term.
 
     Args:
         recipe: valid key by key.

@@ -1,4 +1,4 @@
-"""Reads a recipe, strictly: what it does not know, it refuses, and says what it knows."""
+"""Reads recipes strictly: unknown keys are refused, known ones named."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def load_recipe(
     prototypes: str | None = None,
     init: str | None = None,
 ) -> Recipe:
-    """Read a recipe by path, or by the name of a shipped one.
+    """Read a recipe by path or by shipped name.
 
     Args:
         name: path of a YAML file, or a name as `cakd recipes list` shows it.

@@ -56,7 +56,11 @@ class TermSpec(BaseModel):
         return facts_of(self.loss)
 
     def check_options(self) -> None:
-        """Raise a `RecipeError` if the loss cannot have these options; the loss is not built."""
+        """Check the loss's options without building it.
+
+        Raises:
+            RecipeError: the loss cannot have them.
+        """
         check_options(self.facts.__init__, self.options, self.facts.title())
 
     def build_loss(self) -> "DistillLoss":
@@ -101,12 +105,18 @@ class Recipe(BaseModel):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a step asks the teacher; its frozen class centres alone need no forward."""
+        """Whether a step asks the teacher.
+
+        Its frozen class centres alone need no forward.
+        """
         return any(term.weight > 0 for term in self.losses) or (self.head is not None and self.head.reads_embedding)
 
     @property
     def needs_network(self) -> bool:
-        """Whether the teacher must be a live network: a term looks inside it, or prompts learn in it."""
+        """Whether the teacher must be a live network.
+
+        A term looks inside it, or prompts learn in it.
+        """
         taps = any(term.teacher is not None for term in self.losses if term.weight > 0)
         return taps or self.urfm is not None or self.teacher.prompts is not None
 
@@ -127,7 +137,10 @@ class Recipe(BaseModel):
 
     @property
     def lacks_init(self) -> bool:
-        """Whether the student starts from trained weights that the recipe does not name."""
+        """Whether the student's trained weights are still to be named.
+
+        It starts from such, and the recipe does not name them.
+        """
         return self.student is not None and self.student.weights is None
 
     @property

@@ -10,7 +10,9 @@ CACHED, ONNX = "cached", "onnx"
 
 
 def kind_of_file(weights: str) -> str | None:
-    """Return the network that a path alone tells: `cached` for a folder, `onnx` for an ONNX file; None for weights.
+    """Return the network that a path alone tells.
+
+    `cached` for a folder, `onnx` for an ONNX file; None for weights.
 
     Args:
         weights: of a teacher, as a user gives it.
