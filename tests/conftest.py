@@ -16,6 +16,15 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let tests/losses try a loss of another package."""
+    parser.addoption(
+        "--loss",
+        action="append",
+        help="package.module:Class of your own: `pytest tests/losses --loss ...` tries it alone",
+    )
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real faces, recognisers and files written by mxnet; skips where it is absent."""

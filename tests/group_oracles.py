@@ -17,11 +17,11 @@ def ranking(row: Array, label: int) -> list[int]:
     return sorted(range(len(row)), key=lambda c: (c != label, -row[c], c))
 
 
-def shared_size(student: Array, tau: float = 0.93, step: int = 100) -> int:
+def shared_size(student: Array, share: float = 0.93, step: int = 100) -> int:
     """Return the batch's n: the first of 1, 1 + step, ... below C that will do, else C - 1."""
     sums = sorted(np.sum([softmax(row) for row in student], axis=0), reverse=True)
     for n in range(1, len(sums), step):
-        if math.fsum(sums[:n]) >= tau * len(student) * (1 - 1e-9):
+        if math.fsum(sums[:n]) >= share * len(student) * (1 - 1e-9):
             return n
     return max(len(sums) - 1, 1)
 
@@ -34,7 +34,7 @@ def primary(student: Array, labels: Array, grouping: str, temperature: float = 4
         if grouping == "per_sample":
             probabilities = softmax(row / temperature)
             masses = [math.fsum(probabilities[c] for c in order[:n]) for n in range(1, len(order) + 1)]
-            size = 1 + sum(mass < options.get("tau", 0.93) * (1 - 1e-9) for mass in masses[:-1])
+            size = 1 + sum(mass < options.get("share", 0.93) * (1 - 1e-9) for mass in masses[:-1])
         elif grouping == "adaptive":
             size = shared_size(student, **options)
         else:

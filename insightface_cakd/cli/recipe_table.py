@@ -5,9 +5,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import LOGITS
 from insightface_cakd.recipe import Recipe, TermSpec
+from insightface_cakd.recipe.readings import reading
 
 WIDTH = 100
 HEADS = ("name", "method", "paper", "needs", "memory", "cost")
@@ -51,7 +50,7 @@ def row(name: str, recipe: Recipe) -> tuple[str, ...]:
 
 def source(recipe: Recipe) -> tuple[str, str]:
     """Return the method's name and where it was published, an arXiv number or a conference."""
-    parts = [recipe.head.paper] if recipe.head is not None else [LOSSES[term.loss].paper for term in recipe.losses]
+    parts = [recipe.head.paper] if recipe.head is not None else [term.facts.paper for term in recipe.losses]
     paper = recipe.paper or parts[0]
     where = re.search(r"\(([^)]*)\)", paper)
     return re.split(r"[(:;,]", paper)[0].strip(), where[1] if where else ""
@@ -59,7 +58,7 @@ def source(recipe: Recipe) -> tuple[str, str]:
 
 def needs(recipe: Recipe) -> list[str]:
     """Return what a recipe needs, keys of `NEEDS`."""
-    found = {need for term in _terms(recipe) for need in _needs_of(term)}
+    found = {need for term in recipe.terms for need in _needs_of(term)}
     found |= {"prompts"} if recipe.teacher.prompts is not None else set()
     found |= {"centres"} if recipe.needs_centres else set()
     found |= {"emb"} if recipe.head is not None and recipe.head.reads_embedding else set()
@@ -75,39 +74,35 @@ def described_needs(recipe: Recipe) -> list[str]:
 
 def memory(recipe: Recipe) -> list[str]:
     """Return what grows in a step, each once."""
-    found = [LOSSES[term.loss].memory for term in _terms(recipe)]
+    found = [term.facts.memory for term in recipe.terms]
     found += ["graph"] if recipe.teacher.prompts is not None else []
     return [text for text in dict.fromkeys(found) if text]
 
 
 def cost(recipe: Recipe) -> str:
     """Return what the teacher costs in a step."""
-    reads = {LOSSES[term.loss].reads for term in _terms(recipe)}
+    read = [reading(term.reading) for term in recipe.terms]
     prompts = recipe.teacher.prompts
     if prompts is not None:
-        anchored = reads & {"prompted", "urfm_anchor"}
+        anchored = any(one.prompted for one in read)
         text = f"{'2F' if anchored and prompts.plain is None else 'F'}+B"
     elif not recipe.needs_teacher:
         text = "none"
     else:
         text = "look" if recipe.teacher.network == "cached" else "F"
-    return f"{text}+H" if reads & set(LOGITS) else text
-
-
-def _terms(recipe: Recipe) -> list[TermSpec]:
-    return [term for term in recipe.losses if term.weight > 0]
+    return f"{text}+H" if any(one.by_class for one in read) else text
 
 
 def _needs_of(term: TermSpec) -> Iterator[str]:
-    kind = LOSSES[term.loss]
-    if kind.reads in LOGITS:
+    read = reading(term.reading)
+    if read.by_class:
         yield "centres"
         return
-    if kind.needs_labels:
+    if term.facts.needs_labels:
         yield "labels"
-    if kind.reads in ("urfm_attention", "urfm_fields"):
+    if read.part == "urfm" and not read.prompted:
         yield "tok"
-    elif kind.reads in ("embedding", "map") and term.teacher is not None:
+    elif read.taps and term.teacher is not None:
         yield "tok" if term.projector == "map_to_tokens" else "map"
     else:
         yield "emb"

@@ -32,7 +32,6 @@ def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
 def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
     """Check a recipe without a run: keys, losses, values. Taps and shapes are checked when the networks are built."""
     from insightface_cakd.cli.recipe_table import described_needs
-    from insightface_cakd.losses import LOSSES
     from insightface_cakd.recipe import load_recipe
 
     loaded = load_recipe(recipe)
@@ -41,8 +40,6 @@ def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None
     if loaded.head is not None:
         print(f"head: {loaded.head.summary}; {loaded.head.paper}")
     for term in loaded.losses:
-        print(
-            f"{term.name}: {term.weight:g} x {term.loss}, reads the {LOSSES[term.loss].reads}; {LOSSES[term.loss].paper}"
-        )
+        print(f"{term.name}: {term.weight:g} x {term.loss}, reads the {term.facts.reads}; {term.facts.paper}")
     print(f"needs: {', '.join(described_needs(loaded))}")
     print(f"{recipe}: valid")

@@ -101,7 +101,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
         ShapeError: the kind does not join these shapes, or tokens are no square grid.
     """
     if is_place(kind):
-        return import_object(kind, f"{where}: projector", RecipeError)(student_shape, teacher_shape)
+        return import_object(kind, f"{where}: projector", "projector")(student_shape, teacher_shape)
     if kind not in PROJECTORS:
         raise RecipeError(
             f"{where}: projector '{kind}' is not known; known: {', '.join(PROJECTORS)}.{did_you_mean(kind, PROJECTORS)}"

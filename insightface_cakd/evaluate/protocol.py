@@ -60,7 +60,7 @@ def find_protocol(name: str) -> type[Protocol]:
         EvaluationError: there is none of that name, or it is no protocol.
     """
     if ":" in name:
-        found = import_object(name, "protocol", EvaluationError)
+        found = import_object(name, "protocol", "protocol", EvaluationError)
         if not (inspect.isclass(found) and issubclass(found, Protocol)):
             raise EvaluationError(
                 f"protocol {name}: is no subclass of insightface_cakd.evaluate.protocol.Protocol; expected one. Derive it from that."

@@ -1,13 +1,12 @@
-"""Where in a map, and in which channels, the activation is (AT, A-SKD)."""
+"""Where a map is active, and in which channels (AT, A-SKD)."""
 
 import math
-from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from insightface_cakd.errors import ShapeError
-from insightface_cakd.losses.base import DistillLoss, Reads, unit
+from insightface_cakd.losses.base import DistillLoss, unit
 
 
 class AttentionTransferLoss(DistillLoss):
@@ -29,14 +28,13 @@ class AttentionTransferLoss(DistillLoss):
         as the equation has it, the loss is `positions` times larger.
     """
 
-    reads: ClassVar[Reads] = "map"
-    same_shape: ClassVar[bool] = False
+    name = "at"
+    reads = "map"
+    same_shape = False
     paper = "AT (1612.03928), mean; weight 500 a stage"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the mean squared difference of the attention maps."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         ours, theirs = (by_position(maps).square().sum(dim=2) for maps in (student, teacher))  # (B, P)
         if ours.shape != theirs.shape:
             ours = self._resampled(ours, grid(student), grid(teacher))
@@ -48,7 +46,7 @@ class AttentionTransferLoss(DistillLoss):
 
 
 class AttentionSimilarityLoss(DistillLoss):
-    """Let the student attend to the channels and positions that the teacher attends to.
+    """Let the student attend to the teacher's channels and positions.
 
     mean_i [(1 - cos(A^c_S, A^c_T)) + (1 - cos(A^s_S, A^s_T))], A^c = mean + maximum over positions, A^s = mean + maximum over channels
 
@@ -66,13 +64,12 @@ class AttentionSimilarityLoss(DistillLoss):
         Shin et al., A-SKD, ECCV 2022: weight 5 on each block, summed over blocks. Statistics instead of CBAM's own maps are ours.
     """
 
-    reads: ClassVar[Reads] = "map"
+    name = "askd"
+    reads = "map"
     paper = "A-SKD (ECCV 2022), without CBAM; weight 5 a block"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the two mean cosine distances, summed."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         ours, theirs = by_position(student), by_position(teacher)  # (B, P, C)
         cosines = [(unit(_peaks(ours, axis)) * unit(_peaks(theirs, axis))).sum(dim=1) for axis in (1, 2)]
         return (2 - cosines[0] - cosines[1]).mean()
@@ -83,7 +80,10 @@ def _peaks(maps: Tensor, axis: int) -> Tensor:
 
 
 def by_position(maps: Tensor) -> Tensor:
-    """Return maps (B, C, H, W) as (B, H W, C), row by row; tokens (B, N, C) as they are.
+    """Return maps or tokens as rows of positions.
+
+    Shape:
+        maps: (B, C, H, W), which becomes (B, H W, C), row by row; or tokens (B, N, C), which stay.
 
     Raises:
         ShapeError: neither map nor tokens.
@@ -98,7 +98,10 @@ def by_position(maps: Tensor) -> Tensor:
 
 
 def grid(maps: Tensor) -> tuple[int, int]:
-    """Return height and width of a map, or of the square of tokens.
+    """Return height and width of a map or of square tokens.
+
+    Shape:
+        maps: (B, C, H, W), or (B, N, C) with a square number N.
 
     Raises:
         ShapeError: the tokens are no square.

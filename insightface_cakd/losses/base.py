@@ -1,55 +1,37 @@
 """What every distillation loss is: tensors in, one float32 scalar out."""
 
-import math
-from typing import ClassVar, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.errors import RecipeError, ShapeError
+from insightface_cakd.errors import ShapeError
+from insightface_cakd.losses.facts import LossFacts
+from insightface_cakd.losses.options import checked
 
 EPS = 1e-6
-Reads = Literal[
-    "embedding", "map", "logits", "urfm_attention", "urfm_fields", "urfm_anchor", "prompted", "prompted_logits"
-]
-# What a term can compare on the classes that the head used in a step.
-LOGITS: tuple[Reads, ...] = ("logits", "prompted_logits")
 
 
-class DistillLoss(nn.Module):
-    """A loss of a student's activation against a teacher's; it knows no module, rank, file or weight.
+class DistillLoss(LossFacts, nn.Module):
+    """A loss of a student's activation against a teacher's.
 
-    Subclasses state what they read and implement `compute`, which receives float32 (or float64) tensors, the teacher's detached
-    unless they say otherwise.
-
-    Attributes:
-        reads: which activation a term gives it.
-        gathers: whether it compares images of a batch, so that the rows of all ranks must be gathered first.
-        same_shape: whether both sides must agree in shape, so that a term may need a projector.
-        detaches_teacher: whether the teacher's side is a constant; not where what it comes from learns by this loss.
-        needs_labels: whether it compares identities, and so refuses to run without the label of each row.
-        zero_at_teacher: whether it is 0, with gradient 0, where the student equals the teacher; not where it is a likelihood or a margin.
-        keeps_state: whether it remembers earlier steps in buffers. In eval mode it uses what it remembers and does not change it.
-        needs_prototypes: whether it has a method `start(prototypes, hardest)` that must be called before its first use.
-        shows: attributes, scalar tensors of the last batch, that are logged beside the value.
-        memory: what grows in a step, for `cakd recipes list`, in the letters of its legend; empty if it is of the size of the inputs.
-        paper: source, for `cakd recipes list` and `check`: "METHOD (where), details".
+    It knows no module, rank, file or weight. Subclasses state facts (`LossFacts`), and implement `compute`, which receives float32 (or
+    float64) tensors of at least one row, the teacher's detached unless they say otherwise. The annotations of a constructor's
+    arguments say what values they take; they are checked before it runs.
     """
 
-    reads: ClassVar[Reads] = "embedding"
-    gathers: ClassVar[bool] = False
-    same_shape: ClassVar[bool] = True
-    detaches_teacher: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = False
-    zero_at_teacher: ClassVar[bool] = True
-    keeps_state: ClassVar[bool] = False
-    needs_prototypes: ClassVar[bool] = False
-    shows: ClassVar[tuple[str, ...]] = ()
-    memory: ClassVar[str] = ""
-    paper: ClassVar[str] = ""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
 
     def forward(self, student: Tensor, teacher: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the loss in float32 (float64 for float64 inputs), computed outside autocast.
+
+        No image gives a differentiable 0.
+
+        Shape:
+            student, teacher: (B, ...). labels: (B,), identities.
 
         Raises:
             ShapeError: the two sides cannot be compared, or a loss that needs labels has not one for each row.
@@ -57,12 +39,21 @@ class DistillLoss(nn.Module):
         self.check(student, teacher)
         if self.needs_labels:
             self._check_labels(student, labels)
+        if student.shape[0] == 0:
+            return precise(student).sum() * 0
         teacher = teacher.detach() if self.detaches_teacher else teacher
         with torch.autocast(student.device.type, enabled=False):
             return self.compute(precise(student), precise(teacher), labels)
 
     def check(self, student: Tensor, teacher: Tensor) -> None:
-        """Raise a `ShapeError` with both shapes if the two sides do not fit."""
+        """Refuse two sides that do not fit.
+
+        Shape:
+            student, teacher: (B, ...).
+
+        Raises:
+            ShapeError: the shapes, or with `same_shape` off the batch sizes, differ.
+        """
         fits = student.shape == teacher.shape if self.same_shape else student.shape[0] == teacher.shape[0]
         if not fits:
             raise ShapeError(
@@ -79,19 +70,27 @@ class DistillLoss(nn.Module):
             )
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the loss of checked, precise tensors."""
+        """Return the loss of checked, precise tensors.
+
+        Shape:
+            student, teacher: (B, ...), B > 0. labels: (B,), identities; given where `needs_labels` says so.
+        """
         raise TypeError(f"{type(self).__name__} must define compute")
 
 
 def precise(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32, or as it is if it is float64."""
+    """Return the tensor in float32; float64 stays.
+
+    Shape:
+        tensor: any.
+    """
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Return rows of length 1; rows shorter than 1e-6 stay short, with a bounded gradient.
+    """Return rows of length 1, with a bounded gradient.
 
-    x / max(|x|, 1e-6). The norm's own gradient is 0 at 0.
+    x / max(|x|, 1e-6): shorter rows stay short. The norm's own gradient is 0 at 0.
 
     Shape:
         rows: (..., D).
@@ -110,35 +109,11 @@ def squared_distances(rows: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return the mean of the chosen values; a differentiable 0 when none is chosen. The device is not waited for.
+    """Return the mean of the chosen values, without waiting for the device.
+
+    None chosen gives a differentiable 0.
 
     Shape:
         values, chosen: equal; chosen is boolean.
     """
     return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp_min(1)
-
-
-def check_option(where: str, value: object, good: bool, expected: str) -> None:
-    """Refuse a constructor argument that cannot be meant.
-
-    Args:
-        where: loss and option.
-        value: what was given.
-        good: whether it will do.
-        expected: what would, and what is usual.
-
-    Raises:
-        RecipeError: it will not do.
-    """
-    if not good:
-        raise RecipeError(f"{where} is {value!r}; expected {expected}.")
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value is a finite number, and not a truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_whole(value: object) -> bool:
-    """Return whether a value is an integer, and not a truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)

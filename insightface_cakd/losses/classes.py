@@ -1,4 +1,4 @@
-"""Reductions over the classes of a softmax, of which a process may hold only some."""
+"""Reductions over the classes of a softmax, whole or sharded over ranks."""
 
 from typing import Protocol
 
@@ -7,19 +7,34 @@ from torch import Tensor
 
 
 class ClassAxis(Protocol):
-    """Reductions over all classes of the rows of a logit matrix, of which this process may hold only some columns."""
+    """Reductions over all classes of the rows of a logit matrix.
+
+    This process may hold only some of the columns.
+    """
 
     def max(self, logits: Tensor) -> Tensor:
-        """Return the largest entry of each row, (N, 1), without gradient."""
+        """Return the largest entry of each row, (N, 1), without gradient.
+
+        Shape:
+            logits: (N, n).
+        """
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of each row, (N, 1)."""
+        """Return the sum of each row, (N, 1).
+
+        Shape:
+            values: (N, n).
+        """
 
     def before(self, counts: Tensor) -> Tensor:
-        """Return what processes with earlier classes counted, (N, 1), for counts (N, 1) of this one, without gradient."""
+        """Return the counts of processes with earlier classes, without gradient.
+
+        Shape:
+            counts: (N, 1), of this process. Returns (N, 1).
+        """
 
 
-class WholeRows:
+class WholeRows(ClassAxis):
     """All classes are here."""
 
     def max(self, logits: Tensor) -> Tensor:

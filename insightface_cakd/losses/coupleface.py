@@ -1,13 +1,15 @@
-"""The student's similarities to the identities that the teacher finds most alike (CoupleFace)."""
+"""Similarities to the identities that the teacher finds most alike (CoupleFace)."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from insightface_cakd.errors import RecipeError, ShapeError
-from insightface_cakd.losses.base import EPS, DistillLoss, check_option, is_number, precise, unit
+from insightface_cakd.losses.base import EPS, DistillLoss, precise, unit
+from insightface_cakd.losses.options import OldName
 
 # Values of bank rows that are looked at together: 32 MB.
 CHUNK = 1 << 23
@@ -16,7 +18,7 @@ PARTS = 2.0**48
 
 
 class RelationAwareLoss(DistillLoss):
-    """Keep the student's similarity to each hard other identity at or below the teacher's.
+    """Keep the student's similarity to hard other identities below the teacher's.
 
     1/(B K) sum_i sum_{k in H_{y_i}} [g_k . s_i - g_k . t_i - q]_+, unit vectors; g_k the rows of a bank in the teacher's space. First, in
     train mode, the row of each identity in the batch becomes the renormalised mean of the teacher's features of its images there.
@@ -28,9 +30,9 @@ class RelationAwareLoss(DistillLoss):
     Units:
         Cosine, in [0, 2]; unchanged when either side is scaled. Its gradient to a unit row is at most 1 / B long.
     Args:
-        q: how far the student's similarity may exceed the teacher's, >= 0.
+        slack: q, how far the student's similarity may exceed the teacher's, >= 0.
     Raises:
-        RecipeError: q is out of range, or the loss is used before `start`.
+        RecipeError: the slack is out of range, or the loss is used before `start`.
         ShapeError: the teacher's rows are not as wide as the bank's, or there is not one label for each row.
     Edge cases:
         0 for a student orthogonal to all of its hard identities: never use it alone. A row whose label is none of the bank's (-1) has no
@@ -41,19 +43,21 @@ class RelationAwareLoss(DistillLoss):
         keeps the last: that would depend on their order. Beside feature consistency (`fcd`) and the margin.
     """
 
-    gathers: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
-    keeps_state: ClassVar[bool] = True
-    needs_prototypes: ClassVar[bool] = True
+    name = "relation_aware"
+    gathers = True
+    needs_labels = True
+    keeps_state = True
+    needs_prototypes = True
     paper = "CoupleFace (2204.05502), relation-aware distillation, q 0.03, K 100"
     bank: Tensor
     hardest: Tensor
 
-    def __init__(self, q: float = 0.03) -> None:
+    def __init__(
+        self,
+        slack: Annotated[float, Field(ge=0, description="a cosine >= 0; the paper uses 0.03"), OldName("q")] = 0.03,
+    ) -> None:
         super().__init__()
-        good = is_number(q) and q >= 0
-        check_option("relation_aware: q", q, good, "a cosine >= 0; the paper uses 0.03")
-        self.q = q
+        self.slack = slack
         self.register_buffer("bank", torch.zeros(0, 0))
         self.register_buffer("hardest", torch.zeros(0, 0, dtype=torch.int32), persistent=False)
 
@@ -76,10 +80,9 @@ class RelationAwareLoss(DistillLoss):
         self.hardest = hardest.to(torch.int32)
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
-        """Return the mean excess of the student's similarities, after the bank has moved."""
+        """Return the mean excess of similarity, after the bank has moved."""
         self._check_bank(teacher)
-        if student.shape[0] == 0 or labels is None:
-            return student.sum() * 0
+        assert labels is not None, "needs_labels"
         if self.bank.device != student.device:
             self.to(student.device)
         student, teacher = unit(student), unit(teacher)
@@ -87,7 +90,7 @@ class RelationAwareLoss(DistillLoss):
         labels = labels.clamp(0, len(self.bank) - 1)
         if self.training:
             self._move_bank(teacher, labels, known)
-        total: Tensor = _Excess.apply(student - teacher, self.bank, self.hardest[labels], known, self.q)
+        total: Tensor = _Excess.apply(student - teacher, self.bank, self.hardest[labels], known, self.slack)
         return total / (len(labels) * self.hardest.shape[1])
 
     def _check_bank(self, teacher: Tensor) -> None:
@@ -118,11 +121,11 @@ class _Excess(torch.autograd.Function):
     """Sum over rows and their listed bank rows of [g . d - q]_+; the gradient is made beside it, chunk by chunk."""
 
     @staticmethod
-    def forward(ctx: Any, differences: Tensor, bank: Tensor, lists: Tensor, known: Tensor, q: float) -> Tensor:
+    def forward(ctx: Any, differences: Tensor, bank: Tensor, lists: Tensor, known: Tensor, slack: float) -> Tensor:
         total, gradient = differences.new_zeros(()), torch.empty_like(differences)
         for part in _parts(len(lists), lists.shape[1] * bank.shape[1]):
             rows = bank[lists[part]].to(differences.dtype)  # (b, K, D)
-            excess = torch.bmm(rows, differences[part].unsqueeze(2)).squeeze(2) - q  # (b, K)
+            excess = torch.bmm(rows, differences[part].unsqueeze(2)).squeeze(2) - slack  # (b, K)
             counts = known[part].unsqueeze(1)
             active = (excess > 0) & counts
             total = total + torch.where(counts, excess.clamp_min(0), 0.0).sum()

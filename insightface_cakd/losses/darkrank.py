@@ -1,15 +1,19 @@
 """The order of an image's neighbours (DarkRank)."""
 
-from typing import ClassVar
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from insightface_cakd.losses.base import DistillLoss, check_option, is_number, is_whole, squared_distances, unit
+from insightface_cakd.losses.base import DistillLoss, squared_distances, unit
+from insightface_cakd.losses.options import OldName
 
 
 class DarkRankLoss(DistillLoss):
-    """Make the teacher's order of each image's nearest neighbours likely for the student: DarkRank's hard form.
+    """Make the teacher's order of each image's nearest neighbours likely.
+
+    DarkRank's hard form:
 
     -1/B sum_i sum_{k <= l} (s_{i,pi(k)} - log sum_{k <= k' <= l} exp s_{i,pi(k')}), pi(1), ..., pi(l) the images nearest to i for the
     teacher, nearest first, and s_ij = -alpha |f_i - f_j|^beta of the student's unit embeddings
@@ -20,9 +24,9 @@ class DarkRankLoss(DistillLoss):
         Nats, >= 0; log(l!) for a student that knows no order, and above 0 for one that equals the teacher, since equal orders have
         different likelihoods. Unchanged when either side is scaled.
     Args:
-        alpha: sharpness of the scores, > 0.
-        beta: power of the distance, >= 2; below that equal rows have no finite gradient.
-        length: l, >= 2.
+        sharpness: alpha, the factor of the scores, > 0.
+        power: beta, of the distance, >= 2; below that equal rows have no finite gradient.
+        length: l, how many neighbours are ordered, >= 2.
     Raises:
         RecipeError: an argument is out of range.
     Edge cases:
@@ -32,20 +36,23 @@ class DarkRankLoss(DistillLoss):
         Chen et al., DarkRank, AAAI 2018: alpha = beta = 3. l = 3 as in EKD's released baseline; RKD's has 4.
     """
 
-    gathers: ClassVar[bool] = True
-    same_shape: ClassVar[bool] = False
-    zero_at_teacher: ClassVar[bool] = False
+    name = "darkrank"
+    gathers = True
+    same_shape = False
+    zero_at_teacher = False
     memory = "N^2"
     paper = "DarkRank (1707.01220), hard; alpha = beta = 3, l = 3"
 
-    def __init__(self, alpha: float = 3.0, beta: float = 3.0, length: int = 3) -> None:
+    def __init__(
+        self,
+        sharpness: Annotated[
+            float, Field(gt=0, description="a positive number; the paper uses 3"), OldName("alpha")
+        ] = 3.0,
+        power: Annotated[float, Field(ge=2, description="a number >= 2; the paper uses 3"), OldName("beta")] = 3.0,
+        length: Annotated[int, Field(ge=2, description="a whole number >= 2; usual are 3 and 4")] = 3,
+    ) -> None:
         super().__init__()
-        check_option("darkrank: alpha", alpha, is_number(alpha) and alpha > 0, "a positive number; the paper uses 3")
-        check_option("darkrank: beta", beta, is_number(beta) and beta >= 2, "a number >= 2; the paper uses 3")
-        check_option(
-            "darkrank: length", length, is_whole(length) and length >= 2, "a whole number >= 2; usual are 3 and 4"
-        )
-        self.alpha, self.beta, self.length = alpha, beta, length
+        self.sharpness, self.power, self.length = sharpness, power, length
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the negative log likelihood of the teacher's order."""
@@ -54,8 +61,7 @@ class DarkRankLoss(DistillLoss):
             return student.sum() * 0
         itself = torch.eye(student.shape[0], dtype=torch.bool, device=student.device)
         order = squared_distances(unit(teacher)).masked_fill(itself, float("inf")).topk(length, largest=False).indices
-        scores = -self.alpha * squared_distances(unit(student)).gather(1, order) ** (
-            self.beta / 2
-        )  # (B, l), best first
+        distances = squared_distances(unit(student)).gather(1, order)
+        scores = -self.sharpness * distances ** (self.power / 2)  # (B, l), best first
         remaining = scores.flip(1).logcumsumexp(dim=1).flip(1)
         return (remaining - scores).sum(dim=1).mean()

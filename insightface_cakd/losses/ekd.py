@@ -1,11 +1,13 @@
 """Ranks of pairs at the thresholds where recognition is measured (EKD)."""
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from insightface_cakd.losses.base import DistillLoss, check_option, is_number, is_whole, masked_mean, unit
+from insightface_cakd.losses.base import DistillLoss, masked_mean, unit
+from insightface_cakd.losses.options import OldName
 from insightface_cakd.losses.queue import FeatureQueue
 
 THRESHOLDS = 6
@@ -13,7 +15,7 @@ CLAMP = 50.0
 
 
 class Pairs(NamedTuple):
-    """Cosines of pairs of images, and which of them show one identity or two.
+    """Cosines of pairs of images, of one identity or two.
 
     Shape:
         student, teacher, positive, negative: (P,); the last two boolean. A pair may be neither: then it does not count.
@@ -26,7 +28,9 @@ class Pairs(NamedTuple):
 
 
 class EvaluationRankLoss(DistillLoss):
-    """Put pairs on the same side as the teacher does of the thresholds at which false positive rates are 10^-1 to 10^-6.
+    """Put pairs on the teacher's side of the thresholds of measurement.
+
+    The thresholds are those at which false positive rates are 10^-1 to 10^-6.
 
     positive mean_{one identity} (R^S - R^T)^2 + negative mean_{two identities} (R^S - R^T)^2, R(c) = sum_k sigmoid((c - theta_k) / tau);
     the second mean is over the `hardest` pairs of highest student cosine. theta_k, of each side, is a moving average of the cosine
@@ -39,7 +43,7 @@ class EvaluationRankLoss(DistillLoss):
         Squared difference of ranks in [0, 6], times 0.02 or 0.01; in [0, 1.08]. Unchanged when either side is scaled. The gradient is 0
         for pairs further than 0.5 from all thresholds, and negligible further than 0.1.
     Args:
-        tau: softness of the ranks, > 0.
+        temperature: tau, the softness of the ranks, > 0.
         hardest: how many negative pairs count, >= 1.
         momentum: of the thresholds, in [0, 1).
         positive: factor of the pairs of one identity, >= 0.
@@ -58,42 +62,35 @@ class EvaluationRankLoss(DistillLoss):
         Its released gather multiplies the gradient by the number of GPUs, so its runs on 8 have weights of 8 times these.
     """
 
-    gathers: ClassVar[bool] = True
-    same_shape: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = True
-    keeps_state: ClassVar[bool] = True
+    name = "ekd"
+    gathers = True
+    same_shape = False
+    needs_labels = True
+    keeps_state = True
     memory = "N(N+queue)"
     paper = "EKD (2206.02325), tau 0.01, 0.02 and 0.01"
     thresholds: Tensor
 
     def __init__(
         self,
-        tau: float = 0.01,
-        hardest: int = 2000,
-        momentum: float = 0.99,
-        positive: float = 0.02,
-        negative: float = 0.01,
-        queue: int = 0,
+        temperature: Annotated[
+            float, Field(gt=0, description="a positive number; the paper uses 0.01"), OldName("tau")
+        ] = 0.01,
+        hardest: Annotated[int, Field(ge=1, description="a number of pairs; the paper uses 2000")] = 2000,
+        momentum: Annotated[float, Field(ge=0, lt=1, description="a number in [0, 1); the paper uses 0.99")] = 0.99,
+        positive: Annotated[float, Field(ge=0, description="a number >= 0; the paper uses 0.02")] = 0.02,
+        negative: Annotated[float, Field(ge=0, description="a number >= 0; the paper uses 0.01")] = 0.01,
+        queue: Annotated[int, Field(ge=0, description="a number of rows, 0 for none")] = 0,
     ) -> None:
         super().__init__()
-        check_option("ekd: tau", tau, is_number(tau) and tau > 0, "a positive number; the paper uses 0.01")
-        check_option(
-            "ekd: hardest", hardest, is_whole(hardest) and hardest >= 1, "a number of pairs; the paper uses 2000"
-        )
-        remembers = is_number(momentum) and 0 <= momentum < 1
-        check_option("ekd: momentum", momentum, remembers, "a number in [0, 1); the paper uses 0.99")
-        for name, factor in (("positive", positive), ("negative", negative)):
-            check_option(f"ekd: {name}", factor, is_number(factor) and factor >= 0, "a number >= 0")
-        check_option("ekd: queue", queue, is_whole(queue) and queue >= 0, "a number of rows, 0 for none")
-        self.tau, self.hardest, self.momentum = tau, hardest, momentum
+        self.temperature, self.hardest, self.momentum = temperature, hardest, momentum
         self.positive, self.negative = positive, negative
         self.queue = FeatureQueue(queue) if queue else None
         self.register_buffer("thresholds", torch.zeros(2, THRESHOLDS))  # student's, teacher's; rates falling
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the weighted mean squared differences of ranks."""
-        if student.shape[0] == 0 or labels is None:
-            return student.sum() * 0
+        assert labels is not None, "needs_labels"
         pairs = self.pairs(unit(student), unit(teacher), labels)
         if len(pairs.student) == 0:
             return student.sum() * 0
@@ -108,7 +105,9 @@ class EvaluationRankLoss(DistillLoss):
         )
 
     def pairs(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Pairs:
-        """Return all pairs of the batch, and of the batch with the queue; then queue the batch.
+        """Return the pairs of the batch, and of batch and queue.
+
+        Then the batch is queued.
 
         Shape:
             student, teacher: (B, D_s), (B, D_t), unit. labels: (B,).
@@ -143,12 +142,14 @@ class EvaluationRankLoss(DistillLoss):
         self.thresholds = torch.where(count > 0, moved, self.thresholds)
 
     def _ranks(self, cosines: Tensor, side: int) -> Tensor:
-        steps = (cosines.unsqueeze(1) - self.thresholds[side]) / self.tau  # (P, 6)
+        steps = (cosines.unsqueeze(1) - self.thresholds[side]) / self.temperature  # (P, 6)
         return steps.clamp(-CLAMP, CLAMP).sigmoid().sum(dim=1)
 
 
 def hardest_first(cosines: Tensor, chosen: Tensor, most: int) -> torch.return_types.topk:
-    """Return values and places of the largest chosen cosines, -inf after the last of them.
+    """Return values and places of the largest chosen cosines.
+
+    Where fewer are chosen than asked for, -inf follows.
 
     Args:
         cosines: (P,).

@@ -1,17 +1,15 @@
-"""Directions of whole maps, and relations between positions of two pictures of one person (F-SKD)."""
-
-from typing import ClassVar
+"""Directions of whole maps, and relations between two pictures' positions (F-SKD)."""
 
 import torch
 from torch import Tensor
 
 from insightface_cakd.losses.attention import by_position
-from insightface_cakd.losses.base import EPS, DistillLoss, Reads, masked_mean, unit
+from insightface_cakd.losses.base import EPS, DistillLoss, masked_mean, unit
 from insightface_cakd.losses.cosine import CosineLoss
 
 
 class FeatureSimilarityLoss(CosineLoss):
-    """Turn the projected student's map, as one long vector, into the teacher's direction.
+    """Turn the student's whole map into the direction of the teacher's.
 
     mean_i (1 - cos(vec F^S_i, vec F^T_i))
 
@@ -26,18 +24,17 @@ class FeatureSimilarityLoss(CosineLoss):
         20 for one.
     """
 
-    reads: ClassVar[Reads] = "map"
+    name = "fskd"
+    reads = "map"
     paper = "F-SKD (2303.04681), features; weight 20 over the stages"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return mean(1 - cos) of the flattened maps."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         return super().compute(student.flatten(1), teacher.flatten(1), labels)
 
 
 class FeatureRelationLoss(DistillLoss):
-    """Relate the positions of two pictures of one person as the teacher relates them.
+    """Relate two pictures' positions of one person as the teacher does.
 
     With H, Lo an image's maps of teacher and student, H', Lo' its partner's, R(A, A')_pq = sum_c A_cp A'_cq of maps of Frobenius norm 1,
     and d = 1 - cos of flattened R: mean over images with a partner of
@@ -59,16 +56,16 @@ class FeatureRelationLoss(DistillLoss):
         made before training; those of the batch need no second picture in each step, but random batches have few.
     """
 
-    reads: ClassVar[Reads] = "map"
-    gathers: ClassVar[bool] = True
-    needs_labels: ClassVar[bool] = True
+    name = "fskd_relation"
+    reads = "map"
+    gathers = True
+    needs_labels = True
     memory = "NP^2"
     paper = "F-SKD (2303.04681), relations; weight 4, partners from the batch"
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the mean distance of the relations."""
-        if student.shape[0] == 0 or labels is None:
-            return student.sum() * 0
+        assert labels is not None, "needs_labels"
         low, high = (unit_maps(maps) for maps in (student, teacher))  # (B, P, C)
         partner, has_partner = partners(high.flatten(1), labels)
         low_partner, high_partner = low[partner], high[partner]
@@ -82,7 +79,11 @@ class FeatureRelationLoss(DistillLoss):
 
 
 def unit_maps(maps: Tensor) -> Tensor:
-    """Return maps by position, (B, P, C), of Frobenius norm 1 each; a zero map is 0, without gradient."""
+    """Return maps by position, of Frobenius norm 1 each.
+
+    Shape:
+        maps: (B, C, H, W) or (B, N, C). Returns (B, P, C); a zero map is 0, without gradient.
+    """
     positions = by_position(maps)
     lengths = torch.linalg.vector_norm(positions, dim=(1, 2), keepdim=True)
     # Divided by 1e-6 twice, here and in the cosine of relations, a zero map would have gradients of 1e12.
@@ -99,7 +100,9 @@ def relation(maps: Tensor, others: Tensor) -> Tensor:
 
 
 def partners(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return for each row the most similar other row of its identity, and whether there is one.
+    """Return each row's most similar other row of its identity.
+
+    And whether there is one.
 
     Shape:
         rows: (B, D), unit. labels: (B,). Returns (B,), int64, any row where there is none, and (B,), boolean.

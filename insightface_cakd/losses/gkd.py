@@ -1,23 +1,27 @@
-"""Grouped knowledge distillation: the classes that carry knowledge, and the mass they have, on whole or sharded logits."""
+"""Grouped knowledge distillation (GKD), on whole or sharded logits.
 
-from typing import Literal
+The knowledge lies in a few classes, and in the probability that they have together.
+"""
+
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from insightface_cakd.losses.base import DistillLoss, check_option, is_number, is_whole, precise
+from insightface_cakd.losses.base import DistillLoss, precise
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
 from insightface_cakd.losses.grouped_divergence import GroupWeights, grouped_divergence
 from insightface_cakd.losses.groups import Group, largest, probable, shared_size
+from insightface_cakd.losses.options import OldName, one_above_0, only_with
 
 Grouping = Literal["adaptive", "fixed", "per_sample"]
-TAU, SIZE, STEP = 0.93, 10_000, 100
-# The options that a grouping reads.
-OWN = {"adaptive": ("tau", "step"), "fixed": ("size",), "per_sample": ("tau",)}
+SHARE, SIZE, STEP = 0.93, 10_000, 100
+Weight = Annotated[float, Field(ge=0, description="a number >= 0; the paper has 8, 1 and 0")]
 
 
 class GroupedLoss(DistillLoss):
-    """Make the student's softened probabilities equal the teacher's inside a primary group, and the group's mass.
+    """Match the teacher's probabilities inside a primary group, and its mass.
 
     T^2 / N sum_i [ binary KL(b^T || b^S) + primary KL(p^T_P || p^S_P) + secondary KL(p^T_R || p^S_R) ], with b the masses of the group P
     and of the rest R under softmax(z / T), and p_G the softmax of z / T over the classes of G alone. P is chosen by the student's logits
@@ -29,11 +33,11 @@ class GroupedLoss(DistillLoss):
     Units:
         T^2 nats, >= 0; 0 when the probabilities agree.
     Args:
-        grouping: what P is, own class included. "per_sample": the fewest most probable classes that have `tau` of a sample's softened
+        grouping: what P is, own class included. "per_sample": the fewest most probable classes that have `share` of a sample's softened
             probability. "fixed": the `size` most probable. "adaptive": as many for each sample as the probabilities (T = 1), summed over
-            the batch, ask for to have `tau` of all, the first of 1, 1 + step, 1 + 2 step, ..., or all classes but one if none of those
+            the batch, ask for to have `share` of all, the first of 1, 1 + step, 1 + 2 step, ..., or all classes but one if none of those
             below their number does; the batch is the gathered one, of all ranks.
-        tau: share of the probability, in (0, 1]; 0.93 if not given.
+        share: tau, of the probability, in (0, 1]; 0.93 if not given.
         size: classes of a fixed group, 10000 if not given; all classes where there are fewer.
         step: of the adaptive number, 100 if not given.
         primary, binary, secondary: weights; what has weight 0 is not computed.
@@ -45,11 +49,12 @@ class GroupedLoss(DistillLoss):
         ShapeError: not one column for each row.
     Edge cases:
         Equal logits at the edge of a group: lower classes first, on any number of ranks. A group of all classes has mass 1 on both sides.
-        A sum that misses tau by less than a millionth reaches it. N = 0 returns a differentiable 0; extreme logits stay finite.
+        A sum that misses the share by less than a millionth reaches it. N = 0 returns a differentiable 0; extreme logits stay finite.
     Source:
         Zhao et al., AAAI 2023 (2304.04462): groups per sample by cumulative probability; fixed and adaptive as in the authors' files.
     """
 
+    name = "gkd"
     reads = "logits"
     needs_labels = True
     shows = ("mean_size",)
@@ -59,34 +64,44 @@ class GroupedLoss(DistillLoss):
     def __init__(
         self,
         grouping: Grouping = "per_sample",
-        tau: float | None = None,
-        size: int | None = None,
-        step: int | None = None,
-        primary: float = 8.0,
-        binary: float = 1.0,
-        secondary: float = 0.0,
-        temperature: float = 4.0,
+        share: Annotated[
+            float | None,
+            Field(gt=0, le=1, description="a share in (0, 1]; the paper has 0.93"),
+            only_with("grouping", "per_sample", "adaptive"),
+            OldName("tau"),
+        ] = None,
+        size: Annotated[
+            int | None,
+            Field(ge=1, description=f"a positive whole number; the authors have {SIZE}"),
+            only_with("grouping", "fixed"),
+        ] = None,
+        step: Annotated[
+            int | None,
+            Field(ge=1, description=f"a positive whole number; the authors have {STEP}"),
+            only_with("grouping", "adaptive"),
+        ] = None,
+        primary: Weight = 8.0,
+        binary: Weight = 1.0,
+        secondary: Annotated[Weight, one_above_0("primary", "binary")] = 0.0,
+        temperature: Annotated[float, Field(gt=0, description="a positive number; the paper has 4")] = 4.0,
     ) -> None:
         super().__init__()
-        check_option("gkd: grouping", grouping, grouping in OWN, f"one of {', '.join(OWN)}")
-        for name, value in (("tau", tau), ("size", size), ("step", step)):
-            fits = value is None or name in OWN[grouping]
-            check_option(
-                f"gkd: {name} of {grouping}", value, fits, f"only {', '.join(OWN[grouping])} with this grouping"
-            )
         self.grouping = grouping
-        self.tau = TAU if tau is None else tau
+        self.share = SHARE if share is None else share
         self.size = SIZE if size is None else size
         self.step = STEP if step is None else step
         self.weights = GroupWeights(primary, binary, secondary)
         self.temperature = temperature
         self.mean_size: Tensor | None = None
-        self._check_options()
 
     def forward(
         self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, classes: ClassAxis = WHOLE_ROWS
     ) -> Tensor:
-        """Return the loss; `classes` reduces over the classes of all ranks."""
+        """Return the loss.
+
+        Args:
+            classes: reduces over the classes of all ranks.
+        """
         self.check(student, teacher)
         columns = labels.flatten() if labels is not None and labels.shape[1:] == (1,) else labels
         self._check_labels(student, columns)
@@ -105,23 +120,11 @@ class GroupedLoss(DistillLoss):
 
         Shape:
             student: (N, n), float32 or float64; columns: (N, 1).
+
+        Args:
+            classes: the class axis.
         """
         if self.grouping == "per_sample":
-            return probable(student, columns, self.tau, self.temperature, classes)
-        size = self.size if self.grouping == "fixed" else shared_size(student, self.tau, self.step, classes)
+            return probable(student, columns, self.share, self.temperature, classes)
+        size = self.size if self.grouping == "fixed" else shared_size(student, self.share, self.step, classes)
         return largest(student, columns, size, classes)
-
-    def _check_options(self) -> None:
-        for name, whole, usual in (("size", self.size, SIZE), ("step", self.step, STEP)):
-            good = is_whole(whole) and whole >= 1
-            check_option(f"gkd: {name}", whole, good, f"a positive whole number; the authors have {usual}")
-        good = is_number(self.tau) and 0 < self.tau <= 1
-        check_option("gkd: tau", self.tau, good, "a share in (0, 1]; the paper has 0.93")
-        good = is_number(self.temperature) and self.temperature > 0
-        check_option("gkd: temperature", self.temperature, good, "a positive number; the paper has 4")
-        for name, weight in zip(self.weights._fields, self.weights, strict=True):
-            good = is_number(weight) and weight >= 0
-            check_option(f"gkd: {name}", weight, good, "a number >= 0; the paper has 8, 1 and 0")
-        total = sum(self.weights)
-        good = total > 0
-        check_option("gkd: sum of the weights", total, good, "one of primary, binary and secondary above 0")

@@ -1,4 +1,7 @@
-"""Divergence within two groups of classes and between them: value and gradient in one pass, whole or sharded."""
+"""Divergence within two groups of classes and between them.
+
+Value and gradient come in one pass, on whole or sharded logits.
+"""
 
 from typing import Any, NamedTuple
 
@@ -12,7 +15,13 @@ from insightface_cakd.losses.thresholds import row_chunks
 
 
 class GroupWeights(NamedTuple):
-    """Weights of the three parts: within the primary group, between the groups, within the secondary group."""
+    """Weights of the three parts.
+
+    Args:
+        primary: within the primary group.
+        binary: between the groups.
+        secondary: within the secondary group.
+    """
 
     primary: float
     binary: float
@@ -22,7 +31,9 @@ class GroupWeights(NamedTuple):
 def grouped_divergence(
     student: Tensor, teacher: Tensor, group: Group, weights: GroupWeights, temperature: float, classes: ClassAxis
 ) -> Tensor:
-    """Return T^2 / N sum_i (primary KL(p^T_P || p^S_P) + binary KL(b^T || b^S) + secondary KL(p^T_P' || p^S_P')).
+    """Return the weighted divergence, averaged over rows, times T^2.
+
+    T^2 / N sum_i (primary KL(p^T_P || p^S_P) + binary KL(b^T || b^S) + secondary KL(p^T_P' || p^S_P'))
 
     The gradient is computed with the value, so that of all that is made on the way one matrix of the logits' size outlives the call.
     A part of weight 0 is not computed. A group without classes counts 0.

@@ -1,4 +1,4 @@
-"""Which classes are a sample's primary group, found exactly on logits of which this process may hold only some columns.
+"""The primary group of each sample, on whole or sharded logits.
 
 A group is what lies above a threshold of its row, and the threshold is found by bisection over the floating-point numbers themselves:
 each rank counts, or weighs, its own columns above a candidate, and only the sums over ranks travel, N numbers at a time. Ties at the
@@ -14,7 +14,7 @@ from insightface_cakd.losses.classes import ClassAxis
 from insightface_cakd.losses.thresholds import (
     Counts,
     Masses,
-    Themselves,
+    Values,
     Weights,
     count,
     highest,
@@ -29,7 +29,9 @@ SLACK = 1e-6
 
 @dataclass(frozen=True)
 class Group:
-    """The primary group of each row: entries above a threshold, the first of those equal to it, and the sample's own class.
+    """The primary group of each row.
+
+    Entries above a threshold, the first of those equal to it, and the sample's own class.
 
     Args:
         threshold: (N, 1).
@@ -44,7 +46,12 @@ class Group:
     size: Tensor
 
     def members(self, logits: Tensor, rows: slice) -> Tensor:
-        """Return which entries belong to the group, bool (r, n), for some rows of the logits that it was made from."""
+        """Return which entries belong to the group, boolean (r, n).
+
+        Args:
+            logits: (N, n), those that the group was made from.
+            rows: some of them.
+        """
         ours, threshold = logits[rows], self.threshold[rows]
         positions = torch.arange(ours.shape[1], device=ours.device)
         inside = (ours == threshold) & (positions <= self.last[rows])
@@ -55,11 +62,16 @@ class Group:
 
 
 def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassAxis) -> Group:
-    """Return the own class and the largest others, `size` classes in all, or all that there are.
+    """Return the own class and the largest others, `size` in all.
+
+    All classes where there are fewer.
 
     Shape:
         logits: (N, n), float32 or float64. columns: (N, 1), -1 where the class is not among the n; a row whose class no rank has gets the
         `size` largest. size: a number, or (1, 1).
+
+    Args:
+        classes: the class axis.
     """
     own = own_logits(logits, columns)
     goal = (count_classes(logits, classes).clamp(max=size) - classes.sum((columns >= 0).long())).double()
@@ -69,10 +81,16 @@ def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassA
 
 
 def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, classes: ClassAxis) -> Group:
-    """Return the smallest group of the own class and the largest others that has this share of the softened probability.
+    """Return the smallest group with a share of the softened probability.
 
-    Shape:
-        As `largest`.
+    The own class, and as many of the largest others as it takes.
+
+    Args:
+        logits: (N, n), float32 or float64.
+        columns: (N, 1), as `largest` takes them.
+        share: of the probability, in (0, 1].
+        temperature: T.
+        classes: the class axis.
     """
     own = own_logits(logits, columns)
     masses = Masses(logits, own, temperature, classes)
@@ -81,12 +99,17 @@ def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, 
 
 
 def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> Tensor:
-    """Return one size for all rows, (1, 1), by their summed probabilities.
+    """Return one size for all rows, by their summed probabilities.
 
     The first of 1, 1 + step, 1 + 2 step, ... so many largest sums reach the share of N; C - 1 where none of those below C does.
 
     Shape:
         logits: (N, n), float32 or float64.
+
+    Args:
+        share: of the probability.
+        step: between two sizes.
+        classes: the class axis.
     """
     shift = classes.max(logits)
     parts = [(logits[rows] - shift[rows]).exp_().sum(dim=1, keepdim=True) for rows in row_chunks(logits)]
@@ -96,13 +119,15 @@ def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> 
         sums += (logits[rows] - shift[rows]).exp_().div_(total[rows]).sum(dim=0)
     goal = torch.full_like(sums[:, :1], share * (1 - SLACK) * len(logits), dtype=torch.float64)
     nobody = torch.full_like(goal, -1, dtype=torch.int64)
-    needed = reach(sums, nobody, goal, Themselves(sums), classes).size
+    needed = reach(sums, nobody, goal, Values(sums), classes).size
     steps = (needed + step - 2) // step
     return (1 + steps * step).minimum(count_classes(logits, classes) - 1).clamp(min=1)
 
 
 def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, classes: ClassAxis) -> Group:
-    """Return the own class and the fewest largest others whose weights together reach a goal.
+    """Return the own class and the fewest others that reach a goal.
+
+    The goal is what their weights add up to; the largest are taken first.
 
     Args:
         logits: (N, n).
@@ -123,10 +148,12 @@ def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, class
 
 
 def last_of(logits: Tensor, columns: Tensor, value: Tensor, wanted: Tensor) -> Tensor:
-    """Return at which column the wanted number of entries equal to a value is reached, the own class left out; -1 for 0 of them.
+    """Return at which column so many entries equal a value.
+
+    The own class is left out; -1 where none is wanted.
 
     Shape:
-        logits: (N, n); all others: (N, 1).
+        logits: (N, n). columns, value, wanted: (N, 1); `wanted` of the entries equal to `value`.
     """
     found = []
     for rows in row_chunks(logits):
@@ -139,5 +166,10 @@ def last_of(logits: Tensor, columns: Tensor, value: Tensor, wanted: Tensor) -> T
 
 
 def count_classes(logits: Tensor, classes: ClassAxis) -> Tensor:
-    """Return the number of columns of all ranks, (1, 1)."""
+    """Return the number of columns of all ranks, (1, 1).
+
+    Args:
+        logits: (N, n).
+        classes: the class axis.
+    """
     return classes.sum(torch.full((1, 1), logits.shape[1], device=logits.device))

@@ -1,12 +1,12 @@
 """Softened class probabilities, on whole or sharded logits."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses.base import DistillLoss, precise
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
 from insightface_cakd.losses.thresholds import row_chunks
@@ -34,20 +34,25 @@ class SoftTargetLoss(DistillLoss):
         Hinton et al. 2015; T = 4 as in the GKD and EKD authors' baselines.
     """
 
+    name = "kd"
     reads = "logits"
     memory = "2NC/R"
     paper = "KD (1503.02531), T = 4"
 
-    def __init__(self, temperature: float = 4.0) -> None:
+    def __init__(
+        self, temperature: Annotated[float, Field(gt=0, description="a positive number; the papers use 4")] = 4.0
+    ) -> None:
         super().__init__()
-        if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
-            raise RecipeError(f"kd: temperature is {temperature!r}; expected a positive number. The papers use 4.")
         self.temperature = temperature
 
     def forward(
         self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, classes: ClassAxis = WHOLE_ROWS
     ) -> Tensor:
-        """Return the divergence; `classes` reduces over the classes of all ranks."""
+        """Return the divergence.
+
+        Args:
+            classes: reduces over the classes of all ranks.
+        """
         self.check(student, teacher)
         with torch.autocast(student.device.type, enabled=False):
             ours, theirs = precise(student), precise(teacher.detach())

@@ -29,6 +29,7 @@ class LogitRegressionLoss(DistillLoss):
         Wang, Lan, Zhang 2017 (1709.02929): logits as targets; the formula is our reading, no weight and no code are known.
     """
 
+    name = "logit_regression"
     reads = "logits"
     memory = "2NC/R"
     paper = "Knowledge transfer (1709.02929), logits as targets (assumption)"
@@ -36,7 +37,11 @@ class LogitRegressionLoss(DistillLoss):
     def forward(
         self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, classes: ClassAxis = WHOLE_ROWS
     ) -> Tensor:
-        """Return the half squared distance; `classes` sums over the classes of all ranks."""
+        """Return the half squared distance.
+
+        Args:
+            classes: reduces over the classes of all ranks.
+        """
         self.check(student, teacher)
         with torch.autocast(student.device.type, enabled=False):
             ours, theirs = precise(student), precise(teacher.detach())

@@ -1,4 +1,4 @@
-"""What keeps a teacher that learns to teach from forgetting what it knows."""
+"""Losses that keep a prompted teacher from forgetting what it knows."""
 
 import torch
 from torch import Tensor
@@ -24,12 +24,15 @@ class PromptAnchorLoss(CosineLoss):
         Assumption: the known text of CAKD (2306.14662) names no anchor.
     """
 
+    name = "prompt_anchor"
     reads = "prompted"
     paper = "CAKD (2306.14662), anchor of the prompts (assumption)"
 
 
 class PromptMarginLoss(DistillLoss):
-    """Keep the prompted teacher telling people apart: the margin loss of its embedding on its own, frozen class centres.
+    """Keep the prompted teacher telling people apart.
+
+    The margin loss of its embedding on its own, frozen class centres:
 
     mean_i (logsumexp_j z_ij - z_i,y(i)), z the logits with the host's margin and scale
 
@@ -46,6 +49,7 @@ class PromptMarginLoss(DistillLoss):
         Assumption: the known text of CAKD (2306.14662) names no anchor.
     """
 
+    name = "prompt_margin"
     reads = "prompted_logits"
     memory = "2NC/R"
     paper = "CAKD (2306.14662), anchor of the prompts (assumption)"
@@ -53,7 +57,11 @@ class PromptMarginLoss(DistillLoss):
     def forward(
         self, student: Tensor, teacher: Tensor, labels: Tensor | None = None, classes: ClassAxis = WHOLE_ROWS
     ) -> Tensor:
-        """Return the loss; `classes` reduces over the classes of all ranks."""
+        """Return the loss.
+
+        Args:
+            classes: reduces over the classes of all ranks.
+        """
         if teacher.shape != (student.shape[0], 1):
             raise ShapeError(
                 f"PromptMarginLoss: columns {tuple(teacher.shape)} for logits {tuple(student.shape)}; expected ({student.shape[0]}, 1). "

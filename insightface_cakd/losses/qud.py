@@ -1,16 +1,20 @@
-"""The teacher's embedding of an image against those of a queue of others (QUD)."""
+"""The teacher's embedding of an image against a queue of others (QUD)."""
 
-from typing import ClassVar
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from insightface_cakd.losses.base import DistillLoss, check_option, is_number, unit
+from insightface_cakd.losses.base import DistillLoss, unit
+from insightface_cakd.losses.options import OldName
 from insightface_cakd.losses.queue import FeatureQueue
 
 
 class QueueContrastLoss(DistillLoss):
-    """Make the teacher's embedding of the same image likelier than those of the images before.
+    """Make the teacher's embedding of the same image the likeliest.
+
+    The others are those of the images before.
 
     -1/B sum_i log(e^(s_i . t_i / tau) / (e^(s_i . t_i / tau) + sum_k e^(s_i . q_k / tau))), all unit vectors, q the queue as it was
     before this batch is pushed
@@ -21,7 +25,7 @@ class QueueContrastLoss(DistillLoss):
         Nats, >= 0; above 0 for a student that equals the teacher. Unchanged when either side is scaled. Its pull on the cosine is at most
         1 / tau.
     Args:
-        tau: temperature, > 0.
+        temperature: tau, > 0.
         queue: number of teacher rows that are remembered, >= 1.
     Raises:
         RecipeError: an argument is out of range.
@@ -33,26 +37,30 @@ class QueueContrastLoss(DistillLoss):
         that is a multiple of the batch. Written from the equation.
     """
 
-    gathers: ClassVar[bool] = True
-    zero_at_teacher: ClassVar[bool] = False
-    keeps_state: ClassVar[bool] = True
+    name = "qud"
+    gathers = True
+    zero_at_teacher = False
+    keeps_state = True
     memory = "queue(N+D)"
     paper = "QUD (BMVC 2024), tau 0.1, queue 1024"
 
-    def __init__(self, tau: float = 0.1, queue: int = 1024) -> None:
+    def __init__(
+        self,
+        temperature: Annotated[
+            float, Field(gt=0, description="a positive number; the paper uses 0.1"), OldName("tau")
+        ] = 0.1,
+        queue: Annotated[int, Field(ge=1, description="a number of rows >= 1; the paper uses 1024")] = 1024,
+    ) -> None:
         super().__init__()
-        check_option("qud: tau", tau, is_number(tau) and tau > 0, "a positive number; the paper uses 0.1")
-        self.tau = tau
+        self.temperature = temperature
         self.queue = FeatureQueue(queue, start="random")
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the cross-entropy of the own teacher row among the queue's."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         student, teacher = unit(student), unit(teacher)
         others = self.queue.fit(teacher).rows.to(student.dtype)  # (n, D)
         own = (student * teacher).sum(dim=1, keepdim=True)  # (B, 1)
-        logits = torch.cat([own, student @ others.T], dim=1) / self.tau
+        logits = torch.cat([own, student @ others.T], dim=1) / self.temperature
         if self.training:
             self.queue.push(teacher)
         return (logits.logsumexp(dim=1) - logits[:, 0]).mean()

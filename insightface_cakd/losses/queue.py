@@ -1,4 +1,4 @@
-"""Features of earlier steps, for losses that need more images than a batch has."""
+"""Features of earlier steps, for losses that need many images."""
 
 from typing import Literal
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import ShapeError
-from insightface_cakd.losses.base import EPS, check_option, is_whole
+from insightface_cakd.losses.base import EPS
 
 Start = Literal["empty", "random"]
 
 
 class FeatureQueue(nn.Module):
-    """The last `size` rows that were pushed, with their labels; the oldest make room.
+    """The last `size` rows that were pushed, with their labels.
 
     Everything is a buffer, so a checkpoint saves it and a resumed run goes on exactly. Fed with the rows of all ranks, every rank keeps
     one equal copy; nothing here talks to other ranks or waits for the device. Width, dtype and device are those of the first
@@ -25,9 +25,6 @@ class FeatureQueue(nn.Module):
         size: number of rows, >= 1.
         start: "empty", or "random": filled with random unit rows, the same on every rank and in every run, drawn without touching
             the global random state.
-
-    Raises:
-        RecipeError: the size is no number of rows.
     """
 
     rows: Tensor
@@ -37,7 +34,6 @@ class FeatureQueue(nn.Module):
 
     def __init__(self, size: int, start: Start = "empty") -> None:
         super().__init__()
-        check_option("queue", size, is_whole(size) and size >= 1, "a number of rows >= 1")
         self.size, self.start = size, start
         self.register_buffer("rows", torch.zeros(size, 0))
         self.register_buffer("labels", torch.full((size,), -1))
@@ -45,7 +41,9 @@ class FeatureQueue(nn.Module):
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
 
     def fit(self, like: Tensor) -> "FeatureQueue":
-        """Take width, dtype and device of rows that will be pushed; call it before reading `rows`.
+        """Take width, dtype and device of the rows to come.
+
+        Call it before reading `rows`.
 
         Shape:
             like: (B, D).

@@ -8,7 +8,9 @@ from insightface_cakd.losses.base import EPS, DistillLoss
 
 
 class RelationDistanceLoss(DistillLoss):
-    """Make the student's pairwise distances, in units of their mean, equal the teacher's.
+    """Make the student's relative pairwise distances equal the teacher's.
+
+    Distances are in units of their mean:
 
     mean over all B^2 ordered pairs of huber(|s_i - s_j| / mu_S - |t_i - t_j| / mu_T), mu the mean of the positive distances.
 
@@ -22,6 +24,7 @@ class RelationDistanceLoss(DistillLoss):
         Park et al., RKD, CVPR 2019; raw embeddings and zeros included as in the authors' code. Weight 25.
     """
 
+    name = "rkd_distance"
     gathers = True
     same_shape = False
     memory = "N^2"
@@ -29,8 +32,6 @@ class RelationDistanceLoss(DistillLoss):
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the smooth L1 of the two distance matrices."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         return smooth_l1_loss(relative_distances(student), relative_distances(teacher))
 
 
@@ -50,6 +51,7 @@ class RelationAngleLoss(DistillLoss):
         Park et al., RKD, CVPR 2019. Weight 50.
     """
 
+    name = "rkd_angle"
     gathers = True
     same_shape = False
     memory = "N^3"
@@ -57,16 +59,19 @@ class RelationAngleLoss(DistillLoss):
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the smooth L1 of the two angle tensors."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         return smooth_l1_loss(angles(student), angles(teacher))
 
 
 def distances(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return distances (B, B), and where one is positive enough to have a gradient; elsewhere it is 0.
+    """Return distances (B, B), and which of them have a gradient.
+
+    Those that are not positive enough have none.
 
     "Enough" is 1e-6 of the rows' largest norm: below that a difference is rounding. Each difference is taken before it is squared: through
     products of rows the distances of nearly equal rows would be rounding up to 1e-3 of the norm.
+
+    Shape:
+        rows: (B, D).
     """
     lengths = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
     scale = torch.linalg.vector_norm(rows.detach(), dim=-1).max()
@@ -75,7 +80,11 @@ def distances(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relative_distances(rows: Tensor) -> Tensor:
-    """Return the distance matrix (B, B) over the mean of its positive entries."""
+    """Return the distances over the mean of the positive ones.
+
+    Shape:
+        rows: (B, D). Returns (B, B).
+    """
     lengths, apart = distances(rows)
     count = apart.sum()
     mean = lengths.sum() / count.clamp_min(1)
@@ -83,7 +92,11 @@ def relative_distances(rows: Tensor) -> Tensor:
 
 
 def angles(rows: Tensor) -> Tensor:
-    """Return cosines (B, B, B): [i, j, k] = <e_ij, e_ik>."""
+    """Return cosines (B, B, B): [i, j, k] = <e_ij, e_ik>.
+
+    Shape:
+        rows: (B, D).
+    """
     differences = rows.unsqueeze(0) - rows.unsqueeze(1)  # (B, B, D): [i, j] = f_j - f_i
     lengths, apart = distances(rows)
     directions = differences / torch.where(apart, lengths, 1.0).unsqueeze(-1) * apart.unsqueeze(-1)

@@ -1,16 +1,16 @@
 """Similarities between the images of a batch, entry by entry (SP)."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
-from insightface_cakd.losses.base import EPS, DistillLoss, check_option, unit
+from insightface_cakd.losses.base import EPS, DistillLoss, unit
 
 Form = Literal["rows", "cosine"]
 
 
 class SimilarityPreservingLoss(DistillLoss):
-    """Make two images as similar for the student as they are for the teacher.
+    """Make images as similar for the student as for the teacher.
 
     1 / B^2 |G^S - G^T|_F^2, with G the Gram matrix f f^T of the raw features, each row of it divided by its length (`rows`), or the
     cosines of the features (`cosine`)
@@ -30,32 +30,38 @@ class SimilarityPreservingLoss(DistillLoss):
         more or less once more, so weights do not carry over.
     """
 
-    gathers: ClassVar[bool] = True
-    same_shape: ClassVar[bool] = False
+    name = "sp"
+    gathers = True
+    same_shape = False
     memory = "N^2"
     paper = "SP (1907.09682); weight 3000"
 
     def __init__(self, form: Form = "rows") -> None:
         super().__init__()
-        check_option("sp: form", form, form in ("rows", "cosine"), "rows or cosine")
         self.form = form
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the mean squared difference of the similarities."""
-        if student.shape[0] == 0:
-            return student.sum() * 0
         similarities = cosines if self.form == "cosine" else row_normalised_gram
         return (similarities(student.flatten(1)) - similarities(teacher.flatten(1))).square().mean()
 
 
 def cosines(rows: Tensor) -> Tensor:
-    """Return the cosines between all rows, (B, B)."""
+    """Return the cosines between all rows, (B, B).
+
+    Shape:
+        rows: (B, D).
+    """
     directions = unit(rows)
     return directions @ directions.T
 
 
 def row_normalised_gram(rows: Tensor) -> Tensor:
-    """Return the inner products of all rows, each row of the result of length 1, (B, B)."""
+    """Return the inner products of all rows, each result row normalised.
+
+    Shape:
+        rows: (B, D). Returns (B, B).
+    """
     # The result does not depend on the scale; it only keeps float32 products in range.
     scale = rows.detach().square().sum(dim=-1).max().sqrt().clamp_min(EPS)
     rows = rows / scale

@@ -1,4 +1,7 @@
-"""How much of each row of logits lies above a value, and the value above which a wanted amount lies; in chunks of rows."""
+"""Counts and sums of what lies above a value in each row.
+
+And the value above which a wanted amount lies. All in chunks of rows, so that memory stays small.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -17,13 +20,24 @@ class Weights(Protocol):
     """What is added up above a threshold."""
 
     def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Return the weight of a row's entries that compare so with a value, (N, 1); of this rank, the own class left out."""
+        """Return the summed weight of a row's entries beyond a value.
+
+        Of this rank's entries, the own class left out.
+
+        Args:
+            compare: which entries count: `torch.gt(entry, value)`, or another comparison.
+            value: (N, 1). The result has this shape.
+        """
 
     def of(self, value: Tensor) -> Tensor:
-        """Return the weight of one entry with this logit, (N, 1)."""
+        """Return the weight of one entry with this logit, (N, 1).
+
+        Shape:
+            value: (N, 1).
+        """
 
 
-class Counts:
+class Counts(Weights):
     """Every class weighs 1.
 
     Args:
@@ -43,7 +57,7 @@ class Counts:
         return torch.ones_like(value, dtype=torch.float64)
 
 
-class Masses:
+class Masses(Weights):
     """A class weighs exp((z - shift) / temperature) / total.
 
     Args:
@@ -72,8 +86,10 @@ class Masses:
         return ((value - self.shift) / self.temperature).double().exp() / self.total
 
 
-class Themselves:
-    """Entries, all >= 0, weigh what they are; no class is a sample's own.
+class Values(Weights):
+    """Entries, all >= 0, weigh their own value.
+
+    No class is a sample's own.
 
     Args:
         entries: (N, n).
@@ -92,7 +108,9 @@ class Themselves:
 
 
 def highest(holds: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """Return the largest numbers for which something holds that holds for all smaller ones, by bisection over their bits.
+    """Return the largest numbers for which something still holds.
+
+    It holds for all smaller ones too. Found by bisection over the bits of the numbers.
 
     Args:
         holds: (N, 1) numbers to (N, 1) bool.
@@ -114,24 +132,51 @@ def _ordered(numbers: Tensor) -> Tensor:
 
 
 def own_logits(logits: Tensor, columns: Tensor) -> Tensor:
-    """Return the own classes' logits, (N, 1), NaN, which no comparison holds for, where another rank has them."""
+    """Return the own classes' logits, (N, 1).
+
+    NaN, for which no comparison holds, where another rank has them.
+
+    Shape:
+        logits: (N, n). columns: (N, 1), -1 where another rank has the class.
+    """
     return torch.where(columns >= 0, logits.gather(1, columns.clamp_min(0)), torch.nan)
 
 
 def top(logits: Tensor, count: int) -> Tensor:
-    """Return the largest entries of each row, (N, count), in no order."""
+    """Return the largest entries of each row, in no order.
+
+    Shape:
+        logits: (N, n). Returns (N, count).
+    Args:
+        count: how many of each row.
+    """
     return torch.cat([logits[rows].topk(count, sorted=False).values for rows in row_chunks(logits)])
 
 
 def row_chunks(matrix: Tensor) -> Iterator[slice]:
-    """Yield slices of the rows, an eighth of a large matrix each, so that what is computed on the way stays small beside it."""
+    """Yield slices of the rows, an eighth of a large matrix each.
+
+    What is computed on the way so stays small beside it.
+
+    Shape:
+        matrix: (N, n).
+    """
     size = max(-(-matrix.shape[0] // 8), ENTRIES // max(matrix.shape[1], 1), 1)
     for start in range(0, matrix.shape[0], size):
         yield slice(start, start + size)
 
 
 def count(entries: Tensor, own: Tensor, compare: Compare, value: Tensor) -> Tensor:
-    """Return how many entries of each row compare so with a value, (N, 1), int64, the own class left out."""
+    """Return how many entries of each row lie beyond a value.
+
+    The own class is left out.
+
+    Args:
+        entries: (N, n).
+        own: (N, 1), the own classes' logits.
+        compare: which entries count.
+        value: (N, 1). The result has this shape, int64.
+    """
     parts = [
         compare(entries[rows], value[rows]).sum(1, keepdim=True, dtype=torch.int32) for rows in row_chunks(entries)
     ]

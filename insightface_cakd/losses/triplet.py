@@ -1,26 +1,22 @@
 """Triplets whose margin the teacher sets (TripletDistillation)."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from insightface_cakd.losses.base import (
-    EPS,
-    DistillLoss,
-    check_option,
-    is_number,
-    masked_mean,
-    squared_distances,
-    unit,
-)
+from insightface_cakd.losses.base import EPS, DistillLoss, masked_mean, squared_distances, unit
+from insightface_cakd.losses.options import at_least
 from insightface_cakd.losses.sp import cosines
 
 Distance = Literal["l2", "arccos"]
 
 
 class TripletDistillationLoss(DistillLoss):
-    """Keep other people further away than pictures of oneself, by the more the further the teacher sees them.
+    """Keep other people further away, by a margin that the teacher sets.
+
+    The margin grows with how far apart the teacher sees them.
 
     mean over triplets (a, p, n) of [D_S(a, p) - D_S(a, n) + F(d)]_+, d = [D_T(a, n) - D_T(a, p)]_+,
     F(d) = smallest + (largest - smallest) d / max d
@@ -49,30 +45,28 @@ class TripletDistillationLoss(DistillLoss):
         n among those within 0.35; the nearest here, which needs no random numbers.
     """
 
-    gathers: ClassVar[bool] = True
-    same_shape: ClassVar[bool] = False
-    needs_labels: ClassVar[bool] = True
-    zero_at_teacher: ClassVar[bool] = False
+    name = "triplet_distillation"
+    gathers = True
+    same_shape = False
+    needs_labels = True
+    zero_at_teacher = False
     memory = "N^2"
     paper = "TripletDistillation (1905.04457), margins 0.2 to 0.5"
 
     def __init__(
-        self, smallest: float = 0.2, largest: float = 0.5, within: float = 0.35, distance: Distance = "l2"
+        self,
+        smallest: Annotated[float, Field(ge=0, description="a number >= 0, usually 0.2")] = 0.2,
+        largest: Annotated[float, Field(description="a number, usually 0.5"), at_least("smallest")] = 0.5,
+        within: Annotated[float, Field(description="a number, usually 0.35")] = 0.35,
+        distance: Distance = "l2",
     ) -> None:
         super().__init__()
-        name = "triplet_distillation"
-        check_option(f"{name}: smallest", smallest, is_number(smallest) and smallest >= 0, "a number >= 0, usually 0.2")
-        ordered = is_number(largest) and largest >= smallest
-        check_option(f"{name}: largest", largest, ordered, "a number >= smallest, usually 0.5")
-        check_option(f"{name}: within", within, is_number(within), "a number, usually 0.35")
-        check_option(f"{name}: distance", distance, distance in ("l2", "arccos"), "l2 or arccos")
         self.smallest, self.largest, self.within = smallest, largest, within
         self.distances = angles_between if distance == "arccos" else unit_distances
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """Return the mean hinge of the batch's triplets."""
-        if student.shape[0] == 0 or labels is None:
-            return student.sum() * 0
+        assert labels is not None, "needs_labels"
         ours, theirs = self.distances(student), self.distances(teacher)  # (B, B)
         same = labels.unsqueeze(0) == labels.unsqueeze(1)
         nearest = ours.detach().masked_fill(same, float("inf")).argmin(dim=1, keepdim=True)  # (B, 1)
@@ -82,7 +76,9 @@ class TripletDistillationLoss(DistillLoss):
         return self.hinge(ours, ours_n, theirs, theirs_n, chosen)
 
     def hinge(self, ours_p: Tensor, ours_n: Tensor, theirs_p: Tensor, theirs_n: Tensor, chosen: Tensor) -> Tensor:
-        """Return the mean over chosen triplets of [D_S(a, p) - D_S(a, n) + F(d)]_+.
+        """Return the mean hinge over the chosen triplets.
+
+        [D_S(a, p) - D_S(a, n) + F(d)]_+
 
         Shape:
             ours_p, ours_n: distances D_S(a, p) and D_S(a, n). theirs_p, theirs_n: the teacher's. chosen: boolean, which triplets count. All
@@ -94,10 +90,20 @@ class TripletDistillationLoss(DistillLoss):
 
 
 def unit_distances(rows: Tensor) -> Tensor:
-    """Return the squared distances of the unit rows, (B, B)."""
+    """Return the squared distances of the unit rows, (B, B).
+
+    Shape:
+        rows: (B, D).
+    """
     return squared_distances(unit(rows))
 
 
 def angles_between(rows: Tensor) -> Tensor:
-    """Return the angles between all rows in radians, (B, B); within 0.0014 of 0 and pi there is no gradient."""
+    """Return the angles between all rows in radians, (B, B).
+
+    Within 0.0014 of 0 and pi there is no gradient.
+
+    Shape:
+        rows: (B, D).
+    """
     return cosines(rows).clamp(EPS - 1, 1 - EPS).arccos()

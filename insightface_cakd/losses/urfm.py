@@ -1,11 +1,11 @@
-"""Student and teacher on unified receptive fields: attention and features of the local fields, and the anchor of the mapping."""
+"""Losses on unified receptive fields, and the anchor of their mapping."""
 
 from insightface_cakd.losses.cosine import CosineLoss
 from insightface_cakd.losses.fitnet import FitNetLoss
 
 
 class URFMAttentionLoss(FitNetLoss):
-    """Make the local fields of the student attend to each other as the teacher's do.
+    """Make the student's fields attend to each other as the teacher's.
 
     mean over all entries of (A^S - A^T)^2
 
@@ -20,6 +20,7 @@ class URFMAttentionLoss(FitNetLoss):
         Zhao et al., CAKD, ACM MM 2023; the mean over all entries is an assumption.
     """
 
+    name = "urfm_attention"
     reads = "urfm_attention"
     detaches_teacher = False
     paper = "CAKD (2306.14662), L_attn"
@@ -40,13 +41,16 @@ class URFMFeatureLoss(FitNetLoss):
         Zhao et al., CAKD, ACM MM 2023; the mean over all entries is an assumption.
     """
 
+    name = "urfm_feature"
     reads = "urfm_fields"
     detaches_teacher = False
     paper = "CAKD (2306.14662), L_feat"
 
 
 class URFMAnchorLoss(CosineLoss):
-    """Keep the teacher's local fields telling who is seen: their linear read-out has the direction of the teacher's embedding.
+    """Keep the teacher's local fields telling who is seen.
+
+    Their linear read-out has the direction of the teacher's embedding:
 
     mean_i (1 - cos(readout_i, t_i))
 
@@ -60,5 +64,6 @@ class URFMAnchorLoss(CosineLoss):
         Ours; the paper's own means against collapse are unknown.
     """
 
+    name = "urfm_anchor"
     reads = "urfm_anchor"
     paper = "CAKD (2306.14662), anchor of the mapping (ours)"

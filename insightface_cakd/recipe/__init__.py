@@ -1,4 +1,4 @@
-"""What a distillation run is: a short, strict YAML file read into a `Recipe`."""
+"""A distillation run as a short, strict YAML file."""
 
 from insightface_cakd.recipe.reading import load_recipe, parse_recipe
 from insightface_cakd.recipe.shipped import find_recipe, recipe_name, shipped_recipes

@@ -21,7 +21,9 @@ PAPERS = {
 
 
 class HeadSpec(BaseModel):
-    """Where the class centres of the student's head come from; the optimiser no longer touches them.
+    """Where the class centres of the student's head come from.
+
+    The optimiser no longer touches them.
 
     Args:
         centres: `teacher`, the rows of the teacher's own head, which stay as they are; `average`, the host's initial rows, which follow the

@@ -13,7 +13,9 @@ IDENTIFICATION = "identification"
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
-    """Check that terms have the parts that they read, and that prompts have a term to learn from.
+    """Check that terms and prompts have the parts they need.
+
+    Terms read parts; prompts learn from a term.
 
     Args:
         recipe: valid key by key.
@@ -105,7 +107,7 @@ def source_class(spec: NamedSpec, where: str) -> Any:
     Raises:
         RecipeError: there is no such class, or it offers nothing.
     """
-    found = import_object(spec.kind, f"{where}: sources", RecipeError)
+    found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):
         raise RecipeError(
             f"{where}: sources: {spec.kind} offers nothing; expected a class with `offers`, the names that terms read. See CONTRIBUTING.md."

@@ -23,7 +23,9 @@ PARTS: dict[tuple[str, ...], type[BaseModel]] = {
 
 
 def first_problem(error: ValidationError, whole: type[BaseModel]) -> str:
-    """Return one line about one of the complaints; a misspelt key comes before the key that is missing for it.
+    """Return one line about one of the complaints.
+
+    A misspelt key comes before the key that is missing for it.
 
     Args:
         error: of the recipe's model.

@@ -1,6 +1,5 @@
-"""Reads a recipe, strictly: what it does not know, it refuses, and says what it knows."""
+"""Reads recipes strictly: unknown keys are refused, known ones named."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,16 +7,20 @@ import yaml
 from pydantic import ValidationError
 
 from insightface_cakd.errors import RecipeError, did_you_mean
-from insightface_cakd.losses import LOSSES
+from insightface_cakd.losses import facts_of
+from insightface_cakd.losses.options import option_names
 from insightface_cakd.recipe.parts import check_parts
 from insightface_cakd.recipe.problems import first_problem
 from insightface_cakd.recipe.settings import changed
 from insightface_cakd.recipe.shipped import find_recipe
 from insightface_cakd.recipe.spec import Recipe, TermSpec
 
+# libyaml's, where PyYAML was built with it: the table of all shipped recipes takes half the time.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by path, or by the name of a shipped one.
+    """Read a recipe by path or by shipped name.
 
     Args:
         name: path of a YAML file, or a name as `cakd recipes list` shows it.
@@ -28,7 +31,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """
     where = f"recipe {(path := find_recipe(name)).name}"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())}); expected keys and values.") from error
     if not isinstance(content, dict):
@@ -79,27 +82,25 @@ def _term(item: Any, where: str) -> dict[str, Any]:
     """Split a term's flat keys into the term's own and the loss's options."""
     if not isinstance(item, dict) or "loss" not in item:
         raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
-    loss = item["loss"]
-    if not isinstance(loss, str) or loss not in LOSSES:
-        known = f"known losses: {', '.join(LOSSES)}.{did_you_mean(str(loss), LOSSES)}"
-        raise RecipeError(f"{where}.loss is '{loss}'; {known}")
-    options = set(inspect.signature(LOSSES[loss].__init__).parameters) - {"self"}
+    facts = facts_of(str(item["loss"]), f"{where}.loss")
+    names = option_names(facts.__init__)
     own = set(TermSpec.model_fields) - {"options"}
     for key in item:
-        if key not in own | options:
-            known = ", ".join(sorted(own | options))
-            hint = did_you_mean(str(key), own | options)
-            raise RecipeError(f"{where}.{key} is not a key of {loss}; known: {known}.{hint}")
+        if key not in own | names.keys():
+            known = sorted(own | set(names.values()))
+            raise RecipeError(
+                f"{where}.{key} is not a key of {facts.title()}; known: {', '.join(known)}.{did_you_mean(str(key), known)}"
+            )
     term = {key: value for key, value in item.items() if key in own}
-    term["options"] = {key: value for key, value in item.items() if key in options}
+    term["options"] = {key: value for key, value in item.items() if key in names}
     if isinstance(term.get("weight"), int) and not isinstance(term["weight"], bool):
         term["weight"] = float(term["weight"])
-    return {"name": loss, **term}
+    return {"name": facts.title(), **term}
 
 
 def _try_options(term: TermSpec, where: str) -> None:
-    """Build a term's loss once, so that an option out of range is found with the recipe and not by a run."""
+    """Find an option out of range with the recipe and not by a run."""
     try:
-        term.build_loss()
+        term.check_options()
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error

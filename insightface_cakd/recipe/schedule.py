@@ -1,4 +1,7 @@
-"""How the weight of a term changes over a run: pure functions of the step and of the run's length."""
+"""How the weight of a term changes over a run.
+
+Pure functions of the step and of the run's length.
+"""
 
 import math
 from dataclasses import dataclass
@@ -35,7 +38,9 @@ class Length:
 
 
 class ScheduleSpec(BaseModel):
-    """The course of a term's weight, as a factor of it. In the file `cosine` stands for `{kind: cosine}`.
+    """The course of a term's weight, as a factor of it.
+
+    In the file `cosine` stands for `{kind: cosine}`.
 
     A step is one batch of a rank, as arcface_torch counts; with `gradient_acc` the optimiser moves once in several.
 

@@ -7,7 +7,10 @@ from insightface_cakd.runtime.shipped import shipped_folder
 
 
 def find_recipe(name: str) -> Path:
-    """Return the file of a recipe given by path or by shipped name.
+    """Return the file of a recipe.
+
+    Args:
+        name: a path, or the name of a shipped recipe.
 
     Raises:
         RecipeError: there is no such file.
@@ -25,13 +28,18 @@ def find_recipe(name: str) -> Path:
 
 
 def shipped_recipes() -> list[Path]:
-    """Return the recipe files that come with the package, by name; those of a subfolder after those beside it."""
+    """Return the recipe files that come with the package.
+
+    By name; those of a subfolder after those beside it.
+    """
     folder = shipped_folder("recipes")
     return sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
 
 
 def recipe_name(path: Path) -> str:
-    """Return the name by which a shipped recipe is found: `cakd`, or `ablations/cakd_no_fpe` for one in a subfolder.
+    """Return the name by which a shipped recipe is found.
+
+    `cakd`, or `ablations/cakd_no_fpe` for one in a subfolder.
 
     Args:
         path: one of `shipped_recipes()`; of any other file, the stem.

@@ -1,12 +1,12 @@
 """The keys of a recipe, and what they ask for."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insightface_cakd.errors import RecipeError
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.base import DistillLoss
+from insightface_cakd.losses import LOSSES, LossFacts, facts_of
+from insightface_cakd.losses.options import by_todays_names, check_options
 from insightface_cakd.recipe.head import HeadSpec
 from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
 from insightface_cakd.recipe.readings import reading
@@ -15,12 +15,15 @@ from insightface_cakd.recipe.student import StudentSpec
 from insightface_cakd.recipe.teacher import NOBODY, TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
 
+if TYPE_CHECKING:
+    from insightface_cakd.losses import DistillLoss
+
 
 class TermSpec(BaseModel):
     """One term of the objective: `weight * loss(student, teacher)`.
 
     Args:
-        loss: a name of `LOSSES`.
+        loss: a name of `cakd recipes list`, or `package.module:Class`.
         name: what the logs call the term; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
         schedule: how the weight changes over the run.
@@ -45,12 +48,33 @@ class TermSpec(BaseModel):
     whose: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_todays_names(cls, given: Any) -> Any:
+        """Give options their names of today: older recipes, and what older runs saved, have others."""
+        if isinstance(given, dict) and isinstance(given.get("loss"), str) and isinstance(given.get("options"), dict):
+            return given | {"options": by_todays_names(facts_of(given["loss"]).__init__, given["options"])}
+        return given
+
+    @property
+    def facts(self) -> type[LossFacts]:
+        """What the loss says of itself."""
+        return facts_of(self.loss)
+
+    def check_options(self) -> None:
+        """Check the loss's options without building it.
+
+        Raises:
+            RecipeError: the loss cannot have them.
+        """
+        check_options(self.facts.__init__, self.options, self.facts.title())
+
     @property
     def reading(self) -> str:
         """What the term reads."""
-        return self.reads or LOSSES[self.loss].reads
+        return self.reads or self.facts.reads
 
-    def build_loss(self) -> DistillLoss:
+    def build_loss(self) -> "DistillLoss":
         """Return the loss module of this term."""
         return LOSSES[self.loss](**self.options)
 
@@ -137,12 +161,18 @@ class Recipe(BaseModel):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a step asks the teacher; its frozen class centres alone need no forward."""
+        """Whether a step asks the teacher.
+
+        Its frozen class centres alone need no forward.
+        """
         return bool(self.terms) or (self.head is not None and self.head.reads_embedding)
 
     @property
     def needs_network(self) -> bool:
-        """Whether the teacher must be a live network: a term looks inside it, or prompts learn in it."""
+        """Whether the teacher must be a live network.
+
+        A term looks inside it, or prompts learn in it.
+        """
         taps = any(term.teacher is not None for term in self.terms)
         return taps or self.urfm is not None or self.teacher.prompts is not None
 
@@ -154,7 +184,7 @@ class Recipe(BaseModel):
     @property
     def needs_prototypes(self) -> str | None:
         """Name of the first term that needs prototypes."""
-        return next((term.name for term in self.terms if LOSSES[term.loss].needs_prototypes), None)
+        return next((term.name for term in self.terms if term.facts.needs_prototypes), None)
 
     @property
     def needs_centres(self) -> bool:
@@ -163,7 +193,10 @@ class Recipe(BaseModel):
 
     @property
     def lacks_init(self) -> bool:
-        """Whether the student starts from trained weights that the recipe does not name."""
+        """Whether the student's trained weights are still to be named.
+
+        It starts from such, and the recipe does not name them.
+        """
         return self.student is not None and self.student.weights is None
 
     @property

@@ -12,7 +12,9 @@ NOBODY = "none"
 
 
 def kind_of_file(weights: str) -> str | None:
-    """Return the network that a path alone tells: `cached` for a folder, `onnx` for an ONNX file; None for weights.
+    """Return the network that a path alone tells.
+
+    `cached` for a folder, `onnx` for an ONNX file; None for weights.
 
     Args:
         weights: of a teacher, as a user gives it.

@@ -1,4 +1,7 @@
-"""What a recipe says about the unified receptive fields: one key for each detail that the paper leaves open."""
+"""What a recipe says about the unified receptive fields.
+
+One key for each detail that the paper leaves open.
+"""
 
 import math
 from typing import Literal

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from insightface_cakd.errors import CAKDError, did_you_mean
+from insightface_cakd.errors import CAKDError, RecipeError, did_you_mean
 
 
 def is_place(name: str) -> bool:
@@ -16,40 +16,38 @@ def is_place(name: str) -> bool:
     return bool(colon and module and attribute)
 
 
-def import_object(place: str, where: str, error: type[CAKDError]) -> Any:
-    """Return what stands at a place; modules beside the working directory are found too.
+def import_object(path: str, where: str, kind: str, error: type[CAKDError] = RecipeError) -> Any:
+    """Return what `package.module:Name` names; modules beside the working directory are found too.
 
     Args:
-        place: `package.module:Name`.
-        where: what an error line begins with.
-        error: class of the error.
+        path: an importable module, a colon, and a name in it.
+        where: what the error line begins with.
+        kind: what is expected there, such as "loss".
+        error: what is raised.
 
     Raises:
-        CAKDError: of that class: no such form, module or name, or the module cannot be imported.
+        CAKDError: the path has another form, the module cannot be imported, or it has no such name.
     """
-    if not is_place(place):
-        raise error(f"{where}: '{place}'; expected package.module:Name. Write the module, a colon and the name.")
-    module_name, _, attribute = place.partition(":")
+    module_name, _, name = path.partition(":")
+    if not is_place(path):
+        raise error(f"{where} is '{path}'; expected a {kind} as package.module:Name.")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    # A user's module may raise anything at import.
-    except Exception as problem:
-        reason = " ".join(f"{type(problem).__name__}: {problem}".split())[:200]
+    # A module of the user's runs here, and may fail in any way.
+    except Exception as failure:
         raise error(
-            f"{where}: {module_name} cannot be imported ({reason}); expected a module on the Python path. Correct the name, install the "
-            "package, or start beside it."
-        ) from problem
-    found = getattr(module, attribute, None)
-    if found is None:
-        names = [name for name in vars(module) if not name.startswith("_")]
+            f"{where} is '{path}'; cannot import {module_name} ({type(failure).__name__}: {' '.join(str(failure).split())}); expected a "
+            f"{kind} as package.module:Name. Install the package, or start beside it."
+        ) from failure
+    if not hasattr(module, name):
+        own = [known for known in vars(module) if not known.startswith("_")]
         raise error(
-            f"{where}: module {module_name} has no '{attribute}'; expected a name that it defines."
-            f"{did_you_mean(attribute, names)}"
+            f"{where} is '{path}'; {module_name} has no {name}; expected a {kind} of that module.{did_you_mean(name, own)}"
         )
-    return found
+    return getattr(module, name)
 
 
 def construct(kind: Callable[..., Any], options: Mapping[str, Any], where: str, error: type[CAKDError]) -> Any:

@@ -23,7 +23,7 @@ def make_task(spec: NamedSpec) -> Task:
     if spec.kind in TASKS:
         kind = TASKS[spec.kind]
     elif is_place(spec.kind):
-        kind = import_object(spec.kind, where, RecipeError)
+        kind = import_object(spec.kind, "recipe: task", "task")
     else:
         raise RecipeError(
             f"{where}: not known; known: {', '.join(TASKS)}, or package.module:Class.{did_you_mean(spec.kind, TASKS)}"

@@ -33,7 +33,7 @@ def build_view(spec: NamedSpec, where: str) -> View:
             f"{where}: view '{spec.kind}' is not known; known: {', '.join(VIEWS)}, or package.module:Class."
             f"{did_you_mean(spec.kind, VIEWS)}"
         )
-    kind = VIEWS[spec.kind] if spec.kind in VIEWS else import_object(spec.kind, where, RecipeError)
+    kind = VIEWS[spec.kind] if spec.kind in VIEWS else import_object(spec.kind, where, "view")
     return construct(kind, spec.options, f"{where}: view {spec.kind}", RecipeError)
 
 

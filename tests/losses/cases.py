@@ -2,6 +2,7 @@
 
 import torch
 
+from insightface_cakd.losses import LOGITS as KINDS
 from insightface_cakd.losses import LOSSES
 from tests.oracles import ORACLES
 from tests.pair_oracles import HARDEST, STUDENT_THRESHOLDS, TEACHER_THRESHOLDS, bank, queued
@@ -19,15 +20,8 @@ MAPS = (
     [[[[0.0, 1], [2, 3]], [[4, 5], [6, 7]]], [[[2, 1], [0, 3]], [[1, 1], [2, 0]]]],
     [[[[1.0, 2], [0, 1]], [[3, 0], [1, 2]]], [[[0, 1], [2, 1]], [[1, 3], [0, 1]]]],
 )
-FIXTURES = {
-    "kd": LOGITS,
-    "logit_regression": LOGITS,
-    "gkd": LOGITS,
-    "at": MAPS,
-    "askd": MAPS,
-    "fskd": MAPS,
-    "fskd_relation": MAPS,
-}
+# FitNet's equation asks for no map; its known value is that of rows.
+FIXTURES = {"fitnet": EMBEDDINGS}
 OPTIONS = {"ekd": {"hardest": 2}, "qud": {"queue": 2}, "gkd": {"grouping": "fixed", "size": 2}}
 
 
@@ -54,13 +48,19 @@ def identities(count):
     return torch.arange(count) // 2 % 3
 
 
+def reads(name):
+    """Return the fixture that has what a loss reads."""
+    kind = LOSSES[name].reads
+    return FIXTURES.get(name, MAPS if kind == "map" else LOGITS if kind in KINDS else EMBEDDINGS)
+
+
 def fixture(name):
-    return tuple(torch.tensor(rows, dtype=torch.float64) for rows in FIXTURES.get(name, EMBEDDINGS))
+    return tuple(torch.tensor(rows, dtype=torch.float64) for rows in reads(name))
 
 
 def shaped(name, rows):
     """Return what the loss reads: rows, or maps (B, 3, 2, 2) that depend on them linearly."""
-    if FIXTURES.get(name) is not MAPS:
+    if reads(name) is not MAPS:
         return rows
     mixing = torch.randn(rows.shape[1], 12, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     return (rows @ mixing.to(rows.dtype)).view(-1, 3, 2, 2)

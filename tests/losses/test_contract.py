@@ -1,4 +1,7 @@
-"""What every registered loss must hold; a new one cannot leave this suite, and must bring its oracle."""
+"""What every loss must hold: each of the catalogue, which must bring its oracle, or those of another package.
+
+`pytest tests/losses/test_contract.py tests/losses/test_ranks.py --loss my_package.losses:NormLoss` tries such a class.
+"""
 
 import re
 
@@ -25,47 +28,49 @@ from tests.oracles import KNOWN, ORACLES, SCALE_FREE
 
 # A margin loss compares with labels, not with a teacher; tests/losses/test_prompts.py holds it to the same.
 COMPARING = {name for name, kind in LOSSES.items() if kind.reads != "prompted_logits"}
-every_loss = pytest.mark.parametrize("name", sorted(COMPARING))
-every_loss_with_state = pytest.mark.parametrize("name", sorted(n for n in COMPARING if LOSSES[n].keeps_state))
+
+
+def pytest_generate_tests(metafunc):
+    """Try `name`, any loss, `shipped`, one with an oracle, or `remembers`, one with a memory."""
+    own = metafunc.config.getoption("--loss")
+    names = {"name": own or sorted(COMPARING), "shipped": [] if own else sorted(COMPARING)}
+    names["remembers"] = [name for name in names["name"] if LOSSES[name].keeps_state]
+    for asked in names.keys() & set(metafunc.fixturenames):
+        metafunc.parametrize(asked, names[asked])
 
 
 def test_every_loss_has_an_oracle_and_a_known_value():
     assert COMPARING == set(ORACLES) == set(KNOWN)
 
 
-@every_loss
-def test_is_documented_and_names_its_source(name):
-    kind = LOSSES[name]
+def test_is_documented_and_names_its_source(shipped):
+    kind = LOSSES[shipped]
     assert issubclass(kind, DistillLoss)
     assert kind.paper
     for section in ("Shape:", "Units:", "Edge cases:", "Source:"):
         assert section in kind.__doc__
 
 
-@every_loss
-def test_equals_its_oracle_in_float64(name):
+def test_equals_its_oracle_in_float64(shipped):
     for seed in range(3):
-        student, teacher = random_pair(name, seed=seed)
-        value = float(evaluate(name, student, teacher))
+        student, teacher = random_pair(shipped, seed=seed)
+        value = float(evaluate(shipped, student, teacher))
         assert value > 0
-        assert value == pytest.approx(expected(name, student, teacher), rel=1e-10)
+        assert value == pytest.approx(expected(shipped, student, teacher), rel=1e-10)
 
 
-@every_loss
-def test_equals_its_oracle_in_float32(name):
-    student, teacher = random_pair(name, dtype=torch.float32)
-    loss = evaluate(name, student, teacher)
+def test_equals_its_oracle_in_float32(shipped):
+    student, teacher = random_pair(shipped, dtype=torch.float32)
+    loss = evaluate(shipped, student, teacher)
     assert loss.dtype == torch.float32
     assert loss.shape == ()
-    assert float(loss) == pytest.approx(expected(name, student, teacher), rel=1e-5)
+    assert float(loss) == pytest.approx(expected(shipped, student, teacher), rel=1e-5)
 
 
-@every_loss
-def test_has_the_known_value(name):
-    assert float(evaluate(name, *fixture(name))) == pytest.approx(KNOWN[name], abs=5e-10)
+def test_has_the_known_value(shipped):
+    assert float(evaluate(shipped, *fixture(shipped))) == pytest.approx(KNOWN[shipped], abs=5e-10)
 
 
-@every_loss
 def test_is_zero_with_zero_gradient_when_the_student_equals_the_teacher_if_it_says_so(name):
     zero = []
     for teacher in (fixture(name)[1], random_pair(name)[1]):
@@ -77,7 +82,6 @@ def test_is_zero_with_zero_gradient_when_the_student_equals_the_teacher_if_it_sa
     assert all(zero) == LOSSES[name].zero_at_teacher
 
 
-@every_loss
 def test_gradient_is_that_of_finite_differences(name):
     student, teacher = random_pair(name, rows=4, width=3)
     # What a loss remembers is a constant: it must not move while it is differentiated.
@@ -85,7 +89,6 @@ def test_gradient_is_that_of_finite_differences(name):
     assert torch.autograd.gradcheck(lambda rows: loss(rows, teacher, labels), student.requires_grad_())
 
 
-@every_loss
 def test_the_teacher_gets_no_gradient_unless_the_loss_says_so(name):
     student, teacher = (rows.requires_grad_() for rows in random_pair(name))
     evaluate(name, student, teacher).backward()
@@ -93,7 +96,6 @@ def test_the_teacher_gets_no_gradient_unless_the_loss_says_so(name):
     assert student.grad.abs().max() > 0
 
 
-@every_loss
 def test_the_order_of_the_batch_does_not_matter(name):
     student, teacher = random_pair(name)
     order = torch.randperm(len(student), generator=torch.Generator().manual_seed(1))
@@ -101,12 +103,11 @@ def test_the_order_of_the_batch_does_not_matter(name):
     assert float(shuffled) == pytest.approx(float(evaluate(name, student, teacher)), rel=1e-12)
 
 
-@every_loss
-def test_the_students_scale_matters_only_where_it_should(name):
-    student, teacher = random_pair(name)
-    value = float(evaluate(name, student, teacher))
-    unchanged = float(evaluate(name, 3 * student, teacher)) == pytest.approx(value, rel=1e-9)
-    assert unchanged == (name in SCALE_FREE)
+def test_the_students_scale_matters_only_where_it_should(shipped):
+    student, teacher = random_pair(shipped)
+    value = float(evaluate(shipped, student, teacher))
+    unchanged = float(evaluate(shipped, 3 * student, teacher)) == pytest.approx(value, rel=1e-9)
+    assert unchanged == (shipped in SCALE_FREE)
 
 
 ROWS = torch.tensor(EMBEDDINGS[0])
@@ -124,7 +125,6 @@ EDGES = {
 }
 
 
-@every_loss
 @pytest.mark.parametrize("edge", EDGES)
 def test_edge_batches_give_a_finite_loss_and_a_finite_bounded_gradient(name, edge):
     student, teacher = (shaped(name, rows) for rows in EDGES[edge])
@@ -134,7 +134,6 @@ def test_edge_batches_give_a_finite_loss_and_a_finite_bounded_gradient(name, edg
     assert gradient.abs().max() < 1e7 if len(gradient) else True
 
 
-@every_loss
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 1, 2, 3], [-1, -1, 0, 1]])
 def test_any_labels_are_taken(name, labels):
     student, teacher = (shaped(name, torch.tensor(rows)) for rows in EMBEDDINGS)
@@ -146,7 +145,6 @@ def test_any_labels_are_taken(name, labels):
     assert torch.isfinite(gradient).all()
 
 
-@every_loss
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_inputs_give_a_float32_loss_close_to_the_float32_one(name, dtype):
     scale = 64 if LOSSES[name].reads == "logits" else 1
@@ -162,7 +160,6 @@ def test_half_precision_inputs_give_a_float32_loss_close_to_the_float32_one(name
     assert float(loss) == pytest.approx(float(evaluate(name, student.float(), teacher.float())), rel=1e-2, abs=1e-4)
 
 
-@every_loss
 def test_batches_of_different_length_are_refused_with_both_shapes(name):
     student, teacher = random_pair(name)
     shapes = f"student {tuple(student.shape)} vs teacher {tuple(teacher[:5].shape)}"
@@ -170,7 +167,6 @@ def test_batches_of_different_length_are_refused_with_both_shapes(name):
         evaluate(name, student, teacher[:5])
 
 
-@every_loss
 @pytest.mark.parametrize(("labels", "given"), [(None, "none"), (torch.arange(5), r"\(5,\)")])
 def test_missing_labels_are_refused_where_they_are_needed(name, labels, given):
     student, teacher = random_pair(name)
@@ -182,29 +178,26 @@ def test_missing_labels_are_refused_where_they_are_needed(name, labels, given):
         loss(student, teacher, labels)
 
 
-@every_loss
 def test_says_truly_whether_it_keeps_state(name):
     assert bool(list(LOSSES[name]().buffers())) == LOSSES[name].keeps_state
 
 
-@every_loss_with_state
-def test_a_saved_and_loaded_loss_goes_on_bit_for_bit(name):
-    first, second, third = (random_pair(name, seed=seed, dtype=torch.float32) for seed in range(3))
+def test_a_saved_and_loaded_loss_goes_on_bit_for_bit(remembers):
+    first, second, third = (random_pair(remembers, seed=seed, dtype=torch.float32) for seed in range(3))
     labels = identities(6)
-    whole = fresh(name, 5)
+    whole = fresh(remembers, 5)
     for pair in (first, second):
         whole(*pair, labels)
-    resumed = fresh(name, 5)
+    resumed = fresh(remembers, 5)
     resumed.load_state_dict({key: value.clone() for key, value in whole.state_dict().items()})
     assert torch.equal(whole(*third, labels), resumed(*third, labels))
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key])
 
 
-@every_loss_with_state
-def test_state_moves_in_train_mode_only_and_never_has_a_gradient(name):
-    student, teacher = random_pair(name)
-    loss, labels = build(name, student.shape[1]), identities(6)
+def test_state_moves_in_train_mode_only_and_never_has_a_gradient(remembers):
+    student, teacher = random_pair(remembers)
+    loss, labels = build(remembers, student.shape[1]), identities(6)
     before = {key: value.clone() for key, value in loss.state_dict().items()}
     loss.eval()(student.requires_grad_(), teacher, labels)
     assert all(torch.equal(value, before[key]) for key, value in loss.state_dict().items())
@@ -226,7 +219,6 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-@every_loss
 def test_no_step_waits_for_the_device(name):
     student, teacher = random_pair(name, dtype=torch.float32)
     loss, labels = build(name, student.shape[1]), identities(6)

@@ -13,8 +13,8 @@ STUDENT, TEACHER = (torch.tensor(rows, dtype=torch.float64) for rows in EMBEDDIN
 TWO = STUDENT[[0, 2]], TEACHER[[0, 2]], torch.tensor([0, 1])
 
 
-def started(rows, lists, q=0.03):
-    loss = RelationAwareLoss(q)
+def started(rows, lists, slack=0.03):
+    loss = RelationAwareLoss(slack)
     loss.start(rows, torch.as_tensor(lists))
     return loss
 
@@ -80,7 +80,7 @@ def test_only_similarities_above_the_teachers_and_q_are_punished():
 
 def test_a_large_q_asks_for_nothing():
     student, teacher = random_pair("relation_aware")
-    loss = started(torch.tensor(bank(5)), HARDEST, q=2)
+    loss = started(torch.tensor(bank(5)), HARDEST, slack=2)
     raw = loss(student.requires_grad_(), teacher, torch.arange(6) % 4)
     raw.backward()
     assert float(raw.detach()) == 0
@@ -165,7 +165,7 @@ def test_use_before_start_and_what_does_not_fit_are_refused():
             RelationAwareLoss().start(rows, lists)
 
 
-@pytest.mark.parametrize("q", [-0.1, float("nan"), True, "0.03"])
-def test_a_q_that_cannot_be_meant_is_refused(q):
-    with pytest.raises(RecipeError, match=r"relation_aware: q is .*; expected a cosine >= 0; the paper uses 0\.03"):
-        RelationAwareLoss(q)
+@pytest.mark.parametrize("slack", [-0.1, float("nan"), True, "0.03"])
+def test_a_slack_that_cannot_be_meant_is_refused(slack):
+    with pytest.raises(RecipeError, match=r"relation_aware: slack is .*; expected a cosine >= 0; the paper uses 0\.03"):
+        RelationAwareLoss(slack)

@@ -107,7 +107,15 @@ def test_queue_and_thresholds_resume_bit_for_bit():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("tau", 0), ("hardest", 0), ("hardest", 1.5), ("momentum", 1), ("positive", -1), ("negative", "x"), ("queue", -1)],
+    [
+        ("temperature", 0),
+        ("hardest", 0),
+        ("hardest", 1.5),
+        ("momentum", 1),
+        ("positive", -1),
+        ("negative", "x"),
+        ("queue", -1),
+    ],
 )
 def test_options_out_of_range_are_refused(option, value):
     with pytest.raises(RecipeError, match=f"ekd: {option} is .*; expected a"):

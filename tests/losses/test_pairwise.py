@@ -121,7 +121,7 @@ def test_without_triplets_the_loss_is_a_differentiable_0(labels):
 
 
 def test_qud_at_another_temperature():
-    loss = LOSSES["qud"](tau=1.0, queue=2)
+    loss = LOSSES["qud"](temperature=1.0, queue=2)
     loss.queue.push(torch.tensor(queued(3)))
     assert float(loss(*fixture("qud"))) == pytest.approx(0.788001383, abs=5e-10)
 
@@ -142,13 +142,15 @@ def test_qud_pushes_unit_teacher_rows_after_it_has_used_the_queue():
         ("cckd", {"gamma": 0}),
         ("cckd", {"order": 0}),
         ("cckd", {"order": True}),
-        ("darkrank", {"alpha": -3}),
-        ("darkrank", {"beta": 1}),
+        ("darkrank", {"sharpness": -3}),
+        ("darkrank", {"power": 1}),
         ("darkrank", {"length": 1}),
         ("mse", {"reduction": "none"}),
         ("mse", {"normalised": "yes"}),
-        ("qud", {"tau": 0}),
-        ("qud", {"tau": float("nan")}),
+        ("qud", {"temperature": 0}),
+        ("qud", {"queue": 0}),
+        ("qud", {"queue": 2.5}),
+        ("qud", {"temperature": float("nan")}),
         ("triplet_distillation", {"smallest": -0.1}),
         ("triplet_distillation", {"largest": 0.1}),
         ("triplet_distillation", {"within": "near"}),

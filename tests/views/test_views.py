@@ -144,7 +144,7 @@ def test_a_cached_teacher_cannot_see_what_was_not_cached(side):
             r"size is not an option of LowResolution; known: sizes\. Did you mean 'sizes'",
         ),
         ({"kind": "low_resolution", "sizes": [0]}, r"sizes is \[0\]; expected whole numbers from 1"),
-        ("tests.views.test_views:Absent", r"module tests\.views\.test_views has no 'Absent'"),
+        ("tests.views.test_views:Absent", r"tests\.views\.test_views has no Absent"),
     ],
 )
 def test_what_is_no_view_is_refused_in_one_line(view, message):

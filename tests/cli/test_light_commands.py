@@ -1,0 +1,43 @@
+"""Help, and what is said of recipes, come at once: the heavy libraries stay where they are."""
+
+import subprocess
+import sys
+
+from typer.main import get_command
+
+from insightface_cakd.cli import build
+from insightface_cakd.recipe import recipe_name, shipped_recipes
+
+HEAVY = ("torch", "timm", "onnx", "onnxruntime", "numpy", "matplotlib")
+# Runs command lines in one process, and prints each that brought a heavy library in.
+SCRIPT = f"""
+import contextlib, io, sys
+from typer.main import get_command
+from insightface_cakd.cli import build
+
+there = set()
+for line in sys.stdin.read().splitlines():
+    with contextlib.redirect_stdout(io.StringIO()):
+        get_command(build()).main(line.split(), prog_name="cakd", standalone_mode=False)
+    new = set({HEAVY}) & set(sys.modules) - there
+    there |= new
+    if new:
+        print(f"cakd {{line}} imports {{', '.join(sorted(new))}}")
+"""
+
+
+def helps(command, words=()):
+    """Yield `--help` of a command and of all commands below it."""
+    yield " ".join([*words, "--help"])
+    for name, below in getattr(command, "commands", {}).items():
+        yield from helps(below, [*words, name])
+
+
+def test_help_and_recipes_import_no_heavy_library():
+    recipes = [recipe_name(path) for path in shipped_recipes()]
+    lines = [*helps(get_command(build())), "recipes list"]
+    assert len(lines) > 25
+    assert len(recipes) > 40
+    lines += [f"recipes {command} {name}" for command in ("show", "check") for name in recipes]
+    run = subprocess.run([sys.executable, "-c", SCRIPT], input="\n".join(lines), capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, ""), run.stdout + run.stderr
