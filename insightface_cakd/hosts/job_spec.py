@@ -84,6 +84,8 @@ class CheckoutJobSpec(JobSpec):
         "(partial_fc_v2.py:93-99)",
     )
     verbose: int | None = _whole(1, "the loop divides by it")
+    # Shipped configs say -1.
+    warmup_epoch: float | None = Field(None, allow_inf_nan=False, description="a number")
 
 
 def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from insightface_cakd.hosts import preflight
 from insightface_cakd.hosts.compat import FIXES
 from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
@@ -73,8 +74,10 @@ def test_a_patched_checkout(upstream, tmp_path):
         ("optimizer=lion", "No active exception to reraise"),
     ],
 )
-def test_what_it_calls_a_problem_stops_arcface_torch(setting, error, upstream, face_set, tmp_path):
+def test_what_it_calls_a_problem_stops_arcface_torch(setting, error, upstream, face_set, tmp_path, monkeypatch):
+    """A run is refused for it; arcface_torch itself, asked without that, stops."""
     config = str(write_job(tmp_path, face_set))
     assert len(texts(of(upstream, config=config, settings=(setting,)), "problem")) == 1
+    monkeypatch.setattr(preflight, "check_job", lambda *_: None)
     with pytest.raises(Exception, match=error):
         train(Job(config, host=str(upstream), settings=(setting,)))

@@ -22,7 +22,8 @@ def run(folder, arcface_torch, face_set):
     config = write_job(folder, face_set)
 
     def start(output, *settings, **changes):
-        train(job(str(config), host=str(arcface_torch), settings=(f"output={output!r}", *settings), **changes))
+        given = {"config": str(config), "host": str(arcface_torch), **changes}
+        train(job(settings=(f"output={output!r}", *settings), **given))
         return folder / output
 
     return start
