@@ -22,7 +22,7 @@ def run(folder, arcface_torch, face_set):
     config = write_job(folder, face_set)
 
     def start(output, *settings, **changes):
-        given = {"config": str(config), "host": arcface_torch, **changes}
+        given = {"config": str(config), "host": str(arcface_torch), **changes}
         train(job(settings=(f"output={output!r}", *settings), **given))
         return folder / output
 

@@ -9,10 +9,10 @@ import yaml
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import parse_recipe
-from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 from tests.hosts.both_hosts import CLASSES, WIDTH, SharedJob, double_precision, on_checkout, on_embedded
 from tests.hosts.jobs import torchrun, write_job
+from tests.jobs import job
 
 HEADS = {
     "frozen": {"centres": "teacher"},
@@ -97,11 +97,11 @@ def test_a_plain_runs_checkpoint_does_not_replace_the_teachers_centres(folder, f
     head_recipe(folder, "frozen")
     config = str(write_job(folder, face_set))
     settings = ("output='out'", "device='cpu'", "save_all_states=true")
-    train(Job(config, settings=settings))
+    train(job(config, settings=settings))
     (folder / "frozen.yaml").write_text("teacher: {network: mbf}\nhead: {centres: teacher}\n")
     given = {"distill": "frozen.yaml", "teacher": "teacher.pt", "centres": ("centres.pt",)}
     with pytest.raises(RunError, match=r"checkpoint: its class centres are not those of teacher\.centres"):
-        train(Job(config, settings=(*settings, "num_epoch=2"), resume=True, **given))
+        train(job(config, settings=(*settings, "num_epoch=2"), resume=True, **given))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import torch
 
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.recipe.settings import given as with_weights
 from insightface_cakd.tasks.precompute import make_prototypes
 from tests.hosts.jobs import write_recipe
 from tests.patched_runs import patched_copy, scalars, train
@@ -25,7 +26,7 @@ def given(folder, face_set):
     """Recipe, teacher and prototypes of the face set."""
     _, teacher = write_recipe(folder)
     (folder / "recipe.yaml").write_text(RECIPE)
-    make_prototypes("recipe.yaml", face_set, folder / "prototypes", teacher)
+    make_prototypes("recipe.yaml", face_set, folder / "prototypes", with_weights(teacher=teacher))
     return {"distill": "recipe.yaml", "teacher": teacher, "prototypes": str(folder / "prototypes")}
 
 
@@ -52,7 +53,12 @@ def test_the_patched_script_takes_prototypes(arcface_torch, face_set, tmp_path):
     patched = patched_copy(arcface_torch, tmp_path / "arcface_torch")
     torch.save(get_model("mbf", num_features=512).state_dict(), tmp_path / "teacher.pt")
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    make_prototypes(str(tmp_path / "recipe.yaml"), face_set, tmp_path / "prototypes", str(tmp_path / "teacher.pt"))
+    make_prototypes(
+        str(tmp_path / "recipe.yaml"),
+        face_set,
+        tmp_path / "prototypes",
+        with_weights(teacher=str(tmp_path / "teacher.pt")),
+    )
     output = tmp_path / "taught"
     options = {"--distill": "recipe.yaml", "--teacher": "teacher.pt", "--prototypes": "prototypes"}
     train(patched, face_set, output, *(part for key, name in options.items() for part in (key, tmp_path / name)))

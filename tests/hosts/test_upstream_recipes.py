@@ -9,6 +9,7 @@ import yaml
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
+from insightface_cakd.recipe.settings import given as with_weights
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
@@ -30,8 +31,8 @@ def files(face_set, tmp_path_factory):
         export_onnx(get_model("mbf", num_features=WIDTH).eval(), folder / "teacher.onnx", {})
     (folder / "taught.yaml").write_text(yaml.safe_dump(TAUGHT))
     given = str(folder / "taught.yaml"), face_set
-    cache_teacher(*given, folder / "cached", str(folder / "vit_t.pt"))
-    make_prototypes(*given, folder / "prototypes", str(folder / "vit_t.pt"))
+    cache_teacher(*given, folder / "cached", with_weights(teacher=str(folder / "vit_t.pt")))
+    make_prototypes(*given, folder / "prototypes", with_weights(teacher=str(folder / "vit_t.pt")))
     return folder
 
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 from tests.hosts.both_hosts import SharedJob, double_precision, on_checkout, on_embedded, write_full_recipe
 from tests.hosts.jobs import logged_losses, torchrun, write_job, write_recipe
@@ -95,7 +94,7 @@ def test_a_checkpoint_of_the_embedded_host_resumes_on_the_checkout(run, folder, 
     given = {"distill": recipe, "teacher": teacher}
     settings = ("output='out'", "device='cpu'", "num_epoch=2", "gradient_acc=2")
     config = str(write_job(folder, face_set))
-    train(Job(config, settings=(*settings, "num_epoch=1"), **given))
+    train(job(config, settings=(*settings, "num_epoch=1"), **given))
     run("out", "num_epoch=2", "save_all_states=true", resume=True, **given)
     state = saved(folder / "out")
     assert (state["epoch"], state["global_step"], int(state["state_dict_softmax_fc"]["cakd.step"])) == (2, 8, 8)

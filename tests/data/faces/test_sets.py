@@ -98,6 +98,6 @@ def test_nothing_is_left_when_a_later_step_fails(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("insightface_cakd.data.faces.sets.make_bin", fail)
-    with pytest.raises(DataError, match=r"set: cannot be written: No space left on device; nothing was left"):
+    with pytest.raises(DataError, match=r"set: cannot be written \(No space left on device\); nothing was left"):
         write_face_set(tmp_path / "set", people=3, pictures=3, pairs=20)
     assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.prototypes import META, Prototypes, write_prototypes
 from insightface_cakd.data.prototypes.writing import LabelledFaces
 from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.recipe.settings import given as with_weights
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 from insightface_cakd.teachers import Teacher
 from tests.commands import write_recipe
@@ -163,7 +164,7 @@ def test_a_damaged_folder_is_refused(tmp_path, break_it, message):
 def test_a_cache_of_embeddings_is_no_folder_of_prototypes(tmp_path, face_set):
     recipe = write_recipe(tmp_path / "own.yaml", network="onnx")
     channel_means(tmp_path / "means.onnx")
-    cache_teacher(str(recipe), face_set, tmp_path / "cache", str(tmp_path / "means.onnx"))
+    cache_teacher(str(recipe), face_set, tmp_path / "cache", with_weights(teacher=str(tmp_path / "means.onnx")))
     with pytest.raises(TeacherError, match=r"another kind of folder \(meta\.json is not of prototypes"):
         Prototypes.open(tmp_path / "cache")
 
@@ -173,9 +174,11 @@ def test_a_cache_gives_the_networks_prototypes_up_to_half_precision(tmp_path, fa
     cached = write_recipe(tmp_path / "cached.yaml", network="cached")
     channel_means(tmp_path / "means.onnx")
     given = str(tmp_path / "means.onnx")
-    cache_teacher(str(recipe), face_set, tmp_path / "cache", given)
-    live = make_prototypes(str(recipe), face_set, tmp_path / "live", given, nearest=4)
-    stored = make_prototypes(str(cached), face_set, tmp_path / "stored", str(tmp_path / "cache"), nearest=4)
+    cache_teacher(str(recipe), face_set, tmp_path / "cache", with_weights(teacher=given))
+    live = make_prototypes(str(recipe), face_set, tmp_path / "live", with_weights(teacher=given), nearest=4)
+    stored = make_prototypes(
+        str(cached), face_set, tmp_path / "stored", with_weights(teacher=str(tmp_path / "cache")), nearest=4
+    )
     assert (live.teacher_sha256, live.data) == (stored.teacher_sha256, stored.data)
     assert live.data == data_set_hash(face_set)
     assert (live.num_classes, live.images, live.single) == (12, 48, 0)
@@ -187,6 +190,8 @@ def test_a_folder_of_people_will_do(tmp_path):
     people_folder(tmp_path / "people", {"anna": 1, "ben": 2})
     channel_means(tmp_path / "means.onnx")
     recipe = write_recipe(tmp_path / "own.yaml", network="onnx")
-    meta = make_prototypes(str(recipe), tmp_path / "people", tmp_path / "out", str(tmp_path / "means.onnx"))
+    meta = make_prototypes(
+        str(recipe), tmp_path / "people", tmp_path / "out", with_weights(teacher=str(tmp_path / "means.onnx"))
+    )
     assert (meta.num_classes, meta.images, meta.single, meta.nearest) == (2, 3, 1, 1)
     assert json.loads((tmp_path / "out" / META).read_text())["data"] == data_set_hash(tmp_path / "people")
