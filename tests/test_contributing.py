@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md prints is written to a package of a user's own, and runs: a source, a view, a task."""
+"""What CONTRIBUTING.md prints is written to a package of a user's own, and runs: a source, a view, a task, a protocol."""
 
 import json
 import re
@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from insightface_cakd.evaluate.protocol import Measure, build_protocol
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.tasks import seam
+from insightface_cakd.tasks.measuring import MeasureCallback
+from insightface_cakd.tasks.task import Task
 from insightface_cakd.views import Sides
 from tests.commands import cakd
+from tests.evaluate.verification_files import write_set
+from tests.networks.onnx_models import channel_means
 from tests.toy import WIDTH, toy_batch, toy_head, toy_host, toy_teachers
 
 PAGE = (Path(__file__).resolve().parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -90,3 +95,22 @@ def test_the_task_trains_by_its_own_data_loss_and_measure(own_package, tmp_path)
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["steps"] == 4
     assert 0 < result["measured"]["greys"]["off"] < 2
+
+
+def test_the_protocol_is_a_command_and_measures_in_a_run(own_package, tmp_path):
+    own_package("Mirrored")
+    write_set(tmp_path / "dev.bin", 10)
+    channel_means(tmp_path / "net.onnx")
+    ran = cakd("eval", "my_package.parts:Mirrored", "net.onnx", "dev.bin", "--most", "4", "--json", "n.json")
+    assert ran.code == 0, ran.err
+    # Means of channels are the same in a mirror.
+    assert json.loads((tmp_path / "n.json").read_text()) == {"mean_cosine": pytest.approx(1.0)}
+    measure = Measure(build_protocol("my_package.parts:Mirrored", {}), [tmp_path / "dev.bin"])
+
+    class Mirrors(Task):
+        def measures(self, folder, names):
+            return {"mirrored": measure}
+
+    callback = MeasureCallback(Mirrors(), [], str(tmp_path))
+    found = callback(0, torch.nn.Sequential(torch.nn.AvgPool2d(112), torch.nn.Flatten(), torch.nn.Linear(3, 3)))
+    assert callback.summary(found)["measured"]["mirrored"]["mean_cosine"] == pytest.approx(1.0, abs=1e-5)

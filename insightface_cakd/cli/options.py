@@ -87,6 +87,7 @@ FORMER: dict[str, dict[str, Callable[[str], list[str] | None]]] = {
         "--teacher": lambda value: None if Path(value).exists() else ["--teacher-config", value],
     },
     "eval compare": {"--out": _now("--output")},
+    "eval models": {"--out": _now("--output")},
     "eval ijb": {"--out": _now("--output")},
     "export": {"--bin": _now("--sets")},
     "export-runtime": {"--bin": _now("--sets")},

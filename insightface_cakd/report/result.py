@@ -47,6 +47,11 @@ class Section:
 class Result(ABC):
     """What a measurement came to; what answers these three is printed, put into a page, into JSON and into a comparison."""
 
+    @property
+    def value(self) -> float | None:
+        """The one number by which a run keeps its best network; None if there is none."""
+        return None
+
     @abstractmethod
     def rows(self) -> Sequence[Row]:
         """Return the table: column -> cell in each row."""

@@ -1,6 +1,7 @@
 """Points of the face: regression of five landmarks, measured by the normalised mean error."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.data.landmarks import PointSet, read_points
 from insightface_cakd.errors import DataError, RecipeError
 from insightface_cakd.networks.modes import evaluating
+from insightface_cakd.report.result import Result
 from insightface_cakd.tasks.batches import TaskBatches
 from insightface_cakd.tasks.task import DataRequest, Measure, Task
 
@@ -104,8 +106,7 @@ class Landmarks(Task):
 
     def measures(self, folder: Path, names: list[str]) -> dict[str, Measure]:
         """Return the normalised mean error on each set."""
-        sets = {name: read_points(folder, name) for name in names}
-        return {name: lambda network, points=points: measure_points(network, points) for name, points in sets.items()}  # type: ignore[misc]
+        return {name: partial(_measured, read_points(folder, name)) for name in names}
 
 
 class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
@@ -148,7 +149,7 @@ def mirror(points: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class PointError:
+class PointError(Result):
     """How far found points lie from the given ones, in distances of the eyes.
 
     Args:
@@ -166,13 +167,27 @@ class PointError:
         """The normalised mean error."""
         return self.nme
 
-    def line(self) -> str:
-        """Return it in words."""
-        return f"NME (eye centres) {self.nme:.4f}, above 0.1: {100 * self.failures:.1f} % of {self.images} images"
+    def rows(self) -> list[dict[str, str]]:
+        """Return the table: the error, how many images lie above 0.1, and of how many."""
+        return [
+            {
+                "NME (eye centres)": f"{self.nme:.4f}",
+                "above 0.1": f"{100 * self.failures:.1f} %",
+                "images": str(self.images),
+            }
+        ]
+
+    def lines(self) -> list[str]:
+        """Return how it was measured."""
+        return ["NME: mean distance from the given points, divided by the distance of the eye centres."]
 
     def facts(self) -> dict[str, float]:
         """Return every number by its name."""
         return {"nme_eye_centres": self.nme, "failure_rate_0.1": self.failures, "images": float(self.images)}
+
+
+def _measured(points: PointSet, step: int, network: nn.Module) -> Result:
+    return measure_points(network, points)
 
 
 @torch.no_grad()

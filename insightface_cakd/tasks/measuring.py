@@ -7,8 +7,9 @@ from typing import Any
 from torch import nn
 
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER
+from insightface_cakd.report.result import Result
 from insightface_cakd.runtime.ranks import rank
-from insightface_cakd.tasks.task import Measured, Task
+from insightface_cakd.tasks.task import Task
 
 
 class MeasureCallback:
@@ -42,28 +43,33 @@ class MeasureCallback:
         self.improved = False
         self.measures = (task.measures(Path(rec_prefix), list(val_targets)) or {}) if rank() == 0 else {}
 
-    def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, Measured]:
+    def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, Result]:
         """Return what each measure came to; the network's parts get their train or eval mode back."""
-        results = {name: measure(backbone) for name, measure in self.measures.items()}
+        results = {name: measure(num_update, backbone) for name, measure in self.measures.items()}
         better = min if self.task.lower_is_better else max
         before = dict(self.best)
         for name, found in results.items():
-            self.best[name] = better(found.value, before.get(name, found.value))
+            if found.value is not None:
+                self.best[name] = better(found.value, before.get(name, found.value))
             self._report(num_update, name, found)
-        self.improved = bool(results) and (not before or self._total(self.best) > self._total(before))
+        self.improved = bool(self.best) and (not before or self._total(self.best) > self._total(before))
         return results
 
     @staticmethod
-    def summary(results: Mapping[str, Measured]) -> dict[str, Any]:
+    def summary(results: Mapping[str, Result]) -> dict[str, Any]:
         """Return what a run's result says about a measurement."""
-        return {"measured": {name: dict(found.facts()) for name, found in results.items()}}
+        return {"measured": {name: found.facts() for name, found in results.items()}}
 
     def _total(self, values: Mapping[str, float]) -> float:
         return sum(values.values()) * (-1 if self.task.lower_is_better else 1)
 
-    def _report(self, step: int, name: str, found: Measured) -> None:
-        LOGGER.info("[%s][%d] %s", name, step, found.line())
-        for key, value in found.facts().items():
+    def _report(self, step: int, name: str, found: Result) -> None:
+        said = [f"{key} {cell}" for row in found.rows() for key, cell in row.items()]
+        LOGGER.info("[%s][%d] %s", name, step, ", ".join(said))
+        facts = found.facts()
+        for key, value in facts.items() if isinstance(facts, dict) else ():
+            if not isinstance(value, int | float):
+                continue
             if self.summary_writer is not None:
                 self.summary_writer.add_scalar(f"{key}/{name}", value, step)
             if self.wandb_logger is not None:

@@ -1,9 +1,9 @@
 """What a task is: what a run trains on, what each side sees, what its loss is, and how it is measured."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.recipe.parts import IDENTIFICATION
+from insightface_cakd.report.result import Result
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,8 @@ class DataRequest:
     device: torch.device
 
 
-class Measured(Protocol):
-    """What one measurement came to."""
-
-    @property
-    def value(self) -> float:
-        """The number by which runs are compared."""
-
-    def line(self) -> str:
-        """Return it in words, with the name of the metric."""
-
-    def facts(self) -> Mapping[str, float]:
-        """Return every number by its name."""
-
-
-Measure = Callable[[nn.Module], Measured]
+# Called with the step and the network; see `insightface_cakd.evaluate.protocol.Measure` for any protocol as one.
+Measure = Callable[[int, nn.Module], Result]
 
 
 class Task:

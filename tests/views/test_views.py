@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from insightface_cakd.data.align.similarity import TEMPLATE
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
 from insightface_cakd.views import VIEWS, Mask, Mirror, Sides, build_view
 from insightface_cakd.views.low_resolution import LowResolution, area_weights, cubic_weights
+from insightface_cakd.views.mask import MASK_COLOUR, mask_corners
 
 OPTIONS = {"low_resolution": {"sizes": [14, 28]}}
 
@@ -58,11 +60,34 @@ def test_of_several_sizes_each_image_draws_one():
     assert set(drawn) == {1, 2}
 
 
-def test_the_mask_is_a_filled_outline_and_leaves_the_eyes():
-    images = as_images(pixels())
-    covered = Mask()(images, generator())
-    assert torch.equal(covered[..., :55, :], images[..., :55, :])
-    assert len(np.unique(as_faces(covered)[:, 100, 56], axis=0)) == 1
+def test_the_mask_covers_nose_mouth_and_chin_and_leaves_eyes_and_forehead():
+    faces = np.random.default_rng(0).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8)
+    seen = as_faces(Mask()(as_images(faces), generator()))[0]
+    covered = (seen == MASK_COLOUR).all(axis=-1)
+    left_eye, right_eye, nose, left_mouth, right_mouth = np.rint(TEMPLATE).astype(int)
+    for x, y in (nose, left_mouth, right_mouth, (56, 105)):
+        assert covered[y, x]
+    for x, y in (left_eye, right_eye, (56, 20), (3, 3), (108, 3)):
+        assert not covered[y - 4 : y + 5, max(x - 4, 0) : x + 5].any()
+    assert 0.2 < covered.mean() < 0.4
+    assert np.array_equal(seen[~covered], faces[0][~covered])
+
+
+def test_the_mask_is_alike_on_both_sides_of_the_nose():
+    corners, nose = mask_corners(), TEMPLATE[2, 0]
+    assert corners.shape == (8, 2)
+    mirrored = np.column_stack([2 * nose - corners[:, 0], corners[:, 1]])[::-1]
+    np.testing.assert_allclose(corners, mirrored, atol=1e-4)
+
+
+def test_low_resolution_averages_what_lies_in_a_pixel():
+    blocks = np.random.default_rng(1).integers(0, 256, (14, 14, 3)).astype(np.uint8)
+    face = blocks.repeat(8, axis=0).repeat(8, axis=1).astype(int) // 2 + 60
+    noise = np.tile(np.array([[4, -4], [-4, 4]]), (56, 56))[..., None]
+    shaken, still = (as_images(x.astype(np.uint8)[None]) for x in (face + noise, face))
+    assert torch.equal(LowResolution(14)(shaken, generator()), LowResolution(14)(still, generator()))
+    one = as_faces(LowResolution(1)(still, generator()))
+    assert np.ptp(one.reshape(-1, 3), axis=0).tolist() == [0, 0, 0]
 
 
 def test_a_mirror_image_of_a_mirror_image_is_the_image():

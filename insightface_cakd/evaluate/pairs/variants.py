@@ -1,27 +1,29 @@
-"""Harder versions of any set of aligned faces: masked, of low resolution, mirrored. Nothing in them is drawn by chance."""
+"""Harder versions of any set of aligned faces: masked, of low resolution, mirrored.
+
+What they do to an image is a view, the same that a recipe may train with; nothing in them is drawn by chance.
+"""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
+import torch
 
-from insightface_cakd.data.align.similarity import TEMPLATE
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError, did_you_mean
+from insightface_cakd.views import LowResolution, Mask, Mirror, View
+from insightface_cakd.views.view import levels
 
-Transform = Callable[[np.ndarray], np.ndarray]
 On = Literal["probe", "both"]
 
-# A surgical mask's blue, RGB.
-MASK_COLOUR = (142, 180, 206)
 PLAIN, SINGLE = "plain", "single"
 # `single` is what `flipped` is to be compared with.
 ALL = (PLAIN, "masked", "lowres:28", "lowres:14", SINGLE, "flipped")
 NAMES = (PLAIN, "masked", "lowres:N", SINGLE, "flipped")
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -30,21 +32,21 @@ class Variant:
 
     Args:
         name: as the user writes it.
-        transform: of a uint8 (H, W, 3) face, to another of that shape.
+        view: what is done to an image; None for nothing.
         mirrored: whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
             in that sum, so that `flipped` goes without, and `single` shows what going without costs.
     """
 
     name: str
-    transform: Transform
+    view: View | None = None
     mirrored: bool = True
 
 
 def parse_variants(names: Sequence[str]) -> list[Variant]:
-    """Return the variants of some names; `all` stands for six of them, none for the plain one.
+    """Return the variants of some names.
 
     Args:
-        names: `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped` or `all`.
+        names: `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped`, or `all` for six of them; none for `plain`.
 
     Raises:
         EvaluationError: a name is unknown.
@@ -62,71 +64,38 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
         on: `probe` leaves the first image of each pair, the enrolled one, as it is.
     """
     images = pairs.images.copy()
-    for place in range(1 if on == "probe" else 0, len(images), 2 if on == "probe" else 1):
-        images[place] = variant.transform(images[place])
+    if variant.view is not None:
+        changed = images[1::2] if on == "probe" else images
+        for start in range(0, len(changed), CHUNK):
+            changed[start : start + CHUNK] = seen_faces(changed[start : start + CHUNK], variant.view)
     return VerificationSet(images, pairs.same)
 
 
-def mask(face: np.ndarray) -> np.ndarray:
-    """Cover nose, mouth and chin of an aligned face, as a surgical mask does.
+def seen_faces(faces: np.ndarray, view: View) -> np.ndarray:
+    """Return faces as a view shows them.
 
     Args:
-        face: uint8 (S, S, 3), aligned to InsightFace's template; the mask's corners follow from its five points.
+        faces: uint8 (B, S, S, 3), RGB.
+        view: draws nothing.
     """
-    covered = face.copy()
-    corners = np.rint(mask_corners() * (len(face) / FACE_SIZE)).astype(np.int32)
-    return cv2.fillPoly(covered, [corners], MASK_COLOUR)
-
-
-def mask_corners() -> np.ndarray:
-    """Return the mask's outline (8, 2) in pixels of 112 x 112, from the left cheek over the nose, down to the chin.
-
-    Widths are parts of the distance of the eyes: the mask begins between eyes and nose tip, is as wide as a face, and ends
-    with the picture.
-    """
-    left_eye, right_eye, nose, left_mouth, right_mouth = TEMPLATE.astype(np.float64)
-    apart = right_eye[0] - left_eye[0]
-    eyes, mouth, middle = (left_eye[1] + right_eye[1]) / 2, (left_mouth[1] + right_mouth[1]) / 2, nose[0]
-    bridge, cheek, bottom = eyes + 0.45 * (nose[1] - eyes), eyes + 0.75 * (nose[1] - eyes), FACE_SIZE - 1
-    half = [(0.25, bridge), (1.1, cheek), (1.05, mouth), (0.55, bottom)]
-    left = [(middle - part * apart, y) for part, y in half]
-    right = [(middle + part * apart, y) for part, y in half]
-    return np.array([*left[::-1], *right])
-
-
-def lower(face: np.ndarray, side: int) -> np.ndarray:
-    """Return a face as a camera far away sees it: averaged to so few pixels, then bicubic back.
-
-    Args:
-        face: uint8 (S, S, 3).
-        side: pixels a side in between.
-    """
-    small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-
-
-def flip(face: np.ndarray) -> np.ndarray:
-    """Return the mirror image."""
-    return face[:, ::-1]
+    images = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float() / 127.5 - 1
+    seen = levels(view(images, torch.Generator())).round().clamp(0, 255).to(torch.uint8)
+    return seen.permute(0, 2, 3, 1).numpy()
 
 
 def _variant(name: str) -> Variant:
     fixed = {
-        PLAIN: Variant(PLAIN, _same),
-        "masked": Variant("masked", mask),
-        SINGLE: Variant(SINGLE, _same, mirrored=False),
-        "flipped": Variant("flipped", flip, mirrored=False),
+        PLAIN: Variant(PLAIN),
+        "masked": Variant("masked", Mask()),
+        SINGLE: Variant(SINGLE, mirrored=False),
+        "flipped": Variant("flipped", Mirror(), mirrored=False),
     }
     if name in fixed:
         return fixed[name]
     side = re.fullmatch(r"lowres:(\d{1,3})", name)
     if side and 1 <= int(side[1]) < FACE_SIZE:
-        return Variant(name, lambda face: lower(face, int(side[1])))
+        return Variant(name, LowResolution(int(side[1])))
     raise EvaluationError(
         f"--variant {name}: unknown; expected all or one of {', '.join(NAMES)}, N from 1 to {FACE_SIZE - 1}."
         f"{did_you_mean(name, (*ALL, 'all'))} Correct it, for example --variant lowres:14."
     )
-
-
-def _same(face: np.ndarray) -> np.ndarray:
-    return face

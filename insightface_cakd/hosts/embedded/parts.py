@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from easydict import EasyDict
@@ -26,7 +27,7 @@ class RunResult:
 
     accuracy: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
-    measured: dict[str, dict[str, float]] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
     images_per_second: float = 0.0
