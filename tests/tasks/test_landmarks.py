@@ -157,7 +157,8 @@ def test_two_ranks_train_it_and_leave_one_student(points, taught, tmp_path):
 
 @pytest.mark.upstream
 @pytest.mark.slow
-def test_untouched_arcface_torch_trains_it(points, tmp_path, arcface_torch):
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_untouched_arcface_torch_trains_it(ranks, points, tmp_path, arcface_torch):
     recipe = tmp_path / "r.yaml"
     torch.save(get_model("mbf", num_features=10).state_dict(), tmp_path / "teacher.pt")
     write_recipe(recipe, {"loss": "mse", "weight": 0.5}, network="mbf", weights=str(tmp_path / "teacher.pt"))
@@ -178,8 +179,11 @@ def test_untouched_arcface_torch_trains_it(points, tmp_path, arcface_torch):
         "save_all_states": True,
     }
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value!r}")]
+    launcher = [sys.executable]
+    if ranks > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     done = subprocess.run(
-        [sys.executable, "-m", "insightface_cakd", "train", "configs/ms1mv3_mbf", *more, *sets],
+        [*launcher, "-m", "insightface_cakd", "train", "configs/ms1mv3_mbf", *more, *sets],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -193,7 +197,7 @@ def test_untouched_arcface_torch_trains_it(points, tmp_path, arcface_torch):
         torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True
     )
     checkpoint = torch.load(tmp_path / "out" / "checkpoint_gpu_0.pt", weights_only=True)
-    assert checkpoint["global_step"] == 8
+    assert checkpoint["global_step"] == 8 // ranks
 
 
 def test_mirroring_twice_is_the_identity_and_exchanges_sides():
