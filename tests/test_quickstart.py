@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import onnx
 import pytest
@@ -147,12 +148,11 @@ def test_the_table_has_percents_points_and_seconds(trained):
 def test_both_students_train_alike_but_for_the_teacher(trained):
     assert cakd("quickstart", "--seed", 9, "--output", "work").code == 0
     teacher, alone, distilled = trained
-    assert (alone.config, alone.distill, alone.teacher) == (distilled.config, None, None)
-    assert distilled.teacher == "work/teacher/model.pt"
-    outputs = {"output='work/teacher'", "output='work/alone'", "output='work/distilled'"}
-    assert {setting for job in trained for setting in job.settings if setting.startswith("output")} == outputs
-    common = {"rec='work/data'", "seed=9", "val_targets=['dev']", "num_epoch=1", "verify_epochs=1"}
-    assert all(set(job.settings) - outputs == common for job in trained)
+    assert (alone.config, alone.distill, alone.recipe_settings) == (distilled.config, None, ())
+    assert list(distilled.recipe_settings) == ['teacher.weights="work/teacher/model.pt"']
+    assert [job.output for job in trained] == [Path("work") / name for name in ("teacher", "alone", "distilled")]
+    common = {"seed=9", "val_targets=['dev']", "num_epoch=1", "verify_epochs=1"}
+    assert all((set(job.settings), job.data) == (common, Path("work/data")) for job in trained)
     assert teacher.config != alone.config
 
 

@@ -85,11 +85,9 @@ def _models(
     on: On = "probe",
     protocol: Annotated[
         str | None,
-        typer.Option(help="Measure each by this protocol instead, a name or package.module:Class, on --sets."),
+        typer.Option("--by", help="Measure each by this protocol instead, a name or package.module:Class, on --sets."),
     ] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--protocol-set", help="KEY=VALUE, an option of --protocol.")
-    ] = None,
+    options: Annotated[list[str] | None, typer.Option("--by-set", help="KEY=VALUE, an option of --by.")] = None,
     network: Network = None,
     batch: Batch = 64,
     device: Device = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperGroup
 
-from insightface_cakd.cli.options import Batch, Device, Json, Network
+from insightface_cakd.cli.options import Batch, Device, Json, MaxCorrupt, Network, Seed
 from insightface_cakd.evaluate.protocol import build_protocol, described, find_protocol
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Argument(help="An .onnx, a run's folder, or .pt weights with --network.")]
 Page = Annotated[Path | None, typer.Option("--report", help="Write the tables to this .html, a page of its own.")]
+
+# Options of protocols that mean the same in other commands.
+COMMON: dict[str, Any] = {"max_corrupt": MaxCorrupt, "seed": Seed}
 
 
 class Group(TyperGroup):
@@ -45,7 +48,11 @@ def command_of(name: str) -> Callable[..., None]:
     text, helps = described(kind)
     hints = get_type_hints(kind)
     own = [
-        _keyword(one.name, Annotated[hints[one.name], typer.Option(help=helps.get(one.name))], _default(one))
+        _keyword(
+            one.name,
+            COMMON.get(one.name) or Annotated[hints[one.name], typer.Option(help=helps.get(one.name))],
+            _default(one),
+        )
         for one in fields(kind)  # type: ignore[arg-type]
     ]
     data = Annotated[list[Path], typer.Argument(help=kind.takes, metavar=kind.metavar)]

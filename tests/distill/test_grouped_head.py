@@ -26,7 +26,7 @@ from tests.toy import (
 
 CLASSES = 31
 MARGIN = 0.4
-GROUPINGS = {"fixed": {"size": 4}, "adaptive": {"step": 3}, "per_sample": {"tau": 0.6}}
+GROUPINGS = {"fixed": {"size": 4}, "adaptive": {"step": 3}, "per_sample": {"share": 0.6}}
 
 
 def build(folder, grouping, sample_rate):

@@ -90,7 +90,7 @@ def test_it_is_a_command_with_its_options_json_and_a_page(here):
 
 
 def test_models_are_compared_by_it(here):
-    chosen = ["--protocol", "outside:Mirror", "--protocol-set", "most=4", "--out", "cmp"]
+    chosen = ["--by", "outside:Mirror", "--by-set", "most=4", "--out", "cmp"]
     ran = cakd("eval", "models", "old.onnx", "new.onnx", "--sets", "a.bin", *chosen)
     assert ran.code == 0, ran.err
     assert [line.split()[1:4:2] for line in ran.out.splitlines()[:4:2]] == [["model", "images"], ["old", "4"]]
@@ -152,13 +152,13 @@ def test_what_is_no_protocol_is_told(name, options, message, here):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--protocol-set", "most=1"], "--protocol-set most=1: there is no --protocol; expected both"),
+        (["--by-set", "most=1"], "--by-set most=1: there is no --by; expected both"),
         (
-            ["--protocol", "bin", "--variant", "masked"],
-            "--variant with --protocol bin: it is of the comparison of pairs",
+            ["--by", "bin", "--variant", "masked"],
+            "--variant with --by bin: it is of the comparison of pairs",
         ),
-        (["--protocol", "bin", "--protocol-set", "on"], "--protocol-set on: expected KEY=VALUE"),
-        (["--protocol", "bin", "--protocol-set", "on=none"], "protocol bin: on is 'none'; Input should be 'probe' or"),
+        (["--by", "bin", "--by-set", "on"], "--by-set on: expected KEY=VALUE"),
+        (["--by", "bin", "--by-set", "on=none"], "protocol bin: on is 'none'; Input should be 'probe' or"),
     ],
 )
 def test_options_that_do_not_fit(options, message, here):

@@ -13,7 +13,7 @@ import torch
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.tasks import seam
-from tests.toy import WIDTH, toy_batch, toy_head, toy_host, toy_teacher
+from tests.toy import WIDTH, toy_batch, toy_head, toy_host, toy_teacher, toy_teachers
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSS = "my_package.losses:NormLoss"
@@ -63,7 +63,7 @@ def test_a_recipe_names_it_and_a_step_trains_with_it(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     content = {"teacher": {"network": "toy"}, "losses": [{"loss": LOSS, "weight": 3}]}
     host = toy_host()
-    distillation = seam.install(host, parse_recipe(content, "recipe"), toy_teacher())
+    distillation = seam.install(host, parse_recipe(content, "recipe"), toy_teachers())
     torch.manual_seed(0)
     student = host.get_model("toy", num_features=WIDTH).train()
     head = toy_head(host, CLASSES, (1.0, 0.5, 0.0)).train()

@@ -55,19 +55,17 @@ def named_protocol(name: str | None, settings: Sequence[str], pairs_only: Mappin
     """
     given = [option for option, value in pairs_only.items() if value]
     if name is None and settings:
-        raise EvaluationError(
-            f"--protocol-set {settings[0]}: there is no --protocol; expected both. Name the protocol."
-        )
+        raise EvaluationError(f"--by-set {settings[0]}: there is no --by; expected both. Name the protocol.")
     if name is not None and given:
         raise EvaluationError(
-            f"{given[0]} with --protocol {name}: it is of the comparison of pairs; expected one of both. Leave it out, or give it "
-            "by --protocol-set if the protocol has it."
+            f"{given[0]} with --by {name}: it is of the comparison of pairs; expected one of both. Leave it out, or give it "
+            "by --by-set if the protocol has it."
         )
     options = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise EvaluationError(f"--protocol-set {setting}: expected KEY=VALUE, for example seed=1. Correct it.")
+            raise EvaluationError(f"--by-set {setting}: expected KEY=VALUE, for example seed=1. Correct it.")
         options[key] = yaml.safe_load(value)
     return None if name is None else build_protocol(name, options)
 
