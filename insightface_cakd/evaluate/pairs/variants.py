@@ -1,4 +1,7 @@
-"""Harder versions of any set of aligned faces: masked, of low resolution, mirrored. Nothing in them is drawn by chance."""
+"""Variants of sets of aligned faces: masked, low resolution, mirrored.
+
+They make any set harder. Nothing in them is random.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -30,9 +33,9 @@ class Variant:
 
     Args:
         name: as the user writes it.
-        transform: of a uint8 (H, W, 3) face, to another of that shape.
-        mirrored: whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
-            in that sum, so that `flipped` goes without, and `single` shows what going without costs.
+        transform: maps a uint8 (H, W, 3) face to another of that shape.
+        mirrored: whether the mirror image's embedding is added, as in the protocol. A flipped face would make no
+            difference to that sum; therefore `flipped` goes without, and `single` shows what going without costs.
     """
 
     name: str
@@ -41,10 +44,12 @@ class Variant:
 
 
 def parse_variants(names: Sequence[str]) -> list[Variant]:
-    """Return the variants of some names; `all` stands for six of them, none for the plain one.
+    """Return the variants with some names.
+
+    `all` stands for six of them, no name for the plain one.
 
     Args:
-        names: `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped` or `all`.
+        names: `plain`, `masked`, `lowres:N` with N pixels per side, `single`, `flipped` or `all`.
 
     Raises:
         EvaluationError: a name is unknown.
@@ -54,12 +59,12 @@ def parse_variants(names: Sequence[str]) -> list[Variant]:
 
 
 def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> VerificationSet:
-    """Return a set's variant.
+    """Return a variant of a set.
 
     Args:
         pairs: the set.
-        variant: what to do.
-        on: `probe` leaves the first image of each pair, the enrolled one, as it is.
+        variant: how to change images.
+        on: `probe` leaves the first image of each pair, the enrolled one, unchanged.
     """
     images = pairs.images.copy()
     for place in range(1 if on == "probe" else 0, len(images), 2 if on == "probe" else 1):
@@ -68,7 +73,9 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
 
 
 def mask(face: np.ndarray) -> np.ndarray:
-    """Cover nose, mouth and chin of an aligned face, as a surgical mask does.
+    """Cover nose, mouth and chin of an aligned face.
+
+    The shape is that of a surgical mask.
 
     Args:
         face: uint8 (S, S, 3), aligned to InsightFace's template; the mask's corners follow from its five points.
@@ -79,10 +86,10 @@ def mask(face: np.ndarray) -> np.ndarray:
 
 
 def mask_corners() -> np.ndarray:
-    """Return the mask's outline (8, 2) in pixels of 112 x 112, from the left cheek over the nose, down to the chin.
+    """Return the mask's outline (8, 2) in pixels of 112 x 112.
 
-    Widths are parts of the distance of the eyes: the mask begins between eyes and nose tip, is as wide as a face, and ends
-    with the picture.
+    It goes from the left cheek over the nose and down to the chin. Widths are multiples of the distance between the
+    eyes: the mask begins between eyes and nose tip, is as wide as a face, and ends at the lower edge of the image.
     """
     left_eye, right_eye, nose, left_mouth, right_mouth = TEMPLATE.astype(np.float64)
     apart = right_eye[0] - left_eye[0]
@@ -95,18 +102,24 @@ def mask_corners() -> np.ndarray:
 
 
 def lower(face: np.ndarray, side: int) -> np.ndarray:
-    """Return a face as a camera far away sees it: averaged to so few pixels, then bicubic back.
+    """Return a face as a distant camera sees it.
+
+    It is averaged down to a few pixels, then enlarged again by bicubic interpolation.
 
     Args:
         face: uint8 (S, S, 3).
-        side: pixels a side in between.
+        side: pixels per side of the small image.
     """
     small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def flip(face: np.ndarray) -> np.ndarray:
-    """Return the mirror image."""
+    """Return the mirror image.
+
+    Args:
+        face: (H, W, 3).
+    """
     return face[:, ::-1]
 
 
