@@ -40,8 +40,7 @@ class Protocol(ABC):
         """Measure a network.
 
         Args:
-            network: maps (B, 3, 112, 112) RGB in [-1, 1] on `execution.device` to its output; a module need not be in eval
-                mode.
+            network: maps (B, 3, 112, 112) RGB in [-1, 1] on `execution.device` to its output; may be in train mode.
             data: files or folders that the user named.
             execution: how to run; the result must not depend on it.
         """

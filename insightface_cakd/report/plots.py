@@ -164,7 +164,7 @@ def _dress(axes: Axes, panel: Panel, lines: list[Line]) -> None:
     axes.set(xlabel="step", ylabel=panel.unit)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    # Beside the curves, so that it hides none of them.
+    # The legend is beside the curves, so that it hides none of them.
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 

@@ -14,7 +14,7 @@ from insightface_cakd.report.plots import svg_of
 from insightface_cakd.report.result import Drawing
 
 POINTS = 300
-# A cost axis ends so far beyond the largest model, whose point and error bar are then whole.
+# Factor by which a cost axis extends beyond the largest cost, so that its point and error bar are not cut off.
 BEYOND = 1.08
 
 
@@ -74,7 +74,7 @@ def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
         curve = roc_curve(verified)
         style = {"label": name, "color": f"C{number}", "linewidth": 1.3, "drawstyle": "steps-post"}
         left.plot(curve.far, curve.tar, **style)
-        # A DET axis has no 0: none refused is drawn at half a pair.
+        # A logarithmic axis has no 0: no refusal is drawn as half a pair.
         refused = np.maximum(1 - curve.tar, 0.5 / verified.same.sum())
         right.plot(curve.far, refused, **style)
         refused_most.append(refused.max())

@@ -18,7 +18,7 @@ from insightface_cakd.report.run_report import page_sections
 from insightface_cakd.runtime.progress import progress_bar
 
 BATCH = 64
-# For measuring times: the summary is to cost little beside what it sums up.
+# Spent on measuring latency: little, compared with the experiment.
 SECONDS = 1.0
 
 

@@ -13,9 +13,9 @@ from insightface_cakd.evaluate.mixed.mixed import unit_rows
 from insightface_cakd.evaluate.pairs.bootstrap import RESAMPLES, Interval, interval_of
 from insightface_cakd.evaluate.pairs.verification import ROUNDING
 
-# Rates whose threshold can be found without keeping a tenth of all scores.
+# Rates whose thresholds need no more than the highest hundredth of all scores.
 FARS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-# Scores that are computed at a time.
+# Scores computed at a time.
 SCORES = 1 << 22
 
 

@@ -131,7 +131,7 @@ def search_people(
     files = [path for person in images for path in person]
     people = np.repeat(np.arange(len(images)), [len(person) for person in images])
     first, rows = _embed(teacher, files, execution, faults)
-    # The second model needs the same pictures: what could not be read is known by now.
+    # The second model needs the same pictures; unreadable ones are known by now.
     left = [files[place] for place in first]
     _, others = _embed(student, left, execution, faults)
     _, at, shown = np.unique(people[first], return_index=True, return_inverse=True)
@@ -149,7 +149,7 @@ def verdict(loss: Interval) -> str:
     """Return in words what follows from the interval of a loss.
 
     Args:
-        loss: positive where keeping the gallery is worse.
+        loss: interval of the accuracy or rank-1 lost by keeping the gallery.
     """
     if loss.low > 0:
         return "the loss is real: enrol again, or accept it"

@@ -61,7 +61,7 @@ class SetResults(Result):
 
 
 def shown_tar(tar: float | None, interval: Interval | None) -> str:
-    """Return a table cell: TAR in percent with its interval, or a dash.
+    """Return a cell: TAR in percent with its interval, or a dash.
 
     Args:
         tar: in [0, 1], None where it was not measured.

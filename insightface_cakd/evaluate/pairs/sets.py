@@ -53,7 +53,7 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
         places: .bin files and folders of them.
 
     Raises:
-        EvaluationError: a folder holds no .bin, or two sets have one name.
+        EvaluationError: a folder contains no .bin, or two sets have one name.
     """
     found: dict[str, Path] = {}
     for place in places:
@@ -108,7 +108,7 @@ def varied_sets(
     """
     found = find_sets(places)
     for path in found.values():
-        # Before the first is measured: the last of many may be the one that cannot be used.
+        # All are checked before the first is measured: the last of many may be unusable.
         require_kinds(np.array(read_bin(path)[1]), str(path))
     for name, path in found.items():
         pairs = load_bin(path)
@@ -124,7 +124,7 @@ def embed_pairs(
     Args:
         embed: see `verify`.
         pairs: the set, already changed to the variant.
-        variant: tells whether the mirror image's embedding is added.
+        variant: defines whether the mirror image's embedding is added.
         execution: how to run.
         what: title of the progress bar, and beginning of an error message.
 

@@ -22,7 +22,7 @@ On = Literal["probe", "both"]
 # A surgical mask's blue, RGB.
 MASK_COLOUR = (142, 180, 206)
 PLAIN, SINGLE = "plain", "single"
-# `single` is what `flipped` is to be compared with.
+# `single` is there to compare `flipped` with.
 ALL = (PLAIN, "masked", "lowres:28", "lowres:14", SINGLE, "flipped")
 NAMES = (PLAIN, "masked", "lowres:N", SINGLE, "flipped")
 

@@ -22,7 +22,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class VerificationResult:
-    """The pairs of a set as a model judges them in ten folds.
+    """A model's judgement of the pairs of a set in ten folds.
 
     Args:
         distances: (P,), squared, in [0, 4].
@@ -258,9 +258,9 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
 
 
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, false_accepts: int) -> float:
-    """Return the largest acceptable share of genuine pairs.
+    """Return the largest share of genuine pairs a threshold can accept.
 
-    It is the share accepted by a threshold that accepts at most a given number of impostors.
+    The threshold accepts at most `false_accepts` of the impostors.
 
     Args:
         genuine: distances of same pairs.
