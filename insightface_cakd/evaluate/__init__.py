@@ -1,1 +1,1 @@
-"""Measuring a model: verification sets, the files a model comes in, the report of a run."""
+"""Measuring a model on verification sets, IJB and identification data."""

@@ -1,4 +1,9 @@
-"""How a model is run while it is measured; no result depends on it."""
+"""How a model is run while it is measured.
+
+No result depends on it.
+
+No result depends on it.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,15 +16,19 @@ from insightface_cakd.runtime.progress import Progress
 
 
 class Bar(Protocol):
-    """Opens a progress bar."""
+    """A function that opens a progress bar."""
 
     def __call__(self, what: str, /) -> AbstractContextManager[Progress]:
-        """Return a context that gives the callback."""
+        """Open a bar: a context manager that gives the progress callback.
+
+        Args:
+            what: title of the bar.
+        """
 
 
 @contextmanager
 def no_bar(_: str) -> Iterator[Progress]:
-    """Show nothing."""
+    """Show no progress bar."""
     yield lambda done, total: None
 
 
@@ -29,9 +38,9 @@ class Execution:
 
     Args:
         device: where the images go.
-        batch_size: images at a time.
+        batch_size: images per forward.
         workers: threads that decode pictures and pool templates.
-        bar: shows progress.
+        bar: opens a progress bar, see `Bar`.
     """
 
     device: torch.device

@@ -1,6 +1,6 @@
-"""What a protocol is, where protocols are found, and how a training loop calls one.
+"""Protocols: what they are, how they are found and called.
 
-The command line imports it for its help: no torch here before something is measured.
+The command line imports this module for its help, so torch is not imported before something is measured.
 """
 
 import inspect
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 
 class Protocol(ABC):
-    """A way to measure one network on some data; a subclass is a frozen dataclass whose fields are its options.
+    """A way to measure one network on some data.
 
-    The first lines of its docstring are the help of `cakd eval NAME`, the `Args` section that of its options.
+    A subclass is a frozen dataclass whose fields are its options. The first lines of its docstring are the help of
+    `cakd eval NAME`, its `Args` section the help of the options.
     """
 
     metavar: ClassVar[str] = "DATA..."
@@ -36,17 +37,17 @@ class Protocol(ABC):
 
     @abstractmethod
     def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
-        """Return what was measured.
+        """Measure a network.
 
         Args:
-            network: (B, 3, 112, 112) RGB in [-1, 1] on `execution.device` to its answer; a module need not be in eval mode.
-            data: what the user named.
+            network: maps (B, 3, 112, 112) RGB in [-1, 1] on `execution.device` to its output; may be in train mode.
+            data: files or folders that the user named.
             execution: how to run; the result must not depend on it.
         """
 
 
 def protocol_names() -> list[str]:
-    """Return the names of the package's own protocols, those of the files in `evaluate/protocols/`."""
+    """Return the names of the protocols in `evaluate/protocols/`, sorted."""
     return sorted(found.name for found in pkgutil.iter_modules(protocols.__path__))
 
 
@@ -54,10 +55,10 @@ def find_protocol(name: str) -> type[Protocol]:
     """Return a protocol's class.
 
     Args:
-        name: of one of the package's own, or `package.module:Class`.
+        name: one of `protocol_names`, or `package.module:Class`.
 
     Raises:
-        EvaluationError: there is none of that name, or it is no protocol.
+        EvaluationError: nothing has that name, or it is no protocol.
     """
     if ":" in name:
         found = import_object(name, "protocol", "protocol", EvaluationError)
@@ -85,10 +86,10 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
 
     Args:
         name: see `find_protocol`.
-        options: by name; text becomes the type that an option has.
+        options: option name -> value; text is converted to the option's type.
 
     Raises:
-        EvaluationError: no such protocol or option, or a value of another type.
+        EvaluationError: the protocol or an option is unknown, or a value has the wrong type.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -110,7 +111,11 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
 
 
 def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
-    """Return a protocol's help and that of each option, from its docstring."""
+    """Return a protocol's help and that of each option, from its docstring.
+
+    Args:
+        kind: the protocol's class.
+    """
     text, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", arguments, re.MULTILINE)
     return text.strip(), {name: " ".join(help.split()) for name, help in entries}
@@ -121,9 +126,9 @@ class Measure:
     """A protocol as a training loop calls it.
 
     Args:
-        protocol: what to measure.
-        data: on what.
-        batch_size: images at a time.
+        protocol: how to measure.
+        data: files or folders to measure on.
+        batch_size: images per forward.
     """
 
     protocol: Protocol
@@ -131,10 +136,12 @@ class Measure:
     batch_size: int = 64
 
     def __call__(self, step: int, network: "nn.Module") -> Result:
-        """Return what the protocol says of a network; each of its parts gets its train or eval mode back.
+        """Measure a network.
+
+        Each of its parts gets its train or eval mode back.
 
         Args:
-            step: of the run; a protocol that logs may want it, the package's own do not.
+            step: of the run; the package's own protocols do not use it, but one that logs may.
             network: on the device on which it is measured.
         """
         from insightface_cakd.evaluate.execution import Execution

@@ -1,1 +1,1 @@
-"""Pages, plots and curves of what was measured."""
+"""Pages, plots and curves of measurements."""

@@ -1,4 +1,4 @@
-"""What a run logged to TensorBoard, as plain lists."""
+"""Reads what a run logged to TensorBoard as plain lists."""
 
 from pathlib import Path
 
@@ -8,10 +8,12 @@ Curve = list[tuple[int, float]]
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """Return tag -> [(step, value), ...], by step, of all event files in a folder and its subfolders.
+    """Read the curves of all event files in and below a folder.
+
+    Returns tag -> [(step, value), ...], in the order of the steps.
 
     Args:
-        folder: where a run's writers wrote; empty or missing gives no curves.
+        folder: where a run's writers wrote; an empty or missing one gives no curves.
 
     Edge cases:
         A run that was stopped and resumed logs some steps twice: what was written last counts. An event file that ends

@@ -1,4 +1,4 @@
-"""The curves of one or several runs, drawn as SVG to be put into a page."""
+"""Draws curves of one or several runs as SVG."""
 
 import io
 import re
@@ -20,11 +20,11 @@ class Panel:
     """One plot.
 
     Args:
-        title: above it.
-        unit: of the y axis.
-        tags: what it shows: a tag, or the beginning (ending in `/`) of several.
+        title: shown above it.
+        unit: label of the y axis.
+        tags: what it shows: exact tags, or prefixes ending in `/` that stand for several.
         caption: what to look for.
-        logarithmic: y axis, where all values are positive and span more than a decade.
+        logarithmic: whether the y axis is logarithmic where all values are positive and span more than a decade.
         level: a horizontal line to compare with.
     """
 
@@ -38,7 +38,13 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a plot: which run, what of it, its points."""
+    """One curve of a plot.
+
+    Args:
+        run: title of the run.
+        what: name of the curve within the plot.
+        curve: its points.
+    """
 
     run: str
     what: str
@@ -97,7 +103,7 @@ PANELS = (
 
 
 def draw_panels(runs: Mapping[str, Mapping[str, Curve]]) -> Iterator[tuple[Panel, str]]:
-    """Yield each panel that has something to show, and its picture as an `<svg>` element.
+    """Yield each plot that has curves, with its picture as `<svg>`.
 
     Args:
         runs: title of the run -> tag -> curve.
@@ -115,7 +121,7 @@ def draw_panels(runs: Mapping[str, Mapping[str, Curve]]) -> Iterator[tuple[Panel
 
 
 def _name(panel: Panel, tag: str) -> str | None:
-    """Return what a tag is called in a panel, None if it does not belong there."""
+    """Return a tag's name in a panel, None if not shown."""
     for beginning in panel.tags:
         if tag == beginning:
             return tag.rpartition("/")[2]
@@ -125,7 +131,10 @@ def _name(panel: Panel, tag: str) -> str | None:
 
 
 def _draw(panel: Panel, lines: list[Line], colours: Mapping[str, str], prefix: str) -> str:
-    """Return the picture; runs differ in colour and tags in style, or tags in colour where there is one run."""
+    """Return the picture of a panel.
+
+    Runs differ in colour and tags in line style; where there is one run, tags differ in colour.
+    """
     names = list(dict.fromkeys(line.what for line in lines))
     several_runs = len({line.run for line in lines}) > 1
     figure = Figure(figsize=(8, 3.4), layout="constrained")
@@ -155,16 +164,18 @@ def _dress(axes: Axes, panel: Panel, lines: list[Line]) -> None:
     axes.set(xlabel="step", ylabel=panel.unit)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    # Beside the curves, so that it hides none of them.
+    # The legend is beside the curves, so that it hides none of them.
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def svg_of(figure: Figure, prefix: str) -> str:
-    """Return a figure as an element whose ids no other element of the page has; equal curves give equal text.
+    """Return a figure as an `<svg>` element with unique ids.
+
+    Equal curves give equal text.
 
     Args:
         figure: to be drawn.
-        prefix: what its ids begin with, its own in the page.
+        prefix: for its ids; no other element of the page may have the same.
     """
     content = io.StringIO()
     empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))

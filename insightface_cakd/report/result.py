@@ -1,4 +1,4 @@
-"""What a measurement came to, whatever was measured: a table, the sentences under it, and numbers for JSON."""
+"""The result of any measurement: a table, sentences and numbers for JSON."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ class Drawing:
 
     Args:
         title: its first words.
-        caption: what is to be seen.
-        svg: an `<svg>` element whose ids are its own in the page.
+        caption: what it shows.
+        svg: an `<svg>` element whose ids are unique in the page.
     """
 
     title: str
@@ -28,12 +28,12 @@ class Section:
     """A part of a report.
 
     Args:
-        title: of the part.
-        rows: of a table.
-        picture: a .png.
+        title: of the section.
+        rows: of its table.
+        picture: content of a .png file.
         caption: of the picture, in sentences.
         notes: paragraphs below the table.
-        drawings: below them.
+        drawings: SVG pictures below the notes.
     """
 
     title: str
@@ -45,7 +45,11 @@ class Section:
 
 
 class Result(ABC):
-    """What a measurement came to; what answers these three is printed, put into a page, into JSON and into a comparison."""
+    """The result of a measurement.
+
+    A subclass defines `rows`, `lines` and `facts`; it can then be printed, put into a page, written as JSON and
+    compared.
+    """
 
     @property
     def value(self) -> float | None:
@@ -54,32 +58,41 @@ class Result(ABC):
 
     @abstractmethod
     def rows(self) -> Sequence[Row]:
-        """Return the table: column -> cell in each row."""
+        """Return the table, each row as column -> cell."""
 
     @abstractmethod
     def lines(self) -> Sequence[str]:
-        """Return the sentences below the table: how it was measured, what is missing."""
+        """Return the sentences below the table.
+
+        They say how it was measured, and which numbers are missing.
+        """
 
     @abstractmethod
     def facts(self) -> Any:
-        """Return all numbers as what JSON can hold, not rounded."""
+        """Return all numbers, not rounded, as values that JSON can represent."""
 
     def sections(self) -> list[Section]:
-        """Return the parts of the text."""
+        """Return the sections of the report."""
         return [Section("Result", self.rows(), notes=self.lines())]
 
     def drawings(self) -> Sequence[Drawing]:
-        """Return pictures for a page."""
+        """Return the pictures for a page."""
         return ()
 
     def text(self) -> str:
-        """Return tables and sentences as Markdown that is aligned when read as it stands."""
+        """Return tables and sentences as Markdown.
+
+        The columns are aligned in the source too.
+        """
         parts = [part for one in self.sections() for part in (markdown_table(one.rows), "\n".join(one.notes))]
         return "\n\n".join(filter(None, parts)) + "\n"
 
 
 class SectionedResult(Result):
-    """A result of several tables, which says its sections; `rows` are those of the first table, `lines` all sentences."""
+    """A result of several tables, which defines its sections.
+
+    `rows` are those of the first table, `lines` the sentences of all.
+    """
 
     @abstractmethod
     def sections(self) -> list[Section]:
@@ -90,5 +103,5 @@ class SectionedResult(Result):
         return next(section.rows for section in self.sections() if section.rows)
 
     def lines(self) -> Sequence[str]:
-        """Return all sentences."""
+        """Return the sentences of all tables."""
         return [line for section in self.sections() for line in section.notes]

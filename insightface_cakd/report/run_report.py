@@ -1,4 +1,7 @@
-"""The page that an experiment leaves behind: result table, curves and the facts of its runs, in one HTML file."""
+"""The report of an experiment, in one HTML file.
+
+It shows the result table, curves and facts about the runs.
+"""
 
 import base64
 import html
@@ -37,14 +40,14 @@ footer { margin-top: 3rem; font-size: .85rem; color: #666; }
 
 @dataclass(frozen=True)
 class Report:
-    """What a report shows.
+    """The content of a report.
 
     Args:
         title: of the page.
         rows: of the result table; a cell that a row lacks stays empty.
-        runs: title -> output folder; what these logged becomes curves and facts.
+        runs: title -> output folder; curves and facts are read from there.
         notes: paragraphs below the table.
-        sections: what there is to say of the method.
+        sections: further sections, such as on the method.
     """
 
     title: str
@@ -55,10 +58,10 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page; it needs no other file and no network.
+    """Write the page, which needs no other file and no network.
 
     Args:
-        path: the .html to write, whole or not at all.
+        path: the .html file, written atomically.
         report: what it shows.
 
     Raises:
@@ -76,7 +79,7 @@ def write_result(path: Path, title: str, result: Result) -> None:
     """Write the page of one measurement.
 
     Args:
-        path: the .html to write, whole or not at all.
+        path: the .html file, written atomically.
         title: of the page.
         result: what was measured.
 
@@ -87,7 +90,13 @@ def write_result(path: Path, title: str, result: Result) -> None:
 
 
 def page_sections(result: Result) -> list[Section]:
-    """Return a measurement's parts as a page shows them: the first one with its pictures."""
+    """Return a measurement's sections for a page.
+
+    The first one gets the pictures.
+
+    Args:
+        result: the measurement.
+    """
     first, *rest = result.sections()
     return [replace(first, drawings=result.drawings()), *rest]
 
@@ -109,7 +118,7 @@ def _page(report: Report) -> Iterator[str]:
 
 
 def _section(section: Section) -> Iterator[str]:
-    """Yield a part of its own: its table, its picture."""
+    """Yield one section: its table, notes and pictures."""
     yield f"<h2>{html.escape(section.title)}</h2>"
     yield from _results(section.rows)
     yield from (f"<p>{html.escape(note)}</p>" for note in section.notes)
@@ -139,13 +148,13 @@ def _curves(runs: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _figure(drawing: Drawing) -> str:
-    """Return a picture with its words."""
+    """Return a picture with its caption."""
     caption = f"<figcaption><b>{html.escape(drawing.title)}</b> {html.escape(drawing.caption)}</figcaption>"
     return f"<figure>\n{caption}\n{drawing.svg}</figure>"
 
 
 def _facts(runs: Mapping[str, Path]) -> Iterator[str]:
-    """Yield the runs side by side, and the recipes as they were resolved."""
+    """Yield the runs side by side, and their resolved recipes."""
     folders = {title: RunFolder(folder) for title, folder in runs.items()}
     facts = {title: folder.facts() for title, folder in folders.items()}
     yield "<h2>Runs</h2>"

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown that is aligned when read as it stands, and plain columns for a terminal."""
+"""Tables as text: aligned Markdown, and plain columns for a terminal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,15 +6,21 @@ Row = Mapping[str, str]
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """Return the keys of all rows, in the order in which they first appear."""
+    """Return all columns, in the order in which they first appear.
+
+    Args:
+        rows: column -> cell, each.
+    """
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table, the first column to the left, the others to the right.
+    """Return rows as a Markdown table.
+
+    The first column is aligned to the left, the others to the right.
 
     Args:
-        rows: column -> cell; a cell that a row lacks stays empty. No rows give no text.
+        rows: column -> cell, each; a cell that a row lacks stays empty. No rows give an empty text.
 
     Edge cases:
         `|` and line ends within a cell are escaped, so that each cell stays in its column.
@@ -27,12 +33,12 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def plain_table(rows: Sequence[Row], to_the_left: int = 1, ruled: bool = False) -> str:
-    """Return rows as columns two blanks apart.
+    """Return rows as columns separated by two blanks.
 
     Args:
         rows: see `markdown_table`.
-        to_the_left: so many columns are aligned to the left, the others to the right.
-        ruled: with a line below the head.
+        to_the_left: number of columns aligned to the left; the others are aligned to the right.
+        ruled: whether there is a line below the header.
     """
     padded = _padded(_lines(rows), to_the_left)
     rules = [["-" * len(cell) for cell in padded[0]]] if ruled else []

@@ -1,1 +1,1 @@
-"""Several models on the same pairs: one table, one page, a paired test."""
+"""Comparison of several models on the same pairs, with a paired test."""

@@ -1,4 +1,7 @@
-"""Models compared on the same pairs: intervals from shared resamples, differences and their test against a baseline."""
+"""Models compared with a baseline on the same pairs.
+
+Intervals come from resamples that all models share; differences are tested in pairs.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +18,13 @@ from insightface_cakd.evaluate.pairs.verification import VerificationResult, jud
 
 @dataclass(frozen=True)
 class Difference:
-    """A model against the baseline.
+    """A model's difference from the baseline.
 
     Args:
         gain: accuracy minus the baseline's; over several sets, the mean.
-        interval: of it, by paired bootstrap.
-        paired: pairs on which one of both alone is right; over several sets, of the first variant of each: other variants
-            hold the same pairs again.
+        interval: of the gain, by paired bootstrap.
+        paired: number of pairs on which only one of the two models is right. Over several sets, the first variant of
+            each is counted: other variants contain the same pairs again.
     """
 
     gain: float
@@ -31,15 +34,15 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A model's numbers.
+    """The numbers of one model.
 
     Args:
-        verified: set -> its pairs.
-        intervals: set -> of the accuracy.
-        tar_intervals: set -> FAR -> of TAR.
+        verified: set -> judged pairs.
+        intervals: set -> interval of the accuracy.
+        tar_intervals: set -> FAR -> interval of TAR.
         mean_interval: of the mean accuracy over the sets.
-        differences: set -> of it alone; empty for the baseline itself.
-        difference: over the sets; None for the baseline itself.
+        differences: set -> difference from the baseline on that set; empty for the baseline itself.
+        difference: over all sets; None for the baseline itself.
     """
 
     verified: Mapping[str, VerificationResult]
@@ -57,12 +60,12 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class PairComparison:
-    """All models.
+    """The numbers of all models.
 
     Args:
         baseline: name of the model that the others are compared with.
-        models: by name, in the order in which they were given.
-        firsts: sets without those that are further variants of another: what the paired test is over.
+        models: name -> numbers, in the order in which the models were given.
+        firsts: names of the sets that the paired test covers: the first variant of each set.
     """
 
     baseline: str
@@ -81,18 +84,21 @@ class PairComparison:
 
     @property
     def pairs(self) -> int:
-        """Number of distinct pairs: a pair counts once, in however many variants it was judged."""
+        """Number of distinct pairs.
+
+        A pair counts once, in however many variants it was judged.
+        """
         return sum(len(self.models[self.baseline].verified[name].same) for name in self.firsts)
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """What models say of one set.
+    """The distances that models give to the pairs of one set.
 
     Args:
-        same: bool (P,).
+        same: bool (P,), whether both images show one person.
         distances: model -> squared distances (P,).
-        source: what variants of one set, which hold the same pairs, have in common; None for a set without variants.
+        source: name shared by the variants of one set, which contain the same pairs; None for a set without variants.
     """
 
     same: np.ndarray
@@ -103,12 +109,12 @@ class Pairs:
 def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> PairComparison:
     """Compare models on some sets.
 
-    Variants of one set share their resamples, and only the first counts in the paired test: the same pairs seen again are no
-    further evidence.
+    Variants of one set share their resamples, and only the first counts in the paired test: the same pairs seen again
+    are no further evidence.
 
     Args:
-        sets: name -> what the models, the same in each, say of it.
-        baseline: a model's name, the first when not given.
+        sets: name -> distances of the models, which are the same in each set.
+        baseline: name of a model; the first one when not given.
 
     Raises:
         EvaluationError: no set, an unknown baseline, distances that are not finite, or pairs that cannot be judged.
@@ -137,11 +143,11 @@ def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> Pai
 
 
 def choose_baseline(names: Sequence[str], baseline: str | None) -> str:
-    """Return the baseline's name: the first where none is given.
+    """Return the baseline's name, by default that of the first model.
 
     Args:
         names: of the models.
-        baseline: as the user wrote it.
+        baseline: as the user wrote it, None if not given.
 
     Raises:
         EvaluationError: no model has that name.
@@ -162,7 +168,7 @@ def _scored(
     tar: Mapping[str, Mapping[float, Interval]],
     firsts: Sequence[str],
 ) -> Scored:
-    """Return a model's numbers from the judged pairs and the resampled accuracies of all."""
+    """Return a model's numbers from judged pairs and resampled accuracies."""
     own, other = verified[model], verified[baseline]
     intervals = {name: interval_of(values) for name, values in drawn[model].items()}
     mean = np.mean(list(drawn[model].values()), axis=0)

@@ -1,4 +1,4 @@
-"""What a model costs beside its numbers."""
+"""What it costs to run a model."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from insightface_cakd.networks.latency import Latency
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model costs.
+    """What it costs to run a model.
 
     Args:
-        runtime: what ran it.
-        megabytes: of its file, in 10^6 bytes.
+        runtime: name of what ran it.
+        megabytes: size of its file, in 10^6 bytes.
         parameters: number of weights.
-        latency: of one face on this CPU.
+        latency: for one face on this CPU.
     """
 
     runtime: str

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: ROC, DET, accuracy against milliseconds and megabytes."""
+"""Plots of a comparison: ROC, DET, accuracy against milliseconds and megabytes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from insightface_cakd.report.plots import svg_of
 from insightface_cakd.report.result import Drawing
 
 POINTS = 300
-# A cost axis ends so far beyond the largest model, whose point and error bar are then whole.
+# Factor by which a cost axis extends beyond the largest cost, so that its point and error bar are not cut off.
 BEYOND = 1.08
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """TAR at growing FAR.
+    """TAR at increasing FAR.
 
     Args:
-        far: (K,), ascending, the first that of one false accept.
+        far: (K,), ascending; the first is the rate of one false accept.
         tar: (K,), read strictly.
     """
 
@@ -32,11 +32,13 @@ class Curve:
 
 
 def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
-    """Return TAR where 1, 2, ... false accepts are allowed, so many points evenly on a logarithmic scale at most.
+    """Return TAR for increasing numbers of allowed false accepts.
+
+    The numbers are spaced evenly on a logarithmic scale, from 1 to all different pairs; equal ones are merged.
 
     Args:
-        verified: the pairs.
-        points: at most.
+        verified: the judged pairs.
+        points: the largest number of points.
     """
     genuine, impostors = np.sort(verified.distances[verified.same]), np.sort(verified.distances[~verified.same])
     allowed = np.unique(np.geomspace(1, len(impostors), points).astype(int))
@@ -45,11 +47,11 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
 
 
 def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
-    """Yield the pictures: ROC and DET of each set, then accuracy against both costs.
+    """Yield ROC and DET of each set, then accuracy against cost.
 
     Args:
         comparison: the numbers.
-        costs: by model.
+        costs: model -> cost.
     """
     for number, name in enumerate(comparison.sets):
         yield Drawing(
@@ -72,7 +74,7 @@ def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
         curve = roc_curve(verified)
         style = {"label": name, "color": f"C{number}", "linewidth": 1.3, "drawstyle": "steps-post"}
         left.plot(curve.far, curve.tar, **style)
-        # A DET axis has no 0: none refused is drawn at half a pair.
+        # A logarithmic axis has no 0: no refusal is drawn as half a pair.
         refused = np.maximum(1 - curve.tar, 0.5 / verified.same.sum())
         right.plot(curve.far, refused, **style)
         refused_most.append(refused.max())
@@ -84,11 +86,13 @@ def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
 
 
 def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure:
-    """Return accuracy with its interval against milliseconds and megabytes, side by side.
+    """Return accuracy with its interval against milliseconds and megabytes.
+
+    The two plots stand side by side.
 
     Args:
         comparison: the numbers.
-        costs: by model.
+        costs: model -> cost.
     """
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)

@@ -21,17 +21,17 @@ class SideBySide(Result):
     """The results of several models.
 
     Args:
-        results: by the model's name.
+        results: model -> result.
     """
 
     results: Mapping[str, Result]
 
     def rows(self) -> list[Row]:
-        """Return the rows of all models, each with the model's name before it."""
+        """Return the rows of all models, with a column for the model."""
         return [{"model": name, **row} for name, result in self.results.items() for row in result.rows()]
 
     def lines(self) -> list[str]:
-        """Return sentences of all models once, and those of some with the model's name."""
+        """Return sentences shared by all models once, others with the model's name."""
         said = [set(result.lines()) for result in self.results.values()]
         common = set.intersection(*said)
         named = [f"{name}: {line}" for name, one in self.results.items() for line in one.lines() if line not in common]
@@ -43,15 +43,15 @@ class SideBySide(Result):
 
 
 def named_protocol(name: str | None, settings: Sequence[str], pairs_only: Mapping[str, object]) -> Protocol | None:
-    """Return the protocol that a comparison is to use, None for the pairs of verification sets.
+    """Return the protocol of a comparison, None to compare verification pairs.
 
     Args:
-        name: as the user wrote it, if at all.
-        settings: its options, each `KEY=VALUE`, the value in YAML.
-        pairs_only: options of the command that mean something for pairs only, with what was given.
+        name: as the user wrote it, None if not given.
+        settings: its options, each `KEY=VALUE` with the value in YAML.
+        pairs_only: options of the command that apply to pairs only, with the values given.
 
     Raises:
-        EvaluationError: no such protocol or option, or options that do not go together.
+        EvaluationError: the protocol or an option is unknown, or options contradict each other.
     """
     given = [option for option, value in pairs_only.items() if value]
     if name is None and settings:
@@ -73,13 +73,13 @@ def named_protocol(name: str | None, settings: Sequence[str], pairs_only: Mappin
 def measure_each(
     entries: Sequence[Entry], protocol: Protocol, data: Sequence[Path], get_model: GetModel, execution: Execution
 ) -> SideBySide:
-    """Measure models one after the other by any protocol.
+    """Measure models one after the other with one protocol.
 
     Args:
         entries: the models.
-        protocol: what to measure.
-        data: on what.
-        get_model: the host's factory.
+        protocol: how to measure.
+        data: files or folders to measure on.
+        get_model: the host's model factory.
         execution: how to run.
 
     Raises:

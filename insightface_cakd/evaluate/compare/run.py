@@ -1,4 +1,4 @@
-"""From models and sets to a comparison, and from that to a page, Markdown and JSON."""
+"""Compares models, and writes the outcome as page, Markdown and JSON."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,12 +36,12 @@ def compare_models(
     """Measure models on the same pairs.
 
     Args:
-        entries: the models, the first or `baseline` the one to compare with.
+        entries: the models, at least two.
         sets: names, variants and pairs, see `varied_sets`.
-        get_model: the host's factory.
-        execution: how to run; times are taken on the CPU whatever it says.
-        baseline: name of a model.
-        seconds: for measuring times.
+        get_model: the host's model factory.
+        execution: how to run; latency is always measured on the CPU.
+        baseline: name of the model that the others are compared with; the first one when not given.
+        seconds: to spend on measuring latency.
 
     Raises:
         EvaluationError: fewer than two models, an unknown baseline, or a model or set cannot be used.
@@ -71,10 +71,10 @@ def compare_models(
 
 
 def write_outcome(folder: Path, outcome: Result, title: str) -> None:
-    """Write `compare.html`, `compare.md` and `compare.json`, each whole or not at all.
+    """Write `compare.html`, `compare.md` and `compare.json`, each atomically.
 
     Args:
-        folder: made where it is missing.
+        folder: created if missing.
         outcome: what to write.
         title: of the page.
 

@@ -1,4 +1,4 @@
-"""A comparison of finished runs as parts of a report and a few sentences, for an experiment to end with."""
+"""A comparison of finished runs, as sections of an experiment's report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from insightface_cakd.report.run_report import page_sections
 from insightface_cakd.runtime.progress import progress_bar
 
 BATCH = 64
-# For measuring times: the summary is to cost little beside what it sums up.
+# Spent on measuring latency: little, compared with the experiment.
 SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class RunComparison:
-    """What there is to say of several runs.
+    """The outcome of comparing several runs.
 
     Args:
-        sections: of a report.
+        sections: for a report.
         sentences: what a model gains over the first, and what the teacher's gallery costs under the student's probes.
     """
 
@@ -46,16 +46,16 @@ def compare_runs(
     """Compare finished runs on one verification set.
 
     Args:
-        runs: name -> output folder; the first is what the others are compared with.
-        place: the .bin.
-        device: where embeddings are made; times are taken on the CPU.
-        get_model: the host's factory.
-        mixed: names of a teacher and a student, for mixed enrolment. Left out where their embeddings are of different
-            widths, which cannot be compared.
-        most: pairs to look at, evenly spread over the set; all of them when not given.
+        runs: name -> output folder; the first is the baseline.
+        place: the .bin file.
+        device: where embeddings are computed; latency is measured on the CPU.
+        get_model: the host's model factory.
+        mixed: names of a teacher and a student for mixed enrolment, which is left out where their embeddings have
+            different widths and so cannot be compared.
+        most: largest number of pairs to use, evenly spread over the set; all of them when not given.
 
     Raises:
-        EvaluationError: a run holds no weights, or the set or a model cannot be used.
+        EvaluationError: a run has no weights, or the set or a model cannot be used.
         DataError: the set is damaged.
     """
     entries = [run_entry(name, folder) for name, folder in runs.items()]

@@ -1,4 +1,4 @@
-"""A comparison as a result: its tables, sentences, numbers and pictures."""
+"""A comparison as a result: its tables, sentences, numbers and plots."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ from insightface_cakd.report.tables import Row
 
 @dataclass(frozen=True, eq=False)
 class ModelComparison(Result):
-    """What models come to on the same pairs, and what they cost.
+    """What models achieve on the same pairs, and what they cost.
 
     Args:
         comparison: the numbers.
-        costs: by model.
-        embeddings: of the last set's images by model, (2P, D) each, for mixed enrolment.
+        costs: model -> cost.
+        embeddings: model -> embeddings (2P, D) of the last set's images, for mixed enrolment.
     """
 
     comparison: PairComparison
@@ -31,7 +31,7 @@ class ModelComparison(Result):
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def rows(self) -> list[Row]:
-        """Return a row for each model."""
+        """Return one row per model."""
         rows: list[Row] = []
         for name, scored in self.comparison.models.items():
             row = {"model": name}
@@ -47,7 +47,7 @@ class ModelComparison(Result):
         return rows
 
     def lines(self) -> list[str]:
-        """Return what each model gains, and how the numbers came about."""
+        """Return what each model gains, and how the numbers were obtained."""
         return [*self.sentences(), *self.methods()]
 
     def facts(self) -> dict[str, Any]:
@@ -74,7 +74,10 @@ class ModelComparison(Result):
         ]
 
     def difference_rows(self) -> list[Row]:
-        """Return the differences of each variant by itself, a row for each set and model; none where no set has variants."""
+        """Return the differences on each variant, one row per set and model.
+
+        There are no rows where no set has variants.
+        """
         return [
             {"set": one, "model": name}
             | _against(self.comparison, scored.differences[one], "p")
@@ -88,7 +91,10 @@ class ModelComparison(Result):
         ]
 
     def tar_rows(self) -> list[Row]:
-        """Return TAR@FAR: a row for each set and model, a column for each FAR that any set supports."""
+        """Return TAR@FAR, one row per set and model.
+
+        There is a column for each FAR that any set supports.
+        """
         every = self.comparison.models[self.comparison.baseline].verified.values()
         supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified in every)]
         return [
@@ -102,7 +108,10 @@ class ModelComparison(Result):
         ]
 
     def sentences(self) -> list[str]:
-        """Return a line for each model but the baseline: what it gains, and whether that may be chance."""
+        """Return one sentence per model on its gain over the baseline.
+
+        It also says whether the gain may be chance; the baseline has none.
+        """
         lines = []
         averaged = f", mean over {len(self.comparison.sets)} variants" if self.comparison.varied else ""
         tested = f" of {_firsts(self.comparison)}, not added over variants" if self.comparison.varied else ""
@@ -118,7 +127,7 @@ class ModelComparison(Result):
         return lines
 
     def methods(self) -> list[str]:
-        """Return the sentences that say how the numbers came about, and which are missing."""
+        """Return sentences on how numbers were obtained, and which are missing."""
         rounds = min(cost.latency.rounds for cost in self.costs.values())
         baseline = self.comparison.models[self.comparison.baseline].verified
         variants = (
@@ -139,7 +148,10 @@ def _firsts(comparison: PairComparison) -> str:
 
 
 def _against(comparison: PairComparison, found: Difference | None, p: str) -> dict[str, str]:
-    """Return the cells of a difference, empty ones for the baseline; `p` is the title of the test's column."""
+    """Return the cells of a difference, empty ones for the baseline.
+
+    `p` is the title of the test's column.
+    """
     against = f"against {comparison.baseline}"
     if found is None:
         return {against: "", p: ""}

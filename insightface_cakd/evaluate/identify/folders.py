@@ -25,14 +25,14 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What is searched among what.
+    """The pictures to search for, and those to search among.
 
     Args:
-        probes: files of people with at least two.
-        people: whom each shows.
+        probes: files of people with at least two pictures.
+        people: number of the person on each probe.
         distractors: files, in an order drawn from a seed.
-        alone: number of people left out for they have one picture.
-        doubles: number of distractors left out for a probe has the same bytes.
+        alone: number of people left out because they have one picture.
+        doubles: number of distractors left out because a probe has the same bytes.
     """
 
     probes: list[Path]
@@ -48,14 +48,17 @@ class Faults:
 
     Args:
         limit: how many may be left out.
-        lines: what is wrong with those so far.
+        lines: messages about those left out so far.
     """
 
     limit: int
     lines: list[str] = field(default_factory=list)
 
     def add(self, error: DataError) -> None:
-        """Note one.
+        """Count one picture.
+
+        Args:
+            error: what is wrong with it.
 
         Raises:
             DataError: it is one too many.
@@ -68,7 +71,7 @@ class Faults:
 
 @dataclass(frozen=True, eq=False)
 class IdentifiedFolders(Result):
-    """What identification in folders came to.
+    """The result of identification in folders.
 
     Args:
         found: the numbers.
@@ -81,7 +84,7 @@ class IdentifiedFolders(Result):
     left_out: Sequence[str]
 
     def rows(self) -> list[Row]:
-        """Return a row for each number of distractors."""
+        """Return one row per number of distractors."""
         return [
             {"distractors": str(one.distractors), "rank-1": f"{100 * one.rank1:.2f} %", "95 %": one.interval.points()}
             for one in self.found.ranked
@@ -123,7 +126,7 @@ def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
     """List probes and distractors.
 
     Args:
-        probes: one subfolder a person, two pictures or more in it.
+        probes: one subfolder per person; people with two pictures or more are used.
         distractors: pictures at any depth.
         seed: of the distractors' order; the same files and seed give the same order.
 
@@ -156,17 +159,19 @@ def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
 
 
 def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, faults: Faults) -> IdentifiedFolders:
-    """Embed pictures chunk by chunk, plain and mirrored added, and search.
+    """Embed pictures chunk by chunk, and identify the probes.
+
+    The embedding of a picture is the sum of those of the picture and of its mirror image.
 
     Args:
         embed: see `verify`.
-        pictures: of `find_pictures`.
+        pictures: see `find_pictures`.
         execution: how to run.
-        faults: counts those that are left out.
+        faults: counts pictures that are left out.
 
     Raises:
-        DataError: more pictures cannot be read than may be left out.
-        EvaluationError: as `identify`.
+        DataError: more pictures than allowed cannot be read.
+        EvaluationError: as in `identify`.
     """
     with execution.bar("probes") as progress:
         kept, rows = [], []
@@ -186,18 +191,21 @@ def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, fau
 def embed_files(
     embed: Embed, files: Sequence[Path], execution: Execution, faults: Faults, progress: Progress
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield places and embeddings (n, D), plain and mirrored added, of the files that can be read, chunk by chunk.
+    """Yield embeddings of the files that can be read, chunk by chunk.
+
+    Each chunk is a list of positions in `files`, and embeddings (n, D): those of pictures plus those of their mirror
+    images.
 
     Args:
         embed: see `verify`.
         files: aligned faces.
         execution: how to run.
-        faults: counts those that are left out.
+        faults: counts files that are left out.
         progress: called with (files done, files in all).
 
     Raises:
-        DataError: more cannot be read than may be left out.
-        EvaluationError: embeddings that are no finite (B, D).
+        DataError: more files than allowed cannot be read.
+        EvaluationError: the embeddings are not finite, or not of shape (B, D).
     """
     for start in range(0, len(files), CHUNK):
         places, faces = [], []
@@ -213,7 +221,10 @@ def embed_files(
 
 
 def _readable(files: Sequence[Path], faults: Faults) -> list[Path]:
-    """Return files that can be read: how many distractors there are must be known before the first is compared."""
+    """Return the files that can be read.
+
+    The number of distractors must be known before the first is compared.
+    """
     return [path for path in files if _face(path, faults) is not None]
 
 

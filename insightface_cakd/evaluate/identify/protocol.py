@@ -1,4 +1,7 @@
-"""Identification among distractors, as MegaFace puts it: a person's other picture must be nearer than all strangers."""
+"""Identification among distractors, as in MegaFace.
+
+A person's other picture must be nearer than all strangers.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,20 +13,20 @@ from insightface_cakd.evaluate.mixed.mixed import unit_rows
 from insightface_cakd.evaluate.pairs.bootstrap import RESAMPLES, Interval, interval_of
 from insightface_cakd.evaluate.pairs.verification import ROUNDING
 
-# Rates whose threshold can be found without keeping a tenth of all scores.
+# Rates whose thresholds need no more than the highest hundredth of all scores.
 FARS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-# Scores that are computed at a time.
+# Scores computed at a time.
 SCORES = 1 << 22
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rank-1 against so many distractors.
+    """Rank-1 among a number of distractors.
 
     Args:
-        distractors: number of them.
+        distractors: their number.
         rank1: share of pairs (probe, enrolled picture of the same person) in which no distractor is as near.
-        interval: of it, by bootstrap over the people.
+        interval: of rank-1, by bootstrap over the people.
     """
 
     distractors: int
@@ -33,12 +36,12 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Identified:
-    """What identification among distractors says of a model.
+    """The numbers of a model in identification among distractors.
 
     Args:
-        ranked: for growing numbers of distractors, all of them at last.
-        tar: FAR -> share of pairs of one person above the threshold that so few (probe, distractor) scores reach, read
-            strictly; None where there are too few such scores.
+        ranked: rank-1 for growing numbers of distractors, the last being all of them.
+        tar: FAR -> share of pairs of one person above the threshold that at most this share of the (probe, distractor)
+            scores exceed, read strictly; None where there are too few such scores.
         pairs: number of ordered pairs of one person's pictures.
         people: number of people.
         impostors: number of (probe, distractor) scores.
@@ -57,8 +60,8 @@ class Genuine:
 
     Args:
         scores: cosines (G,).
-        probe: place of the first picture, (G,).
-        person: of both, (G,), from 0 on without gaps.
+        probe: row of the first picture, (G,).
+        person: number of the person, (G,), from 0 on without gaps.
     """
 
     scores: np.ndarray
@@ -67,18 +70,19 @@ class Genuine:
 
 
 def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np.ndarray], total: int) -> Identified:
-    """Search every picture of every person among a growing number of distractors and one other picture of that person.
+    """Search every picture among distractors and another of the same person.
 
-    Distractors are read once and never all in memory.
+    The number of distractors grows. They are read once and never all in memory.
 
     Args:
         probes: embeddings (N, D) of people's pictures.
-        people: whom each shows; with one picture only, it is left out.
-        distractors: embeddings (n, D) piece by piece, in an order that was drawn by chance.
-        total: how many distractors all pieces have.
+        people: person on each picture; people with only one picture are left out.
+        distractors: embeddings (n, D) piece by piece, in random order.
+        total: number of distractors in all pieces.
 
     Raises:
-        EvaluationError: nobody has two pictures, there are no distractors, embeddings are not finite or of other widths.
+        EvaluationError: nobody has two pictures, there are no distractors, or embeddings are not finite or differ in
+            width.
 
     Edge cases:
         A distractor that is exactly as near as the person's picture counts as nearer: equal embeddings find nobody.
@@ -115,11 +119,13 @@ def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np
 
 
 def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
-    """Return all ordered pairs of different pictures of one person, with their cosines.
+    """Return all ordered pairs of one person's pictures, with their cosines.
+
+    The two pictures of a pair differ.
 
     Args:
         probes: (N, D).
-        people: (N,).
+        people: (N,), the person on each.
 
     Raises:
         EvaluationError: nobody has two pictures.
@@ -145,7 +151,11 @@ def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
 
 
 def growing(total: int) -> list[int]:
-    """Return 10, 100, 1000, ... below a total, and the total."""
+    """Return 10, 100, 1000, ... below a total, and the total.
+
+    Args:
+        total: number of distractors.
+    """
     steps, size = [], 10
     while size < total:
         steps.append(size)
@@ -154,7 +164,9 @@ def growing(total: int) -> list[int]:
 
 
 def cut(pieces: Iterable[np.ndarray], marks: Sequence[int]) -> Iterator[tuple[int | None, np.ndarray]]:
-    """Yield pieces that end at each mark: (rows so far if that is a mark, rows).
+    """Split pieces so that one ends at each mark.
+
+    Yields pairs (mark, rows). The mark is the number of rows so far, None for a piece that ends at no mark.
 
     Args:
         pieces: arrays (n, D).
@@ -171,10 +183,12 @@ def cut(pieces: Iterable[np.ndarray], marks: Sequence[int]) -> Iterator[tuple[in
 
 
 class TopScores:
-    """The highest of many scores, as many as the thresholds of some false accept rates need.
+    """The highest of many scores, enough for some false accept rates.
+
+    As many are kept as the thresholds of these rates need.
 
     Args:
-        fars: rates.
+        fars: the rates.
         total: number of scores that will be added.
     """
 
@@ -185,13 +199,17 @@ class TopScores:
         self.waiting: list[np.ndarray] = []
 
     def add(self, scores: np.ndarray) -> None:
-        """Take scores of any shape."""
+        """Add scores.
+
+        Args:
+            scores: of any shape.
+        """
         self.waiting.append(scores[scores > self.floor])
         if sum(map(len, self.waiting)) > 2 * self.room:
             self._settle()
 
     def _settle(self) -> np.ndarray:
-        """Forget what is too low, and return the rest."""
+        """Drop scores that are too low, and return the rest."""
         found = np.concatenate(self.waiting)
         if len(found) >= self.room:
             found = np.partition(found, len(found) - self.room)[-self.room :]
@@ -200,7 +218,13 @@ class TopScores:
         return found
 
     def tar(self, genuine: np.ndarray) -> dict[float, float | None]:
-        """Return the share of genuine scores above the threshold of each rate, None where it allows no false accept."""
+        """Return the share of genuine scores above the threshold of each rate.
+
+        It is None for a rate that allows no false accept.
+
+        Args:
+            genuine: (G,), scores of pairs of one person.
+        """
         top = np.sort(self._settle())
         return {
             far: float((genuine > top[-1 - count]).mean()) if count else None for far, count in self.allowed.items()

@@ -12,7 +12,7 @@ import numpy as np
 from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.images import FACE_SIZE, image_fault
 
-# Images that a thread takes at a time, and batches that are ready or on their execution.
+# Images that a thread decodes at a time, and batches that are ready or being decoded.
 PIECE = 8
 AHEAD = 3
 
@@ -26,7 +26,7 @@ class Batch:
     Args:
         start: row of the first.
         images: uint8 (B, 112, 112, 3) RGB; black where the image is corrupt.
-        corrupt: row -> what is wrong.
+        corrupt: row -> what is wrong with the image.
     """
 
     start: int
@@ -37,17 +37,17 @@ class Batch:
 def aligned_batches(
     folder: Path, names: list[str], points: np.ndarray, start: int, batch_size: int, workers: int
 ) -> Iterator[Batch]:
-    """Yield the faces from row `start` on, in their order; what comes does not depend on `workers`.
+    """Yield batches of faces from row `start` on, in their order.
 
-    OpenCV decodes and warps without Python's lock, so threads are enough.
+    The batches do not depend on `workers`. OpenCV decodes and warps without Python's lock, so threads are enough.
 
     Args:
         folder: of the pictures.
         names: of all faces.
         points: float32 (N, 5, 2).
         start: first row.
-        batch_size: faces a batch.
-        workers: threads.
+        batch_size: faces per batch.
+        workers: number of threads.
     """
     starts = iter(range(start, len(names), batch_size))
     waiting: deque[tuple[int, list[Future[Piece]]]] = deque()
@@ -75,7 +75,14 @@ def aligned_batches(
 
 
 def read_face(path: Path, points: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Return an aligned face as uint8 (112, 112, 3) RGB, or None and why there is none."""
+    """Read and align a face.
+
+    Returns uint8 (112, 112, 3) RGB and an empty text, or None and what is wrong with the image.
+
+    Args:
+        path: of the image.
+        points: (5, 2), x and y of the landmarks in it.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A whole IJB run: from a model or saved embeddings to a report."""
+"""An IJB run from a model or saved embeddings to a report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,21 +22,21 @@ from insightface_cakd.networks.models import GetModel
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be measured.
+    """What to measure.
 
     Args:
         model: an .onnx, weights, the output folder of a run, or saved embeddings.
         root: of the IJB tree.
         target: which set.
         preset: name of the conventions.
-        mode: letters, several with commas, `all`, or None for the preset's own.
+        mode: letters such as N1D1F1, several separated by commas, `all`, or None for the preset's own.
         protocol: 1:1, 1:N or both.
         out: folder of the report, None for `ijb_result/MODEL_TARGET_PRESET`.
         embeddings: folder where a model's embeddings are saved, None for `OUT/embeddings`.
-        network: of weights; a run's folder names its own.
-        max_corrupt: so many images may be corrupt.
+        network: name of the network of weights; a run's folder gives its own.
+        max_corrupt: number of images that may be corrupt.
         enrolled: another model, or its saved embeddings, for mixed enrolment.
-        enrolled_network: of that one's weights.
+        enrolled_network: name of the network of that model's weights.
     """
 
     model: Path
@@ -59,12 +59,12 @@ class Question:
 
 
 def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) -> IjbResult | MixedIjb:
-    """Measure, and write the report's folder.
+    """Measure, and write the folder of the report.
 
     Args:
-        question: what.
-        get_model: the host's factory, for weights.
-        execution: how to run, see `faces_at_a_time`.
+        question: what to measure.
+        get_model: the host's model factory, for weights.
+        execution: how to run; `faces_at_a_time` gives a good batch size.
 
     Raises:
         CAKDError: a list, an image, the model or saved embeddings cannot be used.
@@ -100,12 +100,18 @@ def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) 
 
 
 def faces_at_a_time(device: torch.device) -> int:
-    """Return a good batch size: 8 on a CPU, in whose cache they fit, and 64 elsewhere."""
+    """Return a good batch size for a device.
+
+    It is 8 on a CPU, whose cache has room for that many faces, and 64 elsewhere.
+
+    Args:
+        device: where the model runs.
+    """
     return 8 if device.type == "cpu" else 64
 
 
 def _entries(question: Question) -> list[tuple[Entry, Path]]:
-    """Return the models and where their embeddings are saved; check all of it."""
+    """Check and return the models, and where their embeddings are saved."""
     require_writable(question.folder, "--output")
     own = question.embeddings or question.folder / "embeddings"
     require_writable(own.parent, "--embeddings")

@@ -1,4 +1,7 @@
-"""Embeds all faces of an IJB tree, batch by batch, while threads decode the next ones."""
+"""Embeds all faces of an IJB tree, batch by batch.
+
+Threads decode the next batches meanwhile.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,22 +33,24 @@ def extract(
     max_corrupt: int = 0,
     progress: Progress | None = None,
 ) -> Embeddings:
-    """Return the embeddings of all faces and of their mirror images, from the folder as far as they are there.
+    """Return the embeddings of all faces and of their mirror images.
+
+    Embeddings that the folder already contains are not computed again.
 
     Args:
-        load: gives the model, (B, 3, 112, 112) to (B, D); not called when all is saved.
-        origin: which model, faces and input scale.
+        load: returns the model, which maps (B, 3, 112, 112) to (B, D); not called when everything is saved.
+        origin: model, faces and input scale of the embeddings.
         tree: where the pictures are.
         faces: rows in their order.
-        folder: where embeddings are saved; an extraction that was stopped goes on there.
-        execution: how to run; a batch is of faces, and each is embedded with its mirror image.
-        max_corrupt: images that may be corrupt; they are left out of their templates.
+        folder: where embeddings are saved; an extraction that was stopped is resumed there.
+        execution: how to run; the batch size counts faces, and each is embedded with its mirror image.
+        max_corrupt: number of images that may be corrupt; they are left out of their templates.
         progress: called with (faces done, faces in all).
 
     Raises:
-        DataError: images are absent.
-        EvaluationError: too many are corrupt, the embeddings saved are of something else, or the model does not give
-            finite (B, D).
+        DataError: images are missing.
+        EvaluationError: too many images are corrupt, the saved embeddings have another origin, or the model's output is
+            not finite or not of shape (B, D).
     """
     if not folder.exists():
         require_images(tree, faces.names)
@@ -62,10 +67,16 @@ def extract(
 
 
 def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tree) -> None:
-    """Refuse more corrupt images than allowed.
+    """Check that no more images are corrupt than allowed.
+
+    Args:
+        corrupt: row -> what is wrong with the image.
+        names: of all images.
+        limit: number of images that may be corrupt.
+        tree: the set, for the error message.
 
     Raises:
-        EvaluationError: there are more; the line lists the first ones.
+        EvaluationError: there are more; the message lists the first five.
     """
     if len(corrupt) > limit:
         shown = "; ".join(f"{names[row]}: {fault}" for row, fault in list(corrupt.items())[:5])
@@ -76,10 +87,16 @@ def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tre
 
 
 def require_scale(embed: Embed, origin: Origin) -> None:
-    """Refuse to scale twice: a graph that normalises its images itself has its own divisor.
+    """Check that images are not normalised twice.
+
+    A graph that normalises its images itself has its own divisor.
+
+    Args:
+        embed: the model.
+        origin: its name and the input scale.
 
     Raises:
-        EvaluationError: it does, and the input scale has another one.
+        EvaluationError: the graph normalises, and the input scale has another divisor.
     """
     if getattr(embed, "takes_bytes", False) and origin.pixels.endswith("/128"):
         raise EvaluationError(
@@ -90,15 +107,15 @@ def require_scale(embed: Embed, origin: Origin) -> None:
 
 @torch.inference_mode()
 def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
-    """Return D, asked of the model with one face of zeros.
+    """Return the embedding width D, found by embedding one face of zeros.
 
     Args:
-        embed: (B, 3, 112, 112) to (B, D).
-        pixels: input scale.
+        embed: maps (B, 3, 112, 112) to (B, D).
+        pixels: input scale, a key of `PIXELS`.
         device: where it runs.
 
     Raises:
-        EvaluationError: it does not give (B, D).
+        EvaluationError: the output is not of shape (B, D).
     """
     with evaluating(embed):
         found = embed(both_views(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8), pixels, device))
@@ -150,7 +167,10 @@ def _embed(
 
 
 def _require_rows(found: object, count: int, width: int) -> None:
-    """Refuse what is no (count, width); a width of 0 stands for any but 0."""
+    """Check that a model's output is (count, width).
+
+    A width of 0 stands for any other than 0.
+    """
     shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
     if (
         not isinstance(shape, tuple)
@@ -166,16 +186,18 @@ def _require_rows(found: object, count: int, width: int) -> None:
 
 
 def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
-    """Return (2B, 3, H, W) float32 network input: the images, then their mirror images.
+    """Return network input: the images, then their mirror images.
+
+    The result is float32 (2B, 3, H, W).
 
     Args:
         images: uint8 (B, H, W, 3) RGB.
-        pixels: key of `PIXELS`.
+        pixels: input scale, a key of `PIXELS`.
         device: where they go.
     """
     if device.type == "cpu":
         return torch.from_numpy(_both_views_on_cpu(images, PIXELS[pixels]))
-    # Turned while they are bytes, which is four times less to move.
+    # Transposed while they are bytes, which is a quarter of the data to move.
     plain = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).contiguous()
     both = torch.cat([plain, plain.flip(-1)]).float()
     PIXELS[pixels](both)
@@ -183,7 +205,10 @@ def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
 
 
 def _both_views_on_cpu(images: np.ndarray, scale: Callable[[Pixels], None]) -> np.ndarray:
-    """Go face by face, each of which stays in the cache, on one thread: PyTorch's would wait for those that decode."""
+    """Convert face by face, so that each stays in the cache.
+
+    One thread does it: PyTorch's threads would wait for those that decode.
+    """
     count, height, width, channels = images.shape
     both = np.empty((2 * count, channels, height, width), np.float32)
     for image, plain, mirrored in zip(images, both[:count], both[count:], strict=True):

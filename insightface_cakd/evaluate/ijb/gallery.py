@@ -15,11 +15,11 @@ GALLERIES = {"IJBB": ("S1", "S2"), "IJBC": ("G1", "G2")}
 
 @dataclass(frozen=True)
 class Enrolment:
-    """Templates and whom they show.
+    """Templates and the subjects they show.
 
     Args:
-        templates: int64 (T,), ascending, each once.
-        subjects: int64 (T,).
+        templates: int64 (T,), ids, ascending, each once.
+        subjects: int64 (T,), ids.
     """
 
     templates: np.ndarray
@@ -28,11 +28,11 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched in what.
+    """Probes and the galleries in which they are searched.
 
     Args:
-        galleries: two, in each every subject has one template.
-        probes: in any of them or in none.
+        galleries: two; in each, every subject has one template.
+        probes: their subjects may be in either gallery or in none.
     """
 
     galleries: tuple[Enrolment, Enrolment]
@@ -40,7 +40,11 @@ class Search:
 
 
 def search_lists(tree: Tree) -> list[Path]:
-    """Return the paths of the three lists: galleries, then probes."""
+    """Return the paths of the three lists: galleries, then probes.
+
+    Args:
+        tree: of the set.
+    """
     return [tree.meta(f"1N_gallery_{name}.csv") for name in GALLERIES[tree.target]] + [tree.meta("1N_probe_mixed.csv")]
 
 
@@ -48,8 +52,8 @@ def read_search(tree: Tree, templates: np.ndarray) -> Search:
     """Read the lists of 1:N identification.
 
     Args:
-        tree: where.
-        templates: ids of the faces' templates.
+        tree: of the set.
+        templates: ids of the templates that have faces.
 
     Raises:
         DataError: a list is missing or damaged, a template has no image or two subjects, or a subject is in a gallery
@@ -68,7 +72,10 @@ def read_search(tree: Tree, templates: np.ndarray) -> Search:
 
 
 def _read_enrolment(path: Path, templates: np.ndarray) -> Enrolment:
-    """Read one list: a header line, then `template,subject` and whatever else, one line per image or template."""
+    """Read one list of templates and subjects.
+
+    After a header, each line is `template,subject` and possibly more columns; there is one line per image or template.
+    """
     expected = "a header line and lines of `template,subject`. Get the file again, or leave 1:N out with --protocol 11."
     with (
         reading(path, DataError, expected, UnicodeDecodeError, csv.Error),

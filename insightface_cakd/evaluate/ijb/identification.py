@@ -1,4 +1,7 @@
-"""1:N identification of probes in two galleries, as ijb_evals measures it, and TPIR read strictly."""
+"""1:N identification of probes in two galleries, as in ijb_evals.
+
+TPIR is also read strictly.
+"""
 
 from dataclasses import dataclass
 
@@ -10,21 +13,21 @@ from insightface_cakd.evaluate.ijb.templates import Templates
 from insightface_cakd.evaluate.pairs.verification import ROUNDING
 
 RANKS = (1, 5, 10)
-# Upstream's own floats, every 25th of its 100: a product that rounds otherwise would be another threshold.
+# Upstream's own floats, every 25th of its 100: one that rounds differently would give another threshold.
 FPIRS = (*(float(10**exponent) for exponent in np.arange(-4, 0, 0.04)[::25]), 1.0)
 CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class GalleryResult:
-    """One gallery.
+    """Identification in one gallery.
 
     Args:
-        ranked: rank -> number of mated probes whose subject is among the so many best.
-        correct: scores of mated probes at their own subject, ascending, those beaten by another subject left out.
+        ranked: rank -> number of mated probes whose subject is among that many best.
+        correct: scores of mated probes with their own subject, ascending; without those beaten by another subject.
         strangers: best scores of probes whose subject is not in the gallery, descending.
-        mated: number of probes whose subject is.
-        size: subjects in the gallery.
+        mated: number of probes whose subject is in the gallery.
+        size: number of subjects in the gallery.
     """
 
     ranked: dict[int, int]
@@ -34,25 +37,49 @@ class GalleryResult:
     size: int
 
     def supports(self, fpir: float) -> bool:
-        """Return whether there are enough probes without a mate for one false alarm at this rate."""
+        """Return whether the non-mated probes suffice for a false alarm rate.
+
+        They do if at least one false alarm is allowed.
+
+        Args:
+            fpir: false positive identification rate, in (0, 1].
+        """
         return int(len(self.strangers) * fpir + ROUNDING) > 0
 
     def threshold(self, fpir: float) -> float | None:
-        """Return upstream's threshold at a false alarm rate, None without a probe that has no mate."""
+        """Return upstream's threshold at a false alarm rate.
+
+        It is None where all probes are mated.
+
+        Args:
+            fpir: false positive identification rate, in (0, 1].
+        """
         if not len(self.strangers):
             return None
         return float(self.strangers[max(int(len(self.strangers) * fpir) - 1, 0)])
 
     def tpir(self, fpir: float) -> float | None:
-        """Return the share of mated probes found first and above upstream's threshold."""
+        """Return the share of mated probes found first, above upstream's threshold.
+
+        It is None without mated or without non-mated probes.
+
+        Args:
+            fpir: false positive identification rate, in (0, 1].
+        """
         threshold = self.threshold(fpir)
         return None if threshold is None or not self.mated else self._found_above(threshold)
 
     def tpir_strict(self, fpir: float) -> float | None:
-        """Return the largest such share that a threshold gives with at most a share `fpir` of false alarms.
+        """Return the largest TPIR at which the false alarm rate is kept.
+
+        TPIR is the share of mated probes found first and above a threshold; the threshold may give at most a share
+        `fpir` of false alarms.
+
+        Args:
+            fpir: false positive identification rate, in (0, 1].
 
         Edge cases:
-            Fewer than 1 / fpir probes without a mate: None, the probes cannot tell.
+            Fewer than 1 / fpir probes without a mate: None, since they do not support the rate. No mated probe: None.
         """
         allowed = int(len(self.strangers) * fpir + ROUNDING)
         if not allowed or not self.mated:
@@ -60,7 +87,13 @@ class GalleryResult:
         return self._found_above(self.strangers[allowed] if allowed < len(self.strangers) else -np.inf)
 
     def rank(self, rank: int) -> float | None:
-        """Return the share of mated probes whose subject is among the `rank` best."""
+        """Return the share of mated probes whose subject ranks high enough.
+
+        It is None without mated probes.
+
+        Args:
+            rank: 1, 5 or 10; the subject must be among that many best.
+        """
         return self.ranked[rank] / self.mated if self.mated else None
 
     def _found_above(self, threshold: float) -> float:
@@ -69,7 +102,7 @@ class GalleryResult:
 
 @dataclass(frozen=True)
 class Identification:
-    """Both galleries.
+    """Identification in both galleries.
 
     Args:
         galleries: in the order of their lists.
@@ -80,11 +113,20 @@ class Identification:
     probes: int
 
     def mean_rank(self, rank: int) -> float:
-        """Return the galleries' counts together over all probes, upstream's "Mean"."""
+        """Return upstream's "Mean": both galleries' counts over all probes.
+
+        Args:
+            rank: 1, 5 or 10.
+        """
         return sum(gallery.ranked[rank] for gallery in self.galleries) / self.probes
 
     def mean_tpir(self, fpir: float, strict: bool = False) -> float | None:
-        """Return the mean of both galleries' TPIR, None where one has none."""
+        """Return the mean of both galleries' TPIR, None where one has none.
+
+        Args:
+            fpir: false positive identification rate, in (0, 1].
+            strict: whether TPIR is read strictly.
+        """
         found = [gallery.tpir_strict(fpir) if strict else gallery.tpir(fpir) for gallery in self.galleries]
         return None if None in found else sum(value for value in found if value is not None) / len(found)
 
@@ -93,9 +135,9 @@ def identify(templates: Templates, search: Search, enrolled: Templates | None = 
     """Search every probe in both galleries.
 
     Args:
-        templates: of length 1, among them all galleries' and probes'.
+        templates: of length 1, including all galleries' and probes'.
         search: the lists.
-        enrolled: templates of the galleries as another model embeds them; None where one model embeds all.
+        enrolled: templates of the galleries as another model embeds them; None where one model embeds everything.
     """
     known = enrolled or templates
     first, second = (_search_one(known, templates, gallery, search.probes) for gallery in search.galleries)
@@ -107,7 +149,7 @@ def _search_one(known: Templates, templates: Templates, gallery: Enrolment, prob
     rows = places(templates.ids, probes.templates)
     by_subject = np.argsort(gallery.subjects)
     near = np.searchsorted(gallery.subjects, probes.subjects, sorter=by_subject).clip(max=len(by_subject) - 1)
-    mates = by_subject[near]  # place in the gallery, where the subject is there
+    mates = by_subject[near]  # row in the gallery, valid where the subject is enrolled
     is_mated = gallery.subjects[mates] == probes.subjects
     ranks, correct, strangers = [], [], []
     for start in range(0, len(rows), CHUNK):
@@ -129,13 +171,14 @@ def _search_one(known: Templates, templates: Templates, gallery: Enrolment, prob
 
 
 def _against_mates(scores: np.ndarray, mates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each mated probe how many are ranked before its mate, its mate's score and the best of the others.
+    """Compare the score of each mated probe's mate with all others.
 
-    Of equal scores the later in the gallery ranks first, as in upstream's reversed sort.
+    Returns how many entries rank before the mate, the mate's score, and the best score of the others, (n,) each. Of
+    equal scores the later in the gallery ranks first, as in upstream's reversed sort.
 
     Args:
         scores: (n, G).
-        mates: place in the gallery, (n,).
+        mates: row of the mate in the gallery, (n,).
     """
     at = np.arange(len(scores))
     own = scores[at, mates]

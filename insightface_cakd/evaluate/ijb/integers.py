@@ -12,12 +12,14 @@ LONGEST = 9  # digits: every such number fits int32
 
 
 def read_integers(path: Path, columns: int, expected: str) -> np.ndarray:
-    """Return a table of non-negative numbers as int32 (rows, columns); empty lines are skipped.
+    """Return a table of non-negative numbers as int32 (rows, columns).
+
+    Empty lines are skipped.
 
     Args:
-        path: text, numbers separated by blanks, one row a line.
-        columns: numbers a line.
-        expected: what a line holds, for an error.
+        path: text, numbers separated by blanks, one row per line.
+        columns: numbers per line.
+        expected: what a line should hold, for an error message.
 
     Raises:
         DataError: the file is missing or empty, or a line holds something else.
@@ -26,7 +28,7 @@ def read_integers(path: Path, columns: int, expected: str) -> np.ndarray:
         pass
     try:
         with warnings.catch_warnings():
-            # An empty table and a number such as 5.0 are only warned of.
+            # NumPy only warns of an empty table and of a number such as 5.0.
             warnings.simplefilter("error")
             # NumPy reads a path nearly twice as fast as a file.
             table = np.loadtxt(path, np.int32, comments=None, ndmin=2, encoding="latin-1")
@@ -38,7 +40,7 @@ def read_integers(path: Path, columns: int, expected: str) -> np.ndarray:
 
 
 def _wrong_line(path: Path, columns: int, expected: str) -> DataError:
-    """Return the error of the first line that is wrong, or of a table that has none."""
+    """Return the error for the first wrong line or an empty table."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.split()

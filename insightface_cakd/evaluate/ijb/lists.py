@@ -1,4 +1,7 @@
-"""The lists of an IJB tree: faces with their templates and media, pairs of templates."""
+"""The lists of an IJB tree: faces and pairs of templates.
+
+Each face has a template and a medium.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from insightface_cakd.runtime.reading import read_text
 
 POINTS = 5
 LINES_AT_ONCE = 20_000
-# Landmarks beyond it are no pixels, and their squares overflow.
+# Larger coordinates cannot be pixels, and their squares overflow.
 LARGEST = 1e9
 
 
@@ -25,8 +28,8 @@ class Faces:
         names: image files in `loose_crop`.
         points: float32 (N, 5, 2), x and y of eyes, nose and mouth corners.
         scores: float32 (N,), the detector's.
-        templates: int32 (N,).
-        medias: int32 (N,).
+        templates: int32 (N,), ids.
+        medias: int32 (N,), ids.
     """
 
     names: list[str]
@@ -36,18 +39,22 @@ class Faces:
     medias: np.ndarray
 
     def by_name(self, faults: dict[int, str]) -> dict[str, str]:
-        """Return what is wrong with images, by their names in place of their rows."""
+        """Return faults by the name of the image instead of its row.
+
+        Args:
+            faults: row -> what is wrong with the image.
+        """
         return {self.names[row]: fault for row, fault in faults.items()}
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of templates to be compared.
+    """Pairs of templates to compare.
 
     Args:
         first: int32 (P,), template ids.
-        second: int32 (P,).
-        same: bool (P,).
+        second: int32 (P,), template ids.
+        same: bool (P,), whether both show one subject.
     """
 
     first: np.ndarray
@@ -57,10 +64,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Tree:
-    """Where an IJB set lies.
+    """The location of an IJB set.
 
     Args:
-        folder: holds `meta` and `loose_crop`.
+        folder: contains `meta` and `loose_crop`.
         target: which set.
     """
 
@@ -73,12 +80,20 @@ class Tree:
         return self.folder / "loose_crop"
 
     def meta(self, name: str) -> Path:
-        """Return a list's path by the part of its name after `ijbb_` or `ijbc_`."""
+        """Return the path of a list.
+
+        Args:
+            name: of its file, without the beginning `ijbb_` or `ijbc_`.
+        """
         return self.folder / "meta" / f"{self.target.lower()}_{name}"
 
 
 def find_tree(root: Path, target: Target) -> Tree:
-    """Return the tree of a set, `root` being its folder or the one that holds `IJBB` and `IJBC`.
+    """Find the tree of a set.
+
+    Args:
+        root: the set's folder, or the one that contains `IJBB` and `IJBC`.
+        target: which set.
 
     Raises:
         DataError: there is no `meta` folder at either place.
@@ -90,10 +105,15 @@ def find_tree(root: Path, target: Target) -> Tree:
 
 
 def read_faces(tree: Tree) -> Faces:
-    """Read both lists of faces, which name the same images in the same order.
+    """Read both lists of faces.
+
+    They name the same images in the same order.
+
+    Args:
+        tree: of the set.
 
     Raises:
-        DataError: a list is missing, a line is not what it must be, or the lists differ.
+        DataError: a list is missing, a line is malformed, or the lists differ.
     """
     names, numbers = _read_landmarks(tree.meta("name_5pts_score.txt"))
     path = tree.meta("face_tid_mid.txt")
@@ -117,14 +137,15 @@ def read_faces(tree: Tree) -> Faces:
 
 
 def read_pairs(tree: Tree, templates: np.ndarray) -> Pairs:
-    """Read the pairs.
+    """Read the pairs of templates.
 
     Args:
-        tree: where.
-        templates: ids of the faces' templates.
+        tree: of the set.
+        templates: ids of the templates that have faces.
 
     Raises:
-        DataError: the list is missing or damaged, a label is not 0 or 1, a template has no image, or pairs are of one kind.
+        DataError: the list is missing or damaged, a label is not 0 or 1, a template has no image, or pairs are of one
+            kind.
     """
     path = tree.meta("template_pair_label.txt")
     table = read_integers(path, 3, "`template template label`, whole numbers")
@@ -145,6 +166,12 @@ def read_pairs(tree: Tree, templates: np.ndarray) -> Pairs:
 def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray) -> None:
     """Check that every template has an image.
 
+    Args:
+        path: of the list, for the error message.
+        what: words between the path and the number of templates in that message.
+        ids: templates of the list.
+        templates: ids of the templates that have faces.
+
     Raises:
         DataError: one has none.
     """
@@ -158,10 +185,14 @@ def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray)
 
 
 def require_images(tree: Tree, names: list[str]) -> None:
-    """Check that every image of the list is there.
+    """Check that every listed image exists.
+
+    Args:
+        tree: of the set.
+        names: image files in `loose_crop`.
 
     Raises:
-        DataError: the folder or an image is absent.
+        DataError: the folder or an image is missing.
     """
     if not tree.images.is_dir():
         raise DataError(f"{tree.images}: does not exist; expected the folder of the pictures. Is it a whole IJB tree?")
@@ -180,7 +211,7 @@ def _read_landmarks(path: Path) -> tuple[list[str], np.ndarray]:
     names, numbers = _read_rows(
         path, 2 * POINTS + 1, f"`image x1 y1 .. x{POINTS} y{POINTS} score`, {POINTS} points", np.float64
     )
-    # NaN is not within it either; what is, is finite in float32 too.
+    # NaN fails this comparison too; numbers that pass are finite in float32.
     finite = (np.abs(numbers) <= LARGEST).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
@@ -192,7 +223,10 @@ def _read_landmarks(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _read_rows(path: Path, columns: int, expected: str, kind: type) -> tuple[list[str], np.ndarray]:
-    """Return the names and the numbers of a list whose lines are a name and so many numbers."""
+    """Return the names and numbers of a list.
+
+    Each line is a name and `columns` numbers.
+    """
     names: list[str] = []
     tables = []
     for start, lines in _lines(path, expected):
@@ -211,7 +245,7 @@ def _read_rows(path: Path, columns: int, expected: str, kind: type) -> tuple[lis
 
 
 def _lines(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first line's number and the lines, many at once."""
+    """Yield blocks of lines, each with the number of its first line."""
     text = read_text(path, DataError, f"lines of {expected}. Is it a whole IJB tree?")
     lines = text.rstrip().splitlines()
     for start in range(0, len(lines), LINES_AT_ONCE):

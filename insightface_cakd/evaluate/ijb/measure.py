@@ -18,12 +18,12 @@ from insightface_cakd.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class Lists:
-    """What is measured.
+    """The lists to measure on.
 
     Args:
         faces: rows of the set.
         pairs: for 1:1, None when not asked for.
-        search: for 1:N, None when not asked for or not there.
+        search: for 1:N, None when not asked for or not available.
     """
 
     faces: Faces
@@ -37,9 +37,9 @@ class Measured:
 
     Args:
         mode: how embeddings were weighted.
-        scores: float64 (P,), in the order of the pair list.
-        roc: of the pairs.
-        identification: of the probes.
+        scores: float64 (P,), in the order of the pair list; None without 1:1.
+        roc: of the pairs; None without 1:1.
+        identification: of the probes; None without 1:N.
     """
 
     mode: Mode
@@ -49,12 +49,12 @@ class Measured:
 
 
 def read_lists(tree: Tree, faces: Faces, protocol: Protocol) -> Lists:
-    """Read what a protocol needs.
+    """Read the lists that a protocol needs.
 
     Args:
-        tree: where.
+        tree: of the set.
         faces: already read.
-        protocol: `auto` is both, 1:N only if one of its lists is there.
+        protocol: `auto` is both, 1:N only if one of its lists exists.
 
     Raises:
         DataError: a list is missing or damaged.
@@ -81,9 +81,10 @@ def measure(
         lists: what is compared.
         preset: the conventions.
         modes: at least one.
-        workers: threads for templates.
+        workers: number of threads.
         progress: called with (pairs scored, pairs in all), for each mode.
-        enrolled: another model's, of what is in the gallery: first templates of pairs, and both galleries of 1:N.
+        enrolled: another model's embeddings, used for what is enrolled: the first template of each pair, and both
+            galleries of 1:N.
 
     Raises:
         EvaluationError: embeddings are not finite, a template has no image left, or pairs are of one kind.

@@ -1,4 +1,7 @@
-"""Mixed enrolment on an IJB set: what one model enrolled is compared with what another one sees now."""
+"""Mixed enrolment on an IJB set.
+
+Templates enrolled by one model are compared with templates of another.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import replacing, write_json
 from insightface_cakd.runtime.progress import Progress
 
-# The rate at which the closing sentence gives the cost, or the lowest above it that the pairs support.
+# The closing sentence gives the cost at this rate, or at the lowest one above it that the pairs support.
 CLOSING_FAR = 1e-4
 FPIR = FPIRS[2]
 
@@ -37,10 +40,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Case:
-    """The numbers of one combination in one mode, read strictly: None where the set cannot support one.
+    """The numbers of one combination in one mode, read strictly.
+
+    A number is None where the set cannot support it.
 
     Args:
-        models: whose galleries and whose probes.
+        models: whose gallery and whose probes.
         mode: letters.
         tars: FAR -> TAR, empty without 1:1.
         ranks: rank -> mean of both galleries, empty without 1:N.
@@ -62,7 +67,9 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class MixedIjb(SectionedResult):
-    """Both models alone, the teacher's gallery under the student's probes, and the reverse, on an IJB set.
+    """Two models alone and mixed on an IJB set.
+
+    Mixed are the teacher's gallery with the student's probes, and the reverse.
 
     Args:
         conventions: sentences on preset, modes and corrupt images.
@@ -79,7 +86,10 @@ class MixedIjb(SectionedResult):
         return {**self.facts_of_set, "cases": [_facts(one) for modes in self.cases for one in modes]}
 
     def sections(self) -> list[Section]:
-        """Return the conventions, the tables, why a number is absent, and what keeping the gallery costs."""
+        """Return the conventions, the tables, and the cost of keeping the gallery.
+
+        Notes below the tables say why a number is missing.
+        """
         found = [Section("Conventions", notes=self.conventions)]
         cases = [one for modes in self.cases for one in modes]
         if cases[0].tars:
@@ -106,24 +116,25 @@ def measure_mixed(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> MixedIjb:
-    """Measure both models alone, the teacher's gallery under the student's probes, and the reverse; write the reports.
+    """Measure two models alone and mixed, and write the reports.
 
-    The first template of a pair is enrolled and the second asks; in 1:N the galleries are enrolled. Each combination has a
-    folder with the whole report of `cakd eval ijb`; `mixed.md` and `mixed.json` set them side by side.
+    The first template of a pair is enrolled and the second is the probe; in 1:N the galleries are enrolled. Each
+    combination gets a folder with the complete report of `cakd eval ijb`; `mixed.md` and `mixed.json` put them side by
+    side.
 
     Args:
-        teacher: who enrolled.
-        student: who is to ask.
+        teacher: the model that enrolled.
+        student: the model that is to embed the probes.
         lists: what is compared.
         preset: the conventions.
         modes: at least one.
         target: IJBB or IJBC.
         out: folder of the reports.
-        workers: threads.
+        workers: number of threads.
         progress: called with (pairs scored, pairs in all), for each combination and mode.
 
     Raises:
-        EvaluationError: embeddings of two widths, not finite, or the folder cannot be written.
+        EvaluationError: embeddings are of two widths or not finite, or the folder cannot be written.
     """
     require_one_width(*((model.name, model.embeddings.plain.shape[1]) for model in (teacher, student)))
 
@@ -215,7 +226,7 @@ def _percent(share: float | None) -> str:
 
 
 def _cost(own: Case, kept: Case) -> str:
-    """Return what keeping the gallery costs against enrolling again."""
+    """Return the cost of keeping the gallery, compared with enrolling again."""
     compared = []
     far = next((far for far in FARS if far >= CLOSING_FAR * (1 - 1e-9) and own.tars.get(far) is not None), None)
     if far is not None:

@@ -1,6 +1,7 @@
-"""Upstream's three scripts as conventions: input scale, what N means, precision, and how TAR is read.
+"""The conventions of upstream's three scripts.
 
-The command line imports it for its help: neither torch nor NumPy here.
+They differ in input scale, meaning of N, precision, and how TAR is read. The command line imports this module for its
+help, so neither torch nor NumPy is imported here.
 """
 
 import re
@@ -30,11 +31,11 @@ class Preset:
 
     Args:
         name: of the script.
-        pixels: how 0..255 becomes the network's input, see `PIXELS`.
-        n1_normalises: whether the letter N1 brings embeddings to length 1; otherwise N0 does.
+        pixels: how 0..255 becomes the network's input, a key of `PIXELS`.
+        n1_normalises: whether the letter N1 scales embeddings to length 1; otherwise N0 does.
         default_mode: letters that the script uses when none are given.
         pooled_in: NumPy's name of the precision of the sums over images and media.
-        percent: whether its table has percent with two decimals, or shares with six digits.
+        percent: whether its table shows percent with two decimals, or else shares with six digits.
     """
 
     name: str
@@ -45,10 +46,13 @@ class Preset:
     percent: bool
 
     def mode(self, letters: str) -> "Mode":
-        """Return what letters such as N1D1F1 mean here.
+        """Return the meaning that this preset gives to letters such as N1D1F1.
+
+        Args:
+            letters: N, D and F, each with 0 or 1.
 
         Raises:
-            EvaluationError: they are no such letters.
+            EvaluationError: the letters are of another form.
         """
         if not MODE.fullmatch(letters):
             raise EvaluationError(
@@ -64,9 +68,9 @@ class Mode:
 
     Args:
         letters: as the preset writes it.
-        normalised: brought to length 1, so that the embedding's norm is no weight.
-        detector: multiplied by the detector's score.
-        flip: that of the mirrored image is added first.
+        normalised: whether embeddings are scaled to length 1, so that their norm is no weight.
+        detector: whether they are multiplied by the detector's score.
+        flip: whether the mirror image's embedding is added first.
     """
 
     letters: str
@@ -98,7 +102,7 @@ def _by_128(pixels: Pixels) -> None:
     pixels *= 0.0078125
 
 
-# A network's input from float32 pixels 0..255, in place, with each script's own operations, so that even rounding is the same.
+# Convert float32 pixels 0..255 to a network's input in place, with each script's own operations, so that rounding is equal too.
 PIXELS: dict[str, Callable[[Pixels], None]] = {
     "(x/255-0.5)/0.5": _by_255,
     "(x-127.5)/127.5": _by_127,
@@ -114,8 +118,11 @@ PRESETS: dict[str, Preset] = {
 def find_preset(name: str) -> Preset:
     """Return a preset by name.
 
+    Args:
+        name: a key of `PRESETS`.
+
     Raises:
-        EvaluationError: there is none.
+        EvaluationError: there is none of that name.
     """
     if name not in PRESETS:
         known = ", ".join(PRESETS)
@@ -126,7 +133,15 @@ def find_preset(name: str) -> Preset:
 
 
 def choose_modes(preset: Preset, letters: str | None) -> list[Mode]:
-    """Return the modes asked for: the preset's own one, all eight for `all`, or those named, separated by commas."""
+    """Return the modes that the user asked for.
+
+    Args:
+        preset: gives the letters their meaning, and the mode when none is given.
+        letters: modes separated by commas, `all` for all eight, or None for the preset's own.
+
+    Raises:
+        EvaluationError: letters are of another form.
+    """
     if letters is None:
         return [preset.mode(preset.default_mode)]
     names = ALL_MODES if letters == "all" else [name.strip() for name in letters.split(",")]

@@ -1,4 +1,4 @@
-"""What an IJB run came to: its result, and the files of its folder."""
+"""The result of an IJB run, and the files of its folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Subject:
         target: IJBB or IJBC.
         preset: the conventions.
         pixels: input scale of the embeddings, None where it is not known.
-        corrupt: name of the image -> what is wrong with it; left out of its template.
+        corrupt: name of the image -> what is wrong with it; such images are left out of their templates.
     """
 
     name: str
@@ -48,18 +48,23 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class IjbResult(SectionedResult):
-    """What an IJB run came to: upstream's reading, and beside it the strict one, which claims nothing unsupported.
+    """The result of an IJB run, as upstream reads it and strictly.
+
+    The strict reading gives no number that the data do not support.
 
     Args:
         subject: what was measured.
-        modes: the numbers of each mode, one at least.
+        modes: the numbers of each mode, at least one.
     """
 
     subject: Subject
     modes: Sequence[Measured]
 
     def facts(self) -> dict[str, Any]:
-        """Return the numbers; one that the data cannot support is null in the strict reading."""
+        """Return the numbers.
+
+        In the strict reading, a number that the data do not support is null.
+        """
         return {
             "target": self.subject.target,
             "model": self.subject.name,
@@ -70,7 +75,10 @@ class IjbResult(SectionedResult):
         }
 
     def sections(self) -> list[Section]:
-        """Return the conventions, the table of 1:1, and two tables of 1:N for each mode."""
+        """Return the conventions, a table of 1:1 and two of 1:N.
+
+        There are two tables of 1:N for each mode.
+        """
         notes = [f"Conventions of {self.subject.preset.name}: input {self.subject.input}."]
         notes += [f"{one.mode.letters}: {one.mode.meaning}." for one in self.modes]
         notes += [left_out(self.subject.corrupt)] if self.subject.corrupt else []
@@ -88,12 +96,22 @@ class IjbResult(SectionedResult):
 
 
 def left_out(corrupt: dict[str, str]) -> str:
-    """Return a sentence about corrupt images, the first five by name."""
+    """Return a sentence on corrupt images, with the first five names.
+
+    Args:
+        corrupt: name of the image -> what is wrong with it.
+    """
     return f"{len(corrupt)} corrupt images were left out: {', '.join(list(corrupt)[:5])}."
 
 
 def save(folder: Path, result: IjbResult) -> None:
-    """Write `report.md`, `report.json`, and of 1:1 `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png`.
+    """Write `report.md` and `report.json`, and the files of 1:1.
+
+    These are `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png`.
+
+    Args:
+        folder: of the report.
+        result: what to write.
 
     Raises:
         EvaluationError: the folder cannot be written.
@@ -227,7 +245,10 @@ def _save_arrays(folder: Path, letters: str, scores: np.ndarray, roc: Roc) -> No
 
 
 def _draw(subject: Subject, found: Sequence[Measured]) -> Figure:
-    """Return the curves; the axis begins where the pairs still tell something."""
+    """Return the ROC curves.
+
+    The FAR axis starts at the lowest rate that the pairs support, but not below the lowest of `FARS`.
+    """
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()
     for one in found:

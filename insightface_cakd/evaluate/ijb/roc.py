@@ -1,4 +1,7 @@
-"""The ROC curve of pair scores, TAR at FAR as upstream reads it, and read strictly."""
+"""The ROC curve of pair scores, and TAR at FAR.
+
+TAR is read as upstream reads it, and strictly.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,10 +14,10 @@ from insightface_cakd.evaluate.pairs.verification import ROUNDING
 
 @dataclass(frozen=True)
 class Roc:
-    """A curve and the sorted scores that it is of.
+    """An ROC curve and the sorted scores behind it.
 
     Args:
-        fpr: (K,), ascending from 0 to 1: scikit-learn's points, those on a straight line left out.
+        fpr: (K,), ascending from 0 to 1: the points of scikit-learn, which leaves out those on a straight line.
         tpr: (K,).
         genuine: scores of same pairs, ascending.
         impostors: scores of different pairs, ascending.
@@ -31,17 +34,26 @@ class Roc:
         return float(np.trapezoid(self.tpr, self.fpr))
 
     def tar_nearest(self, far: float) -> float:
-        """Return TAR where the false positive rate is nearest to `far`, as upstream's scripts do.
+        """Return TAR at the nearest false positive rate, as upstream's scripts do.
 
-        The rate there may lie above `far`. Of equally near ones the larger rate and then the larger TAR counts.
+        The rate there may exceed `far`. Of equally near rates the larger one counts, and then the larger TAR.
+
+        Args:
+            far: false accept rate, in (0, 1].
         """
         return float(self.tpr[::-1][np.argmin(np.abs(self.fpr[::-1] - far))])
 
     def tar_strict(self, far: float) -> float | None:
-        """Return the largest share of same pairs that a threshold accepts with at most a share `far` of the different ones.
+        """Return the largest TAR at which the false accept rate is kept.
+
+        TAR is the share of same pairs that a threshold accepts; the threshold may accept at most a share `far` of the
+        different pairs.
+
+        Args:
+            far: false accept rate, in (0, 1].
 
         Edge cases:
-            Fewer than 1 / far different pairs: None, the pairs cannot tell.
+            Fewer than 1 / far different pairs: None, since they do not support the rate.
         """
         allowed = int(len(self.impostors) * far + ROUNDING)
         if not allowed:
@@ -52,12 +64,18 @@ class Roc:
         return 1 - np.searchsorted(self.genuine, limit, "right") / len(self.genuine)
 
     def supports(self, far: float) -> bool:
-        """Return whether there are enough different pairs for one false accept at this rate."""
+        """Return whether the different pairs suffice for a false accept rate.
+
+        They do if at least one false accept is allowed.
+
+        Args:
+            far: false accept rate, in (0, 1].
+        """
         return int(len(self.impostors) * far + ROUNDING) > 0
 
 
 def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
-    """Return the curve of pair scores.
+    """Return the ROC curve of pair scores.
 
     Args:
         scores: (P,), larger is more alike.
@@ -80,7 +98,7 @@ def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
 
 
 def _sort(scores: np.ndarray) -> None:
-    """Sort in place, the lower and the upper half at a time."""
+    """Sort in place, the lower and the upper half in two threads."""
     middle = len(scores) // 2
     scores.partition(middle)
     with ThreadPoolExecutor(2) as pool:
@@ -88,11 +106,11 @@ def _sort(scores: np.ndarray) -> None:
 
 
 def curve_counts(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return accepted different and same pairs at the curve's points, both from 0 up.
+    """Return accepted different and same pairs at the curve's points.
 
-    These are the points that `sklearn.metrics.roc_curve` keeps: the first and the last threshold, and those at which the
-    step to the next one differs from the step before. Most steps are one different pair, so only the others, which are same
-    pairs and ties, are looked at, and not all pairs are put in one order.
+    Both start at 0. The points are those that `sklearn.metrics.roc_curve` keeps: the first and the last threshold, and
+    those at which the step to the next one differs from the step before. Most steps are one different pair, so only the
+    others, which are same pairs and ties, are examined, and the pairs need not be sorted all together.
 
     Args:
         genuine: scores of same pairs, ascending.

@@ -1,4 +1,7 @@
-"""Embeddings that were saved before: by this package, by ijb_evals `-E`, or as a plain array."""
+"""Reads saved embeddings.
+
+They come from this package, from ijb_evals `-E`, or as a plain array.
+"""
 
 from pathlib import Path
 
@@ -13,18 +16,25 @@ FILES = (".npy", ".npz")
 
 
 def is_saved(path: Path) -> bool:
-    """Return whether a path names embeddings rather than a model; a folder does if it holds their `meta.json`."""
+    """Return whether a path names embeddings rather than a model.
+
+    Embeddings are .npy and .npz files, folders with a `meta.json`, and folders whose extraction was stopped.
+
+    Args:
+        path: as the user named it.
+    """
     stopped = partial_folder(path).is_dir() and not path.exists()
     return stopped or (path / META).is_file() or (path.suffix.lower() in FILES and not path.is_dir())
 
 
 def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
-    """Return saved embeddings of these faces.
+    """Return saved embeddings of given faces.
 
     Args:
-        path: a folder written by `extract`, an .npz with `embs` and perhaps `embs_f`, or an .npy (N, D) without mirror images.
-        tree: which set.
-        faces: their rows.
+        path: a folder written by `extract`, an .npz with `embs` and perhaps `embs_f`, or an .npy (N, D) without mirror
+            images.
+        tree: of the set.
+        faces: the faces that the embeddings must be of.
 
     Raises:
         EvaluationError: it cannot be read, or is not of these faces.

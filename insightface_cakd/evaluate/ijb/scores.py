@@ -12,13 +12,13 @@ from insightface_cakd.evaluate.ijb.lists import Pairs
 from insightface_cakd.evaluate.ijb.templates import Templates
 from insightface_cakd.runtime.progress import Progress
 
-# A dot product within a matrix product takes an eighth of the time of one that is computed alone.
+# A dot product within a matrix product takes an eighth of the time of one computed alone.
 DENSE = 8
-# Products that are held at a time: 1 GiB; IJB-C's galleries and probes have half of that.
+# Products in memory at a time: 1 GiB; IJB-C's galleries and probes need half of that.
 HELD = 1 << 27
-# Pairs that are looked up at a time.
+# Pairs looked up at a time.
 CHUNK = 1 << 16
-# Second templates that are compared at a time: 2 MiB of 512 numbers each, which stay in the processor's cache.
+# Second templates compared at a time: 2 MiB at 512 numbers each, which stay in the processor's cache.
 STRIP = 512
 
 
@@ -31,13 +31,13 @@ def score_pairs(
 ) -> np.ndarray:
     """Return the cosine (P,), float64, of each pair.
 
-    Where pairs are dense, as in IJB's lists (a quarter to a half of what their galleries and probes could make), the products of
-    all that occur are computed and looked up; elsewhere those of the pairs alone.
+    Where pairs are dense, as in IJB's lists (a quarter to a half of all pairs of their galleries and probes), the
+    products of all templates that occur are computed and looked up; elsewhere those of the pairs alone.
 
     Args:
         templates: of length 1.
-        pairs: ids that are all among them.
-        workers: threads.
+        pairs: ids that are all among the templates.
+        workers: number of threads.
         progress: called with (pairs done, pairs in all).
         enrolled: the first templates of pairs as another model embeds them; None where one model embeds both.
     """
@@ -51,7 +51,12 @@ def score_pairs(
 
 
 def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return, as int32, where ids that are all there lie in the ascending list."""
+    """Return the positions of ids in an ascending list, as int32.
+
+    Args:
+        ids: int (T,), ascending.
+        wanted: int (n,), each among `ids`.
+    """
     if ids[-1] < max(1 << 22, 4 * len(wanted)):
         table = np.zeros(int(ids[-1]) + 1, np.int32)
         table[ids] = np.arange(len(ids), dtype=np.int32)
@@ -60,7 +65,7 @@ def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _used(places: np.ndarray, limit: int) -> np.ndarray:
-    """Return, ascending, the places below a limit that occur."""
+    """Return, ascending, the positions below a limit that occur."""
     seen = np.zeros(limit, bool)
     seen[places] = True
     return np.flatnonzero(seen)
@@ -74,14 +79,16 @@ def look_up(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return the dot products (P,) of rows, out of the product of all of the gallery with all of the probe.
+    """Return dot products (P,) of pairs of rows, from a matrix product.
+
+    The product is that of the whole gallery with all probes.
 
     Args:
         gallery: float64 (R, D), of first templates.
-        probe: float64 (C, D), of second ones.
+        probe: float64 (C, D), of second templates.
         first: int32 (P,), rows of the gallery.
         second: int32 (P,), rows of the probe.
-        workers: threads.
+        workers: number of threads.
         progress: called with (pairs done, pairs in all).
     """
     products = (gallery @ probe.T).reshape(-1)
@@ -90,7 +97,7 @@ def look_up(
     def work(start: int) -> int:
         some = slice(start, start + CHUNK)
         place = first[some] * np.int64(len(probe)) + second[some]
-        np.take(products, place, out=scores[some], mode="clip")  # numpy copies `out` when it is to check the places
+        np.take(products, place, out=scores[some], mode="clip")  # in its checking mode NumPy copies `out`
         return len(place)
 
     _in_threads(work, range(0, len(first), CHUNK), workers, progress, len(first))
@@ -105,17 +112,18 @@ def score_by_strips(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return the dot products (P,) of rows, each computed alone, in an order in which rows are found in the cache.
+    """Return the dot products (P,) of pairs of rows, each computed alone.
 
-    Pairs are sorted by strips of second templates, and there by the first. A strip's pairs are the entries of a sparse matrix,
-    which PyTorch computes nowhere else.
+    The order is such that rows are found in the cache: pairs are sorted by strips of second templates, and within a
+    strip by the first template. A strip's pairs are the entries of a sparse matrix, and PyTorch computes no other
+    entries.
 
     Args:
         gallery: float64 (T, D), of first templates.
-        probe: float64 (T, D), of second ones.
+        probe: float64 (T, D), of second templates.
         first: int32 (P,), rows of the gallery.
         second: int32 (P,), rows of the probe.
-        workers: threads.
+        workers: number of threads.
         progress: called with (pairs done, pairs in all).
     """
     strip = second // np.int32(STRIP)
@@ -136,7 +144,7 @@ def score_by_strips(
         return len(some)
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse")  # that it is in beta, and that columns may repeat unchecked
+        warnings.filterwarnings("ignore", message="Sparse")  # it is in beta, and repeated columns are not checked
         _in_threads(work, np.flatnonzero(counts).tolist(), workers, progress, len(order))
     return scores
 
@@ -144,7 +152,10 @@ def score_by_strips(
 def _in_threads(
     work: Callable[[int], int], parts: Iterable[int], workers: int, progress: Progress | None, total: int
 ) -> None:
-    """Do all parts; each says how many pairs it was."""
+    """Do all parts in threads.
+
+    `work` returns the number of pairs in a part.
+    """
     with ThreadPoolExecutor(workers) as pool:
         done = 0
         for number in pool.map(work, parts):
@@ -175,7 +186,10 @@ def _sampled(rows: Tensor, columns: Tensor, row: np.ndarray, column: np.ndarray)
 
 
 def _narrow(numbers: np.ndarray, limit: int) -> np.ndarray:
-    """Return numbers below a limit in 8 or 16 bits if they fit: these numpy sorts by radix."""
+    """Return numbers in 8 or 16 bits if a limit allows.
+
+    NumPy sorts such integers by radix. All numbers are below the limit.
+    """
     if limit > 1 << 16:
         return numbers
     return numbers.astype(np.uint8 if limit <= 1 << 8 else np.uint16)

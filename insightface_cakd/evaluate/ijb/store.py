@@ -1,4 +1,7 @@
-"""Image embeddings in a folder, whole or named `.partial`: what they are of, and how they are read."""
+"""Image embeddings in a folder: their origin, and how to read them.
+
+A folder is complete, or its name ends in `.partial`.
+"""
 
 import hashlib
 import json
@@ -18,15 +21,15 @@ PLAIN, MIRRORED = "plain.npy", "mirrored.npy"
 
 @dataclass(frozen=True)
 class Origin:
-    """What embeddings are of; those of anything else are refused.
+    """What embeddings were computed from; those of another origin are refused.
 
     Args:
         model: file name.
-        model_sha256: of the file.
+        model_sha256: hash of the file.
         network: name of the network of weights, None for ONNX.
         pixels: input scale, a key of `presets.PIXELS`.
         target: IJBB or IJBC.
-        faces_sha256: of names and points.
+        faces_sha256: hash of names and points.
         count: number of faces.
     """
 
@@ -44,7 +47,7 @@ class Embeddings:
     """Image embeddings, one row per face; rows of corrupt images are NaN.
 
     Args:
-        plain: float (N, D), perhaps mapped from disk.
+        plain: float (N, D), possibly mapped from disk.
         mirrored: of the mirror images, None where they were not saved.
         corrupt: row -> what is wrong with the image.
         pixels: input scale, None where it is not known.
@@ -57,7 +60,12 @@ class Embeddings:
 
 
 def faces_sha256(tree: Tree, faces: Faces) -> str:
-    """Return the hash of what is embedded: names and points of a set, in their order."""
+    """Return a hash of a set's names and points, in order.
+
+    Args:
+        tree: of the set, whose name is hashed too.
+        faces: rows in their order.
+    """
     digest = hashlib.sha256(f"{tree.target}\n".encode())
     digest.update("\n".join(faces.names).encode())
     digest.update(np.ascontiguousarray(faces.points).tobytes())
@@ -65,10 +73,15 @@ def faces_sha256(tree: Tree, faces: Faces) -> str:
 
 
 def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
-    """Return what a finished folder is of, and its embeddings mapped from disk.
+    """Return the metadata of a finished folder, and its embeddings.
+
+    The embeddings are mapped from disk.
+
+    Args:
+        folder: written by `extract`.
 
     Raises:
-        EvaluationError: it is not finished, not ours, or damaged.
+        EvaluationError: it is not finished, not written by this package, or damaged.
     """
     if partial_folder(folder).is_dir() and not folder.exists():
         raise EvaluationError(
@@ -92,10 +105,15 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
 
 
 def require_origin(folder: Path, meta: dict[str, Any], origin: Origin) -> None:
-    """Refuse embeddings of another model, other faces or another input scale.
+    """Check that embeddings have the expected model, faces and input scale.
+
+    Args:
+        folder: of the embeddings, for the error message.
+        meta: their metadata.
+        origin: the expected one.
 
     Raises:
-        EvaluationError: they differ; the line names the first difference.
+        EvaluationError: they differ; the message names the first difference.
     """
     for key, value in asdict(origin).items():
         # The same weights under another file name are the same model.
@@ -107,10 +125,16 @@ def require_origin(folder: Path, meta: dict[str, Any], origin: Origin) -> None:
 
 
 def require_place(folder: Path, origin: Origin) -> Embeddings | None:
-    """Return finished embeddings, None where there are none; refuse those of something else, stopped ones too.
+    """Check a folder for embeddings, and return them if they are finished.
+
+    Returns None where there are none, or where their extraction was stopped.
+
+    Args:
+        folder: where embeddings are saved.
+        origin: which the embeddings must have, those of a stopped extraction too.
 
     Raises:
-        EvaluationError: the folder, or an extraction to it that was stopped, is of something else or damaged.
+        EvaluationError: finished or unfinished embeddings have another origin or are damaged.
     """
     if folder.exists():
         meta, found = open_store(folder)
@@ -123,12 +147,20 @@ def require_place(folder: Path, origin: Origin) -> Embeddings | None:
 
 
 def partial_folder(folder: Path) -> Path:
-    """Return where an unfinished extraction to a folder is kept."""
+    """Return where an unfinished extraction to a folder is stored.
+
+    Args:
+        folder: where the finished embeddings go.
+    """
     return folder.with_name(f"{folder.name}.partial")
 
 
 def read_table(path: Path, folder: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a folder of embeddings.
+
+    Args:
+        path: of the JSON file.
+        folder: of the embeddings, for the error message.
 
     Raises:
         EvaluationError: it cannot be read, or holds something else.
@@ -143,7 +175,12 @@ def read_table(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def damaged(folder: Path, what: str) -> EvaluationError:
-    """Return the error line of a folder of embeddings that is damaged."""
+    """Return the error for a damaged folder of embeddings.
+
+    Args:
+        folder: of the embeddings.
+        what: is wrong with it.
+    """
     return EvaluationError(
         f"{folder}: {what}; expected embeddings saved by `cakd eval ijb`. Remove the folder and run it again."
     )

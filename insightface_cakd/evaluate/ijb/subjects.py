@@ -1,4 +1,7 @@
-"""What a run is asked to measure: a model, a run's folder or saved embeddings, checked before a face is embedded."""
+"""What a run measures: a model, a run's folder or saved embeddings.
+
+It is checked before the first face is embedded.
+"""
 
 import os
 from dataclasses import dataclass, replace
@@ -27,15 +30,17 @@ EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What is embedded, and how; the same for both models of mixed enrolment.
+    """What is embedded, and how.
+
+    It is the same for both models of mixed enrolment.
 
     Args:
-        preset: says how images are scaled.
+        preset: defines how images are scaled.
         tree: where the pictures are.
         faces: rows in their order.
         execution: how to run.
-        max_corrupt: images that may be corrupt.
-        get_model: the host's factory, for weights.
+        max_corrupt: number of images that may be corrupt.
+        get_model: the host's model factory, for weights.
     """
 
     preset: Preset
@@ -72,7 +77,7 @@ class ModelOrSaved:
 
     @cached_property
     def origin(self) -> Origin:
-        """Return what a model's embeddings are of."""
+        """Return the origin of a model's embeddings."""
         path, tree, faces = self.entry.path, self.extraction.tree, self.extraction.faces
         return Origin(
             model=self.entry.name if path.name == MODEL else path.name,
@@ -85,10 +90,12 @@ class ModelOrSaved:
         )
 
     def width(self) -> int:
-        """Return how wide the embeddings are: of saved ones from the file, of a model from one face of zeros.
+        """Return the embedding width.
+
+        It is read from saved embeddings, or found by embedding one face of zeros.
 
         Raises:
-            CAKDError: the model cannot be used, or its folder holds embeddings of something else.
+            CAKDError: the model cannot be used, or its folder holds embeddings of another origin.
         """
         if is_saved(self.entry.path):
             return int(self._opened.plain.shape[1])
@@ -99,13 +106,15 @@ class ModelOrSaved:
         return embedding_width(self.model, self.origin.pixels, self.extraction.execution.device)
 
     def embeddings(self, progress: Progress | None) -> Embeddings:
-        """Return the embeddings of all faces, from where they are saved as far as they are there.
+        """Return the embeddings of all faces.
+
+        Those already saved are not computed again.
 
         Args:
             progress: called with (faces embedded, faces in all).
 
         Raises:
-            CAKDError: the model or a picture cannot be used, or the embeddings saved are of something else.
+            CAKDError: the model or a picture cannot be used, or the saved embeddings have another origin.
         """
         if is_saved(self.entry.path):
             return self._opened
@@ -130,11 +139,13 @@ class ModelOrSaved:
 
 
 def find_subject(path: Path, network: str | None, option: str) -> Entry:
-    """Return name, file and network of what the user named; saved embeddings have no network.
+    """Return name, file and network of what the user named.
+
+    Saved embeddings have no network.
 
     Args:
         path: an .onnx, weights, the output folder of a run, or saved embeddings.
-        network: of weights that name none.
+        network: for weights that name none.
         option: by which the user names the network.
 
     Raises:
@@ -151,10 +162,12 @@ def find_subject(path: Path, network: str | None, option: str) -> Entry:
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """Refuse a folder that cannot be made or written, before hours of work are lost to it.
+    """Check that a folder can be created or written.
+
+    Otherwise hours of work could be lost.
 
     Args:
-        folder: there or not.
+        folder: existing or not.
         option: by which the user names it.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Templates from image embeddings: the sum over media of the mean over each medium's images, of length 1."""
+"""Templates from image embeddings.
+
+A template is the sum over media of the mean over each medium's images, scaled to length 1.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +13,7 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.presets import Mode, Preset
 from insightface_cakd.evaluate.ijb.store import Embeddings
 
-# Images of a chunk; the arrays of one stay in the processor's cache.
+# Images per chunk; the arrays of one chunk stay in the processor's cache.
 CHUNK = 1024
 
 
@@ -29,13 +32,13 @@ class Templates:
 
 @dataclass(frozen=True)
 class Weighting:
-    """Turns image embeddings into what is averaged.
+    """Turns image embeddings into the weighted embeddings that are averaged.
 
     Args:
         embeddings: of all faces.
         scores: float32 (N,), the detector's.
         mode: which of norm, score and mirror image count.
-        preset: says in which precision.
+        preset: gives the precision, and how norms are computed.
     """
 
     embeddings: Embeddings
@@ -44,7 +47,11 @@ class Weighting:
     preset: Preset
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Return weighted embeddings (n, D) of some rows."""
+        """Return the weighted embeddings (n, D) of some rows.
+
+        Args:
+            rows: int (n,).
+        """
         found = self.embeddings.plain[rows].astype(self.preset.pooled_in)
         if self.mode.flip:
             found += self._mirrored()[rows]
@@ -70,14 +77,14 @@ def pool_templates(
 ) -> Templates:
     """Return all templates of a set.
 
-    Images are added in the order of their rows and media by their ids, in the preset's precision: as upstream does, so that
-    templates are equal to the last bit, whatever the chunk.
+    Images are added in the order of their rows and media by their ids, in the preset's precision: as upstream does, so
+    that templates are equal to the last bit, whatever the chunk.
 
     Args:
         weighting: gives the weighted embeddings of rows.
-        templates: int (N,), of each face.
-        medias: int (N,), of each face.
-        workers: threads.
+        templates: int (N,), template id of each face.
+        medias: int (N,), medium id of each face.
+        workers: number of threads.
         chunk: images at a time, more where a template has more.
 
     Raises:
@@ -100,7 +107,10 @@ def pool_templates(
 
 
 def _usable(embeddings: Embeddings, templates: np.ndarray) -> np.ndarray:
-    """Return the rows whose image is not corrupt; each template must have one."""
+    """Return the rows whose image is not corrupt.
+
+    Each template must have at least one.
+    """
     used = np.ones(len(templates), bool)
     used[list(embeddings.corrupt)] = False
     lost = np.setdiff1d(templates, templates[used])
@@ -113,7 +123,13 @@ def _usable(embeddings: Embeddings, templates: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Bring rows (T, D) to length 1 in place and return them; rows of length 0 stay."""
+    """Scale rows to length 1 in place and return them.
+
+    Rows of length 0 stay.
+
+    Args:
+        rows: float (T, D).
+    """
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     norms[norms < 10 * np.finfo(rows.dtype).eps] = 1
     rows /= norms[:, None]
@@ -121,7 +137,10 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def _pieces(sorted_templates: np.ndarray, chunk: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield rows and templates, both from and to, of chunks that hold whole templates."""
+    """Yield bounds of chunks that consist of whole templates.
+
+    Each is first and last row, first and last template, the last ones exclusive.
+    """
     bounds = np.append(_starts(sorted_templates), len(sorted_templates))
     first = 0
     while first < len(bounds) - 1:
@@ -131,7 +150,10 @@ def _pieces(sorted_templates: np.ndarray, chunk: int) -> Iterator[tuple[int, int
 
 
 def _pool(features: np.ndarray, templates: np.ndarray, medias: np.ndarray) -> np.ndarray:
-    """Return the sums (T, D) of some whole templates whose rows are sorted by template and medium."""
+    """Return the sums (T, D) of some whole templates.
+
+    Rows are sorted by template and medium.
+    """
     media_starts = np.flatnonzero(np.r_[True, (np.diff(templates) != 0) | (np.diff(medias) != 0)])
     counts = np.diff(np.append(media_starts, len(features)))
     means = _sum_groups(features, media_starts, counts)
@@ -142,14 +164,14 @@ def _pool(features: np.ndarray, templates: np.ndarray, medias: np.ndarray) -> np
 
 
 def _starts(values: np.ndarray) -> np.ndarray:
-    """Return where a run of equal values starts."""
+    """Return where each run of equal values starts."""
     return np.flatnonzero(np.r_[True, np.diff(values) != 0])
 
 
 def _sum_groups(rows: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the sum of each run of rows, added one after the other.
+    """Return the sum of each group of consecutive rows, added in order.
 
-    `np.add.reduceat` would add in pairs, which rounds otherwise, and walk columns, which is slow.
+    `np.add.reduceat` would add in pairs, which rounds differently, and walk columns, which is slow.
     """
     by_size = np.argsort(-counts, kind="stable")
     starts, counts = starts[by_size], counts[by_size]

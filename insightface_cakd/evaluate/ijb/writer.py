@@ -1,4 +1,4 @@
-"""Image embeddings are written row by row, so that a stopped run goes on."""
+"""Writes image embeddings row by row; a stopped run can resume."""
 
 import os
 import shutil
@@ -25,16 +25,18 @@ from insightface_cakd.evaluate.ijb.store import (
 )
 from insightface_cakd.runtime.atomic import write_json
 
-# Batches between two notes of how far a run is.
+# Batches between two records of progress.
 NOTE_EVERY = 16
 
 
 class Writer:
-    """Rows of both views, appended in order; notes from time to time how many are safe.
+    """Appends rows of both views in order.
+
+    From time to time it records how many rows are safely on disk.
 
     Args:
         folder: where the finished embeddings go.
-        origin: what they are of.
+        origin: of the embeddings.
     """
 
     def __init__(self, folder: Path, origin: Origin) -> None:
@@ -47,7 +49,10 @@ class Writer:
 
     @contextmanager
     def opened(self) -> Iterator["Writer"]:
-        """Go on with what is there, and put it in place when all rows are written."""
+        """Resume at the rows already there.
+
+        When all rows are written, the finished folder is put in place.
+        """
         try:
             self._begin_or_go_on()
             try:
@@ -65,7 +70,10 @@ class Writer:
             self._finish()
 
     def _close(self) -> None:
-        """Close the files; a run that did not get to a first row leaves nothing."""
+        """Close the files.
+
+        A run that wrote no row leaves nothing behind.
+        """
         for file in self._files:
             file.close()
         self._files = []
@@ -76,7 +84,13 @@ class Writer:
                     folder.rmdir()
 
     def append(self, plain: np.ndarray, mirrored: np.ndarray, corrupt: dict[int, str]) -> None:
-        """Write the next rows, float32 (B, D) each."""
+        """Write the next rows.
+
+        Args:
+            plain: float32 (B, D), of the images.
+            mirrored: float32 (B, D), of their mirror images.
+            corrupt: row in the set -> what is wrong with the image.
+        """
         if not self._files:
             self._create(plain.shape[1])
         for file, rows in zip(self._files, (plain, mirrored), strict=True):
@@ -104,7 +118,7 @@ class Writer:
         for name in (PLAIN, MIRRORED):
             file = (self.partial / name).open("r+b")
             self._files.append(file)
-            # What was written after the last note is written again.
+            # Rows written after the last record are written again.
             end = len(self._header()) + 4 * self.done * self.width
             if file.seek(0, os.SEEK_END) < end:
                 raise damaged(self.partial, f"{name} is shorter than noted")
@@ -124,7 +138,7 @@ class Writer:
             self._files[-1].write(self._header())
 
     def _header(self) -> bytes:
-        """Return the .npy header of all rows, the ones to come included."""
+        """Return the .npy header for all rows, including those still to come."""
         text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({self.origin.count}, {self.width}), }}"
         return b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"
 

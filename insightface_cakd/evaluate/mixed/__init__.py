@@ -1,1 +1,1 @@
-"""Mixed enrolment: a gallery of one network under the probes of another."""
+"""Mixed enrolment: one network's gallery is searched with another's probes."""

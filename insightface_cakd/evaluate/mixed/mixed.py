@@ -1,4 +1,7 @@
-"""Mixed enrolment: what one model enrolled is searched with another. Works on embeddings of any protocol."""
+"""Mixed enrolment: one model's gallery is compared with another's probes.
+
+Works on embeddings of any protocol.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,8 +22,8 @@ class Embedded:
 
     Args:
         name: of the model.
-        gallery: (G, D), of what was enrolled.
-        probe: (P, D), of what is compared with it.
+        gallery: (G, D), of the enrolled images.
+        probe: (P, D), of the images compared with them.
     """
 
     name: str
@@ -30,11 +33,11 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Combination:
-    """Whose gallery is searched with whose probes.
+    """Which model's gallery is compared with which model's probes.
 
     Args:
         gallery: name of the model that embedded the gallery.
-        probe: name of the model that embeds the probe.
+        probe: name of the model that embeds the probes.
     """
 
     gallery: str
@@ -42,19 +45,19 @@ class Combination:
 
     @property
     def title(self) -> str:
-        """In words."""
+        """The combination in words."""
         return f"{self.gallery} alone" if self.gallery == self.probe else f"gallery {self.gallery}, probe {self.probe}"
 
 
 @dataclass(frozen=True, eq=False)
 class Combinations(Generic[T]):
-    """One thing for each combination of two models' galleries and probes.
+    """One value for each combination of two models' galleries and probes.
 
     Args:
         teacher_alone: the deployed model as it is.
         student_alone: everyone enrolled again with the new model.
-        kept: the teacher's gallery under the student's probes.
-        reverse: the student's gallery under the teacher's probes.
+        kept: the teacher's gallery with the student's probes.
+        reverse: the student's gallery with the teacher's probes.
     """
 
     teacher_alone: T
@@ -64,12 +67,12 @@ class Combinations(Generic[T]):
 
     @classmethod
     def of(cls, teacher: S, student: S, make: Callable[[S, S], T]) -> "Combinations[T]":
-        """Return what a function makes of each combination.
+        """Return a function's result for each combination.
 
         Args:
             teacher: the deployed model.
-            student: the one to take its place.
-            make: takes the model of the gallery and that of the probes.
+            student: the model that replaces it.
+            make: takes the model of the gallery and the model of the probes.
         """
         return cls(make(teacher, teacher), make(student, student), make(teacher, student), make(student, teacher))
 
@@ -81,11 +84,11 @@ def require_one_space(teacher: Embedded, student: Embedded) -> None:
     """Check that embeddings of two models can be compared with each other.
 
     Args:
-        teacher: one.
-        student: the other.
+        teacher: the embeddings of one model.
+        student: those of the other.
 
     Raises:
-        EvaluationError: other widths or numbers of faces, a name that stands for both, or numbers that are not finite.
+        EvaluationError: widths or numbers of faces differ, both have one name, or numbers are not finite.
     """
     require_one_width((teacher.name, teacher.gallery.shape[1]), (student.name, student.gallery.shape[1]))
     for one, other in ((teacher.gallery, student.gallery), (teacher.probe, student.probe)):
@@ -104,14 +107,14 @@ def require_one_space(teacher: Embedded, student: Embedded) -> None:
 
 
 def require_one_width(teacher: tuple[str, int], student: tuple[str, int]) -> None:
-    """Check that two models have two names and embeddings of one width.
+    """Check that two models have different names and one embedding width.
 
     Args:
-        teacher: name and width.
-        student: the other's.
+        teacher: name and width of one model.
+        student: those of the other.
 
     Raises:
-        EvaluationError: other widths, or one name for both.
+        EvaluationError: the widths differ, or the names do not.
     """
     (old, before), (new, after) = teacher, student
     if before != after:
@@ -124,28 +127,36 @@ def require_one_width(teacher: tuple[str, int], student: tuple[str, int]) -> Non
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Return rows of length 1, float64; zero rows stay zero."""
+    """Return rows scaled to length 1, in float64; zero rows stay zero.
+
+    Args:
+        rows: (N, D).
+    """
     norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return rows / np.where(norms == 0, 1, norms)
 
 
 def mixed_distances(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """Return the squared distance (P,), in [0, 4], of rows made unit length, as the .bin protocol has it.
+    """Return the squared distances (P,), in [0, 4], of normalised rows.
+
+    Rows are scaled to length 1, as in the .bin protocol.
 
     Args:
         gallery: (P, D).
-        probe: (P, D).
+        probe: (P, D); row i is compared with row i of the gallery.
     """
     return np.square(unit_rows(gallery) - unit_rows(probe)).sum(axis=1)
 
 
 def mixed_ranks(gallery: np.ndarray, probe: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Return for each probe how many of the gallery are at least as near as its own entry, int (P,): 0 is found first.
+    """Return the rank of each probe's own entry, int (P,).
+
+    The rank is the number of other gallery entries at least as near as the own one; 0 is found first.
 
     Args:
-        gallery: (G, D), one row a person.
+        gallery: (G, D), one row per person.
         probe: (P, D).
-        own: place of each probe's person in the gallery, (P,).
+        own: row of each probe's person in the gallery, (P,).
 
     Edge cases:
         Another entry as near as the own one counts against it: equal embeddings find nobody.

@@ -1,4 +1,7 @@
-"""Closed-set identification under mixed enrolment: everyone who asks is enrolled, by the same or by the other model."""
+"""Closed-set identification under mixed enrolment.
+
+The person of every probe is enrolled, by the same model or by the other one.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +23,11 @@ from insightface_cakd.report.tables import Row
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Who is found first in one combination.
+    """Which probes are identified in one combination.
 
     Args:
         models: whose gallery and whose probes.
-        first: whether each probe's own entry is the nearest, bool (P,).
+        first: bool (P,), whether each probe's own entry is the nearest.
     """
 
     models: Combination
@@ -33,12 +36,12 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Searched(Result):
-    """Who is found first in each combination.
+    """Which probes are identified in each combination.
 
     Args:
         name: of the data.
-        found: in each.
-        enrolled: persons in the gallery.
+        found: probes identified, per combination.
+        enrolled: number of people in the gallery.
     """
 
     name: str
@@ -47,12 +50,15 @@ class Searched(Result):
 
     @property
     def loss(self) -> tuple[float, Interval]:
-        """What keeping the teacher's gallery costs of rank-1 against enrolling again, by bootstrap over the probes."""
+        """Rank-1 lost by keeping the teacher's gallery, and its interval.
+
+        Compared with enrolling everyone again; the interval is by bootstrap over the probes.
+        """
         lost = self.found.student_alone.first.astype(float) - self.found.kept.first
         return float(lost.mean()), mean_interval(lost)
 
     def rows(self) -> list[Row]:
-        """Return a row for each combination."""
+        """Return one row per combination."""
         return [
             {
                 "people": self.name,
@@ -91,8 +97,8 @@ def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Sea
 
     Args:
         name: of the data.
-        models: gallery and probes by the model that enrolled, and the same pictures by the other.
-        own: place in the gallery of each probe's person, (P,).
+        models: embeddings of the model that enrolled, and those of the same pictures by the other.
+        own: row in the gallery of each probe's person, (P,).
 
     Raises:
         EvaluationError: the embeddings are of different widths or not finite.
@@ -108,12 +114,12 @@ def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Sea
 def search_people(
     teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, execution: Execution, faults: Faults
 ) -> Searched:
-    """Enrol the first picture of every person of a folder, and search with the others.
+    """Enrol each person's first picture, and search with the others.
 
     Args:
-        teacher: name and model of who enrolled.
-        student: name and model of who is to ask.
-        folder: one subfolder a person.
+        teacher: name and model that enrolled.
+        student: name and model that is to embed the probes.
+        folder: one subfolder per person.
         execution: how to run.
         faults: counts pictures that are left out.
 
@@ -125,7 +131,7 @@ def search_people(
     files = [path for person in images for path in person]
     people = np.repeat(np.arange(len(images)), [len(person) for person in images])
     first, rows = _embed(teacher, files, execution, faults)
-    # The second model needs the same pictures: what could not be read is known by now.
+    # The second model needs the same pictures; unreadable ones are known by now.
     left = [files[place] for place in first]
     _, others = _embed(student, left, execution, faults)
     _, at, shown = np.unique(people[first], return_index=True, return_inverse=True)
@@ -140,7 +146,11 @@ def search_people(
 
 
 def verdict(loss: Interval) -> str:
-    """Return what follows from the interval of a loss."""
+    """Return in words what follows from the interval of a loss.
+
+    Args:
+        loss: interval of the accuracy or rank-1 lost by keeping the gallery.
+    """
     if loss.low > 0:
         return "the loss is real: enrol again, or accept it"
     if loss.high < 0:
@@ -151,7 +161,7 @@ def verdict(loss: Interval) -> str:
 def _embed(
     model: tuple[str, Embed], files: Sequence[Path], execution: Execution, faults: Faults
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return places and embeddings of the files that can be read."""
+    """Return positions and embeddings of the files that can be read."""
     name, embed = model
     with execution.bar(name) as progress:
         found = list(embed_files(embed, files, execution, faults, progress))

@@ -1,4 +1,7 @@
-"""Mixed enrolment on verification sets: the table, and the sentence that says whether a gallery must be enrolled again."""
+"""Mixed enrolment on verification sets, as a table and sentences.
+
+A sentence per set says whether the gallery must be enrolled again.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,10 +36,10 @@ class Case:
 
     Args:
         models: whose gallery and whose probes.
-        verified: the pairs.
-        kept: whether each pair is judged right by the thresholds of the teacher alone.
+        verified: the judged pairs.
+        kept: bool (P,), whether each pair is judged right by the thresholds of the teacher alone.
         interval: of the accuracy.
-        tar_intervals: of TAR.
+        tar_intervals: FAR -> interval of TAR.
     """
 
     models: Combination
@@ -47,7 +50,7 @@ class Case:
 
     @property
     def kept_accuracy(self) -> float:
-        """Accuracy with the deployed model's thresholds left as they are."""
+        """Accuracy with the deployed model's thresholds unchanged."""
         return float((self.kept * self.verified.weights).sum())
 
 
@@ -57,9 +60,9 @@ class MixedSet:
 
     Args:
         name: of the set.
-        cases: of each combination.
-        loss: what keeping the teacher's gallery costs against enrolling again with the student, of accuracy.
-        loss_interval: of that, by paired bootstrap.
+        cases: one per combination.
+        loss: accuracy lost by keeping the teacher's gallery, compared with enrolling again with the student.
+        loss_interval: of the loss, by paired bootstrap.
     """
 
     name: str
@@ -68,7 +71,10 @@ class MixedSet:
     loss_interval: Interval
 
     def sentence(self) -> str:
-        """Return the closing sentence: the drop in points, its interval, and what follows."""
+        """Return the closing sentence on the loss.
+
+        It gives the loss in percentage points, its interval, and what follows.
+        """
         student, kept = self.cases.student_alone, self.cases.kept
         old, new = kept.models.gallery, kept.models.probe
         points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
@@ -85,13 +91,13 @@ class MixedSets(Result):
     """Two models alone and mixed on verification sets.
 
     Args:
-        sets: one of each set.
+        sets: one result per set.
     """
 
     sets: Sequence[MixedSet]
 
     def rows(self) -> list[Row]:
-        """Return a row for each set and combination."""
+        """Return one row per set and combination."""
         rows: list[Row] = []
         for one in self.sets:
             for case in one.cases:
@@ -106,7 +112,7 @@ class MixedSets(Result):
         return rows
 
     def lines(self) -> list[str]:
-        """Return how intervals came about, and what keeping the gallery costs on each set."""
+        """Return how intervals were obtained, and the closing sentence of each set."""
         return [METHOD, *(one.sentence() for one in self.sets)]
 
     def facts(self) -> list[dict[str, Any]]:
@@ -132,11 +138,11 @@ class MixedSets(Result):
 
 @dataclass(frozen=True, eq=False)
 class MixedEnrolment(SectionedResult):
-    """Two models alone and mixed: on verification sets, and on people where there are some.
+    """Two models alone and mixed, on verification sets and on people.
 
     Args:
-        sets: the pairs.
-        people: the search, None where no people were given.
+        sets: verification of pairs.
+        people: identification, None where no people were given.
         left_out: pictures that could not be read, with the reason.
     """
 
@@ -160,11 +166,13 @@ class MixedEnrolment(SectionedResult):
 def mixed_sets(
     teacher: tuple[str, Embed], student: tuple[str, Embed], places: Sequence[Path], execution: Execution
 ) -> MixedSets:
-    """Measure two models alone and mixed on verification sets: the first image of a pair is enrolled, the second asks.
+    """Measure two models alone and mixed on verification sets.
+
+    The first image of a pair is the enrolled one, the second the probe.
 
     Args:
-        teacher: name and model of who enrolled.
-        student: name and model of who is to ask.
+        teacher: name and model that enrolled.
+        student: name and model that is to embed the probes.
         places: .bin files and folders of them.
         execution: how to run.
 
@@ -184,7 +192,7 @@ def mixed_sets(
 def mixed_set(
     name: str, pairs: VerificationSet, teacher: tuple[str, np.ndarray], student: tuple[str, np.ndarray]
 ) -> MixedSet:
-    """Measure embeddings of two models alone and mixed.
+    """Measure two models alone and mixed from their embeddings.
 
     Args:
         name: of the set.

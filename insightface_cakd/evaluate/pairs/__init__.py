@@ -1,1 +1,1 @@
-"""Verification of pairs: the sets, the protocol, intervals and tests."""
+"""Verification of pairs: sets, protocol, intervals and tests."""

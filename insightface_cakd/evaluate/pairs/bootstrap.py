@@ -1,4 +1,7 @@
-"""How sure a number from pairs is: bootstrap over the pairs, and an exact test of two models on the same pairs."""
+"""Bootstrap intervals over pairs, and an exact test of two models.
+
+The test compares two models on the same pairs.
+"""
 
 import math
 from dataclasses import dataclass
@@ -36,18 +39,18 @@ class Interval:
         """Return the interval in percent or percentage points, as `[1.00, 2.50]`.
 
         Args:
-            signed: with a plus where positive.
+            signed: whether positive numbers get a plus sign.
         """
         sign = "+" if signed else ""
         return f"[{100 * self.low:{sign}.2f}, {100 * self.high:{sign}.2f}]"
 
 
 def interval_of(values: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the interval that holds the middle share `level` of resampled values.
+    """Return the interval that contains the middle share of resampled values.
 
     Args:
         values: (resamples,).
-        level: share, in (0, 1).
+        level: that share, in (0, 1).
     """
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
@@ -58,7 +61,7 @@ def mean_interval(values: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> 
 
     Args:
         values: (N,), at least one.
-        count: resamples.
+        count: number of resamples.
         seed: of the draw.
     """
     random = np.random.default_rng(seed)
@@ -67,16 +70,17 @@ def mean_interval(values: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> 
 
 
 class Resamples:
-    """How often each pair is in each bootstrap resample; the same for all models, so that differences are paired.
+    """How often each pair occurs in each bootstrap resample.
 
-    `scipy.stats.bootstrap` draws anew for each statistic; here one draw serves accuracy, TAR and differences of all models.
+    The resamples are the same for all models, so that differences are paired. `scipy.stats.bootstrap` draws anew for
+    each statistic; here one draw serves accuracy, TAR and differences of all models.
 
-    As many same pairs and as many different pairs are drawn as there are, each from their kind. The same kinds, number and
+    Same pairs and different pairs are drawn separately, as many of each kind as there are. The same kinds, number and
     seed give the same resamples.
 
     Args:
-        same: bool (P,).
-        count: resamples.
+        same: bool (P,), whether both images show one person.
+        count: number of resamples.
         seed: of the draw.
     """
 
@@ -89,18 +93,20 @@ class Resamples:
                 row[kind] = np.bincount(random.integers(0, len(kind), len(kind)), minlength=len(kind))
 
     def mean(self, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the weighted mean of a value a pair in each resample, (resamples,).
+        """Return the weighted mean over pairs in each resample, (resamples,).
 
         Args:
-            values: (P,).
-            weights: (P,), equal ones when not given.
+            values: (P,), one per pair.
+            weights: (P,); equal ones when not given.
         """
         weights = np.ones(len(self.same)) if weights is None else weights
         counts = self.counts.astype(np.float64)
         return (counts @ (values * weights)) / (counts @ weights)
 
     def tar(self, distances: np.ndarray, far: float) -> np.ndarray:
-        """Return TAR at a FAR in each resample, (resamples,), read strictly; the threshold is found anew in each.
+        """Return TAR at a FAR in each resample, (resamples,), read strictly.
+
+        The threshold is determined anew in each resample.
 
         Args:
             distances: (P,), smaller is more alike.
@@ -123,8 +129,8 @@ class Paired:
     """Two models on the same pairs.
 
     Args:
-        first_only: pairs that the first alone judges right.
-        second_only: pairs that the second alone judges right.
+        first_only: number of pairs that only the first judges right.
+        second_only: number of pairs that only the second judges right.
     """
 
     first_only: int
@@ -132,7 +138,9 @@ class Paired:
 
     @property
     def p(self) -> float:
-        """Two-sided p of the exact McNemar test: is one as often right alone as the other?
+        """Two-sided p value of the exact McNemar test.
+
+        The null hypothesis: each model is as often the only one to be right as the other.
 
         Edge cases:
             They never differ: 1.
@@ -148,15 +156,19 @@ class Paired:
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> Paired:
-    """Return on how many pairs one of two models alone is right.
+    """Count the pairs on which only one of two models is right.
 
     Args:
         first: bool (P,), True where the first model judges the pair right.
-        second: bool (P,), of the same pairs.
+        second: bool (P,), the same of the second model.
     """
     return Paired(int((first & ~second).sum()), int((second & ~first).sum()))
 
 
 def said_p(p: float) -> str:
-    """Return a p value in few digits."""
+    """Return a p value as text with few digits.
+
+    Args:
+        p: in [0, 1].
+    """
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}" if p > 0 and math.isfinite(math.log10(p)) else "< 1e-300"

@@ -1,4 +1,4 @@
-"""The numbers of verification sets as a result: rows of a table, sentences and what JSON holds."""
+"""The numbers of verification sets as table rows, sentences and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,16 @@ class SetResults(Result):
     """A model's numbers on verification sets.
 
     Args:
-        sets: one of each set and variant.
+        sets: one result per set and variant.
     """
 
     sets: Sequence[SetResult]
 
     def rows(self) -> list[Row]:
-        """Return a row for each set and variant, with a column for each FAR that any set supports."""
+        """Return one row per set and variant.
+
+        There is a column for each FAR that any set supports.
+        """
         supported = [far for far in FARS if any(result.verified.tar_at_far[far] is not None for result in self.sets)]
         with_variants = any(result.variant != PLAIN for result in self.sets)
         rows: list[Row] = []
@@ -39,7 +42,7 @@ class SetResults(Result):
         return rows
 
     def lines(self) -> list[str]:
-        """Return which FARs a set does not support, and how intervals came about."""
+        """Return which FARs sets do not support, and how intervals were obtained."""
         return [*unsupported_lines([(one.name, one.verified) for one in self.sets]), METHOD]
 
     def facts(self) -> list[dict[str, Any]]:
@@ -58,15 +61,22 @@ class SetResults(Result):
 
 
 def shown_tar(tar: float | None, interval: Interval | None) -> str:
-    """Return a cell: TAR in percent with its interval, or a dash."""
+    """Return a cell: TAR in percent with its interval, or a dash.
+
+    Args:
+        tar: in [0, 1], None where it was not measured.
+        interval: of TAR, None likewise.
+    """
     return "-" if tar is None or interval is None else f"{100 * tar:.2f} {interval.points()}"
 
 
 def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[str]:
-    """Return a sentence for each set whose different pairs do not support all FARs.
+    """Return one sentence per set that does not support all FARs.
+
+    These are sets with too few different pairs.
 
     Args:
-        sets: name and pairs; a name's first counts.
+        sets: name and judged pairs of each; of several with one name, the first counts.
     """
     lines = []
     for name, verified in dict(reversed(sets)).items():
@@ -81,7 +91,11 @@ def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[st
 
 
 def verification_facts(verified: VerificationResult) -> dict[str, Any]:
-    """Return judged pairs as what JSON can hold."""
+    """Return the numbers of judged pairs as values that JSON can represent.
+
+    Args:
+        verified: the judged pairs.
+    """
     return {
         "same": int(verified.same.sum()),
         "different": int((~verified.same).sum()),

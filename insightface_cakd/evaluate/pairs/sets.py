@@ -1,4 +1,4 @@
-"""Many verification sets, and variants of them, measured one after the other; their numbers in one table."""
+"""Measures several verification sets and variants of them in turn."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from insightface_cakd.networks.models import Embed
 
 @dataclass(frozen=True, eq=False)
 class SetResult:
-    """A model's numbers on a set.
+    """A model's numbers on one variant of a set.
 
     Args:
         name: of the set.
-        variant: of the set.
-        verified: its pairs.
+        variant: name of the variant.
+        verified: the judged pairs.
         xnorm: mean norm of the embeddings of plain and of mirrored images.
         interval: of the accuracy.
-        tar_intervals: of TAR at the FARs that are supported.
+        tar_intervals: FAR -> interval of TAR, for the FARs that are supported.
     """
 
     name: str
@@ -45,13 +45,15 @@ class SetResult:
 
 
 def find_sets(places: Sequence[Path]) -> dict[str, Path]:
-    """Return name -> path of verification sets: files as they are given, and all .bin files of folders, by name.
+    """Return name -> path of verification sets.
+
+    Files come in the order given, the .bin files of a folder sorted by name.
 
     Args:
-        places: .bin files and folders.
+        places: .bin files and folders of them.
 
     Raises:
-        EvaluationError: a folder holds no .bin, or two sets have one name.
+        EvaluationError: a folder contains no .bin, or two sets have one name.
     """
     found: dict[str, Path] = {}
     for place in places:
@@ -70,7 +72,9 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
 
 
 def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
-    """Return name -> verification set, all of them in memory and fit to be judged.
+    """Load verification sets into memory: name -> set.
+
+    Each is checked to be fit for ten folds.
 
     Args:
         places: see `find_sets`.
@@ -89,12 +93,14 @@ def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
 def varied_sets(
     places: Sequence[Path], variants: Sequence[Variant], on: On = "probe"
 ) -> Iterator[tuple[str, Variant, VerificationSet]]:
-    """Yield name, variant and images of all variants of all sets; one set is in memory at a time.
+    """Yield name, variant and images of all variants of all sets.
+
+    One set is in memory at a time.
 
     Args:
         places: see `find_sets`.
-        variants: of each.
-        on: which images are changed.
+        variants: of each set.
+        on: which images of a pair are changed.
 
     Raises:
         EvaluationError: no such set, too few pairs, or pairs of one kind only.
@@ -102,7 +108,7 @@ def varied_sets(
     """
     found = find_sets(places)
     for path in found.values():
-        # Before the first is measured: the last of many may be the one that cannot be used.
+        # All are checked before the first is measured: the last of many may be unusable.
         require_kinds(np.array(read_bin(path)[1]), str(path))
     for name, path in found.items():
         pairs = load_bin(path)
@@ -117,13 +123,13 @@ def embed_pairs(
 
     Args:
         embed: see `verify`.
-        pairs: the set, already changed.
-        variant: says whether the mirror image's embedding is added.
+        pairs: the set, already changed to the variant.
+        variant: defines whether the mirror image's embedding is added.
         execution: how to run.
-        what: is written beside the bar, and begins an error line.
+        what: title of the progress bar, and beginning of an error message.
 
     Raises:
-        EvaluationError: embeddings that are no finite (B, D).
+        EvaluationError: the embeddings are not finite, or not of shape (B, D).
     """
     try:
         with execution.bar(what) as progress:
@@ -161,11 +167,13 @@ def measure_sets(
 
 
 def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[float, Interval]:
-    """Return the interval of TAR at each FAR that the different pairs support.
+    """Return the interval of TAR at each supported FAR.
+
+    A FAR is supported where there are enough different pairs.
 
     Args:
-        verified: the pairs.
-        resamples: of them.
+        verified: the judged pairs.
+        resamples: of these pairs.
     """
     return {
         far: interval_of(resamples.tar(verified.distances, far))
@@ -175,14 +183,16 @@ def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[fl
 
 
 def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
-    """Return every second, third, ... pair of a set, so that at most so many are left.
+    """Return every n-th pair of a set, at most a given number.
+
+    n is the smallest step that suffices.
 
     Args:
         pairs: the set.
-        most: number of pairs.
+        most: largest number of pairs.
 
     Edge cases:
-        What is left could not be judged: the whole set.
+        The whole set is returned where the remaining pairs could not be judged in ten folds.
     """
     step = -(-len(pairs.same) // most)
     same = pairs.same[::step]
@@ -193,5 +203,10 @@ def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
 
 
 def titled(name: str, variant: str) -> str:
-    """Return a set's name with its variant, if that is not the plain one."""
+    """Return a set's name, followed by its variant unless that is plain.
+
+    Args:
+        name: of the set.
+        variant: name of the variant.
+    """
     return name if variant == PLAIN else f"{name}, {variant}"

@@ -20,7 +20,7 @@ from insightface_cakd.views.view import levels
 On = Literal["probe", "both"]
 
 PLAIN, SINGLE = "plain", "single"
-# `single` is what `flipped` is to be compared with.
+# `single` is there to compare `flipped` with.
 ALL = (PLAIN, "masked", "lowres:28", "lowres:14", SINGLE, "flipped")
 NAMES = (PLAIN, "masked", "lowres:N", SINGLE, "flipped")
 CHUNK = 256
@@ -56,12 +56,12 @@ def parse_variants(names: Sequence[str]) -> list[Variant]:
 
 
 def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> VerificationSet:
-    """Return a set's variant.
+    """Return a variant of a set.
 
     Args:
         pairs: the set.
-        variant: what to do.
-        on: `probe` leaves the first image of each pair, the enrolled one, as it is.
+        variant: how to change images.
+        on: `probe` leaves the first image of each pair, the enrolled one, unchanged.
     """
     images = pairs.images.copy()
     if variant.view is not None:

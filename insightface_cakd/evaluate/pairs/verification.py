@@ -1,4 +1,4 @@
-"""1:1 verification as arcface_torch measures it, and TAR@FAR beside it."""
+"""1:1 verification as in arcface_torch, and TAR@FAR beside it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,13 +22,13 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class VerificationResult:
-    """A model's answers to the pairs of a set, judged in ten folds.
+    """A model's judgement of the pairs of a set in ten folds.
 
     Args:
         distances: (P,), squared, in [0, 4].
-        same: bool (P,).
-        thresholds: (10,), the squared distance below which a fold's pairs are taken for the same.
-        accuracies: (10,), of the folds.
+        same: bool (P,), whether both images show one person.
+        thresholds: (10,), squared distance below which the pairs of a fold are judged the same.
+        accuracies: (10,), one per fold.
         xnorm: mean norm of the embeddings of the plain and of the mirrored images; None where only distances are known.
     """
 
@@ -40,12 +40,12 @@ class VerificationResult:
 
     @property
     def accuracy(self) -> float:
-        """Mean over the folds, in [0, 1] ("Accuracy-Flip")."""
+        """Mean accuracy over the folds, in [0, 1] ("Accuracy-Flip")."""
         return float(self.accuracies.mean())
 
     @property
     def std(self) -> float:
-        """Population standard deviation over the folds."""
+        """Population standard deviation of the accuracy over the folds."""
         return float(self.accuracies.std())
 
     @cached_property
@@ -55,20 +55,26 @@ class VerificationResult:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """What each pair counts in the accuracy, (P,): a tenth of its fold's share, so that they sum to 1."""
+        """Weight of each pair in the accuracy, (P,).
+
+        Each fold has a tenth, divided among its pairs, so that the weights sum to 1.
+        """
         sizes = fold_sizes(len(self.same))
         return np.repeat(1 / (FOLDS * sizes), sizes)
 
     @cached_property
     def tar_at_far(self) -> dict[float, float | None]:
-        """TAR at each FAR, see `tar_at_far`; None where the different pairs are too few."""
+        """FAR -> TAR, see the function `tar_at_far`.
+
+        TAR is None where there are too few different pairs.
+        """
         return tar_at_far(self.distances, self.same)
 
     def right_at(self, thresholds: np.ndarray) -> np.ndarray:
-        """Return whether each pair is judged right by given thresholds of the folds, bool (P,).
+        """Return whether given thresholds judge each pair right, bool (P,).
 
         Args:
-            thresholds: (10,).
+            thresholds: (10,), one per fold.
         """
         return (self.distances < np.repeat(thresholds, fold_sizes(len(self.same)))) == self.same
 
@@ -82,18 +88,19 @@ def verify(
 ) -> VerificationResult:
     """Measure a model on a verification set.
 
-    The embedding of a face is that of the image plus that of its mirror image, then of length 1; a pair's score is the
-    squared distance. Each tenth of the pairs, in their order, is judged with the threshold that is best on the others.
+    The embedding of a face is that of the image plus that of its mirror image, scaled to length 1; a pair's score is
+    the squared distance. Each tenth of the pairs, in their order, is judged with the threshold that is best on the
+    others.
 
     Args:
-        embed: (B, 3, H, W) float32 RGB in [-1, 1] on `device` to (B, D); a module is in eval mode meanwhile.
+        embed: maps (B, 3, H, W) float32 RGB in [-1, 1] on `device` to (B, D); a module is in eval mode meanwhile.
         pairs: images 2i and 2i + 1 are pair i.
         device: where the images go.
-        batch_size: images at a time; the result does not depend on it.
+        batch_size: images per forward; the result does not depend on it.
         progress: called with (images done, images in all).
 
     Raises:
-        EvaluationError: fewer than ten pairs, pairs of one kind only, or embeddings that are no finite (B, D).
+        EvaluationError: fewer than ten pairs, pairs of one kind only, or embeddings that are not finite or not (B, D).
 
     Source:
         `test` of arcface_torch's eval/verification.py: same folds, thresholds and rounding, hence the same numbers.
@@ -104,12 +111,14 @@ def verify(
 
 
 def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | None = None) -> VerificationResult:
-    """Judge pairs in ten folds, each by the threshold that is best on the other nine.
+    """Judge pairs in ten folds.
+
+    Each fold is judged with the threshold that is best on the other nine.
 
     Args:
         distances: (P,), squared, in [0, 4].
         same: bool (P,).
-        where: what an error line begins with.
+        where: beginning of an error message.
         xnorm: mean norm of the embeddings, if it is known.
 
     Raises:
@@ -132,7 +141,7 @@ def require_kinds(same: np.ndarray, where: str) -> None:
 
     Args:
         same: bool (P,).
-        where: what an error line begins with.
+        where: beginning of an error message.
 
     Raises:
         EvaluationError: fewer than ten pairs, or pairs of one kind only.
@@ -146,12 +155,23 @@ def require_kinds(same: np.ndarray, where: str) -> None:
 
 
 def fold_sizes(pairs: int) -> np.ndarray:
-    """Return the number of pairs of each of the ten contiguous folds, the first ones one longer where they do not divide."""
+    """Return the number of pairs in each of the ten contiguous folds.
+
+    Where the pairs do not divide evenly, the first folds have one more.
+
+    Args:
+        pairs: number of all pairs.
+    """
     return np.array([len(fold) for fold in np.array_split(np.arange(pairs), FOLDS)])
 
 
 def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
-    """Return the mean norm of the embeddings of plain and of mirrored images, upstream's XNorm."""
+    """Return the mean norm of plain and mirrored embeddings, upstream's XNorm.
+
+    Args:
+        plain: (N, D), of the images.
+        mirrored: (N, D), of their mirror images.
+    """
     return float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
 
 
@@ -159,17 +179,19 @@ def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
 def embed_both(
     embed: Embed, images: np.ndarray, device: torch.device, batch_size: int, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings (N, D), float64, of images (N, H, W, 3) uint8 RGB and of their mirror images.
+    """Return the embeddings of images and of their mirror images.
+
+    Both are float64 (N, D).
 
     Args:
-        embed: as for `verify`.
-        images: the faces.
+        embed: see `verify`.
+        images: uint8 (N, H, W, 3) RGB.
         device: where they go.
-        batch_size: images at a time.
+        batch_size: images per forward.
         progress: called with (images done, images in all).
 
     Raises:
-        EvaluationError: the model gives something else than finite (B, D).
+        EvaluationError: the model's output is not finite or not of shape (B, D).
     """
     rows: tuple[list[Tensor], list[Tensor]] = ([], [])
     with evaluating(embed):
@@ -184,17 +206,24 @@ def embed_both(
 
 
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
-    """Return squared distances (P,), in [0, 4], of pairs (2i, 2i + 1) of rows made unit length; zero rows stay zero."""
+    """Return the squared distances (P,), in [0, 4], of normalised pairs.
+
+    Rows are scaled to length 1; zero rows stay zero.
+
+    Args:
+        embeddings: (2P, D); rows 2i and 2i + 1 are pair i.
+    """
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     units = embeddings / np.where(norms == 0, 1, norms)
     return np.square(units[0::2] - units[1::2]).sum(axis=1)
 
 
 def judge_folds(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return, for each fold, its accuracy and the threshold used: the first of those that are best on the other nine.
+    """Return the accuracy of each fold, and the threshold used.
 
-    Folds are contiguous, the first ones one pair longer where they do not divide. A pair is accepted if its distance is
-    below the threshold, not at it.
+    The threshold is the first of those that are best on the other nine folds. Folds are contiguous, the first ones one
+    pair longer where the pairs do not divide evenly. A pair is accepted if its distance is below the threshold, not at
+    it.
 
     Args:
         distances: (P,), P >= 10.
@@ -220,8 +249,8 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
         same: bool (P,).
 
     Edge cases:
-        Fewer than 1 / f different pairs: None. One false accept would already be more than f, so the number would
-        say how the single most similar pair happens to look.
+        Fewer than 1 / f different pairs: None. One false accept would already exceed f, so the number would depend on
+        the single most similar pair.
     """
     genuine, impostors = distances[same], distances[~same]
     allowed = {far: int(len(impostors) * far + ROUNDING) for far in FARS}
@@ -229,19 +258,21 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
 
 
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, false_accepts: int) -> float:
-    """Return the largest share of genuine pairs accepted by a threshold that accepts at most so many impostors.
+    """Return the largest share of genuine pairs a threshold can accept.
+
+    The threshold accepts at most `false_accepts` of the impostors.
 
     Args:
         genuine: distances of same pairs.
         impostors: distances of different pairs.
-        false_accepts: how many of these may be accepted, fewer than there are.
+        false_accepts: number of impostors that may be accepted, fewer than there are.
     """
     limit = np.partition(impostors, false_accepts)[false_accepts]
     return float((genuine < limit).mean())
 
 
 def _checked(embeddings: Tensor, expected: int) -> Tensor:
-    """Return a batch of embeddings as it is, if it is one."""
+    """Return a batch of embeddings in float32, after checking its shape."""
     shape = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != expected or not shape[1]:
         raise EvaluationError(
@@ -252,7 +283,10 @@ def _checked(embeddings: Tensor, expected: int) -> Tensor:
 
 
 def _joined(batches: list[Tensor]) -> np.ndarray:
-    """Return all embeddings of one view on the CPU; checked once, so that a GPU need not wait in every batch."""
+    """Return all embeddings of one view on the CPU.
+
+    They are checked once for non-finite numbers, so that a GPU need not wait in every batch.
+    """
     rows = torch.cat(batches).cpu().double()
     bad = int((~rows.isfinite()).any(dim=1).sum())
     if bad:

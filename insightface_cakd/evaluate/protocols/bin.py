@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification(Protocol):
-    """Ten-fold accuracy with flip (arcface_torch's protocol) and TAR@FAR, with intervals, of sets and variants of them.
+    """Ten-fold accuracy with flip (arcface_torch's protocol) and TAR@FAR, with intervals.
+
+    Measured on verification sets and on variants of them.
+
+    Measured on verification sets and on variants of them.
 
     Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
 
@@ -31,7 +35,7 @@ class Verification(Protocol):
     on: Literal["probe", "both"] = "probe"
 
     def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
-        """Return accuracy and TAR of each set and variant."""
+        """Return accuracy and TAR@FAR of each set and variant."""
         from insightface_cakd.evaluate.pairs.set_tables import SetResults
         from insightface_cakd.evaluate.pairs.sets import measure_sets
         from insightface_cakd.evaluate.pairs.variants import parse_variants

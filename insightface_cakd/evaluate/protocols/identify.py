@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Identification(Protocol):
-    """Rank-1 among 10, 100, ... and all distractors, and TAR@FAR against all, as in MegaFace.
+    """Rank-1 and TAR@FAR among distractors, as in MegaFace.
+
+    Rank-1 among 10, 100, ... and all distractors, TAR@FAR against all.
 
     Example: `cakd eval identify student.onnx facescrub megaface`
 
     Args:
-        max_corrupt: So many pictures that cannot be read may be left out.
+        max_corrupt: How many pictures that cannot be read may be left out.
         seed: Of the order in which distractors are added.
     """
 
@@ -34,7 +36,7 @@ class Identification(Protocol):
     seed: int = 0
 
     def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
-        """Return rank-1 and TAR of the people in the first folder among those in the second."""
+        """Measure people in the first folder among distractors in the second."""
         from insightface_cakd.evaluate.identify.folders import Faults, find_pictures, identify_folders
 
         if len(data) != 2:
