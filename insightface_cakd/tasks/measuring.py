@@ -1,4 +1,4 @@
-"""A task's measures in `CallBackVerification`'s place."""
+"""Measures a task in place of `CallBackVerification`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +15,10 @@ class MeasureCallback:
     """Measure the network with a task's measures, on rank 0.
 
     Args:
-        task: whose measures.
+        task: gives the measures.
         val_targets: names of the sets.
         rec_prefix: the config's `rec`.
-        summary_writer: where numbers go, if anywhere.
+        summary_writer: for TensorBoard; None writes nothing.
         image_size: of the host's sets; not read.
         wandb_logger: an object with `log`, if any.
 
@@ -43,7 +43,10 @@ class MeasureCallback:
         self.measures = (task.measures(Path(rec_prefix), list(val_targets)) or {}) if rank() == 0 else {}
 
     def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, Measured]:
-        """Return what each measure came to; the network's parts get their train or eval mode back."""
+        """Return the result of each measure.
+
+        The network's parts get their train or eval mode back.
+        """
         results = {name: measure(backbone) for name, measure in self.measures.items()}
         better = min if self.task.lower_is_better else max
         before = dict(self.best)
@@ -55,7 +58,11 @@ class MeasureCallback:
 
     @staticmethod
     def summary(results: Mapping[str, Measured]) -> dict[str, Any]:
-        """Return what a run's result says about a measurement."""
+        """Return the part of a run's result about a measurement.
+
+        Args:
+            results: of a measurement, by the name of the set.
+        """
         return {"measured": {name: dict(found.facts()) for name, found in results.items()}}
 
     def _total(self, values: Mapping[str, float]) -> float:
