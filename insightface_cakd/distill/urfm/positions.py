@@ -79,7 +79,7 @@ def saliency_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tens
 
 
 def relative_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tensor:
-    """Return the distance of two points, measured relative to the landmarks.
+    """Return each point's distance from the origin, in distances to the landmarks.
 
     |v_i - v_origin| / sqrt(5), v the distances to the five landmarks.
 
