@@ -1,4 +1,4 @@
-"""The name by which a patched `train_v2.py` enters; see `insightface_cakd.tasks.seam`."""
+"""Entry point of a patched `train_v2.py`; see `insightface_cakd.tasks.seam`."""
 
 from insightface_cakd.tasks.seam import enter
 

@@ -1,4 +1,4 @@
-"""What student and head of one run share."""
+"""What the student and the head of one run share."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,15 @@ from insightface_cakd.distill.student import DistilledStudent
 
 
 class Distillation:
-    """What student and head share: made by the seam before either exists.
+    """State shared by student and head; made before either exists.
+
+    The seam makes it.
 
     Args:
-        step: the terms.
-        monitor: where raw and weighted values go.
+        step: the terms of the recipe.
+        monitor: logs the raw and the weighted values.
         sources: what the terms read.
-        prototypes: from which terms were started, if one needs them.
+        prototypes: those from which terms were started, if a term needs them.
     """
 
     def __init__(

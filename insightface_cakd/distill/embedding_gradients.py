@@ -1,4 +1,4 @@
-"""How strongly margin loss and terms pull at the embedding in one step."""
+"""Gradient norms of margin loss and terms at the embedding, per step."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,12 @@ from torch import Tensor
 
 @dataclass
 class EmbeddingGradients:
-    """Squared norms of what the margin and the distillation send back to the embedding in one step; None before the backward."""
+    """Squared gradient norms at the embedding in one step.
+
+    Args:
+        margin: of the margin loss, a scalar; None before the backward.
+        distillation: of the distillation terms, a scalar; None before the backward.
+    """
 
     margin: Tensor | None = None
     distillation: Tensor | None = None

@@ -1,4 +1,7 @@
-"""Rows and classes of all ranks, with gradients equal to one process on the joined batch."""
+"""Gathers rows and classes of all ranks, with gradients.
+
+The gradients equal those of one process on the joined batch.
+"""
 
 from typing import Any
 
@@ -10,7 +13,10 @@ from insightface_cakd.runtime.ranks import rank, world_size
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenate over ranks; backward sums over ranks, times a factor, and keeps the own slice."""
+    """Concatenate over ranks; the backward is a scaled sum over ranks.
+
+    Of that sum, multiplied by a factor, a rank keeps its own slice.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, factor: int) -> Tensor:
@@ -25,9 +31,10 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(rows: Tensor) -> Tensor:
-    """Return the rows of all ranks, in rank order, differentiably, for a loss that every rank computes whole.
+    """Return the rows of all ranks, in rank order, differentiably.
 
-    DDP averages parameter gradients over ranks: the sum over ranks then gives exactly the gradient of one process.
+    For a loss that every rank computes whole. DDP averages parameter gradients over ranks: the sum over ranks then gives exactly the
+    gradient of one process.
 
     Shape:
         rows: (B, ...), equal on every rank. Returns (R * B, ...); without a process group, the rows themselves.
@@ -36,19 +43,24 @@ def gather(rows: Tensor) -> Tensor:
 
 
 def gather_for_shards(rows: Tensor) -> Tensor:
-    """Return what `gather` does, for a loss of which each rank computes the gradient of its own classes.
+    """Return the rows of all ranks, for a loss sharded by class.
 
-    The sum over ranks is whole only once, so that it takes the factor R of PartialFC's gather to cancel DDP's average.
+    As `gather`, but for a loss of which each rank computes the gradient of its own classes. The sum over ranks is whole only once, so that
+    it takes the factor R of PartialFC's gather to cancel DDP's average.
 
     Shape:
-        As `gather`.
+        rows: (B, ...), equal on every rank. Returns (R * B, ...); without a process group, the rows themselves.
     """
     return _Gather.apply(rows, world_size()) if world_size() > 1 else rows
 
 
 @torch.no_grad()
 def gather_constant(rows: Tensor) -> Tensor:
-    """Return the rows of all ranks, in rank order, without gradient."""
+    """Return the rows of all ranks, in rank order, without gradient.
+
+    Shape:
+        rows: (B, ...), equal on every rank. Returns (R * B, ...).
+    """
     if world_size() == 1:
         return rows.detach()
     parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
@@ -58,7 +70,11 @@ def gather_constant(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """Return the sum of what each rank has, entry by entry, without gradient."""
+    """Return the sum over ranks, entry by entry, without gradient.
+
+    Shape:
+        values: any, equal on every rank. Returns the same shape.
+    """
     if world_size() == 1:
         return values.detach()
     total = values.detach().clone(memory_format=torch.contiguous_format)
@@ -67,7 +83,10 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """All-reduce whose backward is the identity: each rank's share of a sum that all ranks use alike."""
+    """All-reduce whose backward is the identity.
+
+    Each rank contributes its share of a sum that all ranks use alike.
+    """
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -81,22 +100,35 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 class ShardedClasses:
-    """Reductions over the classes of all ranks, for logits of which each rank holds some columns.
+    """Reductions over the classes of all ranks, for class-sharded logits.
 
-    The gradient that comes out is this rank's columns' share; behind PartialFC's own gather (sum, times W) that is what the head needs.
+    Each rank has some of the columns. The gradient that comes out is the share of this rank's columns; behind PartialFC's own gather (sum,
+    times W) that is what the head needs.
     """
 
     def max(self, logits: Tensor) -> Tensor:
-        """Return the largest logit of each row over all ranks, (N, 1), without gradient."""
+        """Return the largest logit of each row over all ranks, without gradient.
+
+        Shape:
+            logits: (N, n), of this rank's classes. Returns (N, 1).
+        """
         largest = logits.detach().amax(dim=1, keepdim=True)
         dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return largest
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of each row over all ranks, (N, 1)."""
+        """Return the sum of each row over all ranks.
+
+        Shape:
+            values: (N, n), of this rank's classes. Returns (N, 1).
+        """
         return _SumOverRanks.apply(values.sum(dim=1, keepdim=True))
 
     def before(self, counts: Tensor) -> Tensor:
-        """Return what the ranks before this one counted, (N, 1), for counts (N, 1) of this one, without gradient."""
+        """Return the summed counts of the ranks before this one, without gradient.
+
+        Shape:
+            counts: (N, 1), of this rank. Returns (N, 1).
+        """
         parts = gather_constant(counts).chunk(world_size())
         return torch.zeros_like(counts) + sum(parts[: rank()])

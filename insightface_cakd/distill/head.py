@@ -12,14 +12,14 @@ from insightface_cakd.distill.student import Outputs
 
 
 def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> type[nn.Module]:
-    """Return a subclass of the host's head that adds the terms and carries their state.
+    """Return a subclass of the host's head that adds the distillation terms.
 
-    The class keeps the host's constructor, which also checks the teacher's centres and prototypes. Its `state_dict` holds,
-    besides the host's, the step, projectors and buffers of the method under `cakd.`; a plain head's state loads too, and then the method
+    The class keeps the host's constructor, which also checks the teacher's class centres and prototypes. Its `state_dict` contains, besides
+    the host's state, the step, projectors and buffers of the method under `cakd.`; the state of a plain head loads too, and then the method
     starts afresh.
 
     Args:
-        host_head: `PartialFC_V2` of the host, or what a task puts in its place: called with what the student answers and with the target.
+        host_head: `PartialFC_V2` of the host, or its replacement by a task; called with the student's answer and the target.
         distillation: shared with the student.
     """
 
@@ -37,7 +37,10 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 source.begin(self, classes)
 
         def forward(self, outputs: Outputs, target: Tensor) -> Tensor:
-            """Return the scalar that the loop back-propagates: the host's loss + sum of weighted terms."""
+            """Return the scalar loss that the loop back-propagates.
+
+            It is the host's loss + the sum of the weighted terms.
+            """
             answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
             labels = labels_of(target)
@@ -53,12 +56,15 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             return total
 
         def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-            """Return the host's state first, then the method's under `cakd.`; refuses to hand out a run gone wrong."""
+            """Return the host's state first, then the method's under `cakd.`.
+
+            A run whose terms are no longer finite raises instead, so that nothing is saved.
+            """
             distillation.step.check_finite()
             return {**super().state_dict(*args, **kwargs), **method_state(distillation)}
 
         def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:
-            """Load the host's state, and the method's when it is there."""
+            """Load the host's state, and the method's where the checkpoint has it."""
             load_method_state(distillation, {k: v for k, v in state_dict.items() if k.startswith(PREFIX)})
             plain = {k: v for k, v in state_dict.items() if not k.startswith(PREFIX)}
             for source in sources:
@@ -70,10 +76,12 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
 
 def labels_of(target: Tensor) -> Tensor:
-    """Return the identities of a batch, (B,): integers as they are; -1, nobody's, for a target of another kind.
+    """Return the identities of a batch, (B,).
+
+    Integer targets are returned as they are; a floating-point target gives -1, no identity, for each row.
 
     Args:
-        target: what the loop hands to the head.
+        target: what the loop passes to the head.
     """
     if target.is_floating_point():
         return torch.full((len(target),), -1, dtype=torch.int64, device=target.device)

@@ -1,4 +1,4 @@
-"""What the student starts from."""
+"""The initial weights of a student."""
 
 from torch import nn
 
@@ -14,10 +14,13 @@ ADVICE = Advice(
 
 
 def check_initial(student: StudentSpec | None) -> None:
-    """Check that a recipe that starts from a trained student names its file.
+    """Check that a recipe with a trained initial student names its file.
+
+    Args:
+        student: part `student` of the recipe; None where no trained weights are to be loaded.
 
     Raises:
-        RecipeError: it does not.
+        RecipeError: `student` is given without weights.
     """
     if student is not None and student.weights is None:
         raise RecipeError(
@@ -30,7 +33,7 @@ def load_initial(backbone: nn.Module, weights: str) -> None:
 
     Args:
         backbone: the host's network.
-        weights: a bare state dict, or a checkpoint with `state_dict_backbone`.
+        weights: file of a bare state dict, or of a checkpoint with `state_dict_backbone`.
 
     Raises:
         RunError: the file does not exist, is damaged, or is of another network or width; nothing was loaded.

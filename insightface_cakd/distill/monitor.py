@@ -1,4 +1,4 @@
-"""What a distillation run tells while it runs: raw and weighted terms, and the gradient ratio at the embedding."""
+"""Logs raw and weighted terms and the gradient ratio of a run."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ class Monitor:
     """Writes every `every` steps and reads nothing from the device in between.
 
     Tags: `distill/raw/<term>`, `distill/weighted/<term>`, `distill/raw/margin`, and `distill/gradient_ratio`, the norm of the terms'
-    gradient at the embedding over that of the margin loss (1 means that both pull equally). What a loss shows of its batch is
+    gradient at the embedding over that of the margin loss (1 means that both pull equally). What a loss shows of its batch is logged as
     `distill/raw/<term>.<name>`.
 
     Args:
@@ -29,9 +29,13 @@ class Monitor:
         self._pending: tuple[int, EmbeddingGradients] | None = None
 
     def after_step(self, step: DistillationStep, student: DistilledStudent) -> None:
-        """Log the forward that just ended, and the gradients of the last one that was measured.
+        """Log the last forward, and the gradients of the last measured one.
 
-        On the CPU a look at a value costs nothing, so there a NaN stops the run at its own step.
+        On the CPU reading a value costs nothing, so there a NaN stops the run at the step where it appears.
+
+        Args:
+            step: the terms, which have just been computed.
+            student: measures the gradients.
         """
         due = step.step % self.every == 0
         if due or next(iter(step.raw.values())).device.type == "cpu":

@@ -1,4 +1,4 @@
-"""What a method has to know of the run that it enters."""
+"""What a method must know of the run in which it trains."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,13 @@ from insightface_cakd.recipe.schedule import Length
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a method has to know of the run that it enters.
+    """What a method must know of the run in which it trains.
 
     Args:
-        length: None for a loop that does not say; no schedule may need it then.
-        resumes: whether the run goes on from a checkpoint.
-        data: its data folder, with which prototypes are compared.
-        seed: of what views draw.
+        length: of the run; None for a loop that does not give it, in which case no schedule may need it.
+        resumes: whether the run continues from a checkpoint.
+        data: the run's data folder, with which prototypes are compared; None where it is not known.
+        seed: seed of the random views.
     """
 
     length: Length | None = None
@@ -29,9 +29,9 @@ UNPLANNED = RunPlan()
 
 
 def planned_length(cfg: Any, world_size: int) -> Length:
-    """Return a run's length as arcface_torch plans it: num_image // (batch_size * world_size) batches an epoch.
+    """Return a run's length as arcface_torch plans it.
 
-    Where `num_image` is not the number of images, the plan is wrong for the learning rate and for schedules alike.
+    An epoch has num_image // (batch_size * world_size) batches.
 
     Args:
         cfg: a config with num_image, batch_size and num_epoch.

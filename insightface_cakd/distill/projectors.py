@@ -1,4 +1,7 @@
-"""From the student's space to the teacher's; trained with the student, dropped at export."""
+"""Projectors from the student's space to the teacher's.
+
+They are trained with the student and dropped at export.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -16,7 +19,9 @@ Shapes = dict[str | None, Shape]
 
 
 class MapToMap(nn.Module):
-    """Resample a map to the teacher's grid, bilinearly, and project its channels: (B, C_s, h, w) -> (B, C_t, H, W).
+    """Resample a map to the teacher's grid and project its channels.
+
+    Bilinear resampling, then a 1x1 convolution: (B, C_s, h, w) -> (B, C_t, H, W).
 
     Args:
         student: (C_s, h, w).
@@ -29,14 +34,20 @@ class MapToMap(nn.Module):
         self.channels = nn.Conv2d(student[0], teacher[0], kernel_size=1, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the map on the teacher's grid."""
+        """Return the map on the teacher's grid.
+
+        Shape:
+            maps: (B, C_s, h, w). Returns (B, C_t, H, W).
+        """
         if tuple(maps.shape[2:]) != self.grid:
             maps = interpolate(maps, size=self.grid, mode="bilinear", align_corners=False)
         return self.channels(maps)
 
 
 class MapToTokens(nn.Module):
-    """A map as the teacher's tokens, row by row: (B, C_s, h, w) -> (B, N, D), N a square grid.
+    """Turn a map into the teacher's tokens, row by row.
+
+    (B, C_s, h, w) -> (B, N, D), N a square grid.
 
     Args:
         student: (C_s, h, w).
@@ -49,12 +60,18 @@ class MapToTokens(nn.Module):
         self.to_map = MapToMap(student, (teacher[1], side, side))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the tokens."""
+        """Return the tokens.
+
+        Shape:
+            maps: (B, C_s, h, w). Returns (B, N, D).
+        """
         return self.to_map(maps).flatten(2).transpose(1, 2)
 
 
 class TokensToMap(nn.Module):
-    """Tokens as the teacher's map: (B, N, D) -> (B, C_t, H, W), N a square grid, row by row.
+    """Turn tokens into the teacher's map, row by row.
+
+    (B, N, D) -> (B, C_t, H, W), N a square grid.
 
     Args:
         student: (N, D).
@@ -68,7 +85,11 @@ class TokensToMap(nn.Module):
         self.side = side
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the map."""
+        """Return the map.
+
+        Shape:
+            tokens: (B, N, D). Returns (B, C_t, H, W).
+        """
         return self.to_map(tokens.transpose(1, 2).unflatten(2, (self.side, self.side)))
 
 
@@ -94,7 +115,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
             `package.module:Class`, called with both shapes.
         student_shape: without the batch.
         teacher_shape: without the batch.
-        where: what the error line begins with.
+        where: prefix of error messages.
 
     Raises:
         RecipeError: there is no such kind.
@@ -123,8 +144,13 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
 def check_shapes(where: str, student_shape: Shape, teacher_shape: Shape) -> None:
     """Check that two activations can be compared as they are.
 
+    Args:
+        where: prefix of error messages.
+        student_shape: without the batch.
+        teacher_shape: without the batch.
+
     Raises:
-        ShapeError: they differ; the line names both and the projector that joins them.
+        ShapeError: they differ; the message names both shapes and the projector that joins them.
     """
     if student_shape != teacher_shape:
         raise ShapeError(
@@ -142,10 +168,12 @@ def _suggestion(student_shape: Shape, teacher_shape: Shape) -> str:
 def build_projectors(
     terms: Iterable[TermSpec], student: Shapes, teacher_of: Callable[[TermSpec], Shapes]
 ) -> nn.ModuleDict:
-    """Build the projector of each term that names one; check the shapes of those that need none.
+    """Build the projector of each term that names one.
+
+    The shapes of terms that need none are checked.
 
     Args:
-        terms: that read activations.
+        terms: terms that read activations.
         student: shapes of the student's taps without the batch, the embedding's under None.
         teacher_of: gives those of the teacher that a term reads.
 

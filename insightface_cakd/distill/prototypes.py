@@ -1,4 +1,7 @@
-"""Prototypes of the training set in a run: read once, compared with teacher, data and head, and handed to the terms that need them."""
+"""Prototypes of the training set in a run.
+
+They are read once, compared with teacher, data and head, and given to the terms that need them.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +19,18 @@ from insightface_cakd.recipe import Recipe
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.teachers.centres import holds_prototypes
 
-# A data folder by this name holds nothing.
+# The name of arcface_torch's synthetic data, which has no folder.
 SYNTHETIC = "synthetic"
 
 
 def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path | None) -> Prototypes | None:
-    """Open the prototypes that a recipe's terms need, None where none does; check also those that serve as class centres.
+    """Open the prototypes that a recipe's terms need; None without such terms.
+
+    Prototypes that serve as class centres are checked too.
 
     Args:
         recipe: of the run.
-        teachers: of the run, of which the first has prototypes.
+        teachers: of the run; the prototypes belong to the first.
         data: the run's data folder; None where it is not known.
 
     Raises:
@@ -55,16 +60,18 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
 
 
 def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
-    """Refuse prototypes of another teacher or another data set; what is not known is not compared.
+    """Refuse prototypes of another teacher or another data set.
+
+    What is not known is not compared.
 
     Args:
         prototypes: to be used.
-        where: what error lines begin with.
+        where: prefix of error messages.
         teacher: of the run.
-        data: the run's data folder.
+        data: the run's data folder; None where it is not known.
 
     Raises:
-        TeacherError: they are another's.
+        TeacherError: they are of another teacher or data set.
     """
     meta, where = prototypes.meta, f"{where} {prototypes.folder}"
     digests = (meta.teacher_sha256, teacher.sha256)
@@ -91,6 +98,10 @@ def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pat
 def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:
     """Refuse prototypes of another number of identities than the head has.
 
+    Args:
+        prototypes: of the run; None is accepted.
+        num_classes: of the head, all ranks together.
+
     Raises:
         ShapeError: the numbers differ.
     """
@@ -106,7 +117,7 @@ def start_terms(step: DistillationStep, prototypes: Prototypes | None) -> None:
     """Give the terms that need them a copy of the prototypes.
 
     Args:
-        step: holds the losses.
+        step: has the losses of the terms.
         prototypes: None where no term needs them.
     """
     if prototypes is None:

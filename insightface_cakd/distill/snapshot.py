@@ -1,4 +1,7 @@
-"""A run's method before and after training: student, fields and prompts, in two files beside the student's own."""
+"""Snapshots of a run's method before and after training.
+
+Student, fields and prompts are written to two files beside the student's own.
+"""
 
 import warnings
 from dataclasses import asdict, dataclass, fields
@@ -23,13 +26,13 @@ BEFORE, AFTER = "cakd_before.pt", "cakd_after.pt"
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run was made of, as far as it takes to build student, teacher and method again.
+    """What is needed to rebuild student, teacher and method of a run.
 
     Args:
         network: of the student, as the host names it.
         embedding_size: of the student.
         recipe: as it was resolved; the teacher's weights by their absolute path.
-        teacher_sha256: of these weights.
+        teacher_sha256: of these weights; None where the teacher was not loaded from a file.
         rec: folder of the training data, absolute; or "synthetic".
         val_targets: verification sets in it.
     """
@@ -43,13 +46,13 @@ class Origin:
 
     @property
     def parsed(self) -> Recipe:
-        """The recipe."""
+        """The recipe, parsed."""
         return Recipe.model_validate(self.recipe)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One of the two moments.
+    """The state of a run's method, before or after training.
 
     Args:
         step: steps taken.
@@ -88,7 +91,9 @@ class Snapshots:
         self._origin: Origin | None = None
 
     def watch(self, distillation: Distillation, network: str, embedding_size: int) -> None:
-        """Write the first snapshot when the student is about to take its first step; a resumed run has taken it.
+        """Write the first snapshot just before the student's first training step.
+
+        A resumed run, which has taken that step, writes none.
 
         Args:
             distillation: whose student has just been built.
@@ -104,14 +109,23 @@ class Snapshots:
                 return
             hook.remove()
             if distillation.step.step == 0:
-                # What another run left here is not what becomes of this one.
+                # A second snapshot of an earlier run in this folder does not belong to this run.
                 (self.folder / AFTER).unlink(missing_ok=True)
                 self._write(BEFORE, distillation)
 
         hook = student.register_forward_pre_hook(before_forward)
 
     def write_after(self, distillation: Distillation) -> None:
-        """Write the second snapshot, of a run that has come to its end; nothing for one that built no student."""
+        """Write the second snapshot, at the end of a run.
+
+        A run that built no student writes nothing.
+
+        Args:
+            distillation: of the run.
+
+        Raises:
+            RunError: a term is not finite.
+        """
         if self._origin is not None:
             distillation.step.check_finite()
             self._write(AFTER, distillation)
@@ -129,12 +143,18 @@ class Snapshots:
 
 
 def wants_snapshots(recipe: Recipe) -> bool:
-    """Return whether a recipe's method has something to look at: fields or prompts."""
+    """Return whether a recipe has fields or prompts to look at.
+
+    Args:
+        recipe: of the run.
+    """
     return recipe.urfm is not None or recipe.teacher.prompts is not None
 
 
 def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots | None:
-    """Return what writes the snapshots of a run's first rank, None for a method that has nothing to look at.
+    """Return the writer of a run's snapshots, or None.
+
+    To be called on the run's first rank. None for a method without fields and prompts.
 
     Args:
         recipe: of the run.
@@ -147,15 +167,22 @@ def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots
 
 
 def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state's tensors as they are now, on the CPU."""
+    """Return copies of a state's tensors on the CPU.
+
+    Args:
+        state: tensors by name.
+    """
     return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
 def read_snapshot(path: Path) -> Snapshot:
     """Read what `Snapshots` wrote.
 
+    Args:
+        path: of the snapshot.
+
     Raises:
-        RunError: there is no such file, or it is damaged or another.
+        RunError: there is no such file, or it is damaged or no snapshot.
     """
     if not path.is_file():
         when = (
@@ -172,7 +199,9 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: str | None = None) -> DistilledStudent:
-    """Return a run's student beside its teacher, in eval mode, with initial weights; see `put`.
+    """Return a run's student beside its teacher, in eval mode.
+
+    The weights are the initial ones; load a snapshot with `put`.
 
     Args:
         origin: of a snapshot.
@@ -189,7 +218,7 @@ def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: 
     teacher = build_teacher(recipe.teacher.model_copy(update=changes), get_model, device)
     teachers = {next(iter(recipe.named_teachers)): teacher}
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # The run has said it all.
+        # The run has already shown these warnings.
         warnings.simplefilter("ignore")
         backbone = get_model(origin.network, num_features=origin.embedding_size, fp16=False, dropout=0.0)
         student = DistilledStudent(backbone.to(device), teachers, build_sources(recipe, teachers))
@@ -198,6 +227,10 @@ def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: 
 
 def put(student: DistilledStudent, snapshot: Snapshot) -> None:
     """Load a snapshot, the prompts into the teacher.
+
+    Args:
+        student: from `rebuild`.
+        snapshot: of the same run.
 
     Raises:
         RunError: it is of another student or method.

@@ -1,4 +1,7 @@
-"""The state of the method in a checkpoint: what a resumed run needs besides the host's own."""
+"""The state of the method in a checkpoint.
+
+It is what a resumed run needs besides the host's own state.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +13,13 @@ PREFIX = "cakd."
 
 
 def method_state(distillation: Distillation) -> dict[str, Tensor]:
-    """Return what a resumed run needs besides the host's own state: step count, projectors, fields, prompts, buffers of losses."""
+    """Return what a resumed run needs besides the host's own state.
+
+    That is step count, projectors, fields, prompts and buffers of losses, each under the prefix `cakd.`.
+
+    Args:
+        distillation: of the run.
+    """
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
     state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
@@ -21,7 +30,13 @@ def method_state(distillation: Distillation) -> dict[str, Tensor]:
 
 
 def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> None:
-    """Load what `method_state` gave; an empty state, a plain head's, leaves the method as it is.
+    """Load what `method_state` returned.
+
+    An empty state, that of a plain head, leaves the method as it is.
+
+    Args:
+        distillation: of the run; changed in place.
+        state: entries of a checkpoint that begin with `cakd.`.
 
     Raises:
         RunError: the state is another recipe's.
@@ -45,7 +60,10 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
 
 
 def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bool:
-    """Return whether a saved tensor can be loaded; a queue of width 0 takes any, since it learns its width from its first rows."""
+    """Return whether a saved tensor can be loaded.
+
+    A queue of width 0 accepts any width, since it learns its width from its first rows.
+    """
     if saved is None or not expected or expected[-1] != 0:
         return saved == expected
     return saved[:-1] == expected[:-1]

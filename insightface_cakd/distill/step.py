@@ -1,4 +1,7 @@
-"""Runs the terms of one training step: weights, schedules, gathering over ranks, and a watch on finiteness."""
+"""Runs the distillation terms of one training step.
+
+It applies weights and schedules, gathers over ranks and checks that every value is finite.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -61,15 +64,26 @@ class DistillationStep(nn.Module):
         return total
 
     def weight(self, term: TermSpec) -> float:
-        """Return a term's weight at the current step by its schedule."""
+        """Return a term's weight at the current step by its schedule.
+
+        Args:
+            term: of this step.
+        """
         return term.weight * factor(term.schedule, self.step, self.length)
 
     def watch(self, name: str, value: Tensor) -> None:
-        """Keep a value beside the terms, to be logged and checked with them (the margin loss)."""
+        """Log and check a value beside the terms (the margin loss).
+
+        Args:
+            name: under which it is logged.
+            value: a scalar; detached.
+        """
         self._note(name, value.detach())
 
     def check_finite(self) -> None:
-        """Stop the run if a term has been NaN or infinite since the last check. Reads the device: call it seldom.
+        """Stop the run if a term became NaN or infinite.
+
+        Looks at all steps since the last check. Reads the device: call it seldom.
 
         Raises:
             RunError: names the term, the step and the rank.
@@ -99,7 +113,10 @@ class DistillationStep(nn.Module):
         return value
 
     def _note(self, name: str, value: Tensor) -> None:
-        """Remember a raw value, and on its device the first step at which it was not finite."""
+        """Remember a raw value and the first step with a non-finite one.
+
+        That step is recorded on the value's device.
+        """
         self.raw[name] = value
         first = self._first_bad.get(name)
         if first is None:

@@ -1,4 +1,7 @@
-"""The one module that the training loop wraps: the student, what the method trains beside it, and the teachers."""
+"""The one module that the training loop wraps.
+
+It contains the student and what the method trains beside it, and runs the teachers.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +21,9 @@ Outputs = tuple[Tensor, dict[str, Tensor]]
 
 
 class DistilledStudent(nn.Module):
-    """Run student and teachers on the same images, and let the sources make of it what terms read.
+    """Run student and teachers on the same images for the distillation terms.
+
+    The sources turn both sides' embeddings and taps into what the terms read.
 
     In train mode `forward` returns `(embedding, features)`, a plain tuple of a tensor and a dict of tensors: a static-graph
     DistributedDataParallel synchronises no other container. In eval mode it returns the embedding and runs no teacher.
@@ -32,9 +37,9 @@ class DistilledStudent(nn.Module):
         backbone: the student, an ordinary network of the host.
         teachers: by name; deliberately not submodules, so that no optimiser, checkpoint or DDP ever sees what does not learn.
         sources: of the run.
-        image_size: side of the square input.
-        taught: whether anything reads what the teachers say; if not, `forward` does not run them.
-        sides: what each side sees of an image; the image when not given.
+        image_size: side of the square input, in pixels.
+        taught: whether any term or source reads the teachers; if not, `forward` does not run them.
+        sides: the views of each side; None shows both sides the image itself.
 
     Raises:
         TapError: a tap does not exist in its network, or the teacher has no modules to tap.
@@ -63,7 +68,7 @@ class DistilledStudent(nn.Module):
         }
         self.gradients = EmbeddingGradients()
         self.measures_gradients = False
-        # What number a batch has, for views that draw; set by what counts the steps.
+        # Gives the number of the batch, for random views; set by the owner of the step count.
         self.step: Callable[[], int] = lambda: 0
         self.method = self._build_method(image_size)
 
@@ -85,6 +90,9 @@ class DistilledStudent(nn.Module):
     def forward(self, images: Tensor, landmarks: Tensor | None = None) -> Tensor | Outputs:
         """Return `(embedding, features)` in train mode, the embedding in eval mode.
 
+        Shape:
+            images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image; only where a source reads them.
+
         Raises:
             ShapeError: the recipe reads the landmarks of each image, and there are none, or they do not fit the images.
         """
@@ -100,7 +108,7 @@ class DistilledStudent(nn.Module):
         teachers = self._run_teachers(theirs) if self._taught else {}
         plain = self._run_plain(theirs)
         student = self._run_student(ours)
-        # Two views of one embedding, so that the gradients of margin and distillation can be told apart.
+        # Two views of one embedding, so that the gradients of margin and distillation can be distinguished.
         for_margin, for_terms = (student.embedding.view_as(student.embedding) for _ in range(2))
         self._watch(for_margin, for_terms)
         features = {"student.embedding": for_terms, **{f"{name}.plain": said for name, said in plain.items()}}
@@ -113,23 +121,46 @@ class DistilledStudent(nn.Module):
         return for_margin, features
 
     def train(self, mode: bool = True) -> "DistilledStudent":
-        """Switch the student; teachers stay in eval whatever the loop does, but for those that train."""
+        """Switch the student between train and eval mode.
+
+        Frozen teachers stay in eval mode; a teacher that trains switches with the student.
+
+        Args:
+            mode: True for train mode.
+        """
         super().train(mode)
         for teacher in self._teachers.values():
             teacher.train(mode)
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the bare backbone's state: its keys, no projector, no teacher."""
+        """Return the bare backbone's state: its keys, no projector, no teacher.
+
+        Args:
+            *args: passed to the backbone's `state_dict`.
+            **kwargs: passed to the backbone's `state_dict`.
+        """
         return self.backbone.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # type: ignore[override]
-        """Load the bare backbone's state."""
+        """Load the bare backbone's state.
+
+        Args:
+            state_dict: of the backbone.
+            strict: refuse missing and unexpected keys.
+            assign: as in `torch.nn.Module.load_state_dict`.
+        """
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)
 
     @torch.no_grad()
     def observe(self, images: Tensor) -> Context:
-        """Return what both sides make of images, in the modes that they are in and without gradients."""
+        """Return embeddings and taps of both sides, without gradients.
+
+        The networks stay in the mode that they are in.
+
+        Shape:
+            images: (B, 3, H, W), RGB in [-1, 1].
+        """
         return Context(images, self._run_student(images), self._run_teachers(images))
 
     def _run_student(self, images: Tensor) -> Seen:
@@ -142,21 +173,24 @@ class DistilledStudent(nn.Module):
 
     def _run_teacher(self, name: str, images: Tensor) -> Seen:
         teacher = self._teachers[name]
-        # What learns in a teacher, prompts or all of it, learns through it.
+        # The parameters of a teacher that learn, its prompts or all of them, need this graph.
         with torch.set_grad_enabled(teacher.learns and torch.is_grad_enabled()), self._teacher_taps[name] as taps:
             return Seen(teacher(images), taps.collect())
 
     def _run_plain(self, images: Tensor) -> dict[str, Tensor]:
-        """Return what teachers with prompts say without them, where a source reads it.
+        """Return the embeddings of prompted teachers without their prompts.
 
-        An anchor that prompts can move would be drawn to where it is easily reached.
+        They are computed where a source reads them. An anchor that prompts can move would be drawn to where it is easily reached.
         """
         if not any(source.reads_plain for source in self.sources):
             return {}
         return {name: teacher.plain(images) for name, teacher in self._teachers.items() if teacher.prompts is not None}
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
-        """Record this step's gradient norms at the embedding, when asked; nothing leaves the device."""
+        """Record this step's gradient norms at the embedding, when asked.
+
+        Nothing is copied from the device.
+        """
         if not self.measures_gradients:
             return
         self.gradients = gradients = EmbeddingGradients()
@@ -170,7 +204,10 @@ class DistilledStudent(nn.Module):
 
     @torch.no_grad()
     def _build_method(self, image_size: int) -> nn.ModuleDict:
-        """Learn the shapes from one blank image, and let the sources build what they train beside the student."""
+        """Build what the sources train beside the student.
+
+        The shapes are learned from one blank image.
+        """
         device = next(self.backbone.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, device=device)
         was_training = self.backbone.training
@@ -182,7 +219,10 @@ class DistilledStudent(nn.Module):
         return nn.ModuleDict({name: module for name, module in built.items() if module is not None})
 
     def _blank_teacher(self, name: str, blank: Tensor) -> Seen:
-        """Return what a teacher makes of a blank image; an ONNX or cached teacher is not asked."""
+        """Return a teacher's embedding and taps of a blank image.
+
+        A teacher that neither learns nor is tapped, such as an ONNX or cached one, is not run: its embedding is zeros.
+        """
         teacher = self._teachers[name]
         if self._teacher_taps[name].paths or teacher.learns:
             return self._run_teacher(name, blank.to(teacher.device))

@@ -1,4 +1,4 @@
-"""Named activations of a network, by module path."""
+"""Taps: named activations of a network, by module path."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +13,7 @@ from insightface_cakd.teachers.base import Teacher
 class Taps:
     """Record the outputs of named modules during a `with` block.
 
-    Hooks exist only inside the block. Each tap must fire exactly once a block: a module that is not called, or is called again by a
+    Hooks exist only inside the block. Each tap must fire exactly once per block: a module that is not called, or is called again by a
     recomputing checkpoint, cannot be compared with anything.
 
     Args:
@@ -21,7 +21,7 @@ class Taps:
         paths: module paths as in `network.named_modules()`.
 
     Raises:
-        TapError: a path does not exist; the line names the nearest ones.
+        TapError: a path does not exist; the message suggests the nearest ones.
     """
 
     def __init__(self, network: nn.Module, paths: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ class Taps:
         """Return path -> output of the forward that just ran.
 
         Raises:
-            TapError: a tap fired not once, gave no tensor, or was overwritten in place after it fired.
+            TapError: a tap did not fire exactly once, gave no tensor, or was overwritten in place after it fired.
         """
         return {path: self._one(path, fired) for path, fired in self._outputs.items()}
 
@@ -88,7 +88,11 @@ def _examples(modules: dict[str, nn.Module]) -> list[str]:
 
 
 def tappable(teacher: Teacher, paths: list[str]) -> tuple[nn.Module, list[str]]:
-    """Return the module whose activations teacher taps read, and their paths.
+    """Return the module that teacher taps hook, and their paths.
+
+    Args:
+        teacher: to be tapped.
+        paths: module paths in the teacher's network; may be empty.
 
     Raises:
         TapError: there are paths, and the teacher has no modules.

@@ -1,1 +1,1 @@
-"""What a run's networks look at, as a picture."""
+"""Pictures of where the networks of a run look."""

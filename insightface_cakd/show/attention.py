@@ -1,4 +1,7 @@
-"""Where the local centres of a network look on the face: heat maps in pixels, and what can be said of them in numbers."""
+"""Where the local centres of a network look on the face.
+
+Heat maps in pixels, and numbers that summarise them.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +11,15 @@ import numpy as np
 
 from insightface_cakd.data.images import FACE_SIZE
 
-# Pixels of a side, fine enough for any grid in use.
+# Pixels per side, fine enough for any grid in use.
 COARSE = 28
-# Attention on the patches sums to 1 in float32 only.
+# A share below this is rounding: attention over the patches sums to 1 in float32 only.
 NOTHING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the centres of one network look at, at one time.
+    """Attention maps of the centres of one network, at one time.
 
     Args:
         side: "student" or "teacher".
@@ -31,12 +34,18 @@ class View:
 
     @property
     def elsewhere(self) -> float:
-        """Mean share of attention that goes to tokens without a place (prompts, class tokens), in [0, 1]."""
+        """Mean share of attention to tokens without a place, in [0, 1].
+
+        Such tokens are prompts and class tokens.
+        """
         return float(np.clip(1 - self.maps.sum(axis=(-2, -1)).mean(), 0, 1))
 
     @property
     def patches(self) -> float:
-        """Number of patches that a centre looks at: exp of the entropy of its attention over the patches, the mean of all."""
+        """Mean number of patches that a centre looks at.
+
+        The number is exp of the entropy of the centre's attention over the patches; the mean is over all centres and faces.
+        """
         share = self.maps / np.maximum(self.maps.sum(axis=(-2, -1), keepdims=True), 1e-12)
         return float(np.exp(-(share * np.log(np.maximum(share, 1e-12))).sum(axis=(-2, -1))).mean())
 
@@ -47,15 +56,16 @@ class View:
 
 
 def heat(maps: np.ndarray, size: int = FACE_SIZE) -> np.ndarray:
-    """Return attention over patches as a picture of the face's size: 1 where a pixel gets what it would if all got the same.
+    """Return attention over patches as a heat map of the face's size.
 
-    A cell's value stands at its centre, with straight lines between the centres.
+    Its value is 1 where a pixel gets what it would get under uniform attention. A cell's value stands at its centre; between the centres
+    the values are interpolated linearly.
 
     Shape:
         maps: (..., rows, columns), shares. Returns (..., size, size).
 
     Args:
-        size: pixels of a side.
+        size: pixels per side.
     """
     rows, columns = maps.shape[-2:]
     flat = maps.reshape(-1, rows, columns).astype(np.float32) * (rows * columns)
@@ -64,7 +74,9 @@ def heat(maps: np.ndarray, size: int = FACE_SIZE) -> np.ndarray:
 
 
 def centroids(maps: np.ndarray) -> np.ndarray:
-    """Return the mean place (x, y) of each map's attention, in pixels of the face.
+    """Return the mean place (x, y) of each map's attention.
+
+    Coordinates are pixels of the face.
 
     Shape:
         maps: (..., rows, columns). Returns (..., 2).
@@ -77,7 +89,9 @@ def centroids(maps: np.ndarray) -> np.ndarray:
 
 
 def peaks(maps: np.ndarray) -> np.ndarray:
-    """Return the centre (x, y) of the patch that each map looks at most, in pixels of the face.
+    """Return the centre (x, y) of each map's patch of highest attention.
+
+    Coordinates are pixels of the face.
 
     Shape:
         maps: (..., rows, columns). Returns (..., 2).
@@ -88,15 +102,17 @@ def peaks(maps: np.ndarray) -> np.ndarray:
 
 
 def overlap(first: View, second: View) -> tuple[float, float]:
-    """Return how much two networks look at the same places: sum over the face of the smaller share, mean of centres and faces.
+    """Return how much two networks look at the same places.
+
+    The overlap is the sum over the face of the smaller share, averaged over centres and faces.
 
     Args:
         first: of some faces.
-        second: of the same faces and centres, on whatever grid.
+        second: of the same faces and centres, on any grid.
 
     Returns:
-        Two numbers in [0, 1]: of a centre with the same centre, 1 where all maps are the same; and of a centre with the others, what
-        the first is to be compared with. Tokens without a place do not count.
+        Two numbers in [0, 1]: of a centre with the same centre, 1 where all maps are the same; and of a centre with the others, with which
+        the first is to be compared. Tokens without a place do not count.
     """
     ours, theirs = (heat(view.maps, COARSE).reshape(*view.maps.shape[:2], -1) for view in (first, second))
     ours, theirs = (picture / np.maximum(picture.sum(axis=-1, keepdims=True), 1e-12) for picture in (ours, theirs))
@@ -106,7 +122,9 @@ def overlap(first: View, second: View) -> tuple[float, float]:
 
 
 def chosen(count: int, most: int) -> list[int]:
-    """Return at most so many of `count` numbers, evenly spread from first to last.
+    """Return at most `most` of the numbers 0 to `count` - 1.
+
+    They are evenly spread, from the first to the last.
 
     Args:
         count: how many there are.
@@ -118,7 +136,9 @@ def chosen(count: int, most: int) -> list[int]:
 
 
 def sentences(views: Sequence[View], shown: Sequence[int]) -> list[str]:
-    """Return what a caption says of student and teacher, before and after training.
+    """Return the sentences of a caption about student and teacher.
+
+    They compare the maps before and after training.
 
     Args:
         views: student before, student after, teacher before, teacher after.

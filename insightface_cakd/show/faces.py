@@ -1,4 +1,7 @@
-"""The faces to look at a finished run with: its own, or a user's."""
+"""The faces with which a finished run is inspected.
+
+They are from the run's data, or a user's own.
+"""
 
 from pathlib import Path
 
@@ -28,6 +31,9 @@ def as_images(faces: np.ndarray, device: torch.device) -> Tensor:
 def read_face(path: Path) -> np.ndarray:
     """Return an aligned face, uint8 (112, 112, 3) RGB.
 
+    Args:
+        path: of the image.
+
     Raises:
         DataError: it cannot be read, or is of another size.
     """
@@ -41,7 +47,7 @@ def read_face(path: Path) -> np.ndarray:
 
 
 def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
-    """Return the run's verification sets that are there.
+    """Return the paths of the run's verification sets that exist.
 
     Args:
         origin: names the sets.
@@ -52,11 +58,13 @@ def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
 
 
 def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarray:
-    """Return some of a run's faces, evenly chosen: of its first verification set, else of its training images.
+    """Return some of a run's faces, evenly chosen.
+
+    They are from its first verification set, else from its training images.
 
     Args:
         origin: names the data.
-        count: how many at most.
+        count: maximum number of faces.
         data: where the data is now, if it was moved.
 
     Raises:
@@ -74,7 +82,7 @@ def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarra
 
 
 def spread(count: int, wanted: int) -> np.ndarray:
-    """Return at most so many of `count` indices, evenly spread.
+    """Return at most `wanted` indices below `count`, evenly spread.
 
     Args:
         count: how many there are.

@@ -1,4 +1,7 @@
-"""The picture of the local centres: where student and teacher look, before and after training."""
+"""The picture of the local centres.
+
+It shows where student and teacher look, before and after training.
+"""
 
 import io
 import textwrap
@@ -40,11 +43,11 @@ class Look:
 
     Args:
         faces: uint8 (F, 112, 112, 3) RGB, to be drawn.
-        views: student before, student after, teacher before, teacher after; each of these faces first, and of any number more,
-            which count in the numbers.
-        mean_face: (112, 112), grey, 0 to 255; what the places are drawn on.
+        views: student before, student after, teacher before, teacher after; each of these faces first, then of any number of further
+            faces, which count in the numbers.
+        mean_face: (112, 112), grey, 0 to 255; background of the places.
         landmarks: (5, 2), pixels (x, y) of the aligned face.
-        heads: of the mapping, over which the maps are means.
+        heads: heads of the mapping, over which the maps are averaged.
     """
 
     faces: np.ndarray
@@ -55,19 +58,21 @@ class Look:
 
     @property
     def shown(self) -> list[int]:
-        """Numbers of the centres that are drawn, from 0."""
+        """Indices of the centres that are drawn, from 0."""
         return chosen(self.views[0].maps.shape[1], MOST)
 
     @property
     def caption(self) -> list[str]:
-        """What the picture shows, in sentences."""
+        """The caption, in sentences."""
         mean = f" Maps are means of {self.heads} heads." if self.heads > 1 else ""
         first, *rest = sentences(self.views, self.shown)
         return [first + mean, *rest, MARKS]
 
 
 def draw(look: Look, title: str) -> Figure:
-    """Return the picture: the first face with four rows of maps, the others with two, and where the centres lie on all of them.
+    """Return the picture of the local centres.
+
+    The first face has four rows of maps, the others two; below, panels show where the centres lie, averaged over all faces.
 
     Args:
         look: what to draw.
@@ -86,11 +91,11 @@ def draw(look: Look, title: str) -> Figure:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure as .png, .pdf or .svg, whole or not at all.
+    """Write a figure to a file, completely or not at all.
 
     Args:
         figure: from `draw`.
-        path: its suffix is the format.
+        path: its suffix is the format: .png, .pdf or .svg.
 
     Raises:
         EvaluationError: another suffix, or the file cannot be written.
@@ -101,7 +106,10 @@ def save_picture(figure: Figure, path: Path) -> None:
 
 
 def require_format(path: Path) -> None:
-    """Check that a picture can be written under a name.
+    """Check that the suffix of a path is a format of pictures.
+
+    Args:
+        path: to be written.
 
     Raises:
         EvaluationError: it has another suffix.
@@ -113,14 +121,20 @@ def require_format(path: Path) -> None:
 
 
 def as_png(figure: Figure) -> bytes:
-    """Return a figure as the bytes of a .png."""
+    """Return a figure as the bytes of a .png.
+
+    Args:
+        figure: from `draw`.
+    """
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI)
     return content.getvalue()
 
 
 def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
-    """Return a face in grey under a heat map, which hides it where it is hot.
+    """Return a face in grey under a heat map.
+
+    The heat map covers the face where it is hot.
 
     Shape:
         face: uint8 (H, W, 3); warmth: (H, W) in [0, 1]. Returns float (H, W, 3) in [0, 1].
@@ -131,7 +145,9 @@ def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
 
 
 def apart(places: np.ndarray, radius: float) -> np.ndarray:
-    """Return places with those that coincide moved onto a circle around their place.
+    """Return places, with coinciding ones moved apart.
+
+    They are moved onto a circle around their common place.
 
     Shape:
         places: (P, 2). Returns (P, 2).
@@ -149,20 +165,20 @@ def apart(places: np.ndarray, radius: float) -> np.ndarray:
 
 
 class _Page:
-    """A figure on which things are placed from the top left corner, in inches."""
+    """A figure with elements placed from its top left corner, in inches."""
 
     def __init__(self, look: Look) -> None:
         self.look = look
         self.lines = [line for text in look.caption for line in textwrap.wrap(text, 190)]
         self.rows = [range(4) if number == 0 else range(1, 4, 2) for number in range(len(look.faces))]
         self.tile = min(LARGEST, (WIDTH - 2 * MARGIN - LABEL) / len(look.shown))
-        # As much white between rows as between columns.
+        # The same gap between rows as between columns.
         self.high = self.tile * FACE_SIZE / (FACE_SIZE + GAP)
         maps = sum(len(rows) * self.tile + 2 * SPACE for rows in self.rows)
         self.height = 2 * MARGIN + 2.5 * HEAD + maps + PANEL + LINE * len(self.lines)
         self.figure = Figure(figsize=(WIDTH, self.height))
         self.heats = [heat(view.maps[: len(look.faces), look.shown]) for view in look.views]
-        # Rarely is all attention on one patch; the few that are hotter look the same.
+        # The scale ends at a high quantile: the few hotter patches all get the last colour.
         self.scale = PowerNorm(0.5, 0, max(float(np.quantile(one, 0.995)) for one in self.heats), clip=True)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
@@ -185,7 +201,10 @@ class _Page:
             )
 
     def maps(self, number: int, rows: Sequence[int], top: float) -> None:
-        """Draw a face, and on it the maps of all shown centres, a row for each of some views."""
+        """Draw a face and the maps of all shown centres on it.
+
+        There is one row per view.
+        """
         face, left = self.look.faces[number], MARGIN + LABEL
         size = min(FACE, len(rows) * self.tile)
         self.axes(MARGIN, top + (len(rows) * self.tile - size) / 2, size, size).imshow(face, interpolation="bilinear")
@@ -200,7 +219,10 @@ class _Page:
             self.text(left - 0.1, here + self.high / 2, label, ha="right", va="center", fontsize=10)
 
     def summary(self, top: float) -> None:
-        """Draw where the centres lie on the mean of the faces, a panel for each view, and the scale of the maps."""
+        """Draw where the centres lie, and the scale of the maps.
+
+        The background is the mean of the faces; there is one panel per view.
+        """
         space = (WIDTH - 2 * MARGIN - 4 * PANEL - 1.0) / 3
         for place, view in enumerate(self.look.views):
             axes = self.axes(MARGIN + place * (PANEL + space), top, PANEL, PANEL)

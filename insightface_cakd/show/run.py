@@ -1,4 +1,7 @@
-"""Looks at the method of a finished run: where its local centres look, and what its prompts made of the teacher."""
+"""Inspects the method of a finished run.
+
+It finds where the local centres look, and what the prompts changed in the teacher.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from insightface_cakd.show.faces import as_images, read_face, run_faces, spread,
 from insightface_cakd.show.picture import Look, as_png, draw
 
 SHOWN = 3
-# A first batch of a training: what an untrained student's batch norms, and the tokens' means, are taken from.
+# Size of the batch that gives the statistics of an untrained student's batch norms and of the tokens.
 REFERENCE = 64
 MOMENTS = ("before training", "after training")
 
@@ -38,7 +41,7 @@ class Run:
         folder: its output.
         before: the first snapshot.
         after: the last.
-        student: beside its teacher, both to be filled with a snapshot.
+        student: beside its teacher, both to be loaded from a snapshot.
         device: where they are.
     """
 
@@ -75,10 +78,10 @@ def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> 
 
 
 def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Look:
-    """Return where the centres of student and teacher look, before and after training.
+    """Return where the centres of student and teacher look.
 
-    An untrained student has no statistics of its batch norms yet, and the mapping none of the tokens: those of a batch of the run's
-    images stand in for them, as in the run's first step.
+    The maps are of before and after training. An untrained student has no statistics of its batch norms yet, and the mapping none of the
+    tokens: those of a batch of the run's images stand in for them, as in the run's first step.
 
     Args:
         run: with receptive fields.
@@ -106,10 +109,12 @@ def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Loo
 
 
 def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
-    """Return rows of a table: the teacher's accuracy on the run's verification sets without prompts, and with trained ones.
+    """Return the teacher's accuracy without and with trained prompts, as table rows.
+
+    The accuracy is measured on the run's verification sets.
 
     Args:
-        run: any; none without prompts gives rows.
+        run: any; one without prompts gives no rows.
         data: where the run's data is now, if it was moved.
 
     Raises:
@@ -132,7 +137,10 @@ def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
 
 
 def _measured_by_the_run(run: Run) -> dict[str, float]:
-    """Return the teacher's accuracy by verification set, as far as the run measured it before its first step (`teacher.check`)."""
+    """Return the teacher's accuracy as the run itself measured it.
+
+    By verification set, as far as it was measured before the first step (`teacher.check`).
+    """
     check = run.origin.parsed.teacher.check
     teacher = RunFolder(run.folder).teacher
     if check is None or teacher is None or teacher.accuracy is None:
@@ -152,7 +160,9 @@ def show_fields(run: Run, look: Look) -> Figure:
 
 
 def method_sections(run: Run) -> list[Section]:
-    """Return what a report shows of a run's method: where centres look, and the teacher's accuracy with and without prompts.
+    """Return the sections of a report about a run's method.
+
+    They show where the centres look, and the teacher's accuracy with and without prompts.
 
     Args:
         run: with receptive fields, prompts, or both.
@@ -189,7 +199,10 @@ def _maps(run: Run, faces: np.ndarray) -> dict[Side, np.ndarray]:
 
 
 def _require_method(folder: Path) -> None:
-    """Say what kind of folder this is, if it is no run with receptive fields or prompts."""
+    """Raise an error for a run without receptive fields and prompts.
+
+    Other folders pass.
+    """
     recipe = RunFolder(folder).recipe or {"teacher": {}}
     if (folder / RUN).is_file() and recipe.get("urfm") is None and recipe["teacher"].get("prompts") is None:
         raise RunError(_without_fields(folder))

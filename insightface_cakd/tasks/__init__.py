@@ -1,1 +1,1 @@
-"""What a run is made of and how it starts."""
+"""Tasks, and how a run starts: jobs, launch and the seam."""

@@ -1,4 +1,4 @@
-"""A task's own data as what a loop takes for its loader."""
+"""Batches of a task's own data, as a loop's loader."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +14,10 @@ from insightface_cakd.tasks.task import DataRequest
 
 
 class TaskBatches(DataLoader[Any]):
-    """Batches `[images, target]` on the device: float32 RGB in [-1, 1], and the target as the data set gives it.
+    """Batches `[images, target]` on the device, as a loop's loader.
 
-    A `DataLoader`, since arcface_torch's loop sets the epoch on the sampler of such a one. The last incomplete batch is left out.
+    Images are float32 RGB in [-1, 1], the target as the data set gives it. The class is a `DataLoader`, since arcface_torch's loop sets the
+    epoch on the sampler of a `DataLoader`. The last incomplete batch is left out.
 
     Args:
         dataset: items (uint8 (3, H, W), target), or a `DataError` in place of one; may have an `epoch` tensor.
@@ -46,7 +47,11 @@ class TaskBatches(DataLoader[Any]):
         self.device = request.device
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order and augmentation."""
+        """Choose the epoch's order and augmentation.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]
@@ -58,12 +63,14 @@ class TaskBatches(DataLoader[Any]):
 
 
 class EpochSampler(DistributedSampler):
-    """This rank's part of a shuffled epoch; the data set learns the epoch with it.
+    """This rank's part of a shuffled epoch.
+
+    The data set learns the epoch with it.
 
     Args:
         dataset: gets the epoch.
         count: items in it.
-        seed: of the order.
+        seed: seed of the order.
     """
 
     def __init__(self, dataset: Any, count: int, seed: int) -> None:
@@ -71,7 +78,11 @@ class EpochSampler(DistributedSampler):
         self.dataset = dataset
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch."""
+        """Choose the epoch, also of the data set.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         super().set_epoch(epoch)
         if hasattr(self.dataset, "epoch"):
             self.dataset.epoch.fill_(epoch)

@@ -1,4 +1,4 @@
-"""What one training run is to do, as a user says it, and what that makes of a config."""
+"""A training run as a user asks for it, and its config."""
 
 import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,16 +13,18 @@ from insightface_cakd.errors import RunError, did_you_mean
 
 @dataclass(frozen=True)
 class Job:
-    """The options of a `cakd train`; `cakd doctor` and `cakd compare` take the same.
+    """The options of a `cakd train`.
+
+    `cakd doctor` and `cakd compare` take the same.
 
     Args:
-        config: a job of the host by name, or a path; only a doctor may be asked without one.
+        config: a job of the host by name, or a path; only `cakd doctor` may leave it out.
         distill: recipe by name or path; None trains without a teacher.
         recipe_settings: `KEY=VALUE` changes to the recipe.
         settings: `key=value` overrides of the config.
         data: folder of the training data; replaces the config's `rec`.
         output: folder of the run; replaces the config's `output`.
-        resume: go on from the checkpoint in the output folder.
+        resume: continue from the checkpoint in the output folder.
         host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
         fixes: fixes of the checkout that change results and are wanted.
         no_fixes: fixes of the checkout to leave out.
@@ -40,7 +42,7 @@ class Job:
     no_fixes: Sequence[str] = ()
 
     def problems(self) -> Iterator[str]:
-        """Yield what is given without what it belongs to."""
+        """Yield an error line for each option without the one it needs."""
         if self.host is None and (self.fixes or self.no_fixes):
             yield "--fix, --no-fix: given without --host; the embedded host needs no fixes. Add --host DIR, or leave them out."
         if self.distill is None and self.recipe_settings:
@@ -68,7 +70,13 @@ def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:
 
 
 def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
-    """Override config keys given as `key=value`; values are Python literals, anything else is text.
+    """Override config keys given as `key=value`.
+
+    Values are Python literals; anything else is text.
+
+    Args:
+        cfg: changed in place, and returned.
+        settings: `key=value` each.
 
     Raises:
         RunError: no `=`, or a key that the config does not have.

@@ -11,7 +11,9 @@ TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks)}
 
 
 def make_task(spec: NamedSpec) -> Task:
-    """Return the task that a recipe names: one of the package, or `package.module:Class`.
+    """Return the task that a recipe names.
+
+    It is one of the package, or `package.module:Class`.
 
     Args:
         spec: its name and options.
@@ -38,6 +40,9 @@ def make_task(spec: NamedSpec) -> Task:
 
 def task_of(recipe: Recipe) -> Task:
     """Return a recipe's task.
+
+    Args:
+        recipe: of the run.
 
     Raises:
         RecipeError: it is not known, does not take its options, or a term needs what it does not have.

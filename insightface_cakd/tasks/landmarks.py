@@ -1,4 +1,7 @@
-"""Points of the face: regression of five landmarks, measured by the normalised mean error."""
+"""The task of facial landmarks: regression of five points.
+
+It is measured by the normalised mean error.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +26,14 @@ from insightface_cakd.tasks.task import DataRequest, Measure, Task
 MIRRORED = (1, 0, 2, 4, 3)
 EYES = (0, 1)
 BATCH = 64
-# So many images at most tell the mean shape.
+# Maximum number of images from which the mean shape is taken.
 SHAPES = 1000
 
 
 class Landmarks(Task):
-    """Train a network to find points: its answer is x and y of each, p = 2 x / width - 1.
+    """Train a network to find points on the face.
+
+    Its answer is x and y of each point, p = 2 x / width - 1.
 
     Data: `<rec>/train.csv` with `<rec>/train/`, and a CSV and folder for each name in `val_targets` (see `read_points`). Images are resized
     to 112 x 112, mirrored at random in training. The student's last layer gets 2 K outputs.
@@ -55,7 +60,10 @@ class Landmarks(Task):
         self.shape: np.ndarray | None = None
 
     def fill(self, cfg: Any) -> None:
-        """Set the number of images, and the width of the answer, 2 K."""
+        """Set the number of images, and 2 K as the answer's width.
+
+        Also reads the mean shape of the training points, for `prepare`.
+        """
         points = read_points(Path(str(cfg.rec)), "train")
         some = range(0, len(points), -(-len(points) // SHAPES))
         rows = np.stack([points.placed(index).reshape(-1) for index in some])
@@ -64,10 +72,10 @@ class Landmarks(Task):
         cfg.embedding_size = 2 * len(points.names)
 
     def prepare(self, backbone: nn.Module) -> None:
-        """Let the network start from the mean shape: its last batch norm gives mean and deviation of the training points, and learns.
+        """Let the network start from the mean shape.
 
-        Recognisers end with a batch norm, in some of them with a frozen weight of 1: no scale for coordinates. Other networks stay as they
-        are.
+        Its last batch norm gives mean and deviation of the training points, and learns. Recognisers end with a batch norm, in some of them
+        with a frozen weight of 1: no scale for coordinates. Other networks stay as they are.
         """
         last = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)][-1:]
         for norm in last:
@@ -80,7 +88,10 @@ class Landmarks(Task):
                 norm.bias.requires_grad_(True)
 
     def data(self, request: DataRequest) -> TaskBatches:
-        """Return batches of images (B, 3, 112, 112) and points (B, 2 K)."""
+        """Return batches of images and points.
+
+        Images are (B, 3, 112, 112), points (B, 2 K).
+        """
         return TaskBatches(PointFaces(read_points(request.folder, "train"), request.seed), request)
 
     def head(self) -> type[nn.Module]:
@@ -88,7 +99,7 @@ class Landmarks(Task):
         loss = self.loss
 
         class PointLoss(nn.Module):
-            """The distance of the points that a network finds from those that are given."""
+            """The distance of the found points from the given ones."""
 
             loss_name = loss
 
@@ -110,7 +121,9 @@ class Landmarks(Task):
 
 
 class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
-    """Images as uint8 (3, 112, 112) with their points (2 K,), mirrored or not by (seed, epoch, index).
+    """Images and their points, mirrored at random.
+
+    Items are uint8 (3, 112, 112) and points (2 K,), mirrored or not by (seed, epoch, index).
 
     Args:
         points: the set.
@@ -144,7 +157,13 @@ class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
 
 
 def mirror(points: np.ndarray) -> np.ndarray:
-    """Return five points (5, 2) in [-1, 1] of the mirrored image: sides are exchanged, x changes its sign."""
+    """Return five points of the mirrored image.
+
+    Left and right points are exchanged, x changes its sign.
+
+    Shape:
+        points: (5, 2), in [-1, 1]. Returns the same shape.
+    """
     return points[list(MIRRORED)] * np.array([-1, 1], points.dtype)
 
 
@@ -155,7 +174,7 @@ class PointError(Result):
     Args:
         nme: mean over images and points.
         failures: share of images whose mean lies above 0.1.
-        images: measured.
+        images: number of images measured.
     """
 
     nme: float
@@ -192,7 +211,9 @@ def _measured(points: PointSet, step: int, network: nn.Module) -> Result:
 
 @torch.no_grad()
 def measure_points(network: nn.Module, points: PointSet) -> PointError:
-    """Return the normalised mean error of a network: mean_i mean_k |p_ik - t_ik| / |t_i,left eye - t_i,right eye|, in the image's pixels.
+    """Return the normalised mean error of a network.
+
+    mean_i mean_k |p_ik - t_ik| / |t_i,left eye - t_i,right eye|, in the image's pixels.
 
     Args:
         network: answers (B, 2 K); put into eval mode for as long as it is measured.

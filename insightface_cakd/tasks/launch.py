@@ -1,4 +1,7 @@
-"""Starts a training run, on the embedded host or a checkout: config, overrides, recipe, teacher, and what the run leaves behind."""
+"""Starts a training run, on the embedded host or on a checkout.
+
+It resolves config, overrides, recipe and teacher, and writes the files that the run leaves behind.
+"""
 
 import os
 import platform
@@ -36,6 +39,9 @@ from insightface_cakd.tasks.known import task_of
 def train(job: Job) -> train_v2.RunResult:
     """Run a job to its end.
 
+    Args:
+        job: the options of the run.
+
     Returns:
         What the embedded host measured; empty for a checkout, which logs it.
 
@@ -55,9 +61,9 @@ class Loop:
     Args:
         namespace: the module that has the loop's names.
         device: where it trains, and where the teacher runs.
-        run: runs it to its end.
-        length: how long that is.
-        facts: what `run.json` says about it.
+        run: runs the loop to its end.
+        length: gives the length of the run.
+        facts: what `run.json` says about the host.
     """
 
     namespace: ModuleType
@@ -69,7 +75,7 @@ class Loop:
 
 @contextmanager
 def _embedded(job: Job) -> Iterator[tuple[EasyDict, Loop]]:
-    """Give the job's config and this package's own loop."""
+    """Yield the job's config and this package's own loop."""
     cfg = configured(job, get_config)
     device = choose_device(cfg.get("device"))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
@@ -82,7 +88,10 @@ def _embedded(job: Job) -> Iterator[tuple[EasyDict, Loop]]:
 
 @contextmanager
 def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, Loop]]:
-    """Give the job's config and a checkout's own loop, which runs in this working directory, as arcface_torch does."""
+    """Yield the job's config and a checkout's own loop.
+
+    The loop runs in this working directory, as arcface_torch does.
+    """
     with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
         cfg = configured(job, host.get_config)
         preflight.check_run(cfg, rank(), world_size())
@@ -102,7 +111,15 @@ def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, Loop]]:
 
 
 def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
-    """Run a loop, with the recipe in it if there is one, and say in `run.json` what the network came from."""
+    """Run a loop, and record in `run.json` how the network came about.
+
+    The recipe is put into the loop if there is one.
+
+    Args:
+        job: the options of the run.
+        cfg: the run's config.
+        loop: the host's.
+    """
     first = int(os.environ.get("RANK", "0")) == 0
     result, taught = (loop.run(), {}) if job.distill is None else distil(job, cfg, loop, first)
     if first:
@@ -111,7 +128,9 @@ def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
 
 
 def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.RunResult, dict[str, Any]]:
-    """Run a loop under the recipe's teacher; return the result and what taught it.
+    """Run a loop with a recipe.
+
+    Returns the result, and the facts about recipe and teacher for `run.json`.
 
     Args:
         job: names the recipe.
@@ -137,13 +156,21 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
 
 
 def write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
-    """Save how this network came about: config, versions, checkout, and the resolved recipe and teacher's hash if it was taught."""
+    """Record in `run.json` how a network came about.
+
+    The record has config, versions, machine and the facts given.
+
+    Args:
+        output: folder of the run.
+        cfg: the run's config; only simple values are recorded, and no key that ends in `_key`.
+        more: further facts by name: the checkout, and for a distilled network the resolved recipe and the teacher's hash.
+    """
     facts: dict[str, Any] = {
         "insightface_cakd": __version__,
         "config": {
             key: value
             for key, value in sorted(cfg.items())
-            # A file that travels with the network must not hold the user's wandb_key.
+            # A file that is passed on with the network must not contain the user's wandb_key.
             if isinstance(value, str | int | float | bool | list | tuple) and not key.endswith("_key")
         },
         "versions": {

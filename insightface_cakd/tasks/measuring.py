@@ -1,4 +1,4 @@
-"""A task's measures in `CallBackVerification`'s place."""
+"""Measures a task in place of `CallBackVerification`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +16,10 @@ class MeasureCallback:
     """Measure the network with a task's measures, on rank 0.
 
     Args:
-        task: whose measures.
+        task: gives the measures.
         val_targets: names of the sets.
         rec_prefix: the config's `rec`.
-        summary_writer: where numbers go, if anywhere.
+        summary_writer: for TensorBoard; None writes nothing.
         image_size: of the host's sets; not read.
         wandb_logger: an object with `log`, if any.
 

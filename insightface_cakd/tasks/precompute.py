@@ -1,4 +1,7 @@
-"""Runs a recipe's teacher once over a training set: for a cache of its embeddings, or for prototypes of the identities."""
+"""Runs a recipe's teacher once over a training set.
+
+The result is a cache of its embeddings, or prototypes of the identities.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,14 +32,16 @@ def cache_teacher(
     settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> CacheMeta:
-    """Write the teacher's embedding of every image of a record file, and of its mirror image; without prompts, which change.
+    """Write the teacher's embedding of every image of a record file.
+
+    The embedding of each mirror image is written too. Prompts are left out, since they change.
 
     Args:
-        recipe: name or path; its teacher is run, its losses are not looked at.
+        recipe: name or path; its teacher is run, its losses are ignored.
         records: folder with train.rec.
         out: folder to create.
         settings: `KEY=VALUE` changes to the recipe.
-        progress: called with images done and in all.
+        progress: called with the number of images done and of all.
 
     Raises:
         CAKDError: recipe, teacher or data cannot be used, or `out` exists.
@@ -53,17 +58,18 @@ def make_prototypes(
     nearest: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrototypesMeta:
-    """Write what the teacher makes of each identity of a training set, and which others are most like it; without prompts.
+    """Write the teacher's prototype of each identity of a training set.
 
-    A recipe whose teacher is `cached` looks every image up, and needs no network.
+    The identities most like each are written too. Prompts are left out, since they change. A recipe whose teacher is `cached` looks every
+    image up, and needs no network.
 
     Args:
-        recipe: name or path; its teacher is run, its losses are not looked at.
+        recipe: name or path; its teacher is run, its losses are ignored.
         data: folder with train.rec, or one folder of images per person.
         out: folder to create.
         settings: `KEY=VALUE` changes to the recipe.
-        nearest: others for each identity.
-        progress: called with images and identities done and in all.
+        nearest: number of most similar identities for each.
+        progress: called with the number of images and identities done and of all.
 
     Raises:
         CAKDError: recipe, teacher or data cannot be used, or `out` exists.
@@ -71,7 +77,7 @@ def make_prototypes(
     require_new_folder(out, data)
     faces = open_faces(str(data))
     labelled = LabelledFaces(data, data_set_hash(data), faces.labels(), faces.num_classes, _batches(faces))
-    # What is wrong with the labels is found before a teacher is loaded.
+    # Errors in the labels are found before a teacher is loaded.
     count_images(labelled)
     return write_prototypes(_teacher(recipe, settings), labelled, out, nearest, progress)
 

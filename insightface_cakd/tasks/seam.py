@@ -1,4 +1,7 @@
-"""How a recipe enters a training loop: up to five names of `train_v2` are replaced, and nothing else."""
+"""Puts a recipe into a training loop.
+
+Up to five names of `train_v2` are replaced, and nothing else.
+"""
 
 import atexit
 import sys
@@ -47,7 +50,7 @@ class Teaching:
 
     Args:
         teachers: by name.
-        accuracy: of the first on the recipe's .bin, None where it was not measured.
+        accuracy: of the first on the recipe's .bin, in [0, 1]; None where it was not measured.
     """
 
     teachers: Mapping[str, Teacher]
@@ -62,7 +65,9 @@ class Teaching:
 def make_teachers(
     namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True, data: Path | None = None
 ) -> Teaching:
-    """Build the recipe's teachers, measure them where the recipe asks for that, and print what was measured.
+    """Build the recipe's teachers, and measure them where it asks for that.
+
+    The accuracy of each is printed.
 
     Args:
         namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
@@ -87,7 +92,12 @@ def make_teachers(
 
 
 def find_check_bin(spec: TeacherSpec, data: Path) -> None:
-    """Let `teacher.check.bin` be the name of a set in the run's data folder."""
+    """Resolve a `teacher.check.bin` that names a set in the data folder.
+
+    Args:
+        spec: of the teacher; changed in place.
+        data: the run's data folder.
+    """
     check = spec.check
     if check is not None and not Path(check.bin).is_file() and (data / check.bin).is_file():
         check.bin = str(data / check.bin)
@@ -104,16 +114,16 @@ def installed(
     plan: RunPlan = UNPLANNED,
     task: Task | None = None,
 ) -> Iterator[Distillation]:
-    """Put a recipe into a training loop for the length of a `with` block.
+    """Put a recipe into a training loop during a `with` block.
 
     Args:
         namespace: a module with the five names of `train_v2`.
-        recipe: what to train, what to distil and how.
+        recipe: task, student, teachers and terms of the run.
         teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
         every: steps between two log lines.
-        snapshots: from `snapshots_of`; the second is written when the block ends well.
-        plan: what the recipe has to know of the run.
+        snapshots: from `snapshots_of`; the second is written when the block ends without an error.
+        plan: what the recipe must know of the run.
         task: the recipe's, which has filled the config; made anew when not given.
 
     Raises:
@@ -142,7 +152,20 @@ def install(
     plan: RunPlan = UNPLANNED,
     task: Task | None = None,
 ) -> Distillation:
-    """Replace the names for the rest of the process, and write the first snapshot only; see `installed`."""
+    """Replace the names for the rest of the process.
+
+    As `installed`, but only the first snapshot is written.
+
+    Args:
+        namespace: a module with the five names of `train_v2`.
+        recipe: task, student, teachers and terms of the run.
+        teachers: built by `make_teachers`, on the run's device.
+        log_dir: where the terms are logged; None on all ranks but the first.
+        every: steps between two log lines.
+        snapshots: from `snapshots_of`.
+        plan: what the recipe must know of the run.
+        task: the recipe's, which has filled the config; made anew when not given.
+    """
     _check_landmarks(namespace, recipe)
     task = task or task_of(recipe)
     sources = build_sources(recipe, teachers)
@@ -160,7 +183,9 @@ def install(
 
 
 def install_task(namespace: ModuleType, task: Task) -> None:
-    """Replace a loop's data and measure by a task's, where it has its own.
+    """Replace a loop's data and measure by a task's.
+
+    What the task leaves to the host stays.
 
     Args:
         namespace: a module with the five names of `train_v2`.
@@ -198,7 +223,7 @@ def _replace_model(
     snapshots: Snapshots | None,
     plan: RunPlan,
 ) -> None:
-    """Let `get_model` give the host's student, wrapped."""
+    """Let `get_model` return the host's student, wrapped."""
     initial = None if plan.resumes else recipe.student
     check_initial(initial)
     sides = Sides.of(recipe.views if recipe.views != ViewsSpec() else task.views, plan.seed)
@@ -233,14 +258,15 @@ def enter(
     prototypes: str | None = None,
     init: str | None = None,
 ) -> Distillation:
-    """Distil for the rest of the process: what a patched `train_v2.py` calls before its own `main`.
+    """Distil for the rest of the process.
 
-    The teacher is built on the script's device (the GPU of its rank, else the CPU) and measured by rank 0.
+    A patched `train_v2.py` calls this before its own `main`. The teacher is built on the script's device (the GPU of its rank, else the
+    CPU) and measured by rank 0.
 
     Args:
         namespace: the running script, `sys.modules["__main__"]`.
         config: path of the run's config, as the script takes it.
-        recipe: name or path.
+        recipe: name or path; None is refused.
         teacher: replaces the recipe's `teacher.weights`.
         centres: replaces the recipe's `teacher.centres`.
         prototypes: replaces the recipe's `teacher.prototypes`.
@@ -277,7 +303,10 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
 
 
 def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
-    """End a script's distillation; a script that an error stopped has no state worth a snapshot."""
+    """End a script's distillation.
+
+    A script that an error stopped has no state worth a snapshot.
+    """
     distillation.monitor.close()
     if snapshots is None or getattr(sys, "last_value", None) is not None:
         return
@@ -288,7 +317,11 @@ def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
 
 
 def log_folder(output: str) -> Path:
-    """Return where a run's terms are logged for TensorBoard."""
+    """Return where a run's terms are logged for TensorBoard.
+
+    Args:
+        output: folder of the run.
+    """
     return Path(output) / "tensorboard" / "distill"
 
 

@@ -1,4 +1,4 @@
-"""What a task is: what a run trains on, what each side sees, what its loss is, and how it is measured."""
+"""Base class of tasks: data, views, loss and measure of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,16 +39,16 @@ Measure = Callable[[int, nn.Module], Result]
 
 
 class Task:
-    """Identification: everything is left to the host. Other tasks override what is different.
+    """Identification: everything is left to the host.
 
-    The loop of arcface_torch takes five names from its namespace, and does `loss = head(backbone(images), target)` without caring what the
-    target is. `data` takes the place of `get_dataloader`, `head` of `PartialFC_V2`, `measures` of `CallBackVerification`; the views are
-    seen inside `get_model`'s network. None leaves the host's.
+    Other tasks override what is different. The loop of arcface_torch takes five names from its namespace, and does
+    `loss = head(backbone(images), target)` whatever the target is. `data` replaces `get_dataloader`, `head` replaces `PartialFC_V2`,
+    `measures` replaces `CallBackVerification`; the views are applied inside `get_model`'s network. None leaves the host's.
 
     Attributes:
         name: in recipes.
         has_identities: whether the target is the identity of each image.
-        views: what each side sees where the recipe says nothing.
+        views: views of each side where the recipe names none.
         lower_is_better: whether a smaller value of its measures is a better one.
     """
 
@@ -58,21 +58,27 @@ class Task:
     views: ViewsSpec = ViewsSpec()
 
     def fill(self, cfg: Any) -> None:
-        """Write into a config what the task's data say: number of images and classes, width of the answer.
+        """Write into a config what follows from the task's data.
+
+        That is the number of images and classes, and the width of the answer.
 
         Args:
             cfg: of the run; called before the loop starts.
         """
 
     def prepare(self, backbone: nn.Module) -> None:
-        """Change a network that the host has just built, before it is wrapped; its state stays that of a plain one.
+        """Change a network of the host before it is wrapped.
+
+        The state of the network stays that of a plain one.
 
         Args:
-            backbone: with the host's initial weights.
+            backbone: just built, with the host's initial weights.
         """
 
     def data(self, request: DataRequest) -> Any | None:
-        """Return this rank's batches `(inputs, target)` on the device, with `set_epoch` and a length.
+        """Return this rank's batches, None for the host's.
+
+        They are `(inputs, target)` on the device, with `set_epoch` and a length.
 
         Args:
             request: what the loop asks for.
@@ -80,11 +86,16 @@ class Task:
         return None
 
     def head(self) -> type[nn.Module] | None:
-        """Return what takes `PartialFC_V2`'s place: constructed like it, called with the student's answer and the target."""
+        """Return the class that replaces `PartialFC_V2`, None for the host's.
+
+        It is constructed like `PartialFC_V2`, and called with the student's answer and the target.
+        """
         return None
 
     def measures(self, folder: Path, names: list[str]) -> dict[str, Measure] | None:
-        """Return what measures a network, by the name of the set; None for the host's verification.
+        """Return the measures of a network, by the name of the set.
+
+        None for the host's verification.
 
         Args:
             folder: the config's `rec`.
@@ -94,10 +105,14 @@ class Task:
 
 
 def check_task(recipe: Recipe, task: Task) -> None:
-    """Check that no term or part of a recipe needs identities that its task does not have.
+    """Check that a recipe without identities has no part that needs them.
+
+    Args:
+        recipe: of the run.
+        task: of the recipe.
 
     Raises:
-        RecipeError: one does.
+        RecipeError: a term or the part `head` needs the identity of each image, and the task has none.
     """
     if task.has_identities:
         return

@@ -1,4 +1,4 @@
-"""Measures a teacher before it teaches."""
+"""Measures a teacher before training."""
 
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from insightface_cakd.teachers.base import Teacher
 
 
 def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | str) -> float | None:
-    """Return the teacher's 10-fold verification accuracy in [0, 1], None when the recipe asks for no check.
+    """Return the teacher's 10-fold verification accuracy, in [0, 1].
+
+    None when the recipe asks for no check.
 
     Args:
         teacher: as `build_teacher` made it.
@@ -30,7 +32,7 @@ def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | st
             "teacher check: a cache cannot be measured, it knows the training images only; expected no "
             "teacher.check. Remove it, and let the recipe that writes the cache check its teacher."
         )
-    # What prompts say before they have learnt is no measure of the weights.
+    # Prompts that have not learnt yet must not enter a measurement of the weights.
     accuracy = verify(teacher.plain, load_bin(spec.check.bin), torch.device(device)).accuracy
     if not accuracy >= spec.check.floor:
         raise TeacherError(

@@ -1,4 +1,4 @@
-"""Everything that can teach: torch networks, ONNX, TorchScript, cached embeddings."""
+"""Teachers: torch networks, ONNX, TorchScript, cached embeddings."""
 
 from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.teachers.base import Teacher

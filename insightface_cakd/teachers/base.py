@@ -1,4 +1,4 @@
-"""The one class that stands for a teacher, whatever computes its embeddings."""
+"""The class of all teachers, whatever computes their embeddings."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,9 @@ from insightface_cakd.networks.token_grid import TokenGrid
 
 
 class Teacher(nn.Module):
-    """A frozen source of embeddings: no gradient, always in eval mode, nothing of it ever changes.
+    """A frozen source of embeddings.
+
+    It has no gradient, is always in eval mode and never changes.
 
     Shape:
         images: (B, 3, H, W), RGB in [-1, 1]; resized to `input_size` when H or W differ.
@@ -17,11 +19,11 @@ class Teacher(nn.Module):
 
     Args:
         embedder: maps (B, 3, input_size, input_size) to (B, embedding_size).
-        name: what logs and errors call this teacher.
+        name: of the teacher in logs and errors.
         embedding_size: width of the embedding, or the shape of another answer without the batch.
         device: where the embedder runs.
         sha256: of the file that the teacher was loaded from.
-        input_size: side of the images that the embedder takes.
+        input_size: side of the images that the embedder takes, in pixels.
         tappable: whether taps may hook the embedder's modules.
         autocast: run in half precision on CUDA; for networks that do not choose their precision themselves.
     """
@@ -54,7 +56,16 @@ class Teacher(nn.Module):
 
     @classmethod
     def of_network(cls, network: nn.Module, name: str, embedding_size: int, device: torch.device | str) -> "Teacher":
-        """Make a teacher of a network in memory, as it is: moved to the device, frozen, put into eval mode."""
+        """Make a teacher of a network in memory.
+
+        The network is moved to the device, frozen and put into eval mode.
+
+        Args:
+            network: maps (B, 3, 112, 112) to (B, embedding_size).
+            name: of the teacher in logs and errors.
+            embedding_size: width of the embedding.
+            device: where the network runs.
+        """
         return cls(network, name, embedding_size, device)
 
     @property
@@ -77,7 +88,10 @@ class Teacher(nn.Module):
 
     @property
     def shown(self) -> tuple[Tensor, TokenGrid] | None:
-        """The tokens that it shows by itself, and how they lie; None for a teacher that must be tapped."""
+        """The tokens that it gives by itself, and their grid.
+
+        None for a teacher that must be tapped.
+        """
         return None
 
     @property
@@ -87,26 +101,42 @@ class Teacher(nn.Module):
 
     @property
     def network(self) -> nn.Module | None:
-        """The modules that taps may hook; None for a teacher that gives embeddings only."""
+        """The modules that taps may hook.
+
+        None for a teacher that gives embeddings only.
+        """
         return self.embedder if self._tappable else None
 
     def train(self, mode: bool = True) -> "Teacher":
-        """Stay in eval mode, whatever `mode` says."""
+        """Stay in eval mode, whatever `mode` says.
+
+        Args:
+            mode: ignored by a frozen teacher.
+        """
         return super().train(False)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of a batch.
 
+        Shape:
+            images: (B, 3, H, W), RGB in [-1, 1]. Returns (B, embedding_size), float32.
+
         Raises:
-            ShapeError: the images are not (B, 3, H, W) floats, or the embeddings have another shape than was promised.
+            ShapeError: the images are not (B, 3, H, W) floats, or the embeddings have another shape than the teacher was made for.
             TeacherError: the teacher has no answer for these images (a cache miss).
         """
         return self._embed(images)
 
     @torch.no_grad()
     def plain(self, images: Tensor) -> Tensor:
-        """Return what the frozen network alone says: for a teacher without prompts, the embeddings of `forward`."""
+        """Return the embeddings of the frozen network alone.
+
+        For a teacher without prompts, those of `forward`.
+
+        Shape:
+            images: (B, 3, H, W), RGB in [-1, 1]. Returns (B, embedding_size), float32.
+        """
         return self._embed(images)
 
     def _embed(self, images: Tensor) -> Tensor:
@@ -118,7 +148,7 @@ class Teacher(nn.Module):
             )
         if self.embedder.training and not self.trains:
             self.embedder.eval()
-        # The loop's own autocast must not change what the teacher says.
+        # The loop's own autocast must not change the teacher's embeddings.
         with torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts):
             embeddings = self.embedder(self._prepared(images))
         expected = (images.shape[0], *self.answer)
@@ -138,7 +168,14 @@ class Teacher(nn.Module):
 
 
 def freeze(network: nn.Module, device: torch.device) -> nn.Module:
-    """Put a network on a device, in eval mode, without gradients, in the memory layout that suits it."""
+    """Put a network on a device, frozen and in eval mode.
+
+    A convolutional network gets the memory layout channels-last.
+
+    Args:
+        network: changed in place.
+        device: where it goes.
+    """
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     network.eval().to(device)
@@ -146,35 +183,61 @@ def freeze(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def is_convolutional(network: nn.Module) -> bool:
-    """Return whether any convolution has overlapping windows; the patch embedding of a Transformer has not."""
+    """Return whether any convolution of a network has overlapping windows.
+
+    The patch embedding of a Transformer has not.
+
+    Args:
+        network: of any kind.
+    """
     convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
     return any(module.kernel_size[0] > module.stride[0] for module in convolutions)
 
 
 def half_precision(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where a GPU computes in it: it has float32's range, which a wide Transformer may need."""
+    """Return the half-precision type for a device.
+
+    bfloat16, which has the range of float32, as a wide Transformer may need; float16 on a GPU that does not compute in bfloat16.
+
+    Args:
+        device: of the network.
+    """
     return torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
 
 
 def describe(value: object) -> str:
-    """Return a tensor's shape, or the type of anything else, for an error line."""
+    """Describe a value for an error line.
+
+    A tensor by its shape, anything else by its type.
+
+    Args:
+        value: of any type.
+    """
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def reason_of(error: Exception) -> str:
-    """Return what a foreign network raised in one line of at most 300 characters, for an error line."""
+    """Return what a foreign network raised, for an error line.
+
+    The result is one line of at most 300 characters.
+
+    Args:
+        error: that was raised.
+    """
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 @torch.no_grad()
 def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, where: str) -> tuple[int, ...]:
-    """Run two blank images through an embedder and return the shape of its answer, without the batch.
+    """Return the shape of an embedder's answer, without the batch.
+
+    It is found by running two blank images.
 
     Args:
         embedder: in eval mode, on `device`.
         device: where to run.
-        input_size: side of the blank images.
-        where: what an error line begins with.
+        input_size: side of the blank images, in pixels.
+        where: prefix of error messages.
 
     Raises:
         TeacherError: it cannot run, gives something else than one row per image, or values that are not finite.
@@ -184,7 +247,7 @@ def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, w
         embeddings = embedder(blank)
     except TeacherError:
         raise
-    # A foreign network may raise anything here; all of it means that this teacher cannot be used.
+    # A foreign network may raise anything here; any error means that this teacher cannot be used.
     except Exception as error:
         raise TeacherError(
             f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason_of(error)}); expected a network of free "

@@ -43,9 +43,9 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
         device: where the teacher runs.
 
     Raises:
-        TeacherError: the file is missing, truncated, another one than the sha256 says, or for another network; the
+        TeacherError: the file is missing, truncated, of another sha256 than the recipe gives, or for another network; the
             network does not exist or cannot embed images of `spec.input_size`; its embedding is not
-            `spec.embedding_size` wide; prompts are asked of what cannot learn.
+            `spec.embedding_size` wide; prompts are asked of a teacher that cannot learn.
     """
     device = torch.device(device)
     _check_learns(spec)
@@ -60,12 +60,12 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
 
 
 def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device: torch.device) -> Teacher:
-    """Build the teacher of a recipe with random weights, to be timed and not to teach.
+    """Build the teacher of a recipe with random weights, for timing.
 
     Args:
         spec: names the network; neither weights nor remembered embeddings are read.
         get_model: the host's factory, for teachers that are networks of the host.
-        width: of the embedding where the recipe says none.
+        width: of the embedding where the recipe gives none.
         device: where the teacher runs.
 
     Raises:
@@ -108,7 +108,7 @@ def _cached(spec: TeacherSpec, device: torch.device) -> Teacher:
 def _from_file(
     spec: TeacherSpec, device: torch.device, load: Callable[[Path, torch.device, str], nn.Module]
 ) -> Teacher:
-    """Load a file that holds network and weights in one."""
+    """Load a file that contains both network and weights."""
     path = weights_file(spec.weights, spec.network)
     where = f"teacher weights {path}"
     digest = file_sha256(path)
@@ -121,7 +121,10 @@ def _from_file(
 
 
 def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) -> Teacher:
-    """Build a torch network and load its state dict; only a user's own callable may bring its weights along."""
+    """Build a torch network and load its state dict.
+
+    Only a user's own callable may bring its weights along.
+    """
     is_own = ":" in spec.network and not spec.network.startswith(TIMM)
     if is_own and spec.weights is None:
         network, digest, where = own_network(spec.network, spec.embedding_size), None, f"teacher {spec.network}"
@@ -152,7 +155,10 @@ def _teacher_of(
     digest: str | None = None,
     remembered: nn.Module | None = None,
 ) -> Teacher:
-    """Return a torch network as the teacher of a recipe, with prompts if it has any, or to be trained."""
+    """Return a torch network as the teacher of a recipe.
+
+    It has prompts, or is to be trained, where the recipe says so.
+    """
     if spec.trains:
         return TrainedTeacher(network, spec.network, width, device, sha256=digest, input_size=spec.input_size)
     if spec.prompts is None:
@@ -181,7 +187,7 @@ def _untrained(spec: TeacherSpec, get_model: GetModel, device: torch.device) -> 
 
 
 def _remembered(folder: str | None, width: tuple[int, ...], digest: str | None) -> CachedEmbeddings | None:
-    """Open the cache of what a prompted teacher says without prompts.
+    """Open the cache of a prompted teacher's embeddings without prompts.
 
     Raises:
         TeacherError: there is none, or it is another teacher's.
@@ -211,7 +217,10 @@ def _torch_network(
 
 
 def _check_learns(spec: TeacherSpec) -> None:
-    """Refuse prompts in what has no modules to put them between, and training of what cannot be trained."""
+    """Refuse prompts and training for teachers that cannot learn.
+
+    Prompts need modules between which to stand.
+    """
     if spec.trains and (spec.network in CANNOT_LEARN or spec.prompts is not None):
         reason = CANNOT_LEARN[spec.network][0] if spec.network in CANNOT_LEARN else "its prompts learn in its place"
         raise TeacherError(

@@ -1,4 +1,4 @@
-"""A teacher that only remembers: embeddings written beforehand, found again by the images' pixels."""
+"""A teacher that looks up precomputed embeddings by the images' pixels."""
 
 from torch import Tensor, nn
 
@@ -25,8 +25,11 @@ class CachedEmbeddings(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of a batch.
 
+        Shape:
+            images: (B, 3, H, W), RGB in [-1, 1], of 8-bit pixels. Returns (B, D), float32.
+
         Raises:
-            TeacherError: images of the batch are not in the cache; the line says how many and why that happens.
+            TeacherError: images of the batch are not in the cache; the message says how many and why that happens.
         """
         hashes = image_hash(images)
         found = self.cache.find(hashes)

@@ -1,4 +1,7 @@
-"""Reads a teacher's class centres: the rows of its PartialFC head, or the prototypes of a training set."""
+"""Reads a teacher's class centres.
+
+They are the rows of its PartialFC head, or the prototypes of a training set.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,16 +18,18 @@ HEAD, WEIGHT = "state_dict_softmax_fc", "weight"
 
 
 def load_centres(paths: Iterable[str]) -> Tensor:
-    """Join the shards of a teacher's head, in the order given, which must be the order of the ranks.
+    """Join the shards of a teacher's head, in the order given.
+
+    This must be the order of the ranks.
 
     Shape:
-        returns: (C, D) float32 on the CPU, one row per class, not normalised.
+        Returns (C, D) float32 on the CPU, one row per class, not normalised.
 
     Args:
         paths: head files (`weight`), training checkpoints (`state_dict_softmax_fc`), or a folder of prototypes.
 
     Raises:
-        TeacherError: a file is missing or damaged, holds no centres, or has another width than the first; or no file is
+        TeacherError: a file is missing or damaged, contains no centres, or has another width than the first; or no file is
             given.
     """
     shards: list[Tensor] = []
@@ -49,7 +54,11 @@ def load_centres(paths: Iterable[str]) -> Tensor:
 
 
 def holds_prototypes(path: str) -> bool:
-    """Return whether one of the class centres' paths is a folder of prototypes."""
+    """Return whether a path of class centres is a folder of prototypes.
+
+    Args:
+        path: of a file or folder.
+    """
     return (Path(path).expanduser() / META).is_file()
 
 

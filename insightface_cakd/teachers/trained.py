@@ -7,17 +7,18 @@ from insightface_cakd.teachers.base import Teacher
 
 
 class TrainedTeacher(Teacher):
-    """A network whose weights learn from the terms that do not treat it as a constant.
+    """A network whose weights learn with the student.
 
-    Its embedder is trained, synchronised over ranks and saved with the student's method; it takes train mode with the student.
+    They learn from the terms that do not treat the teacher as a constant. Its embedder is trained, synchronised over ranks and saved with
+    the student's method; it is in train mode whenever the student is.
 
     Args:
         embedder: maps (B, 3, input_size, input_size) to its answer.
-        name: what logs and errors call it.
+        name: of the teacher in logs and errors.
         embedding_size: width of the embedding, or the shape of another answer without the batch.
         device: where it runs.
         sha256: of the file that it starts from.
-        input_size: side of the images that it takes.
+        input_size: side of the images that it takes, in pixels.
     """
 
     def __init__(
@@ -37,18 +38,24 @@ class TrainedTeacher(Teacher):
 
     @property
     def trains(self) -> bool:
-        """True."""
+        """True: the whole network learns with the student."""
         return True
 
     def train(self, mode: bool = True) -> "TrainedTeacher":
-        """Switch with the student."""
+        """Switch with the student.
+
+        Args:
+            mode: True for train mode.
+        """
         self.embedder.train(mode)
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the answers of a batch, with their graph where gradients are enabled.
+        """Return the answers of a batch, with their graph.
+
+        The graph is kept where gradients are enabled.
 
         Raises:
-            ShapeError: the images are not (B, 3, H, W) floats, or the answers have another shape than was promised.
+            ShapeError: the images are not (B, 3, H, W) floats, or the answers have another shape than the teacher was made for.
         """
         return self._embed(images)

@@ -1,4 +1,7 @@
-"""What one side sees of an image; tensors in, tensors out, in training and in evaluation alike."""
+"""Views: how one side sees an image.
+
+A view takes and returns tensors, the same in training and in evaluation.
+"""
 
 from insightface_cakd.views.low_resolution import LowResolution
 from insightface_cakd.views.mask import Mask

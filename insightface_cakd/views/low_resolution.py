@@ -1,4 +1,4 @@
-"""Faces as a camera far away sees them."""
+"""The view of a distant camera: faces at low resolution."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,16 +15,16 @@ SHARPNESS = -0.75
 
 
 class LowResolution:
-    """Average a face to few pixels a side, then enlarge it again by the bicubic of OpenCV.
+    """Shrink a face by averaging, then enlarge it again.
 
-    small = round(D x D^T), seen = round(U small U^T), with D the area averages and U the bicubic weights, border pixels repeated; levels
-    are rounded to 0..255 both times, as in a file.
+    Enlarging is by the bicubic of OpenCV. small = round(D x D^T), seen = round(U small U^T), with D the area averages and U the bicubic
+    weights, border pixels repeated; levels are rounded to 0..255 both times, as in a file.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1].
 
     Args:
-        sizes: pixels a side in between; of several, each image draws one.
+        sizes: pixels per side in between; of several, each image draws one.
 
     Raises:
         RecipeError: no sizes, or one that is no whole number from 1.
@@ -58,13 +58,13 @@ class LowResolution:
 
 
 def lower(images: Tensor, size: int) -> Tensor:
-    """Return images averaged to `size` pixels a side and enlarged again.
+    """Return images averaged to `size` pixels per side and enlarged again.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1]. Returns the same shape.
 
     Args:
-        size: pixels a side in between.
+        size: pixels per side in between.
     """
     side = images.shape[-1]
     if size >= side:
@@ -76,7 +76,9 @@ def lower(images: Tensor, size: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def area_weights(side: int, size: int) -> np.ndarray:
-    """Return (size, side): the share of each pixel in each of fewer, larger pixels; rows sum to 1.
+    """Return the share of each pixel in each of fewer, larger pixels.
+
+    A matrix (size, side) whose rows sum to 1.
 
     Args:
         side: pixels before.
@@ -90,7 +92,9 @@ def area_weights(side: int, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def cubic_weights(size: int, side: int) -> np.ndarray:
-    """Return (side, size): the weights of four neighbours in each of more, smaller pixels; rows sum to 1.
+    """Return the bicubic weights that enlarge a row of pixels.
+
+    A matrix (side, size): the weights of four neighbours in each of more, smaller pixels; rows sum to 1.
 
     Args:
         size: pixels before.

@@ -16,7 +16,9 @@ MASK_COLOUR = (142, 180, 206)
 
 
 class Mask:
-    """Cover nose, mouth and chin of an aligned face, as a surgical mask does.
+    """Put a surgical mask on an aligned face.
+
+    It covers nose, mouth and chin.
 
     Shape:
         images: (B, 3, S, S), aligned to InsightFace's template; the mask's corners follow from its five points.
@@ -30,10 +32,10 @@ class Mask:
 
 
 def mask_corners() -> np.ndarray:
-    """Return the mask's outline (8, 2) in pixels of 112 x 112, from the left cheek over the nose, down to the chin.
+    """Return the mask's outline, (8, 2), in pixels of 112 x 112.
 
-    Widths are parts of the distance of the eyes: the mask begins between eyes and nose tip, is as wide as a face, and ends
-    with the picture.
+    It goes from the left cheek over the nose, down to the chin. Widths are fractions of the distance of the eyes: the mask begins between
+    eyes and nose tip, is as wide as a face, and ends at the lower edge of the image.
     """
     left_eye, right_eye, nose, left_mouth, right_mouth = TEMPLATE.astype(np.float64)
     apart = right_eye[0] - left_eye[0]

@@ -1,4 +1,4 @@
-"""Mirror images."""
+"""The view of mirror images."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,7 @@
-"""What student and teacher see of a batch: the views of a recipe, seeded so that a resumed run sees the same."""
+"""The views of student and teacher on a batch.
+
+They are seeded so that a resumed run sees the same.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,11 +22,13 @@ VIEWS: dict[str, Any] = {"low_resolution": LowResolution, "mask": Mask, "mirror"
 
 
 def build_view(spec: NamedSpec, where: str) -> View:
-    """Return a view that a recipe names: one of `VIEWS`, or `package.module:Class`.
+    """Return a view that a recipe names.
+
+    It is one of `VIEWS`, or `package.module:Class`.
 
     Args:
         spec: its name and options.
-        where: what an error line begins with.
+        where: prefix of error messages.
 
     Raises:
         RecipeError: there is no such view, or it does not take these options.
@@ -38,16 +43,16 @@ def build_view(spec: NamedSpec, where: str) -> View:
 
 
 class Sides:
-    """Gives what each side sees of a batch.
+    """Applies the views of each side to a batch.
 
-    What is drawn depends on seed, step and rank alone, so a run that goes on after a stop sees what it would have seen. `both` is applied
+    What is drawn depends on seed, step and rank alone, so a resumed run sees what it would have seen without the stop. `both` is applied
     once, so that both sides see it alike.
 
     Args:
         both: views that both sides see.
-        student: what the student sees of that.
-        teacher: what every teacher sees of it.
-        seed: of the draws.
+        student: views of the student, applied after `both`.
+        teacher: views of every teacher, applied after `both`.
+        seed: seed of the random draws.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class Sides:
         """Return the sides of a recipe, None for one without views.
 
         Args:
-            spec: of the recipe.
+            spec: part `views` of the recipe.
             seed: of the run.
 
         Raises:
@@ -77,10 +82,10 @@ class Sides:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Return what the student sees and what the teachers see.
+        """Return the images of the student and those of the teachers.
 
         Args:
-            images: of the data set.
+            images: (B, 3, S, S), of the data set.
             step: batches before this one.
         """
         generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + step) * 4099 + rank()) % 2**63)

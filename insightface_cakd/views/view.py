@@ -1,4 +1,4 @@
-"""What a view is: what one side sees of an image."""
+"""The protocol of views: how one side sees an image."""
 
 from typing import Protocol
 
@@ -7,26 +7,38 @@ from torch import Tensor
 
 
 class View(Protocol):
-    """Changes a batch of images, on their device; the same code in training and in evaluation.
+    """Changes a batch of images, on their device.
+
+    The same code runs in training and in evaluation.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1], aligned to InsightFace's template. Returns the same shape.
     """
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what is seen.
+        """Return the images as this view shows them.
 
         Args:
-            images: left as they are.
-            generator: of the CPU; whatever is drawn, is drawn from it.
+            images: left unchanged.
+            generator: of the CPU; the source of everything random.
         """
 
 
 def levels(images: Tensor) -> Tensor:
-    """Return [-1, 1] as levels 0 to 255."""
+    """Return pixel values as levels, 0 to 255.
+
+    Shape:
+        images: any, in [-1, 1]. Returns the same shape.
+    """
     return (images + 1) * 127.5
 
 
 def as_pixels(values: Tensor) -> Tensor:
-    """Return levels, rounded and clipped as a camera stores them, as [-1, 1]."""
+    """Return levels as pixel values in [-1, 1].
+
+    They are rounded and clipped to 0..255, as a camera stores them.
+
+    Shape:
+        values: any, in levels. Returns the same shape.
+    """
     return values.round().clamp(0, 255) / 127.5 - 1

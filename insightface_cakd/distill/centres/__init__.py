@@ -11,7 +11,7 @@ __all__ = ["AverageCentres", "CentreRule", "HeadSpec", "QualityCentres", "Teache
 
 
 def build_rule(spec: HeadSpec | None, centres: Tensor | None, teacher_width: int) -> CentreRule:
-    """Return what decides the head's class centres.
+    """Return the rule for the head's class centres.
 
     Args:
         spec: part `head` of a recipe; None leaves the centres to the optimiser.

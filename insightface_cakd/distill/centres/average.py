@@ -13,19 +13,21 @@ LEAST = 1e-6
 
 
 class AverageCentres(TaughtCentres):
-    """Before the logits of a step, the centre of each image's class moves towards what the teacher says to the image.
+    """Class centres that follow the teacher's embeddings.
+
+    Before the logits of a step, the centre of each image's class moves towards the teacher's embedding of the image:
 
     w_y <- a w_y + (1 - a) t with the unit teacher embedding t and a = clip(cos(f, t) clip(cos(w_y, t), 1e-6, 1), 1e-6, 1): the centre
     of a class not seen yet becomes the teacher's embedding, and as the student learns, the centre comes to rest. Images of one class take
     the mean of what each alone would give, whatever their order. The rows begin as the host draws them, are kept unnormalised in the
     head's own state, and sampled heads (`sample_rate` < 1) choose among rows that have already moved. In eval mode nothing moves.
 
-    There is one update for the batch of all ranks, by the rank that holds the class. The released code instead moves a copy on each process
+    There is one update for the batch of all ranks, by the rank that has the class. The released code instead moves a copy on each process
     by that process's images and never brings the copies together; this is not offered.
 
     Args:
         teacher_width: of the teacher's embeddings.
-        simple: leave the factor of centre and teacher out of a.
+        simple: leave the factor cos(w_y, t), of centre and teacher, out of a.
 
     Source: AdaDistill (arXiv 2407.01332).
     """
@@ -36,7 +38,10 @@ class AverageCentres(TaughtCentres):
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Move this rank's centres; return the mean of a over the gathered batch."""
+        """Move this rank's class centres.
+
+        Returns the mean of a over the gathered batch, for the log.
+        """
         if not head.training:
             return {}
         teacher = normalize(features["teacher.embedding"].float(), eps=EPS)
@@ -48,14 +53,14 @@ class AverageCentres(TaughtCentres):
         old = head.weight[rows]
         alpha = kept_share(agreement, None if self.simple else cosines(old, teacher))
         moved = alpha[:, None] * old + (1 - alpha[:, None]) * teacher
-        # One row of each class brings its whole change: no order of additions shows in the sum.
+        # One row of each class adds the whole change of its centre: the result does not depend on the order of additions.
         mean, first = class_means(moved, classes)
         head.weight.index_add_(0, rows, (mean - old).masked_fill(~(mine & first)[:, None], 0))
         return {"head.alpha": sum_over_ranks(alpha.masked_fill(~mine, 0).sum()) / len(classes)}
 
 
 def kept_share(agreement: Tensor, near: Tensor | None) -> Tensor:
-    """Return how much of each centre stays, in [1e-6, 1].
+    """Return which share of each centre stays, in [1e-6, 1].
 
     Shape:
         agreement: (N,), cosine of student and teacher; near: (N,), cosine of centre and teacher. Returns (N,).
@@ -68,7 +73,9 @@ def kept_share(agreement: Tensor, near: Tensor | None) -> Tensor:
 
 
 def class_means(rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean over the rows of each row's class, and which rows are the first of their class; nothing waits for the device.
+    """Return the mean over the rows of each row's class.
+
+    Also returns which rows are the first of their class. The device is not waited for.
 
     Shape:
         rows: (N, D); classes: (N,). Returns (N, D) and (N,).
@@ -76,7 +83,7 @@ def class_means(rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     ordered, order = classes.sort(stable=True)
     group = torch.searchsorted(ordered, classes)
     count = torch.searchsorted(ordered, classes, right=True) - group
-    # Sums of float32 are exact in float64 for all but vanishing parts, and so the same in any order.
+    # In float64, sums of float32 values are exact but for vanishing parts, and so the same in any order.
     total = torch.zeros_like(rows, dtype=torch.float64).index_add_(0, group, rows.double())
     first = order[group] == torch.arange(len(classes), device=classes.device)
     return (total[group] / count[:, None]).to(rows.dtype), first

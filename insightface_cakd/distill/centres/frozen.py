@@ -1,4 +1,7 @@
-"""Class centres of the teacher, with the host's margin (ProxylessKD, ArcDistill) or one by quality (MarginDistillation)."""
+"""The teacher's class centres, frozen in the student's head.
+
+The margin is the host's (ProxylessKD, ArcDistill) or set by quality (MarginDistillation).
+"""
 
 from typing import Any
 
@@ -32,14 +35,14 @@ class TeacherCentres(TaughtCentres):
         self.centres = centres
 
     def check(self, width: int, classes: int) -> None:
-        """Check that the centres are those of this teacher, this student and this training set.
+        """Check that the centres fit teacher, student and training set.
 
         Args:
             width: of the student's embeddings.
             classes: of the training set.
 
         Raises:
-            ShapeError: they are not.
+            ShapeError: they do not.
         """
         rows, columns = self.centres.shape
         if columns != self.teacher_width:
@@ -61,13 +64,13 @@ class TeacherCentres(TaughtCentres):
             head.weight.copy_(self.centres[head.class_start : head.class_start + head.num_local])
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
-        """Refuse rows that are not the teacher's.
+        """Refuse a checkpoint whose rows are not the teacher's.
 
         Raises:
-            RunError: the checkpoint has others.
+            RunError: the checkpoint has other rows.
         """
         saved = state.get("weight")
-        # A host that loads a state while it builds the head does so before the teacher's rows are in it.
+        # A host that loads a state while it builds the head does so before the teacher's rows are put into it.
         if head.weight.requires_grad or not isinstance(saved, Tensor) or saved.shape != head.weight.shape:
             return
         if not torch.equal(saved.to(head.weight), head.weight):
@@ -78,9 +81,10 @@ class TeacherCentres(TaughtCentres):
 
 
 class QualityCentres(TeacherCentres):
-    """The teacher's rows, and an arc margin of each image's own, found from how near the teacher puts it to its class.
+    """The teacher's class centres, with an arc margin per image.
 
-    Each rank measures the images of the classes that it holds; the sum over ranks gives every rank all of them.
+    The margin follows from how near the teacher puts the image to its class. Each rank measures the images of its own classes; the sum over
+    ranks gives every rank all margins.
 
     Shape:
         centres: (classes, D).
@@ -105,7 +109,10 @@ class QualityCentres(TeacherCentres):
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Give the margin object the margin of each image of the gathered batch; return their mean."""
+        """Set the margin of each image of the gathered batch.
+
+        Returns the mean margin, for the log.
+        """
         taught = gather_constant(features["teacher.embedding"].float())
         mine, rows = own_rows(head, gather_constant(labels))
         near = sum_over_ranks(cosines(taught, head.weight[rows]).masked_fill(~mine, 0))

@@ -1,4 +1,7 @@
-"""An arc margin for each image: larger the nearer the teacher puts it to its class."""
+"""An arc margin per image: larger the nearer to its class.
+
+How near is measured by the teacher: the cosine of its embedding and the class centre.
+"""
 
 from typing import Any
 
@@ -11,27 +14,29 @@ LEAST = 1e-6
 
 
 def quality_margins(near: Tensor, low: float, high: float) -> Tensor:
-    """Return m_i = (high - low) / D_max * near_i + low, clamped to [low, high], with D_max = max(max_j near_j, 1e-6).
+    """Return an arc margin per image, by its nearness to the centre.
 
-    The clamp takes what points away from its centre: it gets the smallest margin, where the formula would go below the range, and far
-    below it in a batch of nothing else.
+    m_i = (high - low) / D_max * near_i + low, clamped to [low, high], with D_max = max(max_j near_j, 1e-6).
+
+    The clamp is for images that point away from their centre: they get the smallest margin, where the formula would go below the range, and
+    far below it in a batch of nothing else.
 
     Shape:
         near: (N,), cosine of the teacher's embedding and centre, over the gathered batch. Returns (N,), radians.
 
     Args:
         low: margin of an image at 90 degrees or more from its centre.
-        high: margin of the batch's nearest.
+        high: margin of the batch's nearest image.
     """
     share = near / near.amax().clamp_min(LEAST)
     return (low + (high - low) * share).clamp(low, high)
 
 
 class QualityMargin(nn.Module):
-    """Takes the place of the host's margin: s cos(theta_y + m_i) for the own class, s cos theta_j for the others.
+    """Replaces the host's margin by one per image.
 
-    As in both hosts' ArcFace the margin moves the value and leaves the gradient straight through, d logit / d cos = s. Scale and interclass
-    filter are the host's.
+    s cos(theta_y + m_i) for the own class, s cos theta_j for the others. As in both hosts' ArcFace the margin moves the value and leaves
+    the gradient straight through, d logit / d cos = s. Scale and interclass filter are the host's.
 
     Shape:
         cosines: (N, n) in [-1, 1], left unchanged; labels: (N, 1) or (N,), -1 where another rank has the class. Returns (N, n).
@@ -40,7 +45,7 @@ class QualityMargin(nn.Module):
         host: the margin object that the host made.
 
     Raises:
-        RunError: it says no scale.
+        RunError: it has no scale `s`.
     """
 
     def __init__(self, host: nn.Module) -> None:
@@ -56,7 +61,14 @@ class QualityMargin(nn.Module):
         self.margins: Tensor | None = None
 
     def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """Return the logits; the margins of the batch, (N,), must have been set."""
+        """Return the logits; the margins of the batch must have been set.
+
+        Shape:
+            cosines: (N, n) in [-1, 1]. labels: (N, 1) or (N,), -1 where another rank has the class. Returns (N, n).
+
+        Raises:
+            RunError: the margins of the batch, (N,), were not set.
+        """
         if self.margins is None:
             raise RunError("head.margin: quality has no margins for this batch; expected a head with a `head` rule.")
         margins, self.margins = self.margins, None

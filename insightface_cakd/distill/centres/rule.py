@@ -1,4 +1,7 @@
-"""Who decides a head's class centres: the optimiser, or what the teacher says."""
+"""Rules for the class centres of a head.
+
+They are learned by the optimiser, or come from the teacher.
+"""
 
 from typing import Any
 
@@ -11,7 +14,7 @@ EPS = 1e-6
 
 
 class CentreRule:
-    """Leaves a head as its host made it: the optimiser learns the class centres."""
+    """Leaves the class centres to the optimiser, as the host made them."""
 
     def check(self, width: int, classes: int) -> None:
         """Check that student, teacher and head fit.
@@ -33,19 +36,23 @@ class CentreRule:
         """
 
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Do what a step does before the head computes its logits; return what is to be logged.
+        """Update the rule before the head computes its logits.
+
+        Returns values to be logged, by name.
 
         Shape:
             labels: (B,), classes of this rank's images.
 
         Args:
             head: about to compute the margin loss.
-            features: what the student found, `teacher.embedding` and `student.embedding` among them, (B, D).
+            features: of the student's forward, with `teacher.embedding` and `student.embedding`, (B, D).
         """
         return {}
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
-        """Refuse a checkpoint that would replace what must stay; called before it is loaded.
+        """Refuse a checkpoint that would replace rows that must stay.
+
+        Called before the checkpoint is loaded.
 
         Args:
             head: of the run.
@@ -56,8 +63,8 @@ class CentreRule:
 class TaughtCentres(CentreRule):
     """Takes the class centres from the optimiser.
 
-    The host's parameter stays where it is, in the module, its state and the optimiser's last group, and asks for no gradient: an optimiser
-    passes over it, weight decay and momentum included.
+    The host's parameter stays where it is, in the module, its state and the optimiser's last group, and requires no gradient: an optimiser
+    skips it, weight decay and momentum included.
 
     Args:
         teacher_width: of the teacher's embeddings.
@@ -83,13 +90,15 @@ class TaughtCentres(CentreRule):
             )
 
     def begin(self, head: Any, classes: int) -> None:
-        """Check the head, and let its centres ask for no gradient."""
+        """Check the head, and freeze its class centres."""
         self.check(head.embedding_size, classes)
         head.weight.requires_grad_(False)
 
 
 def own_rows(head: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which classes this rank holds, and the row of each, 0 for those of other ranks; nothing waits for the device.
+    """Return which classes this rank has, and the row of each.
+
+    The row is 0 for classes of other ranks. The device is not waited for.
 
     Shape:
         classes: (N,), global ids. Returns (N,) and (N,).
@@ -103,6 +112,10 @@ def own_rows(head: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cosines(first: Tensor, second: Tensor) -> Tensor:
-    """Return the cosine of each pair of rows, (N,); 0 for a row of zeros."""
+    """Return the cosine of each pair of rows.
+
+    Shape:
+        first, second: (N, D). Returns (N,); 0 for a row of zeros.
+    """
     unit = torch.nn.functional.normalize
     return (unit(first, eps=EPS) * unit(second, eps=EPS)).sum(1)

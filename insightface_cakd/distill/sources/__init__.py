@@ -1,4 +1,7 @@
-"""What terms read: one file a source; those of a run are chosen by what its terms read."""
+"""Sources: what the terms read, one file per source.
+
+The sources of a run follow from what its terms read.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +19,16 @@ from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.recipe.parts import source_class
 from insightface_cakd.teachers import Teacher
 
-# In this order they are built, and so their parameters stand in the optimiser and in checkpoints.
+# Sources are built in this order, which is also that of their parameters in the optimiser and in checkpoints.
 SOURCES: tuple[type[Source], ...] = (Activations, ReceptiveFields, Prompts, Logits, Centres, TrainedTeachers)
 
 __all__ = ["SOURCES", "Batch", "Context", "Seen", "Setting", "Source", "build_sources"]
 
 
 def build_sources(recipe: Recipe, teachers: Mapping[str, Teacher]) -> list[Source]:
-    """Return the sources of a run: those of the package that take part, then those that the recipe names.
+    """Return the sources of a run.
+
+    Those of the package that take part come first, then those that the recipe names.
 
     Args:
         recipe: of the run.

@@ -1,4 +1,7 @@
-"""The embeddings, and the feature maps or tokens that taps read, the student's through its projector."""
+"""Embeddings, and the maps or tokens that taps read.
+
+The student's side passes through its projector.
+"""
 
 from collections.abc import Mapping
 
@@ -10,13 +13,13 @@ from insightface_cakd.recipe import TermSpec
 
 
 class Activations(Source):
-    """Offers `embedding` and `map`: either side's embedding, or the output of the module that a term names.
+    """Offers `embedding` and `map`: an embedding or a tapped module's output.
 
-    Terms that read the same activation share one entry: DDP hands a tensor that it is given twice out as two in its first step only, and
-    the order in which gradients are then summed would differ after a resume.
+    Terms that read the same activation share one entry: DDP returns a tensor that it is given twice as two tensors in its first step only,
+    and the order in which gradients are then summed would differ after a resume.
 
     Args:
-        setting: what it is made from.
+        setting: what the source is made from.
     """
 
     name = "projectors"
@@ -28,11 +31,17 @@ class Activations(Source):
 
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return that every run has embeddings."""
+        """Return True: every run has embeddings.
+
+        Args:
+            setting: not read.
+        """
         return True
 
     def build(self, blank: Context) -> nn.Module:
-        """Return the projectors of the terms that name one; check the shapes of those that need none.
+        """Return the projectors of the terms that name one.
+
+        The shapes of terms that need none are checked.
 
         Raises:
             ShapeError: a term's two sides do not fit.
@@ -44,7 +53,7 @@ class Activations(Source):
         return self.projectors
 
     def forward(self, context: Context) -> dict[str, Tensor]:
-        """Return what each term compares, the student's already projected."""
+        """Return what each term compares, the student's side already projected."""
         found: dict[str, Tensor] = {}
         for term in self.setting.terms:
             teacher = context.teachers[self.whose(term)]

@@ -9,10 +9,12 @@ from insightface_cakd.distill.sources.source import Setting, Source
 
 
 class Centres(Source):
-    """Offers nothing to terms: decides the class centres of the head by the recipe's part `head`.
+    """Sets the head's class centres by the recipe's part `head`.
+
+    It offers nothing to terms.
 
     Args:
-        setting: what it is made from; the recipe has a part `head`.
+        setting: what the source is made from; the recipe has a part `head`.
 
     Raises:
         RecipeError: the centres are the teacher's, and the recipe names no file of them.
@@ -27,7 +29,11 @@ class Centres(Source):
 
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return whether the recipe says where class centres come from."""
+        """Return whether the recipe has a part `head`.
+
+        Args:
+            setting: what the source would be made from.
+        """
         return setting.recipe.head is not None
 
     def check(self, width: int, classes: int) -> None:
@@ -35,15 +41,15 @@ class Centres(Source):
         self.rule.check(width, classes)
 
     def begin(self, head: Any, classes: int) -> None:
-        """Let the rule take the head over."""
+        """Let the rule take over the head."""
         self.rule.begin(head, classes)
 
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Do what the rule does in a step; return what is to be logged."""
+        """Let the rule update the head; return what is to be logged."""
         first = f"{self.setting.first}.embedding"
         said = {"teacher.embedding": features[first]} if first in features else {}
         return self.rule.before_loss(head, {**features, **said}, labels)
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
-        """Refuse centres that are not the rule's."""
+        """Refuse a checkpoint with other centres than the rule's."""
         self.rule.check_state(head, state)

@@ -1,4 +1,7 @@
-"""Unified receptive fields: the local fields of both sides, their attention, and what the teacher's fields say of the embedding."""
+"""Unified receptive fields: local fields, their attention, and the anchor.
+
+The anchor is the embedding that is read out of the teacher's fields.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -17,10 +20,12 @@ ANCHOR = "urfm_anchor"
 
 
 class ReceptiveFields(Source):
-    """Offers `urfm_attention`, `urfm_fields` and `urfm_anchor`: what URFM makes of the tokens of both sides.
+    """Offers what URFM computes from the tokens of both sides.
+
+    Its offers are `urfm_attention`, `urfm_fields` and `urfm_anchor`.
 
     Args:
-        setting: what it is made from; the recipe has a part `urfm`.
+        setting: what the source is made from; the recipe has a part `urfm`.
     """
 
     name = "urfm"
@@ -36,11 +41,14 @@ class ReceptiveFields(Source):
         self.mapping: URFM | None = None
 
     def student_taps(self) -> Sequence[str]:
-        """Return where the student's tokens are."""
+        """Return the tap of the student's tokens."""
         return [self.spec.student]
 
     def teacher_taps(self, name: str) -> Sequence[str]:
-        """Return where the teacher's tokens are; a teacher with prompts shows its own."""
+        """Return the tap of the teacher's tokens.
+
+        Empty where the recipe names no tap, as for a teacher with prompts, which gives its own tokens; and for all teachers but the first.
+        """
         return [self.spec.teacher] if self.spec.teacher is not None and name == self.setting.first else []
 
     def build(self, blank: Context) -> nn.Module:
@@ -51,7 +59,10 @@ class ReceptiveFields(Source):
         return self.mapping
 
     def forward(self, context: Context) -> dict[str, Tensor]:
-        """Return attention and fields of both sides, and the anchor's pair if a term reads it."""
+        """Return attention and fields of both sides.
+
+        If a term reads the anchor, its pair is returned too.
+        """
         assert self.mapping is not None
         first = self.setting.first
         tokens = self.tokens(context)
@@ -60,7 +71,11 @@ class ReceptiveFields(Source):
         return {f"urfm.{key}": value for key, value in found.items()}
 
     def tokens(self, context: Context) -> dict[Side, tuple[Tensor, TokenGrid]]:
-        """Return what the centres look at on both sides, and how it lies."""
+        """Return the tokens of both sides, each with its grid.
+
+        Args:
+            context: both sides' embeddings and taps of a batch.
+        """
         student = as_tokens(context.student.taps[self.spec.student], self.spec.student_extra, "urfm.student")
         return {"student": student, "teacher": self._teacher_tokens(context.teachers[self.setting.first])}
 
@@ -70,7 +85,7 @@ class ReceptiveFields(Source):
         return features[f"urfm.student.{kind}"], features[f"urfm.teacher.{kind}"]
 
     def _teacher_tokens(self, seen: Seen) -> tuple[Tensor, TokenGrid]:
-        """Return the tokens that the teacher shows: those of the tap, else its own."""
+        """Return the teacher's tokens: those of the tap, else its own."""
         if self.spec.teacher is not None:
             return as_tokens(seen.taps[self.spec.teacher], self.spec.teacher_extra, "urfm.teacher")
         teacher = self.setting.teacher
@@ -83,5 +98,9 @@ class ReceptiveFields(Source):
 
 
 def fields_of(sources: Iterable[Source]) -> ReceptiveFields:
-    """Return the receptive fields among the sources of a run that has them."""
+    """Return the source of receptive fields of a run.
+
+    Args:
+        sources: of a run that has such a source.
+    """
     return next(source for source in sources if isinstance(source, ReceptiveFields))

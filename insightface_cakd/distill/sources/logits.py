@@ -1,4 +1,7 @@
-"""The class logits of student and teacher, on the rows that the head used in a step."""
+"""The class logits of student and teacher.
+
+On the class centres (rows) that the head used in a step.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +19,12 @@ from insightface_cakd.recipe import TermSpec
 from insightface_cakd.runtime.ranks import world_size
 
 PROMPTED = "prompted_logits"
-# The column of each sample's class among this rank's, -1 where another rank has it, (N, 1).
+# (N, 1): the column of each sample's class among this rank's classes, -1 where another rank has the class.
 COLUMNS = "columns"
 
 
 class SeenMargin(nn.Module):
-    """The host's margin, which lets its logits be seen.
+    """Wraps the host's margin and keeps a copy of its logits.
 
     PartialFC overwrites the margin's output in place with probabilities, so what is kept is a clone; it is part of the graph.
 
@@ -36,14 +39,22 @@ class SeenMargin(nn.Module):
         self.labels: Tensor | None = None
 
     def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """Return the margin's scaled logits and keep a clone of them."""
+        """Return the margin's scaled logits and keep a clone of them.
+
+        Shape:
+            cosines: (N, n). labels: (N, 1), -1 for classes of other ranks. Returns (N, n).
+        """
         self.labels = labels.clone()
         logits = self.margin(cosines, labels)
         self.logits = logits.clone()
         return logits
 
     def taken(self) -> tuple[Tensor, Tensor]:
-        """Return the clones of the last logits and labels."""
+        """Return the clones of the last logits and labels.
+
+        Raises:
+            RunError: the head has not called its margin.
+        """
         if self.logits is None or self.labels is None:
             raise RunError(
                 "head: a term reads the logits, but the head has not called its margin; expected an arcface_torch head."
@@ -51,18 +62,20 @@ class SeenMargin(nn.Module):
         return self.logits, self.labels
 
     def release(self) -> None:
-        """Forget the step's tensors, so that they do not outlive it."""
+        """Release the step's tensors, so that they do not outlive it."""
         self.logits = self.labels = None
 
 
 class Logits(Source):
-    """Offers `logits` and `prompted_logits`: the head's logits of both sides, for the same samples and the same classes.
+    """Offers the head's logits of both sides: `logits` and `prompted_logits`.
+
+    Both are of the same samples and the same classes.
 
     Shape:
         (N, n): the gathered batch on the classes that this rank used in the step; so they need no further gathering.
 
     Args:
-        setting: what it is made from; the recipe names the teacher's class centres.
+        setting: what the source is made from; the recipe names the teacher's class centres.
 
     Raises:
         RecipeError: it names none.
@@ -73,12 +86,12 @@ class Logits(Source):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        # All classes, until a rank knows which are its own.
+        # The centres of all classes, until `begin` takes this rank's own.
         self.centres: Tensor | None = setting.load_centres()
         self.rows: Tensor | None = None
 
     def check(self, width: int, classes: int) -> None:
-        """Check that there is a class centre of the teacher's width for each class.
+        """Check that each class has a class centre of the teacher's width.
 
         Raises:
             ShapeError: the centres are of another teacher or data set.
@@ -86,7 +99,10 @@ class Logits(Source):
         self._fitting(classes)
 
     def begin(self, head: Any, classes: int) -> None:
-        """Take this rank's rows of the teacher's unit class centres, and let the others go."""
+        """Take this rank's rows of the teacher's unit class centres.
+
+        The other rows are released.
+        """
         start, end = head.class_start, head.class_start + head.num_local
         self.rows = normalize(self._fitting(end)[start:end].float(), eps=1e-6)
         self.centres = None
@@ -103,7 +119,7 @@ class Logits(Source):
         return centres
 
     def after_loss(self, head: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the student's logits, the teacher's, and the column of each sample's class."""
+        """Return both sides' logits, and the column of each sample's class."""
         seen: SeenMargin = head.margin_softmax
         student, columns = seen.taken()
         teacher = self._teacher_logits(head, features[f"{self.setting.first}.embedding"], seen)
@@ -111,19 +127,28 @@ class Logits(Source):
         return {"logits.student": student, "logits.teacher": teacher, COLUMNS: columns}
 
     def pair(self, term: TermSpec, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return both sides' logits; for the margin of prompts, the teacher's with a graph, and the columns."""
+        """Return both sides' logits of a term.
+
+        For the margin of prompts: the teacher's logits, with a graph, and the columns.
+        """
         teacher = features["logits.teacher"]
         if term.reading == PROMPTED:
             return teacher, features[COLUMNS]
         return features["logits.student"], teacher.detach()
 
     def run(self, loss: DistillLoss, term: TermSpec, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Return a term's value; in place of labels it gets columns, and what reduces over the classes of all ranks."""
+        """Return a term's value.
+
+        In place of labels the loss gets columns, and with them the reductions over the classes of all ranks.
+        """
         axis = ShardedClasses() if world_size() > 1 else WHOLE_ROWS
         return loss(*self.pair(term, features), features[COLUMNS], axis)
 
     def _teacher_logits(self, head: Any, embedding: Tensor, seen: SeenMargin) -> Tensor:
-        """Return the teacher's logits (N, n) with the student's margin, on the rows that this rank used in this step."""
+        """Return the teacher's logits (N, n) with the student's margin.
+
+        They are computed on the rows that this rank used in this step.
+        """
         assert self.rows is not None, "taken when the head was built"
         rows = self.rows = self.rows.to(embedding.device)
         if head.sample_rate < 1:

@@ -1,4 +1,7 @@
-"""Prompts: what learns inside a frozen teacher, and what the teacher says with and without it."""
+"""Prompts: parameters that learn inside a frozen teacher.
+
+This source compares the teacher's embeddings with and without them.
+"""
 
 from collections.abc import Mapping
 
@@ -9,10 +12,10 @@ from insightface_cakd.recipe import TermSpec
 
 
 class Prompts(Source):
-    """Offers `prompted`: what a teacher says with its prompts, against what it says without them.
+    """Offers `prompted`: a teacher's embedding with its prompts and without.
 
     Args:
-        setting: what it is made from.
+        setting: what the source is made from.
     """
 
     name = "prompts"
@@ -24,7 +27,11 @@ class Prompts(Source):
 
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return whether a teacher has prompts or a term compares them."""
+        """Return whether a teacher has prompts or a term compares them.
+
+        Args:
+            setting: what the source would be made from.
+        """
         return bool(setting.terms) or any(teacher.prompts is not None for teacher in setting.teachers.values())
 
     def build(self, blank: Context) -> nn.Module | None:

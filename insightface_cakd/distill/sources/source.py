@@ -1,4 +1,4 @@
-"""What a source is: an object that offers what terms read, one file each."""
+"""Base class of sources: objects that offer what terms read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from insightface_cakd.teachers import Teacher, load_centres
 
 @dataclass(frozen=True)
 class Seen:
-    """What one network made of a batch.
+    """What one network computed from a batch.
 
     Args:
         embedding: (B, ...), its answer.
@@ -30,13 +30,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Context:
-    """What both sides made of a batch; sources make of it what terms read.
+    """What both sides computed from a batch, the input of the sources.
 
     Args:
         images: (B, 3, H, W), RGB in [-1, 1], as the student sees them.
         student: its answer has the gradient of the terms, apart from that of the task's own loss.
-        teachers: by name; one alone is called `teacher`.
-        plain: what teachers with prompts say without them, where a source reads it.
+        teachers: by name; a single one is called `teacher`.
+        plain: embeddings without prompts of teachers that have prompts, by name, where a source reads them.
         landmarks: (B, 5, 2), pixels of the 112x112 image, where a source reads them.
     """
 
@@ -102,20 +102,21 @@ class Setting:
 
 
 class Source:
-    """Offers what terms read: says what it needs of both networks, what it trains, and gives tensors for a batch.
+    """Base class of the objects that offer what terms read.
 
-    A source takes part where a term reads one of its `offers`. It may look at the batch twice: `forward`, inside the module that the loop
-    wraps, so that what it trains is synchronised over ranks; and around the head's loss (`before_loss`, `after_loss`).
+    A source says what it needs of both networks and what it trains, and gives tensors for a batch. It takes part where a term reads one of
+    its `offers`. It may look at the batch twice: in `forward`, inside the module that the loop wraps, so that what it trains is
+    synchronised over ranks; and around the head's loss (`before_loss`, `after_loss`).
 
     Attributes:
-        name: of what it trains, in checkpoints.
-        offers: what a loss or term may say that it reads.
-        reads_plain: whether it needs what a teacher with prompts says without them.
-        reads_landmarks: whether it needs the five points of each image.
-        by_class: whether it offers values for each class, which need the host's margin to be seen.
+        name: key of what it trains, in checkpoints.
+        offers: readings that a loss or a term may name.
+        reads_plain: whether it needs the embeddings without prompts of a teacher that has prompts.
+        reads_landmarks: whether it needs the five landmarks of each image.
+        by_class: whether it offers values per class, for which the host's margin must be observed.
 
     Args:
-        setting: what it is made from.
+        setting: what the source is made from.
     """
 
     name: ClassVar[str] = ""
@@ -129,7 +130,11 @@ class Source:
 
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return whether a run needs this source."""
+        """Return whether a run needs this source.
+
+        Args:
+            setting: what the source would be made from.
+        """
         return bool(setting.terms)
 
     def student_taps(self) -> Sequence[str]:
@@ -145,23 +150,25 @@ class Source:
         return [path for term in self.setting.terms if (path := term.teacher) is not None and self.whose(term) == name]
 
     def build(self, blank: Context) -> nn.Module | None:
-        """Return what it trains, made for the shapes of a blank image's context; None for nothing.
+        """Return the module that the source trains, None for nothing.
 
         Args:
-            blank: one blank image; the answer of a teacher that nothing taps is zeros.
+            blank: context of one blank image, from which shapes are read; the answer of a teacher that nothing taps is zeros.
         """
         return None
 
     def forward(self, context: Context) -> dict[str, Tensor]:
-        """Return tensors of the batch by name; what several terms share, once.
+        """Return tensors of the batch by name.
+
+        What several terms share is computed once.
 
         Args:
-            context: what both sides made of the batch.
+            context: what both sides computed from the batch.
         """
         return {}
 
     def check(self, width: int, classes: int) -> None:
-        """Check that student, teacher and a head of so many classes fit, before one is built.
+        """Check that student, teacher and head fit, before a head is built.
 
         Args:
             width: of the student's embeddings.
@@ -180,7 +187,9 @@ class Source:
         """
 
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Do what a step does before the head computes its loss; return what is to be logged.
+        """Prepare the step before the head computes its loss.
+
+        Returns values to be logged, by name.
 
         Args:
             head: about to compute its loss.
@@ -190,7 +199,7 @@ class Source:
         return {}
 
     def after_loss(self, head: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return tensors by name that only the head's loss makes known.
+        """Return tensors by name that exist only after the head's loss.
 
         Args:
             head: has just computed its loss.
@@ -199,7 +208,9 @@ class Source:
         return {}
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
-        """Refuse a checkpoint that would replace what must stay; called before it is loaded.
+        """Refuse a checkpoint that would replace what must stay.
+
+        Called before the checkpoint is loaded.
 
         Args:
             head: of the run.
@@ -207,7 +218,7 @@ class Source:
         """
 
     def pair(self, term: TermSpec, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what a term compares, the student's side and the teacher's.
+        """Return the two sides that a term compares, student and teacher.
 
         Args:
             term: reads something that this source offers.
@@ -216,7 +227,9 @@ class Source:
         return features[f"{term.reading}.student"], features[f"{term.reading}.teacher"]
 
     def run(self, loss: DistillLoss, term: TermSpec, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Return a term's value for a batch; a loss that compares images sees those of all ranks.
+        """Return a term's value for a batch.
+
+        A loss that compares images with each other sees those of all ranks.
 
         Args:
             loss: of the term.
@@ -230,15 +243,27 @@ class Source:
         return loss(student, teacher, batch.labels)
 
     def whose(self, term: TermSpec) -> str:
-        """Return the name of the teacher that a term reads."""
+        """Return the name of the teacher that a term reads.
+
+        Args:
+            term: of the recipe; one that names no teacher reads the first.
+        """
         return term.whose or self.setting.first
 
 
 def shape_of(activation: Tensor) -> tuple[int, ...]:
-    """Return an activation's shape without the batch."""
+    """Return an activation's shape without the batch.
+
+    Shape:
+        activation: (B, ...).
+    """
     return tuple(activation.shape[1:])
 
 
 def unique(paths: Sequence[str]) -> list[str]:
-    """Return paths in their order, each once."""
+    """Return paths in their order, each once.
+
+    Args:
+        paths: may repeat.
+    """
     return list(dict.fromkeys(paths))

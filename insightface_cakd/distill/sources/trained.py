@@ -6,19 +6,21 @@ from insightface_cakd.distill.sources.source import Context, Setting, Source
 
 
 class TrainedTeachers(Source):
-    """Offers nothing of its own: puts the networks of teachers that train among what the run trains, synchronises and saves.
+    """Trains the networks of teachers that learn with the student.
 
-    Such a teacher learns from the terms whose loss does not treat it as a constant.
-
-    Args:
-        setting: what it is made from.
+    It offers nothing to terms: it puts these networks among what the run trains, synchronises and saves. Such a teacher learns from the
+    terms whose loss does not treat it as a constant.
     """
 
     name = "teachers"
 
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return whether a teacher trains."""
+        """Return whether a teacher trains.
+
+        Args:
+            setting: what the source would be made from.
+        """
         return any(teacher.trains for teacher in setting.teachers.values())
 
     def build(self, blank: Context) -> nn.Module:

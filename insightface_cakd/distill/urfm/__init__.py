@@ -1,4 +1,7 @@
-"""Unified receptive fields mapping: the pixels of student and teacher on the same local fields of the face."""
+"""Unified receptive fields mapping (URFM).
+
+Maps the pixels of student and teacher onto the same local fields of the face.
+"""
 
 from insightface_cakd.distill.urfm.mapping import URFM
 from insightface_cakd.distill.urfm.tokens import as_tokens

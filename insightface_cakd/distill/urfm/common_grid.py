@@ -1,4 +1,4 @@
-"""Maps over the tokens of two networks on one grid, so that they can be compared."""
+"""Brings attention maps of two networks onto one grid for comparison."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,25 @@ EPS = 1e-6
 
 
 def common_grid(student: TokenGrid, teacher: TokenGrid) -> TokenGrid:
-    """Return the grid of the fewer rows and the fewer columns, without extra tokens."""
+    """Return the grid with the fewer rows and the fewer columns.
+
+    It has no extra tokens.
+
+    Args:
+        student: grid of the student's tokens.
+        teacher: grid of the teacher's tokens.
+    """
     return TokenGrid(min(student.rows, teacher.rows), min(student.columns, teacher.columns))
 
 
 def shares(fine: int, coarse: int) -> Tensor:
-    """Return which share of each of `fine` equal cells on a line lies in each of `coarse` ones.
+    """Return the share of each fine cell in each coarse cell.
+
+    Both divide one line into equal cells.
+
+    Args:
+        fine: number of fine cells.
+        coarse: number of coarse cells.
 
     Shape:
         Returns (coarse, fine), float64; columns sum to 1.
@@ -26,7 +39,13 @@ def shares(fine: int, coarse: int) -> Tensor:
 
 
 def regrid(grid: TokenGrid, common: TokenGrid) -> Tensor | None:
-    """Return the matrix that lays a map over patches onto a coarser grid, by area; None where the grids are the same.
+    """Return the matrix that resamples a patch map to a coarser grid.
+
+    Resampling is by area. None where the grids are the same.
+
+    Args:
+        grid: of the map.
+        common: the coarser grid.
 
     Shape:
         Returns (rows * columns of `grid`, rows * columns of `common`), float32; rows sum to 1.
@@ -37,7 +56,9 @@ def regrid(grid: TokenGrid, common: TokenGrid) -> Tensor | None:
 
 
 def patch_attention(looks: Tensor, grid: TokenGrid, matrix: Tensor | None) -> Tensor:
-    """Return attention over patches on the common grid: without what goes to tokens that have no place, its rows sum to 1.
+    """Return attention over patches on the common grid.
+
+    Attention to tokens that have no place on the face is left out; the rows of the rest sum to 1.
 
     Shape:
         looks: (..., grid.count). Returns (..., rows * columns of the common grid).

@@ -1,4 +1,7 @@
-"""From the tokens of one side to local fields: attention of the centres over the tokens, and self-attention over what they saw."""
+"""From the tokens of one side to local fields.
+
+Centres attend over the tokens; what they gather passes through self-attention.
+"""
 
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +20,12 @@ SEPARATE: dict[str, tuple[str, ...]] = {
 
 
 class Fields(NamedTuple):
-    """What one side looks like in the common space.
+    """Attention and local fields of one side in the common space.
 
-    Attributes:
-        looks: (B, mapping heads, L, N), where each centre looks.
+    Args:
+        looks: (B, mapping heads, L, N), attention of each centre over the tokens.
         attention: (B, heads, L, L), of the self-attention.
-        values: (B, L, d), its output.
+        values: (B, L, d), the output of the self-attention.
     """
 
     looks: Tensor
@@ -34,7 +37,7 @@ class Queries(nn.Module):
     """The local centres, c_i W_q, and the positional vectors P.
 
     Args:
-        spec: how many, how wide, how far apart at first.
+        spec: number, width and initial spread of the centres, and the bias.
     """
 
     def __init__(self, spec: URFMSpec) -> None:
@@ -42,7 +45,7 @@ class Queries(nn.Module):
         self.centres = nn.Parameter(spec.spread * torch.randn(spec.centres, spec.width))
         self.weight = linear(spec.width, spec.width)
         if spec.bias != "none":
-            # One more for tokens without a place; centres all have one.
+            # One more for tokens without a place; all centres have a place.
             count = spec.buckets + (spec.bias == "key")
             self.positions = nn.Parameter(spec.spread * torch.randn(count, spec.width))
 
@@ -52,7 +55,9 @@ class Queries(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """One layer of multi-head self-attention: qkv and output projection, no residual, no norm.
+    """One layer of multi-head self-attention, without residual and norm.
+
+    It has the projections of query, key and value, and that of the output.
 
     Args:
         width: d.
@@ -66,7 +71,11 @@ class SelfAttention(nn.Module):
         self.out = linear(width, width, bias=True)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the attention (B, heads, L, L) and the output (B, L, d) for (B, L, d)."""
+        """Return the attention and the output.
+
+        Shape:
+            rows: (B, L, d). Returns (B, heads, L, L) and (B, L, d).
+        """
         split = self.qkv(rows).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, heads, d / heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, heads, L, d / heads)
         attention = (query @ key.mT * query.shape[-1] ** -0.5).softmax(dim=-1)  # (B, heads, L, L)
@@ -74,7 +83,9 @@ class SelfAttention(nn.Module):
 
 
 class LocalFields(nn.Module):
-    """Map the tokens of a side to L local fields of width d.
+    """Map the tokens of one side to local fields.
+
+    L fields of width d:
 
     e_ij = (c_i W_q + b_i) (f_j W_k)^T / sqrt(d) with the bias on the query side, (c_i W_q) (f_j W_k + b_j)^T / sqrt(d) on the key
     side; A = softmax_j(e); h_i = sum_j A_ij f_j W_v; fields = MSA(h). With H heads each has d / H columns of its own.
@@ -82,7 +93,7 @@ class LocalFields(nn.Module):
     1 over their columns.
 
     Keys and values are never computed token by token: (c W_q) (x W_in W_k)^T = ((c W_q) (W_in W_k)^T) x^T, and A (x W) = (A x) W.
-    So the cost beside the self-attention is L rows an image and not N.
+    So the cost beside the self-attention is L rows per image and not N.
 
     Shape:
         tokens: (B, N, width of the side). buckets: (L,) or (N,) or, for landmarks of each image, (B, L) or (B, N).
@@ -103,7 +114,15 @@ class LocalFields(nn.Module):
             self.parts[name] = nn.ModuleDict({side: self._build(name, width) for side, width in sides.items()})
 
     def forward(self, tokens: Tensor, side: Side, buckets: Tensor | None) -> Fields:
-        """Return what a side sees."""
+        """Return attention and local fields of one side.
+
+        Shape:
+            tokens: (B, N, width of the side).
+
+        Args:
+            side: "student" or "teacher".
+            buckets: (L,) or (N,), or (B, L) or (B, N) for landmarks of each image; None without positional vectors.
+        """
         looks = self._looks(tokens, side, buckets)
         seen = (looks.flatten(1, 2) @ tokens).unflatten(1, looks.shape[1:3])  # (B, H, L, width)
         values = self._weights("value", side)  # (H, d / H, width)
@@ -112,7 +131,10 @@ class LocalFields(nn.Module):
         return Fields(looks, attention, self._scaled(fields))
 
     def teachers_parameters(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that make the teacher's fields, the shared ones among them, by name."""
+        """Return the parameters that make the teacher's fields, by name.
+
+        Parameters shared with the student are among them.
+        """
         return {name: value for name, value in self.named_parameters() if ".student." not in name}
 
     def _looks(self, tokens: Tensor, side: Side, buckets: Tensor | None) -> Tensor:
@@ -137,7 +159,10 @@ class LocalFields(nn.Module):
         return rows.unflatten(-1, (self.spec.mapping_heads, -1)).transpose(-2, -3)
 
     def _weights(self, name: str, side: Side) -> Tensor:
-        """Return a side's input projection and its keys or values as one matrix of each head, (H, d / H, width)."""
+        """Return a side's keys or values behind its input projection.
+
+        As one matrix per head, (H, d / H, width).
+        """
         whole = self._part(name, side).weight @ self._part("input", side).weight
         return whole.unflatten(0, (self.spec.mapping_heads, -1))
 
@@ -155,14 +180,14 @@ class LocalFields(nn.Module):
 
 
 def linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
-    """Return a layer that keeps the variance of its inputs.
+    """Return a linear layer that keeps the variance of its inputs.
 
-    torch's own initial weights divide it by 3; after four layers of these all fields are equal to 1e-9 and both losses read 0.
+    torch's own initial weights divide it by 3; after four layers of these all fields are equal to 1e-9 and both losses are 0.
 
     Args:
         inputs: columns in.
         outputs: columns out.
-        bias: add one, 0 at first.
+        bias: add a bias, initially 0.
     """
     layer = nn.Linear(inputs, outputs, bias=bias)
     nn.init.normal_(layer.weight, std=inputs**-0.5)

@@ -1,4 +1,7 @@
-"""Student and teacher on the same local fields, with no way for both to agree on a constant."""
+"""The mapping of student and teacher onto the same local fields.
+
+It keeps both sides from agreeing on a constant.
+"""
 
 import math
 import warnings
@@ -19,7 +22,9 @@ from insightface_cakd.teachers.prompts.damped import damped
 
 
 class ReadOut(nn.Module):
-    """The embedding that the fields tell of: sum_i w_i * h_i, then a linear layer; without bias, so that a constant tells nothing.
+    """A linear read-out of an embedding from the local fields.
+
+    sum_i w_i * h_i, then a linear layer; without bias, so that a constant carries no information.
 
     Args:
         centres: L.
@@ -33,17 +38,23 @@ class ReadOut(nn.Module):
         self.embedding = nn.Linear(width, embedding_size, bias=False)
 
     def forward(self, fields: Tensor) -> Tensor:
-        """Return (B, D) for (B, L, d)."""
+        """Return the embedding.
+
+        Shape:
+            fields: (B, L, d). Returns (B, D).
+        """
         return self.embedding((fields * self.weight).sum(dim=1))
 
 
 class URFM(nn.Module):
-    """Unified receptive fields mapping: L learnable centres look at the tokens of either side (see `LocalFields`).
+    """Unified receptive fields mapping (URFM).
+
+    L learnable centres attend over the tokens of either side (see `LocalFields`).
 
     The attention and feature losses alone are lowest where every image has the same fields. tests/distill/urfm/test_collapse.py
-    shows three ways there, and the variance of the fields over the images falling along each: nothing stopped; a stop-gradient at the
-    teacher's fields, for with shared weights what the student cannot predict is unlearnt on both sides; prompts that draw all
-    attention to themselves. An anchor alone does not help, since it is content with a small variance. What does, together:
+    shows three ways to such a collapse, and the variance of the fields over the images falling along each: no gradient is stopped; a
+    stop-gradient at the teacher's fields, for with shared weights what the student cannot predict is unlearnt on both sides; prompts that
+    draw all attention to themselves. An anchor alone does not help, since it is content with a small variance. What prevents it, together:
 
     - `stop_gradient: mapping`: the two losses reach the student, its own projection and the teacher's prompts, and no parameter that
       makes the target;
@@ -56,8 +67,8 @@ class URFM(nn.Module):
         pixels of the 112x112 image, those of the alignment template when not given; embedding: (B, D), the teacher's.
         Returns student.attention, teacher.attention: (B, heads, L, L), or (B, mapping heads, L, patches of the coarser grid) with
         `attention: urfm`;
-        student.fields, teacher.fields: (B, L, d); with a read-out also student.anchor, what the teacher's fields tell, and
-        teacher.anchor, the embedding, both (B, D). All float32, computed outside autocast.
+        student.fields, teacher.fields: (B, L, d); with a read-out also student.anchor, the embedding read out of the teacher's fields, and
+        teacher.anchor, the teacher's embedding, both (B, D). All float32, computed outside autocast.
 
     Args:
         spec: of the recipe.
@@ -65,13 +76,13 @@ class URFM(nn.Module):
         teacher: grid of the teacher's tokens.
         student_width: channels of the student's tokens.
         teacher_width: channels of the teacher's.
-        embedding_size: D of the teacher's embedding, if a term reads the anchor; no read-out is built else.
+        embedding_size: D of the teacher's embedding, if a term reads the anchor; without it no read-out is built.
 
     Raises:
-        ShapeError: tokens of another number or width than the grids promised; landmarks outside the image.
+        ShapeError: tokens of another number or width than the grids say; landmarks outside the image.
 
     Edge cases:
-        More centres than patches on a side, or a mapping that nothing trains: warned of once, when it is built.
+        More centres than patches on a side, or a mapping that nothing trains: a warning, once, when it is built.
 
     Source:
         Zhao et al., CAKD, ACM MM 2023 (2306.14662). Details inferred; each is a key of `URFMSpec`.
@@ -115,7 +126,18 @@ class URFM(nn.Module):
         landmarks: Tensor | None = None,
         embedding: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return attention and fields of both sides, and the anchor's pair if there is a read-out."""
+        """Return attention and fields of both sides.
+
+        If there is a read-out, the anchor's pair is returned too.
+
+        Shape:
+            student_tokens: (B, N_S, student_width). teacher_tokens: (B, N_T, teacher_width).
+            landmarks: (B, 5, 2), pixels of the 112x112 image; those of the alignment template when not given.
+            embedding: (B, D), the teacher's; needed by a read-out only.
+
+        Raises:
+            ShapeError: tokens of another number or width than the grids say; landmarks that do not fit; no embedding for the read-out.
+        """
         if landmarks is not None:
             check_landmarks(landmarks, student_tokens.shape[0])
         with torch.autocast(student_tokens.device.type, enabled=False):
@@ -132,12 +154,15 @@ class URFM(nn.Module):
 
     @torch.no_grad()
     def looks(self, tokens: Tensor, side: Side, landmarks: Tensor | None = None) -> Tensor:
-        """Return where each centre looks on one side: (B, mapping heads, L, N), rows sum to 1.
+        """Return each centre's attention over the tokens of one side.
+
+        Shape:
+            Returns (B, mapping heads, L, N); rows sum to 1.
 
         Args:
-            tokens: of that side.
+            tokens: (B, N, C), of that side.
             side: "student" or "teacher".
-            landmarks: of each image.
+            landmarks: (B, 5, 2), of each image, in pixels; those of the alignment template when not given.
         """
         if landmarks is not None:
             check_landmarks(landmarks, tokens.shape[0])
@@ -145,7 +170,7 @@ class URFM(nn.Module):
             return self._run(side, self._tokens(side, tokens), landmarks).looks
 
     def _tokens(self, side: Side, tokens: Tensor) -> Tensor:
-        """Return a side's tokens as the mapping takes them."""
+        """Return a side's tokens, checked and normalised."""
         expected = (self.grids[side].count, self.widths[side])
         if tuple(tokens.shape[1:]) != expected:
             raise ShapeError(
@@ -155,7 +180,7 @@ class URFM(nn.Module):
         return self.scaled[side](precise(tokens))
 
     def _teach(self, tokens: Tensor, landmarks: Tensor | None) -> tuple[Fields, Tensor]:
-        """Return the target of the two losses, and the fields that the read-out reads."""
+        """Return the target of the losses, and the fields to read out."""
         if self.spec.stop_gradient == "none":
             theirs = self._run("teacher", tokens, landmarks)
             return theirs, theirs.values
@@ -163,7 +188,7 @@ class URFM(nn.Module):
         share = self.spec.prompt_gradient if self.spec.stop_gradient == "mapping" else 0.0
         if share == 0 or not tokens.requires_grad or not torch.is_grad_enabled():
             return Fields(*(x.detach() for x in live)), live.values
-        # Prompts learn from the losses through a mapping that is held still.
+        # Prompts learn from the losses through a mapping whose parameters get no gradient.
         return self._run("teacher", damped(tokens, share), landmarks, held=True), live.values
 
     def _build_norm(self, side: Side) -> nn.Module:
@@ -174,7 +199,10 @@ class URFM(nn.Module):
         return nn.Identity()
 
     def _run(self, side: Side, tokens: Tensor, landmarks: Tensor | None, held: bool = False) -> Fields:
-        """Map one side; `held` means without gradient to the parameters that make the teacher's fields."""
+        """Map one side.
+
+        With `held`, no gradient reaches the parameters that make the teacher's fields.
+        """
         buckets = getattr(self, f"{side}_buckets")
         if landmarks is not None and buckets is not None:
             buckets = bucket_table(self._placed(side), precise(landmarks.to(tokens.device)), self.spec)
@@ -196,7 +224,10 @@ class URFM(nn.Module):
         return patch_attention(fields.looks, self.grids[side], getattr(self, f"{side}_regrid"))
 
     def _placed(self, side: Side) -> TokenGrid:
-        """Return the grid whose places have buckets: that of the centres, or that of a side's tokens."""
+        """Return the grid whose places have buckets.
+
+        With a bias on the query side that is the grid of the centres, else that of the side's tokens.
+        """
         root = math.isqrt(self.spec.centres)
         return TokenGrid(root, root) if self.spec.bias == "query" else self.grids[side]
 

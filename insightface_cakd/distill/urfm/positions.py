@@ -1,4 +1,7 @@
-"""Facial positional encoding: how far a point of the face is from its origin, in space and in facial structure, as a bucket."""
+"""Facial positional encoding.
+
+It turns the distance of a point of the face from its origin, in space and in facial structure, into a bucket.
+"""
 
 import math
 from collections.abc import Callable
@@ -17,7 +20,12 @@ TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493
 
 
 def grid_points(grid: TokenGrid) -> Tensor:
-    """Return the centre (x, y) of every cell of a grid over the image, in pixels, row by row.
+    """Return the centre (x, y) of every cell of a grid.
+
+    The cells are in order row by row; coordinates are pixels of the 112x112 image.
+
+    Args:
+        grid: over the image.
 
     Shape:
         Returns (rows * columns, 2), float64.
@@ -29,7 +37,13 @@ def grid_points(grid: TokenGrid) -> Tensor:
 
 
 def template(dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return the landmarks of an aligned face, (5, 2)."""
+    """Return the landmarks of an aligned face, (5, 2).
+
+    They are eyes, tip of the nose and corners of the mouth, in pixels of the 112x112 image.
+
+    Args:
+        dtype: of the result.
+    """
     return torch.tensor(TEMPLATE, dtype=dtype)
 
 
@@ -65,7 +79,9 @@ def saliency_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tens
 
 
 def relative_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tensor:
-    """Return |v_i - v_origin| / sqrt(5), v the distances to the five landmarks.
+    """Return each point's distance from the origin, in distances to the landmarks.
+
+    |v_i - v_origin| / sqrt(5), v the distances to the five landmarks.
 
     Shape:
         points: (..., P, 2); origin: (..., 2); landmarks: (..., 5, 2). Returns (..., P).
@@ -108,7 +124,9 @@ def facial_distance(points: Tensor, landmarks: Tensor, spec: URFMSpec) -> Tensor
 
 
 def piecewise_index(distances: Tensor, alpha: float = 1.9, beta: float = 3.8, reach: float = 15.2) -> Tensor:
-    """Return iRPE's piecewise index: fine for near distances, logarithmic for far ones, clipped.
+    """Return iRPE's piecewise index of a distance.
+
+    Fine for near distances, logarithmic for far ones, clipped:
 
     g(x) = [x] for |x| <= alpha, else sign(x) min(beta, [alpha + ln(|x| / alpha) / ln(reach / alpha) (beta - alpha)]), [.] rounding
     half to even; then truncated to an integer.
@@ -131,7 +149,9 @@ def piecewise_index(distances: Tensor, alpha: float = 1.9, beta: float = 3.8, re
 
 
 def bucket_table(grid: TokenGrid, landmarks: Tensor, spec: URFMSpec) -> Tensor:
-    """Return the bucket of every token: that of its place, or a bucket of its own for tokens without a place.
+    """Return the bucket of every token, given by its place.
+
+    Tokens without a place share a bucket of their own.
 
     Shape:
         landmarks: (..., 5, 2), pixels. Returns (..., grid.count), int64.
@@ -146,7 +166,9 @@ def bucket_table(grid: TokenGrid, landmarks: Tensor, spec: URFMSpec) -> Tensor:
 
 
 def check_landmarks(landmarks: Tensor, batch: int) -> None:
-    """Check that landmarks fit the batch and lie in the image; reads the device, so they cost a wait where they are given.
+    """Check that landmarks fit the batch and lie in the image.
+
+    Reads the device, so that landmarks cost a wait where they are given.
 
     Args:
         landmarks: of a batch, in pixels.

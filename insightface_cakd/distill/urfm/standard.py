@@ -8,13 +8,13 @@ from insightface_cakd.runtime.ranks import world_size
 
 
 class Standardised(nn.Module):
-    """Give each channel of each token mean 0 and variance 1 over the images.
+    """Give each channel of each token mean 0 and variance 1.
 
-    y = (x - m) / sqrt(max(v, 1e-6)), m and v running mean and variance over steps and ranks.
+    y = (x - m) / sqrt(max(v, 1e-6)), m and v running mean and variance over images, steps and ranks.
 
-    The last tokens of a Transformer are nearly the same for every face: in a trained `vit_tiny` 1.3 % of their power tells
-    images apart, the rest where a token lies. What centres see of such tokens tells 0.06 %, and two sides that agree on the constant have
-    agreed on nothing. Networks with a fully connected head standardise in the same way: by the batch norm behind it.
+    The last tokens of a Transformer are nearly the same for every face: in a trained `vit_tiny` 1.3 % of their power distinguishes
+    images, the rest where a token lies. Of what centres gather from such tokens, 0.06 % distinguishes images, and two sides that agree on
+    the constant have agreed on nothing. Networks with a fully connected head standardise in the same way: by the batch norm behind it.
 
     Shape:
         tokens: (B, N, C), float32; the result too.
@@ -38,7 +38,11 @@ class Standardised(nn.Module):
         self.register_buffer("steps", torch.zeros(()))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return standardised tokens; in train mode the batch counts first."""
+        """Return standardised tokens; train mode first updates the moments.
+
+        Shape:
+            tokens: (B, N, C), float32. Returns the same shape.
+        """
         mean, variance = self._moments(tokens.detach())
         return (tokens - mean) * variance.clamp_min(1e-6).rsqrt()
 
@@ -51,7 +55,7 @@ class Standardised(nn.Module):
         variance = over_ranks((tokens - mean).square().mean(0))
         self.steps += 1
         share = (1 / self.steps).clamp_min(self.momentum)
-        # Of the two batches joined: their variances, and what their means differ by.
+        # The variance of the joined batches: their own variances, and the squared distance of their means.
         apart = share * (1 - share) * (mean - self.moments[0]).square()
         joined = torch.lerp(self.moments, torch.stack((mean, variance)), share)
         self.moments = torch.stack((joined[0], joined[1] + apart))
@@ -59,7 +63,13 @@ class Standardised(nn.Module):
 
 
 def over_ranks(mean: Tensor) -> Tensor:
-    """Return the mean over ranks; every rank has as many images, so that it is the joined batch's."""
+    """Return the mean over ranks.
+
+    Every rank has equally many images, so that it is the mean of the joined batch.
+
+    Shape:
+        mean: any, of this rank; overwritten.
+    """
     if world_size() > 1:
         dist.all_reduce(mean)
         mean /= world_size()

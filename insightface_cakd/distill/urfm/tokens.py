@@ -1,4 +1,7 @@
-"""Any activation with a grid, as tokens in one order: the patches row by row, then what has no place on the face."""
+"""Converts any activation with a grid to tokens in one order.
+
+The patches come first, row by row, then the tokens that have no place on the face.
+"""
 
 import math
 
@@ -16,8 +19,8 @@ def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[
             Tokens: (B, N, C), extra ones moved behind the patches.
 
     Args:
-        extra: tokens before the patches that have no place; only tokens have such.
-        where: what an error line begins with.
+        extra: tokens before the patches that have no place on the face; maps have none.
+        where: prefix of error messages.
 
     Raises:
         ShapeError: it has no grid, or another number of tokens than a square and `extra` make.
@@ -48,7 +51,7 @@ def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[
 
 
 def _hint(count: int) -> str:
-    """Name the number of extra tokens that would make a square, if it is a usual one."""
+    """Suggest a usual number of extra tokens that leaves a square."""
     for extra in range(6):
         if count > extra and math.isqrt(count - extra) ** 2 == count - extra:
             return f" {extra} extra would leave {count - extra}: set urfm.student_extra or urfm.teacher_extra."

@@ -1,4 +1,7 @@
-"""Prompts: tokens inside a frozen Transformer that learn, with the student, to make it a better teacher."""
+"""Prompts: tokens inside a frozen Transformer that learn.
+
+They learn with the student, to make the Transformer a better teacher.
+"""
 
 from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher

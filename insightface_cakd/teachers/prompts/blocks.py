@@ -1,4 +1,7 @@
-"""What a Transformer must have to take prompts: blocks in order, and a way through each with prompts beside the tokens."""
+"""Base class of Transformers that take prompts.
+
+Such a network has blocks in order, through each of which prompts can pass beside the tokens.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +24,7 @@ class PromptBlocks(ABC):
         blocks: in the order in which the network calls them.
         stages: index of the first block of each stage.
         norm: the network's last norm, applied to the tokens after the last block.
-        input_size: side of the images.
+        input_size: side of the images, in pixels.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], stages: Sequence[int], norm: nn.Module, input_size: int) -> None:
@@ -31,15 +34,21 @@ class PromptBlocks(ABC):
         self.input_size = input_size
 
     def starts(self, placement: Placement) -> list[int]:
-        """Return the indices of the blocks before which a new set of prompts begins."""
+        """Return the indices of the blocks where new prompts begin.
+
+        A new set of prompts begins before each of them.
+
+        Args:
+            placement: `deep`, before every block; `stage`, before each stage; `shallow`, before the first block.
+        """
         return {"deep": list(range(len(self.blocks))), "stage": self.stages, "shallow": [0]}[placement]
 
     def ends(self) -> list[int]:
-        """Return the indices of the blocks that prompts from before cannot reach."""
+        """Return the indices of the blocks that earlier prompts cannot reach."""
         return []
 
     def forget(self) -> None:  # noqa: B027
-        """Let go of what was kept of the last forward."""
+        """Release what was kept of the last forward."""
 
     @abstractmethod
     def through(
@@ -57,20 +66,33 @@ class PromptBlocks(ABC):
 
     @abstractmethod
     def grid(self, tokens: Tensor) -> tuple[int, int]:
-        """Return rows and columns of the patches among a block's tokens."""
+        """Return rows and columns of the patches among a block's tokens.
+
+        Args:
+            tokens: of a block, in the network's own layout.
+        """
 
     @abstractmethod
     def patches(self, tokens: Tensor) -> Tensor:
-        """Return the patches among a block's tokens, (B, rows * columns, C), row by row."""
+        """Return the patches among a block's tokens, row by row.
+
+        Args:
+            tokens: of a block, in the network's own layout.
+
+        Shape:
+            Returns (B, rows * columns, C).
+        """
 
 
 def run(function: Callable[..., Any], *tensors: Tensor, recompute: bool) -> Any:
-    """Call a function, under a checkpoint when asked and where there is a backward pass; nothing frozen is random.
+    """Call a function, under a checkpoint if asked.
+
+    A checkpoint is used only where there is a backward pass. The random state is not kept for it: nothing frozen is random.
 
     Args:
         function: of tensors.
         tensors: its arguments.
-        recompute: whether to.
+        recompute: whether to use a checkpoint.
     """
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *tensors, use_reentrant=False, preserve_rng_state=False)
@@ -79,11 +101,13 @@ def run(function: Callable[..., Any], *tensors: Tensor, recompute: bool) -> Any:
 
 @contextmanager
 def forwards(modules: Sequence[nn.Module], replacements: Sequence[Callable[..., Tensor]]) -> Iterator[None]:
-    """Let modules run other functions as their forward for the length of a `with` block; hooks fire as ever.
+    """Replace the forward of modules for the length of a `with` block.
+
+    Hooks fire as before.
 
     Args:
         modules: to be changed.
-        replacements: one for each.
+        replacements: one per module.
     """
     before = [vars(module).get("forward") for module in modules]
     for module, replacement in zip(modules, replacements, strict=True):

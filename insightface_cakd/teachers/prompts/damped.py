@@ -1,4 +1,4 @@
-"""A gradient made smaller on its way."""
+"""Scales a gradient in the backward pass."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ class SwinBlocks(PromptBlocks):
 
     Args:
         network: timm's Swin.
-        input_size: side of the images.
+        input_size: side of the images, in pixels.
     """
 
     def __init__(self, network: SwinTransformer, input_size: int) -> None:
@@ -31,7 +31,12 @@ class SwinBlocks(PromptBlocks):
 
     @classmethod
     def find(cls, network: nn.Module, input_size: int) -> "SwinBlocks | None":
-        """Return the blocks of a Swin of timm, None for another network."""
+        """Return the blocks of a Swin of timm, None for another network.
+
+        Args:
+            network: any.
+            input_size: side of the images, in pixels.
+        """
         return cls(network, input_size) if isinstance(network, SwinTransformer) else None
 
     def ends(self) -> list[int]:
@@ -41,7 +46,10 @@ class SwinBlocks(PromptBlocks):
     def through(
         self, block: Any, forward: Forward, tokens: Tensor, prompts: Tensor, recompute: bool
     ) -> tuple[Tensor, Tensor]:
-        """Run the block with an attention that sees the prompts, then their own residuals and MLP."""
+        """Run the block, the prompts included.
+
+        Its attention sees the prompts, which then pass through their own residuals and MLP.
+        """
         return run(partial(_block, block, forward), tokens, prompts, recompute=recompute)
 
     def grid(self, tokens: Tensor) -> tuple[int, int]:
@@ -54,7 +62,7 @@ class SwinBlocks(PromptBlocks):
 
 
 class PromptedAttention:
-    """A window attention of timm with prompts, in place of its forward.
+    """The forward of timm's window attention, with prompts.
 
     Shape:
         windows: (B * windows, N, C), the windows of one image next to each other, as timm lays them; mask: (windows, N, N).
@@ -64,7 +72,7 @@ class PromptedAttention:
         prompts: (B, t, C), normed.
 
     Attributes:
-        answer: (B, t, C), what the attention says to the prompts.
+        answer: (B, t, C), the output of the attention for the prompts.
     """
 
     def __init__(self, attention: Any, prompts: Tensor) -> None:
@@ -73,7 +81,7 @@ class PromptedAttention:
         self.answer = prompts
 
     def __call__(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return what the attention says to the patches."""
+        """Return the output of the attention for the patches."""
         attention, (batch, extra, _), area = self.attention, self.prompts.shape, windows.shape[1]
         patches = attention.qkv(windows).unflatten(0, (batch, -1))  # (B, windows, N, 3 C)
         count, heads = patches.shape[1], attention.num_heads
@@ -89,7 +97,11 @@ class PromptedAttention:
         return attention.proj(answers[:, :, :area].flatten(0, 1))
 
     def _bias(self, area: int, count: int, extra: int, mask: Tensor | None) -> Tensor:
-        """Return position bias and shift mask, zero for prompts, (1, windows * heads, N + t, N + t)."""
+        """Return position bias and shift mask, zero for prompts.
+
+        Shape:
+            Returns (1, windows * heads, N + t, N + t).
+        """
         table, index = self.attention.relative_position_bias_table, self.attention.relative_position_index
         bias = table[index.flatten()].view(1, area, area, -1).permute(0, 3, 1, 2)  # (1, heads, N, N)
         if mask is not None:
@@ -100,7 +112,7 @@ class PromptedAttention:
 
 def _block(block: Any, forward: Forward, tokens: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
     """Return map and prompts after one block."""
-    # `.forward` of a module leaves out hooks: a tap reads what becomes of the patches.
+    # `.forward` of a module leaves out hooks: a tap reads the output for the patches only.
     attention = PromptedAttention(block.attn, block.norm1.forward(prompts))
     with forwards([block.attn], [attention]):
         tokens = forward(tokens)  # (B, H, W, C)

@@ -1,4 +1,4 @@
-"""A frozen Transformer with prompts: the teacher that learns to teach."""
+"""A frozen Transformer with prompts: a teacher that learns to teach."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +20,9 @@ SEED = 0
 
 
 class Prompts(nn.Module):
-    """The sets of prompts, one for each block before which a new set begins.
+    """The prompts of a network, in sets.
+
+    There is one set for each block before which a new set begins.
 
     Args:
         widths: channels of each set.
@@ -37,7 +39,9 @@ class Prompts(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw all prompts from uniform(-v, v), v = sqrt(6 / (3 patch^2 + width)).
+        """Draw all prompts from a uniform distribution.
+
+        uniform(-v, v), v = sqrt(6 / (3 patch^2 + width)).
 
         Args:
             generator: of the CPU; torch's own when not given.
@@ -57,19 +61,19 @@ class PromptedTeacher(Teacher):
     its blocks take the prompts along. Its modules, weights and buffers are never changed.
 
     Args:
-        embedder: a ViT of arcface_torch or timm, or a Swin of timm; or a module that holds one as a child.
-        name: what logs and errors call this teacher.
+        embedder: a ViT of arcface_torch or timm, or a Swin of timm; or a module that has one as a child.
+        name: of the teacher in logs and errors.
         embedding_size: width of the embedding.
         device: where it runs.
         spec: the prompts; the default ones when not given.
         sha256: of the file that the teacher was loaded from.
-        input_size: side of the images that it takes.
+        input_size: side of the images that it takes, in pixels.
         autocast: run in half precision on CUDA.
         remembered: gives the embeddings without prompts in place of the network; the network when not given.
 
     Attributes:
         prompts: the module to train.
-        grid: how the tokens of the last forward lie; known from the start.
+        grid: grid of the tokens of the last forward; known from the start.
 
     Raises:
         TeacherError: the network is none of the three, or cannot be run with prompts.
@@ -107,17 +111,23 @@ class PromptedTeacher(Teacher):
 
     @property
     def shown(self) -> tuple[Tensor, TokenGrid]:
-        """The last forward's tokens, and how they lie."""
+        """The last forward's tokens, and their grid."""
         return self.tokens, self.grid
 
     @property
     def tokens(self) -> Tensor:
-        """The last forward's tokens (B, rows * columns + extra, C): patches row by row, then the prompts."""
+        """The last forward's tokens: patches row by row, then the prompts.
+
+        Shape:
+            (B, rows * columns + extra, C).
+        """
         assert self._tokens is not None
         return self._tokens
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch, with the graph to the prompts where gradients are enabled.
+        """Return the embeddings of a batch, with the graph to the prompts.
+
+        The graph is kept where gradients are enabled.
 
         Raises:
             ShapeError: the images are not (B, 3, H, W) floats.
@@ -135,11 +145,13 @@ class PromptedTeacher(Teacher):
 
     @torch.no_grad()
     def plain(self, images: Tensor) -> Tensor:
-        """Return what the frozen network says without prompts, or is remembered to have said.
+        """Return the embeddings without prompts.
+
+        They are computed by the frozen network, or looked up if a cache of them was given.
 
         Raises:
             ShapeError: the images are not (B, 3, H, W) floats.
-            TeacherError: an image is not among those remembered.
+            TeacherError: an image is not in the cache.
         """
         return self._embed(images) if self.remembered is None else self.remembered(images)
 
@@ -164,7 +176,7 @@ class PromptedTeacher(Teacher):
         parts = [self._blocks.patches(last)] + ([] if self._now is None else [self._now])
         tokens = torch.cat(parts, dim=1).to(self.prompts.sets[0].dtype)
         self.grid = TokenGrid(*self._blocks.grid(last), 0 if self._now is None else self._now.shape[1])
-        # `.forward` leaves out hooks: a tap on the norm reads what the network itself makes of the patches.
+        # `.forward` leaves out hooks: a tap on the norm reads the network's own output for the patches.
         self._tokens = self._blocks.norm.forward(tokens) if self.spec.output == "norm" else tokens
 
     @property
@@ -176,7 +188,7 @@ class PromptedTeacher(Teacher):
 
     @torch.no_grad()
     def _observe(self) -> list[Tensor]:
-        """Return what each block is given for a blank image, without prompts."""
+        """Return each block's input for a blank image, without prompts."""
         seen: list[Tensor] = []
         hooks = [
             block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) for block in self._blocks.blocks
@@ -190,7 +202,10 @@ class PromptedTeacher(Teacher):
 
     @torch.no_grad()
     def _try(self) -> None:
-        """Run two blank images with prompts, so that a network that cannot take them is found now."""
+        """Run two blank images with prompts.
+
+        A network that cannot take prompts is found when it is built.
+        """
         try:
             self(self._blank(2))
         except TeacherError:
@@ -204,12 +219,14 @@ class PromptedTeacher(Teacher):
 
 
 def find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks:
-    """Return the blocks of a network, or of one of its children, that prompts can pass through.
+    """Return the blocks of a network through which prompts can pass.
+
+    If the network itself has none, its children are searched.
 
     Args:
         network: the frozen network.
-        input_size: side of the images.
-        where: what an error line begins with.
+        input_size: side of the images, in pixels.
+        where: prefix of error messages.
 
     Raises:
         TeacherError: the network is none of the three kinds.

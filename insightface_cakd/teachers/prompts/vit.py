@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, run
 
-STAGES = 4  # a ViT has none: its blocks are divided as a Swin's are
+STAGES = 4  # a ViT has none: its blocks are divided into as many as a Swin has
 PARTS = ("patch_embed", "pos_embed", "blocks", "norm", "feature")
 
 
 class ViTBlocks(PromptBlocks):
-    """Blocks that attend over any number of tokens: prompts stand behind the others, and are taken away after the block.
+    """Blocks that attend over any number of tokens.
 
-    The network itself sees its own tokens only, so position, norm and head are left as they are.
+    Prompts stand behind the other tokens, and are taken away after the block. The network itself sees its own tokens only, so position,
+    norm and head are left as they are.
 
     Args:
         network: with `blocks`, `norm` and `patch_embed`.
         prefix: tokens that stand before the patches (a class token, registers).
-        input_size: side of the images.
+        input_size: side of the images, in pixels.
     """
 
     def __init__(self, network: Any, prefix: int, input_size: int) -> None:
@@ -35,13 +36,20 @@ class ViTBlocks(PromptBlocks):
 
     @classmethod
     def find(cls, network: nn.Module, input_size: int) -> "ViTBlocks | None":
-        """Return the blocks of a ViT of timm or of arcface_torch, None for another network."""
+        """Return the blocks of a ViT of timm or arcface_torch.
+
+        None for another network.
+
+        Args:
+            network: any.
+            input_size: side of the images, in pixels.
+        """
         if isinstance(network, VisionTransformer):
             return cls(network, network.num_prefix_tokens, input_size)
         parts: list[Any] = [getattr(network, part, None) for part in PARTS]
         if any(part is None for part in parts) or type(network).__module__.startswith("timm."):
             return None
-        # A block may normalise over the tokens (arcface_torch knows one), and then there is no room for more.
+        # A block may normalise over the tokens, as one of arcface_torch does; it cannot take more tokens.
         norms = [getattr(block, name, None) for block in parts[2] for name in ("norm1", "norm2")]
         fits = bool(norms) and all(isinstance(norm, nn.LayerNorm) for norm in norms)
         return cls(network, 0, input_size) if fits else None
@@ -56,13 +64,16 @@ class ViTBlocks(PromptBlocks):
         return self._last[:2]
 
     def _joined(self, tokens: Tensor, prompts: Tensor) -> Tensor:
-        """Return the last block's output whole, if that is what its two parts come from, else a copy of them."""
+        """Return tokens and prompts as one tensor.
+
+        It is the last block's output itself, if both are parts of it, else a copy.
+        """
         if self._last is not None and self._last[0] is tokens and self._last[1] is prompts:
             return self._last[2]
         return torch.cat([tokens, prompts.to(tokens.dtype)], dim=1)
 
     def forget(self) -> None:
-        """Let go of the last forward's tokens."""
+        """Release the last forward's tokens."""
         self._last = None
 
     def grid(self, tokens: Tensor) -> tuple[int, int]:
