@@ -1,27 +1,36 @@
-"""The errors a user can cause: one line each, `where: what is wrong; what was expected. How to fix it.`"""
+"""Errors that a user can cause, each reported in one line.
+
+The line has the form `where: what is wrong; what was expected. How to fix it.`
+"""
 
 import difflib
 from collections.abc import Iterable
 
 
 class CAKDError(Exception):
-    """A mistake in what the user gave; its text is one line that can be pasted into an issue."""
+    """A mistake in the user's input.
+
+    Its text is one line that can be pasted into an issue.
+    """
 
 
 class RecipeError(CAKDError):
-    """A recipe or one of its values cannot be used."""
+    """A recipe, or one of its values, cannot be used."""
 
 
 class TapError(CAKDError):
-    """A named activation does not exist, or did not behave as a tap must."""
+    """A tap names no module, or its activation is not usable.
+
+    Raised when a named activation does not exist, or did not behave as a tap must.
+    """
 
 
 class ShapeError(CAKDError):
-    """Two tensors that must be compared do not fit."""
+    """Two tensors that must be compared have incompatible shapes."""
 
 
 class TeacherError(CAKDError):
-    """A teacher could not be built, loaded, verified, or asked."""
+    """A teacher could not be built, loaded, verified or run."""
 
 
 class DataError(CAKDError):
@@ -37,19 +46,25 @@ class RunError(CAKDError):
 
 
 class PatchError(CAKDError):
-    """A patch cannot be put into a checkout, or taken out of it."""
+    """A patch cannot be applied to a checkout, or reverted."""
 
 
 class ExportError(CAKDError):
-    """A model could not be exported, or the exported file does not do what the network does."""
+    """A model could not be exported, or the exported file is wrong.
+
+    Wrong means that the file does not compute what the network computes.
+    """
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the nearest known name, or an empty string.
+    """Return a suggestion of the nearest known name.
 
     Args:
         name: what the user wrote.
         known: the names that exist.
+
+    Returns:
+        `" Did you mean 'x'?"`, with a leading space, or an empty string if no known name is close.
     """
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{nearest[0]}'?" if nearest else ""

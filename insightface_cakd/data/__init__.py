@@ -1,1 +1,4 @@
-"""Images at rest: record files, verification sets and folders of people. Pixels are RGB, uint8, (H, W, 3)."""
+"""Images on disk: record files, verification sets and folders of people.
+
+Pixels are RGB, uint8, (H, W, 3).
+"""

@@ -1,4 +1,4 @@
-"""The walk through a record file that finds everything wrong with it."""
+"""Walks through a record file and finds everything wrong with it."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -19,12 +19,12 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong; `str()` gives it as one line.
+    """One problem of a record file; `str()` gives it as one line.
 
     Args:
-        severity: `error` where training stops or learns from wrong data; `warning` where it is only worth knowing.
-        kind: a short name, the same for all findings of its sort.
-        message: the line, with record key and offset where one record is meant.
+        severity: `error` if training would stop or learn from wrong data; `warning` if it is only worth knowing.
+        kind: a short name, the same for all findings of one kind.
+        message: the line, with record key and offset if it is about one record.
     """
 
     severity: Literal["error", "warning"]
@@ -37,12 +37,12 @@ class Finding:
 
 
 class Audit:
-    """Read a record file from its first byte to its last, and collect findings.
+    """Reads a record file from start to end and collects findings.
 
     Args:
         reader: the file and its index.
-        folder: where `property` is.
-        num_classes: what the labels must stay below, if known.
+        folder: the folder that may hold `property`.
+        num_classes: the number of classes that all labels must be below, if known.
     """
 
     def __init__(self, reader: RecordReader, folder: Path, num_classes: int | None):
@@ -68,7 +68,13 @@ class Audit:
             return None
 
     def read_all(self, progress: Callable[[int, int], None] | None) -> None:
-        """Walk through the file; where a record is damaged, go on at the next offset of the index."""
+        """Read every record of the file.
+
+        After a damaged record, reading continues at the next offset of the index.
+
+        Args:
+            progress: called with (bytes done, bytes in all), or None.
+        """
         size = self._reader.path.stat().st_size
         keys = dict(zip(self._reader.offsets.tolist(), self._reader.keys.tolist(), strict=True))
         following = np.unique(self._reader.offsets)
@@ -88,7 +94,7 @@ class Audit:
             self._add("index", f"{self._name(keys[missed], missed)}: {fault}.")
 
     def _visit(self, key: int | None, offset: int, following: np.ndarray, size: int) -> int:
-        """Look at the record at `offset` and return where the next one begins."""
+        """Check the record at `offset` and return the offset behind it."""
         where = self._name(key, offset)
         try:
             data, behind = read_framed(self._reader.descriptor(), offset, where)
@@ -136,7 +142,10 @@ class Audit:
             )
 
     def conclude(self) -> list[Finding]:
-        """Compare the whole with header, identities, index and `property`, and return all findings."""
+        """Compare the records with header and index, and return all findings.
+
+        The identity records and `property` are checked too.
+        """
         self._look_at_keys()
         self._look_at_classes()
         self._look_at_identities()
@@ -182,7 +191,10 @@ class Audit:
             )
 
     def _look_at_identities(self) -> None:
-        """Identity records must give the key ranges of the images, one label each."""
+        """Check that identity records give the key ranges of the images.
+
+        Each range must have a single label.
+        """
         if self._header is None or self._header[0] > FLOAT32_EXACT:
             return
         for key in sorted(self._bare.keys() - {0}):

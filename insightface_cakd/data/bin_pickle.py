@@ -1,7 +1,7 @@
-"""Unpickle a verification file without running anything it names.
+"""Unpickles a verification file without running anything that it names.
 
 InsightFace's `.bin` files are pickles, and a pickle may call any function. Here the few names that bytes, booleans and
-numpy arrays need are stood in for by the classes below; any other name is an error.
+numpy arrays need are replaced by the stand-ins below; any other name is an error.
 """
 
 import io
@@ -17,7 +17,7 @@ _PLAIN = {"b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"}
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: remembers the type's code and byte order."""
+    """Stands in for numpy.dtype: stores the type's code and byte order."""
 
     def __init__(self, code: str | bytes, *_: Any):
         self.code = code.decode() if isinstance(code, bytes) else code
@@ -33,7 +33,10 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for a pickled numpy.ndarray, flattened: `values` is an array, or a list for arrays of objects."""
+    """Stands in for a pickled numpy.ndarray, flattened.
+
+    `values` is an array, or a list for arrays of objects.
+    """
 
     values: np.ndarray | list[Any]
 
@@ -61,12 +64,18 @@ def _as_bytes(data: str | bytes) -> bytes:
 
 
 def _encode(text: str, *_: Any) -> bytes:
-    """Stands in for _codecs.encode, with which Python 3 writes bytes in protocols 0 to 2."""
+    """Stands in for _codecs.encode.
+
+    Python 3 uses it to write bytes in protocols 0 to 2.
+    """
     return text.encode("latin1")
 
 
 def _bytes(*content: Any) -> bytes:
-    """Stands in for bytes, called without an argument for empty ones in protocols 0 to 2."""
+    """Stands in for bytes.
+
+    It is called without an argument for empty bytes in protocols 0 to 2.
+    """
     return bytes(content[0]) if content and isinstance(content[0], list) else b""
 
 
@@ -94,22 +103,23 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(data: bytes, where: str) -> Any:
-    """Return the object of a pickle made of containers, bytes, numbers and numpy arrays.
+    """Return the object of a pickle made of plain values.
 
-    Arrays come back as flat numpy arrays or lists; Python 2 strings come back as bytes.
+    Containers, bytes, numbers and numpy arrays are allowed. Arrays are returned as flat numpy arrays or lists, Python 2
+    strings as bytes.
 
     Args:
         data: the pickle, of any protocol, from Python 2 or 3.
         where: names the file in an error.
 
     Raises:
-        DataError: not a pickle, cut off, or it names anything else; nothing of what it names has been called.
+        DataError: it is not a pickle, is truncated, or names anything else; nothing that it names was called.
     """
     try:
         return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())
     except DataError as error:
         raise DataError(f"{where}: {error}. Take the file from a source you trust, or make it anew.") from error
-    except Exception as error:  # The pickle machine raises whatever a broken stream leads it to.
+    except Exception as error:  # A broken pickle stream can raise any exception.
         reason = str(error).split("\n")[0].rstrip(".") or type(error).__name__
         raise DataError(
             f"{where}: not a readable pickle ({reason}); expected an InsightFace .bin. Copy it again."
@@ -117,7 +127,7 @@ def load_pickle(data: bytes, where: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Replace the stand-ins by what they hold, down through lists and tuples."""
+    """Replace the stand-ins by their values, recursively in lists and tuples."""
     if isinstance(value, _Array):
         return _plain(value.values)
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,7 @@
-"""Verification sets in InsightFace's `.bin` layout: a pickled pair (encoded images, same or not)."""
+"""Verification sets in InsightFace's `.bin` layout.
+
+The file is a pickled pair (encoded images, same or not).
+"""
 
 import os
 import pickle
@@ -20,11 +23,11 @@ from insightface_cakd.runtime.progress import Progress
 
 @dataclass(frozen=True, eq=False)
 class VerificationSet:
-    """Pairs of faces: pair i is images 2i and 2i + 1.
+    """Pairs of faces; pair i is images 2i and 2i + 1.
 
     Args:
         images: uint8 (2P, 112, 112, 3) RGB.
-        same: bool (P,), True where both images show one person.
+        same: bool (P,), True where both images show the same person.
     """
 
     images: np.ndarray
@@ -32,10 +35,15 @@ class VerificationSet:
 
 
 def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
-    """Return the 2P encoded images and P booleans of a `.bin`, from Python 2 or 3, as bytes or numpy arrays.
+    """Return the 2P encoded images and P booleans of a `.bin`.
+
+    The file may come from Python 2 or 3, and hold its images as bytes or as numpy arrays.
+
+    Args:
+        path: the `.bin`.
 
     Raises:
-        DataError: the file is missing, no such pickle, names code to run, or the counts do not fit.
+        DataError: the file is missing, is not such a pickle, names code to run, or the counts do not match.
     """
     content = load_pickle(read_bytes(path), str(path))
     if not (isinstance(content, (tuple, list)) and len(content) == 2 and all(map(_is_sequence, content))):
@@ -47,10 +55,15 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
 
 
 def load_bin(path: str | os.PathLike[str]) -> VerificationSet:
-    """Read and decode a `.bin`; where the width is not 112, the short side is resized to 112, bicubic, as upstream.
+    """Read and decode a `.bin`.
+
+    Where the width is not 112, the shorter side is resized to 112 with bicubic interpolation, as upstream does.
+
+    Args:
+        path: the `.bin`.
 
     Raises:
-        DataError: as `read_bin`; or an image cannot be decoded, or is not 112 x 112 after that.
+        DataError: as `read_bin`; or an image cannot be decoded, or is not 112 x 112 after resizing.
     """
     encoded, same = read_bin(path)
     images = np.empty((len(encoded), FACE_SIZE, FACE_SIZE, 3), np.uint8)
@@ -63,12 +76,12 @@ def write_bin(path: str | os.PathLike[str], encoded: Sequence[bytes], same: Sequ
     """Write encoded images and booleans as a `.bin` that arcface_torch reads.
 
     Args:
-        path: the file to write, replaced when it exists.
-        encoded: 2P images, JPEG or PNG; pair i is 2i and 2i + 1.
-        same: P booleans.
+        path: the file to write; an existing file is replaced.
+        encoded: 2P images, JPEG or PNG; pair i consists of images 2i and 2i + 1.
+        same: P booleans, True where both images show the same person.
 
     Raises:
-        DataError: no pairs, or the counts do not fit; or the disk is full, and the former file stays.
+        DataError: there are no pairs, the counts do not match, or the disk is full; an existing file then stays.
     """
     images, booleans = [bytes(image) for image in encoded], [bool(value) for value in same]
     _require_pairs(path, images, booleans)
@@ -83,22 +96,23 @@ def make_bin(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> None:
-    """Write a verification set from a folder with one subfolder for each person, or from a list of pairs.
+    """Write a verification set from a folder of people or a list.
 
-    From a folder, distinct pairs are drawn, half same and half different, and arranged so that every tenth (a fold of
-    the protocol) has equal halves. From a list, its pairs and their order are taken as they are. A JPEG or PNG of
-    112 x 112 keeps its bytes; other squares are resized and encoded as JPEG 95.
+    From a folder with one subfolder per person, distinct pairs are drawn, half same and half different, and arranged so
+    that every tenth (a fold of the protocol) has equal halves. From a list, the pairs and their order are taken as they
+    are. A JPEG or PNG of 112 x 112 keeps its bytes; square images of other sizes or formats are resized where needed
+    and encoded as JPEG of quality 95.
 
     Args:
-        source: the folder; or a text file of lines `first second 0|1`, paths relative to it (see `read_pairs`).
-        out: the `.bin` to write, replaced when it exists.
-        pairs: how many to draw from a folder, a multiple of 20; not used for a list.
-        seed: of the draw; the same folder, number and seed give the same file.
+        source: the folder; or a text file of lines `first second 0|1`, with paths relative to it (see `read_pairs`).
+        out: the `.bin` to write; an existing file is replaced.
+        pairs: number of pairs to draw from a folder, a multiple of 20; ignored for a list.
+        seed: seed of the draw; the same folder, number and seed give the same file.
         progress: called with (images done, images in all).
 
     Raises:
         DataError: too few people or images for the pairs, an image that is missing, broken or not square, a line that
-            is no pair, or the disk is full; nothing is written.
+            is not a pair, or the disk is full; nothing is written.
     """
     chosen: list[Pair] = draw_pairs(source, pairs, seed) if Path(source).is_dir() else read_pairs(source)
     paths = [path for pair in chosen for path in (pair.first, pair.second)]

@@ -1,4 +1,7 @@
-"""A cheap name for a training set, so that what was made from one is not used with another."""
+"""A hash that identifies a training set and is cheap to compute.
+
+It keeps what was made from one set from being used with another.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -10,21 +13,23 @@ from insightface_cakd.data.folders import find_people
 from insightface_cakd.data.images import read_bytes
 from insightface_cakd.data.records import FaceRecords
 
-# Of a larger set this many images, evenly spaced, stand for all: about 40 MB to read.
+# A larger set is represented by this many evenly spaced images: about 40 MB to read.
 SAMPLED = 4096
 
 
 def data_set_hash(folder: str | Path) -> str:
-    """Return a sha256 over the number of images, and label and file content of up to 4096 of them, evenly spaced.
+    """Return a sha256 that identifies a training set.
 
-    Equal for a folder of people and for what `cakd data pack` makes of it, where packing keeps the bytes. Another order of the images
-    gives another hash; of a set with more than 4096 images, a change of a few may give the same.
+    It covers the number of images, and the label and file content of up to 4096 of them, evenly spaced. A folder of
+    people and the record file that `cakd data pack` makes of it have the same hash, where packing keeps the bytes.
+    Another order of the images gives another hash; in a set with more than 4096 images, a change of a few may leave the
+    hash the same.
 
     Args:
         folder: holds train.rec and train.idx, or one folder of images per person.
 
     Raises:
-        DataError: it is neither, or a record is damaged.
+        DataError: the folder is neither, or a record is damaged.
     """
     path = Path(folder)
     count, item = _records(path) if (path / "train.rec").exists() else _people(path)
@@ -37,7 +42,10 @@ def data_set_hash(folder: str | Path) -> str:
 
 
 def _records(folder: Path) -> tuple[int, Callable[[int], tuple[int, bytes]]]:
-    """Return the number of images, and what gives label and encoded image of each."""
+    """Return the number of images and a function that reads one.
+
+    The function maps an index to the label and the encoded image.
+    """
     faces = FaceRecords(folder)
 
     def item(index: int) -> tuple[int, bytes]:

@@ -1,4 +1,7 @@
-"""Folders of people as input (one folder a person, images inside); outputs that are made whole or not at all."""
+"""Reads folders of people; writes outputs completely or not at all.
+
+A folder of people has one subfolder per person, with the person's images in it.
+"""
 
 import os
 import re
@@ -16,13 +19,14 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 @dataclass(frozen=True)
 class People:
-    """What a folder of people holds.
+    """The content of a folder of people.
 
     Args:
-        images: for each person, in natural order of the folder names, the person's images in natural order; a link to
-            an image that is not there is one, so that whoever reads it says so.
+        images: for each person, in natural order of the folder names, the person's images in natural order; a dangling
+            link to an image counts as one, so that whoever reads it reports it.
         names: the folder names, in the same order.
-        skipped: files that are not images by their suffix, images outside a person's folder, folders without images.
+        skipped: files that are not images by their suffix, images outside a person's folder, and folders without
+            images.
     """
 
     images: list[list[Path]] = field(default_factory=list)
@@ -31,18 +35,33 @@ class People:
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Sort key by the whole path: runs of digits compare as numbers (`id_2` before `id_10`), all else by code point."""
+    """Return the key that sorts paths in natural order.
+
+    The whole path counts. Runs of digits compare as numbers (`id_2` before `id_10`), everything else by code point.
+
+    Args:
+        path: the path to sort.
+    """
     parts = _DIGITS.split(str(path))
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
 
 def is_dangling(path: Path) -> bool:
-    """Return whether a path is a link to nothing."""
+    """Return whether a path is a link whose target does not exist.
+
+    Args:
+        path: any path.
+    """
     return path.is_symlink() and not path.exists()
 
 
 def find_people(folder: str | os.PathLike[str]) -> People:
-    """List the people of a folder: each subfolder is a person, with the images in it at any depth.
+    """List the people of a folder and their images.
+
+    Each subfolder is a person, with the images in it at any depth.
+
+    Args:
+        folder: has one subfolder per person.
 
     Raises:
         DataError: the folder is missing, or has no subfolder with an image in it.
@@ -67,7 +86,10 @@ def find_people(folder: str | os.PathLike[str]) -> People:
 
 @contextmanager
 def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write a new file or folder to, and put it in place when the block ends well.
+    """Yield a temporary path, moved to `out` when the block succeeds.
+
+    Args:
+        out: the new file or folder.
 
     Raises:
         DataError: the disk is full or the place cannot be written; nothing is left behind.
@@ -78,7 +100,11 @@ def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
-    """Let errors name the place that the user gave, not the temporary one.
+    """Make errors name the user's path instead of the temporary one.
+
+    Args:
+        temporary: the path that errors of the block name.
+        given: the path that the user gave.
 
     Raises:
         DataError: the block raised one.
@@ -90,7 +116,13 @@ def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-    """Check, before the work begins, that a folder can be made at `out`.
+    """Check that a new folder can be created at `out`.
+
+    Meant to be called before the work begins.
+
+    Args:
+        out: must not exist yet, or be an empty folder.
+        source: the input folder, which must not contain `out`.
 
     Raises:
         DataError: `out` exists and is not an empty folder, or lies inside `source`.

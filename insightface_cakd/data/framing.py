@@ -1,4 +1,4 @@
-"""The frame mxnet puts around each record of a RecordIO file.
+"""The frame that mxnet puts around each record of a RecordIO file.
 
 A part is `u32 magic, u32 (cflag << 29 | length), bytes, zeros to a multiple of 4`, little-endian. A record whose bytes
 contain the magic at a multiple of 4 is cut there into parts (cflag 1 first, 2 middle, 3 last; 0 is a whole record), and
@@ -18,7 +18,12 @@ PART = struct.Struct("<II")
 
 
 def frame(data: bytes) -> bytes:
-    """Return `data` as mxnet writes it to a file: cut at aligned magics, each part with its header, padded to 4 bytes.
+    """Return a record's bytes as mxnet writes them to a file.
+
+    They are cut at aligned magics, and each part gets its header and is padded to 4 bytes.
+
+    Args:
+        data: the bytes of one record, fewer than 2^29.
 
     Raises:
         DataError: 2^29 bytes or more, which the format cannot hold.
@@ -44,11 +49,13 @@ def _cut(data: bytes) -> list[bytes]:
 
 
 def read_framed(descriptor: int, offset: int, where: str) -> tuple[bytes, int]:
-    """Return the bytes of the record that starts at `offset`, and the offset behind it.
+    """Return the record at `offset`, and the offset behind it.
+
+    The record is returned as bytes, without its frame.
 
     Args:
-        descriptor: an open file.
-        offset: bytes from the file's start.
+        descriptor: file descriptor of the open file.
+        offset: position of the record, in bytes from the start of the file.
         where: names the record in an error.
 
     Raises:

@@ -1,4 +1,7 @@
-"""Encoded images and their pixels: JPEG and PNG to RGB and back, through OpenCV."""
+"""Encodes and decodes images through OpenCV.
+
+JPEG, PNG and other formats are decoded to RGB; RGB is encoded as JPEG or PNG.
+"""
 
 import os
 import re
@@ -19,24 +22,30 @@ _END, _WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
 
 
 def image_format(data: bytes) -> str:
-    """Return `jpeg`, `png`, or `other`, by the first bytes."""
+    """Return `jpeg`, `png` or `other`, judged by the first bytes.
+
+    Args:
+        data: the encoded image.
+    """
     if data.startswith(_JPEG):
         return "jpeg"
     return "png" if data.startswith(_PNG) else "other"
 
 
 def decode_rgb(data: bytes, where: str) -> np.ndarray:
-    """Return the pixels of an encoded image as uint8 (H, W, 3) RGB, the same that mxnet gives.
+    """Return the pixels of an encoded image, uint8 (H, W, 3) RGB.
+
+    They are the same as those that mxnet decodes.
 
     Args:
-        data: JPEG, PNG or whatever else OpenCV reads. Grey images get three equal channels, alpha is dropped.
+        data: JPEG, PNG or any other format that OpenCV reads. Grey images get three equal channels, alpha is dropped.
         where: names the image in an error.
 
     Raises:
         DataError: the bytes are not an image.
 
     Edge cases:
-        A JPEG that ends early is decoded as far as it goes, the rest grey, as in mxnet; `image_fault` tells.
+        A truncated JPEG is decoded as far as it goes, the rest is grey, as in mxnet; `image_fault` detects it.
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -51,7 +60,14 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
 
 
 def image_fault(data: bytes) -> str | None:
-    """Return what is wrong with an encoded image before it is decoded: empty or cut off; None when nothing is seen."""
+    """Return what is wrong with an encoded image, without decoding it.
+
+    Args:
+        data: the encoded image.
+
+    Returns:
+        That it is empty or truncated, in words; None if no fault is found.
+    """
     if not data:
         return "it has 0 bytes"
     kind = image_format(data)
@@ -63,7 +79,10 @@ def image_fault(data: bytes) -> str | None:
 
 
 def _ends_early(jpeg: bytes) -> bool:
-    """Walk the markers; segments are skipped by their length, so that a thumbnail's end marker does not count."""
+    """Return whether a JPEG lacks its end marker.
+
+    Segments are skipped by their length, so that the end marker of a thumbnail does not count.
+    """
     position = len(_JPEG)
     while (marker := _MARKER.search(jpeg, position)) is not None:
         code, position = jpeg[marker.start() + 1], marker.end()
@@ -75,7 +94,11 @@ def _ends_early(jpeg: bytes) -> bool:
 
 
 def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
-    """Return uint8 (H, W, 3) RGB as JPEG of the given quality, 1 to 100.
+    """Return an image encoded as JPEG.
+
+    Args:
+        rgb: uint8 (H, W, 3) RGB.
+        quality: JPEG quality, 1 to 100.
 
     Raises:
         DataError: the quality is out of range.
@@ -86,7 +109,11 @@ def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
 
 
 def encode_png(rgb: np.ndarray) -> bytes:
-    """Return uint8 (H, W, 3) RGB as PNG, without loss."""
+    """Return an image encoded as PNG, without loss.
+
+    Args:
+        rgb: uint8 (H, W, 3) RGB.
+    """
     return _encode(".png", rgb, [])
 
 
@@ -95,7 +122,10 @@ def _encode(extension: str, rgb: np.ndarray, options: list[int]) -> bytes:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return a file's bytes.
+    """Return the bytes of a file.
+
+    Args:
+        path: the file.
 
     Raises:
         DataError: it cannot be read.
@@ -105,18 +135,21 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def face_bytes(path: str | os.PathLike[str], quality: int = 95, keep_bytes: bool = True) -> tuple[bytes, bool]:
-    """Return a 112 x 112 face as JPEG or PNG bytes, and whether they are the file's own.
+    """Return a 112 x 112 face as JPEG or PNG bytes.
 
     A JPEG or PNG that already is 112 x 112 keeps its bytes. Anything else is encoded as JPEG; a square of another size
     is resized first (by area when larger, bicubic when smaller).
 
     Args:
         path: the image file.
-        quality: of the JPEG where one is made, 1 to 100.
+        quality: quality of the JPEG if one is made, 1 to 100.
         keep_bytes: False encodes every image anew.
 
+    Returns:
+        The bytes, and whether they are those of the file.
+
     Raises:
-        DataError: the file is empty, cut off or no image, or the image is not square.
+        DataError: the file is empty, truncated or not an image, or the image is not square.
     """
     data = read_bytes(path)
     if fault := image_fault(data):

@@ -1,4 +1,7 @@
-"""The text file beside a record file that says where each record begins."""
+"""The text file that gives the offset of each record.
+
+It is `train.idx`, beside the record file.
+"""
 
 import os
 import warnings
@@ -9,10 +12,16 @@ from insightface_cakd.errors import DataError
 
 
 def read_index(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return keys and offsets of a `train.idx`, int64, in the file's order.
+    """Return keys and offsets of a `train.idx`, in the file's order.
+
+    Args:
+        path: the index file.
+
+    Returns:
+        The keys and the offsets in bytes, both int64 (N,).
 
     Raises:
-        DataError: the file is missing, empty, or a line is not `key<TAB>offset`.
+        DataError: the file is missing or empty, or a line is not `key<TAB>offset`.
     """
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,7 @@
-"""Look at a record folder: what it holds (`info`), and everything that is wrong with it (`check`)."""
+"""Inspects a record folder.
+
+`info` summarises its content, `check` finds everything that is wrong with it.
+"""
 
 import os
 from collections import Counter
@@ -19,19 +22,19 @@ _SAMPLE = 64
 
 @dataclass(frozen=True)
 class Info:
-    """What a record folder holds; `str()` gives it as a few lines.
+    """Content of a record folder; `str()` gives it as lines.
 
     Args:
-        folder: where it is.
+        folder: path of the record folder.
         style: `insightface` (with a header record) or `im2rec`.
-        identities: the number of classes, of the header or the largest label plus one.
-        empty_identities: classes without an image.
-        images: image records.
-        key_gaps: keys missing between the smallest and the largest image key; harmless in im2rec style.
+        identities: number of classes, from the header, or the largest label plus one.
+        empty_identities: number of classes without an image.
+        images: number of image records.
+        key_gaps: number of keys missing between the smallest and the largest image key; harmless in im2rec style.
         images_per_identity: minimum, quartiles and maximum, over identities that have images.
-        image_bytes: the same of the encoded images' sizes, in bytes.
-        formats: count of `jpeg`, `png`, `other` among up to 64 images spread over the file.
-        pixels: count of (width, height) among the same images.
+        image_bytes: minimum, quartiles and maximum of the encoded images' sizes, in bytes.
+        formats: counts of `jpeg`, `png`, `other` among up to 64 images spread over the file.
+        pixels: counts of (width, height) among the same images.
     """
 
     folder: Path
@@ -62,7 +65,12 @@ class Info:
 
 
 def info(folder: str | os.PathLike[str]) -> Info:
-    """Count a record folder's people and images, reading headers and a sample of 64 images.
+    """Count the people and images of a record folder.
+
+    Headers are read, and a sample of 64 images.
+
+    Args:
+        folder: holds `train.rec` and `train.idx`.
 
     Raises:
         DataError: a file is missing, a header is damaged, or a sampled image cannot be decoded.
@@ -102,19 +110,19 @@ def check(
     num_classes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Read every byte of a record folder and decode every image; return all that is wrong, nothing when all is well.
+    """Return everything that is wrong with a record folder.
 
-    Looked at: the frame of each record, whether index and file name the same records, the header's key ranges, each
-    label (whole, from 0, below the number of classes), each image (decodes, whole, 112 x 112), classes without images,
-    gaps in the keys, and `property`.
+    Every byte is read and every image decoded. Checked are the frame of each record, whether index and file name the
+    same records, the header's key ranges, each label (an integer, from 0, below the number of classes), each image
+    (decodes, complete, 112 x 112), classes without images, gaps in the keys, and `property`.
 
     Args:
         folder: holds `train.rec` and `train.idx`.
-        num_classes: that of the training config; without it the header's, if there is one.
+        num_classes: number of classes of the training config; without it that of the header, if there is one.
         progress: called with (bytes done, bytes in all).
 
     Returns:
-        Findings, in file order; of each kind the first 20 and then one line that says how many more.
+        Findings in file order, none if all is well; of each kind the first 20, then one line with the number of others.
 
     Raises:
         DataError: there is no record file or no index to check.

@@ -1,4 +1,7 @@
-"""Images with the points of each: a CSV whose first line names the columns, beside a folder of images."""
+"""Images with landmarks: a CSV beside a folder of images.
+
+The first line of the CSV names the columns.
+"""
 
 import csv
 from dataclasses import dataclass
@@ -14,13 +17,13 @@ HEADER = "expected a first line `file,<point>_x,<point>_y,...` and a line of pix
 
 @dataclass(frozen=True)
 class PointSet:
-    """Images and their points.
+    """Images and their landmarks.
 
     Args:
-        folder: of the images.
-        files: their names in it.
+        folder: folder of the images.
+        files: N file names in that folder.
         points: (N, K, 2), float32, x and y in pixels of the image.
-        names: of the K points.
+        names: names of the K landmarks.
     """
 
     folder: Path
@@ -34,32 +37,37 @@ class PointSet:
     def image(self, index: int) -> np.ndarray:
         """Return an image, uint8 (H, W, 3), RGB.
 
+        Args:
+            index: number of the image.
+
         Raises:
-            DataError: the file is not there or damaged.
+            DataError: the file is missing or damaged.
         """
         path = self.folder / self.files[index]
         return decode_rgb(read_bytes(path), str(path))
 
     def placed(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
-        """Return an image's points (K, 2) in units of the image: p = 2 x / width - 1.
+        """Return an image's landmarks (K, 2) in units of the image.
+
+        The coordinate is p = 2 x / width - 1, and likewise with the height for y.
 
         Args:
-            index: of the image.
-            image: it, if it has been read.
+            index: number of the image.
+            image: the image, if it has been read already.
         """
         height, width = (self.image(index) if image is None else image).shape[:2]
         return self.points[index] * 2 / np.array([width, height], np.float32) - 1
 
 
 def read_points(folder: Path, name: str) -> PointSet:
-    """Read `<folder>/<name>.csv`, whose images lie in `<folder>/<name>/`.
+    """Read `<folder>/<name>.csv`, whose images are in `<folder>/<name>/`.
 
     Args:
-        folder: of the data set.
-        name: of the part: train, test, ...
+        folder: folder of the data set.
+        name: part of the data set: train, test, ...
 
     Raises:
-        DataError: there is no such file, or a line does not fit the first one.
+        DataError: there is no such file, or a line does not match the first one.
     """
     path = folder / f"{name}.csv"
     if not path.is_file():
@@ -85,7 +93,10 @@ def read_points(folder: Path, name: str) -> PointSet:
 
 
 def _point_names(header: list[str], path: Path) -> tuple[str, ...]:
-    """Return the names of the points; the columns must be pairs `NAME_x,NAME_y`, or `x0,y0`."""
+    """Return the names of the landmarks.
+
+    The columns must be pairs `NAME_x,NAME_y`, or `x0,y0`.
+    """
     pairs = list(zip(header[1::2], header[2::2], strict=False))
     names = tuple(first.removesuffix("_x") for first, _ in pairs)
     fits = (

@@ -1,4 +1,4 @@
-"""Folders of people to record files in InsightFace's classic layout, and back."""
+"""Packs folders of people into InsightFace's record files, and unpacks them."""
 
 import os
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _SUFFIX = {"jpeg": ".jpg", "png": ".png", "other": ".img"}
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What was packed.
+    """The result of packing.
 
     Args:
-        identities: people, labels 0 to identities - 1.
-        images: image records.
-        kept: images whose bytes were taken over; the others were encoded anew, resized where needed.
-        skipped: files and folders that were left out because they are no images by suffix or hold none.
+        identities: number of people, with labels 0 to identities - 1.
+        images: number of image records.
+        kept: number of images whose bytes were copied; the others were encoded anew, and resized where needed.
+        skipped: files and folders left out because they are not images by their suffix, or hold none.
     """
 
     identities: int
@@ -38,22 +38,23 @@ def pack(
     keep_bytes: bool = True,
     progress: Progress | None = None,
 ) -> PackSummary:
-    """Write `train.rec`, `train.idx` and `property` from a folder with one subfolder for each person.
+    """Write `train.rec`, `train.idx` and `property` from folders of people.
 
-    Labels follow the natural order of the folder names (`id_2` before `id_10`). With n images of p people there are:
-    the header, key 0 with labels [n + 1, n + 1 + p]; images, keys 1 to n with a scalar label; identities, keys n + 1
-    to n + p with labels [first key, key behind the last]; and `property` with `p,112,112`.
+    Labels follow the natural order of the folder names (`id_2` before `id_10`). For n images of p people the files
+    hold: the header, key 0 with labels [n + 1, n + 1 + p]; images, keys 1 to n with a scalar label; identities, keys n
+    + 1 to n + p with labels [first key, key behind the last]; and `property` with `p,112,112`.
 
     Args:
-        folder: the people; files that are no images by their suffix are skipped and listed in the summary.
+        folder: has one subfolder per person; files that are not images by their suffix are skipped and listed in the
+            summary.
         out: the folder to create.
         quality: JPEG quality of images that are encoded, 1 to 100.
-        keep_bytes: take over the bytes of a JPEG or PNG that is 112 x 112; False encodes all anew.
+        keep_bytes: copy the bytes of a JPEG or PNG that is 112 x 112; False encodes every image anew.
         progress: called with (images done, images in all).
 
     Raises:
-        DataError: no person or just one, `out` exists, the disk is full; or images are empty, cut off, unreadable or
-            not square: all are tried, the first three are named. Nothing is left behind.
+        DataError: there is no person or just one, `out` exists, or the disk is full; or images are empty, truncated,
+            unreadable or not square: all are tried, the first three are named. Nothing is left behind.
     """
     require_new_folder(out, folder)
     people = find_people(folder)
@@ -74,7 +75,11 @@ def pack(
 
 
 def _write_records(people: People, out: Path, quality: int, keep_bytes: bool, progress: Progress | None) -> int:
-    """Write header, images and identities; return how many images kept their bytes."""
+    """Write header, images and identities.
+
+    Returns:
+        The number of images that kept their bytes.
+    """
     count = sum(map(len, people.images))
     key, kept, ranges, faults = 0, 0, [], []
     with RecordWriter(out / "train.rec", out / "train.idx") as writer:
@@ -100,6 +105,10 @@ def _write_records(people: People, out: Path, quality: int, keep_bytes: bool, pr
 def raise_faults(faults: list[str], count: int) -> None:
     """Raise one error for all images that cannot be used.
 
+    Args:
+        faults: one line per unusable image; none if all are usable.
+        count: number of images in all.
+
     Raises:
         DataError: there are faults; the first three are quoted.
     """
@@ -111,9 +120,10 @@ def raise_faults(faults: list[str], count: int) -> None:
 
 
 def unpack(folder: str | os.PathLike[str], out: str | os.PathLike[str], progress: Progress | None = None) -> int:
-    """Write the images of a record folder as files `<label>/<key>.jpg` (or .png), bytes unchanged.
+    """Write the images of a record folder as files.
 
-    Folder names have leading zeros, so that packing them again gives the same labels.
+    The files are `<label>/<key>.jpg` (or .png, or .img for other formats), with unchanged bytes. Folder names have
+    leading zeros, so that packing them again gives the same labels.
 
     Args:
         folder: holds `train.rec` and `train.idx`, either style.
@@ -124,7 +134,7 @@ def unpack(folder: str | os.PathLike[str], out: str | os.PathLike[str], progress
         The number of images.
 
     Raises:
-        DataError: a record is damaged or holds no image, `out` exists, or the disk is full; nothing is left.
+        DataError: a record is damaged or holds no image, `out` exists, or the disk is full; nothing is left behind.
     """
     require_new_folder(out, folder)
     faces = FaceRecords(folder)

@@ -1,4 +1,4 @@
-"""Choose verification pairs: drawn from folders of people, or read from a list."""
+"""Draws verification pairs from folders of people, or reads a list."""
 
 import itertools
 import math
@@ -16,7 +16,13 @@ _STEP = 2 * FOLDS
 
 
 class Pair(NamedTuple):
-    """Two image files and whether they show the same person."""
+    """Two image files and whether they show the same person.
+
+    Args:
+        first: path of one image.
+        second: path of the other image.
+        same: True if both show the same person.
+    """
 
     first: Path
     second: Path
@@ -24,7 +30,12 @@ class Pair(NamedTuple):
 
 
 def most_pairs(folder: str | os.PathLike[str]) -> int:
-    """Return the largest balanced number of distinct pairs that a folder of people can give, a multiple of 20.
+    """Return how many balanced, distinct pairs a folder can give.
+
+    It is the largest such number, a multiple of 20.
+
+    Args:
+        folder: has one subfolder per person.
 
     Raises:
         DataError: the folder is missing or holds no people.
@@ -34,23 +45,27 @@ def most_pairs(folder: str | os.PathLike[str]) -> int:
 
 
 def _supply(counts: list[int]) -> tuple[int, int]:
-    """Return how many distinct same and different pairs people with `counts` images have."""
+    """Return the numbers of distinct same and different pairs.
+
+    `counts` holds the number of images of each person.
+    """
     same = sum(math.comb(count, 2) for count in counts)
     return same, math.comb(sum(counts), 2) - same
 
 
 def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pair]:
-    """Draw distinct pairs, half same and half different, every tenth of them balanced.
+    """Draw distinct pairs, half same and half different.
 
-    Same pairs are spread over as many people as possible; different pairs draw two people uniformly, then their images.
+    Every tenth of them is balanced too. Same pairs are spread over as many people as possible; for a different pair two
+    people are drawn uniformly, then an image of each.
 
     Args:
-        folder: one subfolder for each person.
-        count: how many pairs, a multiple of 20.
+        folder: has one subfolder per person.
+        count: number of pairs, a multiple of 20.
         seed: the same folder, count and seed give the same pairs in the same order.
 
     Raises:
-        DataError: `count` is no positive multiple of 20, there is just one person, or there are too few images.
+        DataError: `count` is not a positive multiple of 20, there is just one person, or there are too few images.
     """
     if count <= 0 or count % _STEP:
         raise DataError(
@@ -76,7 +91,7 @@ def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pa
 
 def _draw_same(people: list[list[Path]], count: int, source: random.Random) -> list[Pair]:
     supplies = [math.comb(len(images), 2) for images in people]
-    limit = 1  # pairs a person, just large enough
+    limit = 1  # pairs per person, as small as possible
     while sum(min(supply, limit) for supply in supplies) < count:
         limit += 1
     rounds: list[list[Pair]] = [[] for _ in range(limit)]
@@ -106,13 +121,16 @@ def _draw_different(people: list[list[Path]], count: int, source: random.Random,
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
-    """Read a list of pairs, one `first second 0|1` a line; 1 is same.
+    """Read a list of pairs, one `first second 0|1` per line.
 
-    A line with tabs is split at those, else one with commas at those, else at spaces. Paths are relative to the list's
-    folder. Empty lines are skipped.
+    1 means same. A line with tabs is split at the tabs, otherwise one with commas at the commas, otherwise at spaces.
+    Paths are relative to the list's folder. Empty lines are skipped.
+
+    Args:
+        path: the list, a text file in UTF-8.
 
     Raises:
-        DataError: the file is missing, not text or empty, a line is no pair, or an image is missing.
+        DataError: the file is missing, not text or empty, a line is not a pair, or an image is missing.
     """
     folder, pairs = Path(path).parent, []
     try:

@@ -1,4 +1,7 @@
-"""Read and write mxnet's RecordIO files (`train.rec` with `train.idx`), byte for byte, without mxnet."""
+"""Reads and writes mxnet's RecordIO files without mxnet, byte for byte.
+
+They are `train.rec` with its index `train.idx`.
+"""
 
 import os
 import struct
@@ -23,12 +26,12 @@ _SCAN_DTYPE = np.dtype([("flag", np.int64), ("label", np.float32), ("payload_byt
 class Record:
     """One record: labels, two ids and the encoded image.
 
-    With `flag` 0 there is one label, stored in the header; with `flag` n > 0 there are n labels behind the header.
+    With `flag` 0 there is one label, stored in the header; with `flag` n > 0 there are n labels after the header.
 
     Args:
         flag: how the labels are stored.
         labels: float32 values; ids above 16,777,216 are not exact.
-        id: unsigned 64-bit, by custom the record's key.
+        id: unsigned 64-bit, by convention the record's key.
         id2: unsigned 64-bit, 0 for images.
         payload: the encoded image; empty for header and identity records.
 
@@ -50,7 +53,7 @@ class Record:
             )
 
     def to_bytes(self) -> bytes:
-        """Return header, labels and payload as they stand inside the record's frame."""
+        """Return header, labels and payload as stored inside the frame."""
         if self.flag == 0:
             return _HEADER.pack(0, self.labels[0], self.id, self.id2) + self.payload
         labels = struct.pack(f"<{self.flag}f", *self.labels)
@@ -58,14 +61,14 @@ class Record:
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> "Record":
-        """Take `to_bytes` apart again.
+        """Parse the bytes that `to_bytes` returns.
 
         Args:
             data: the bytes inside the frame.
             where: names the record in an error.
 
         Raises:
-            DataError: fewer bytes than the header and its labels need.
+            DataError: there are fewer bytes than the header and its labels need.
         """
         flag, label, identity, identity2 = _HEADER.unpack_from(data) if len(data) >= _HEADER.size else (0, 0.0, 0, 0)
         start = _HEADER.size + 4 * flag
@@ -79,10 +82,10 @@ class Record:
 
 
 class RecordReader:
-    """Read records by key, from any number of threads and of forked or spawned processes.
+    """Reads records by key, from any thread or process.
 
-    Each process opens the file for itself at its first read, and each read names its position, so nothing is shared.
-    `keys` and `offsets` (bytes) are those of the index, int64, in its order.
+    Processes may be forked or spawned. Each opens the file for itself at its first read, and each read states its
+    position, so nothing is shared. `keys` and `offsets` (bytes) are those of the index, int64, in its order.
 
     Args:
         rec: the record file.
@@ -92,7 +95,7 @@ class RecordReader:
         DataError: a file is missing, or the index is not one.
 
     Edge cases:
-        A key that stands twice in the index means its last line, as in mxnet.
+        A key that occurs twice in the index means its last line, as in mxnet.
     """
 
     def __init__(self, rec: str | os.PathLike[str], idx: str | os.PathLike[str]):
@@ -116,7 +119,7 @@ class RecordReader:
             os.close(self._descriptors.popitem()[1])
 
     def descriptor(self) -> int:
-        """Return this process's own open file, for `os.pread`.
+        """Return the file descriptor of this process, for `os.pread`.
 
         Raises:
             DataError: the file cannot be opened.
@@ -129,13 +132,17 @@ class RecordReader:
                 raise DataError(
                     f"{self.path}: cannot be opened: {error.strerror}. Check the file and its rights."
                 ) from error
-            # Two threads may come here at once: the first to store its handle wins.
+            # Two threads may get here at once: the first to store its descriptor wins.
             if self._descriptors.setdefault(process, opened) != opened:
                 os.close(opened)
         return self._descriptors[process]
 
     def has(self, keys: np.ndarray) -> np.ndarray:
-        """Return which of `keys` (N,) the index holds, as bool (N,)."""
+        """Return which keys the index contains.
+
+        Shape:
+            keys: (N,), integers. Result: (N,), bool.
+        """
         found = np.searchsorted(self._sorted, keys, side="right") - 1
         return (found >= 0) & (self._sorted[found] == keys)
 
@@ -149,24 +156,41 @@ class RecordReader:
         return self.offsets[self._order[np.searchsorted(self._sorted, keys, side="right") - 1]]
 
     def where(self, key: int) -> str:
-        """Return `file: record KEY at offset N`, the beginning of every error about a record."""
+        """Return `file: record KEY at offset N`.
+
+        Every error about a record begins with it.
+
+        Args:
+            key: a key of the index.
+
+        Raises:
+            DataError: the key is not in the index.
+        """
         return f"{self.path}: record {key} at offset {self._offsets_of(np.array([key]))[0]}"
 
     def read(self, key: int) -> Record:
         """Return one record.
 
+        Args:
+            key: a key of the index.
+
         Raises:
-            DataError: the key is not in the index, or what stands at its offset is not a whole record.
+            DataError: the key is not in the index, or there is no complete record at its offset.
         """
         offset = int(self._offsets_of(np.array([key]))[0])
         where = f"{self.path}: record {key} at offset {offset}"
         return Record.from_bytes(read_framed(self.descriptor(), offset, where)[0], where)
 
     def scan(self, keys: np.ndarray) -> np.ndarray:
-        """Return flag, first label (float32) and payload size of each of `keys` (N,), reading headers only.
+        """Return flag, first label and payload size of several records.
+
+        Only headers are read.
+
+        Shape:
+            keys: (N,), integers.
 
         Returns:
-            A structured array (N,) with fields `flag`, `label`, `payload_bytes`.
+            A structured array (N,) with fields `flag`, `label` (float32) and `payload_bytes`.
 
         Raises:
             DataError: as `read`.
@@ -184,7 +208,10 @@ class RecordReader:
 
 
 def _scan_words(words: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read headers at `offsets` (N,) from the file's 32-bit words; also return which rows need a full read instead."""
+    """Read headers at `offsets` (N,) from the file's 32-bit words.
+
+    Also returns which rows need a full read instead.
+    """
     first = np.clip(offsets // 4, 0, len(words) - 1)
     rows = words[np.minimum(first[:, None] + np.arange(9), len(words) - 1)]  # (N, 9): frame 2, header 6, first label
     length = (rows[:, 1] & LENGTH_MASK).astype(np.int64)
@@ -198,11 +225,13 @@ def _scan_words(words: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.n
 
 
 class RecordWriter:
-    """Write `train.rec` and `train.idx` as mxnet's MXIndexedRecordIO does; a context manager.
+    """Writes `train.rec` and `train.idx`; a context manager.
+
+    The files are those that mxnet's MXIndexedRecordIO writes.
 
     Args:
         rec: the record file to create.
-        idx: the index to create; lines stand in the order of writing.
+        idx: the index to create; its lines are in the order of writing.
 
     Raises:
         OSError: a file cannot be created or written.
@@ -217,6 +246,10 @@ class RecordWriter:
 
     def write(self, key: int, record: Record) -> None:
         """Append one record.
+
+        Args:
+            key: the record's key in the index.
+            record: the record.
 
         Raises:
             DataError: the record is 2^29 bytes or longer.

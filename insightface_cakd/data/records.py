@@ -1,4 +1,4 @@
-"""A folder with `train.rec` and `train.idx` as a dataset of faces and labels."""
+"""A folder with `train.rec` and `train.idx` as a labelled dataset."""
 
 import os
 from functools import cached_property
@@ -17,8 +17,11 @@ FLOAT32_EXACT = 1 << 24
 def open_records(folder: str | os.PathLike[str]) -> RecordReader:
     """Open `train.rec` and `train.idx` of a folder.
 
+    Args:
+        folder: holds both files.
+
     Raises:
-        DataError: a file is missing or the index is not one.
+        DataError: a file is missing, or the index is not one.
     """
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: no such folder; expected one that holds train.rec and train.idx. Check the path.")
@@ -26,13 +29,17 @@ def open_records(folder: str | os.PathLike[str]) -> RecordReader:
 
 
 def read_header(reader: RecordReader) -> tuple[int, int] | None:
-    """Return `(a, b)` of an InsightFace header record: images are keys 1 to a-1, identities keys a to b-1.
+    """Return the key ranges of an InsightFace header record, `(a, b)`.
 
-    A header is key 0 with two labels or more and no image; without one the file is in im2rec style: None. (An im2rec
-    file made with `--pack-label` has several labels on its images too, so the labels alone do not tell.)
+    Images have keys 1 to a-1, identities keys a to b-1. A header is key 0 with two or more labels and no image; without
+    one the file is in im2rec style, and None is returned. (An im2rec file made with `--pack-label` has several labels
+    on its images too, so the labels alone do not decide.)
+
+    Args:
+        reader: the file and its index.
 
     Raises:
-        DataError: record 0 is damaged, or its labels are no key ranges.
+        DataError: record 0 is damaged, or its labels are not key ranges.
     """
     if not reader.has(np.array([0]))[0]:
         return None
@@ -53,7 +60,11 @@ def read_header(reader: RecordReader) -> tuple[int, int] | None:
 def first_identity(reader: RecordReader, stated: int) -> int:
     """Return the key behind the last image, given the header's float32 label.
 
-    Above 2^24 float32 is not exact: there the first key near the stated one that holds no image counts.
+    Above 2^24 float32 is not exact: there it is the first key near the stated one that holds no image.
+
+    Args:
+        reader: the file and its index.
+        stated: the key that the header states.
     """
     if stated < FLOAT32_EXACT:
         return stated
@@ -65,24 +76,31 @@ def first_identity(reader: RecordReader, stated: int) -> int:
 
 
 def label_fault(label: float) -> str | None:
-    """Return why a first label is no identity (not finite, not whole, negative, too large for float32), or None."""
+    """Return why a first label is not an identity, or None.
+
+    It may be not finite, not an integer, negative, or too large for float32.
+
+    Args:
+        label: first label of a record.
+    """
     if not np.isfinite(label) or label != int(label) or not 0 <= label <= FLOAT32_EXACT:
         return f"label {label:g} is not an identity; expected a whole number from 0 to {FLOAT32_EXACT}"
     return None
 
 
 class FaceRecords:
-    """Faces and labels of a record folder, InsightFace or im2rec style, in arcface_torch's order.
+    """Faces and labels of a record folder, in arcface_torch's order.
 
     InsightFace style (header record key 0): keys 1 to a-1. im2rec style: all keys in the order of the index, with gaps.
-    Item i is `(uint8 (112, 112, 3) RGB, label)`, the record's first label. Safe under fork, spawn and threads.
+    Item i is `(uint8 (112, 112, 3) RGB, label)`, with the record's first label. Safe under fork, spawn and threads.
 
     Args:
         folder: holds `train.rec` and `train.idx`.
 
     Raises:
         DataError: a file is missing or damaged, or the header names images that the index lacks; on reading an item,
-            also a payload that is no image, another size than 112 x 112, and a label that is not a whole number from 0.
+            also a payload that is not an image, another size than 112 x 112, and a label that is not a whole number
+            from 0.
     """
 
     style: Literal["insightface", "im2rec"]
@@ -122,7 +140,9 @@ class FaceRecords:
         return rgb
 
     def labels(self) -> np.ndarray:
-        """Return the label of every item, int64 (len,), from the headers alone: no image is decoded.
+        """Return the label of every item, int64 (len,).
+
+        The labels are read from the headers: no image is decoded.
 
         Raises:
             DataError: a label is not a whole number from 0; the record is named.
@@ -143,7 +163,10 @@ class FaceRecords:
 
     @cached_property
     def num_classes(self) -> int:
-        """The number of identities: that of the header, else the largest label plus one (reads all headers once)."""
+        """The number of identities.
+
+        It is that of the header, otherwise the largest label plus one (reads all headers once).
+        """
         if self.header is not None and self.header[1] > self.header[0]:
             return self.header[1] - self.header[0]
         return int(self._labels.max()) + 1

@@ -1,4 +1,7 @@
-"""A folder of people becomes a training set and a verification set of other people."""
+"""Splits a folder of people into training and verification sets.
+
+No person is in both.
+"""
 
 import random
 import tempfile
@@ -15,19 +18,20 @@ MIN_PEOPLE = 10
 
 
 def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) -> None:
-    """Write `train.rec` of most people and `<name>.bin` with pairs of the others.
+    """Write `train.rec` of most people and `<name>.bin` of the others.
 
-    A fifth of the people is held out, drawn by `seed`; nobody is in both.
+    The `.bin` holds verification pairs of a fifth of the people, drawn by `seed`; no person is in both files.
 
     Args:
         faces: aligned faces, one folder per person.
-        out: where the files go.
-        name: of the verification set.
-        seed: of the split and the pairs.
-        pairs: at most this many verification pairs.
+        out: the folder to create.
+        name: name of the verification set.
+        seed: seed of the split and of the pairs.
+        pairs: largest number of verification pairs.
 
     Raises:
-        DataError: no folder, too few people to hold some out, or too few images of them; `out` is in use or cannot be written.
+        DataError: no folder, too few people to split, or too few images of those in the verification set; `out` is in
+            use or cannot be written.
     """
     if not faces.is_dir():
         raise DataError(f"{faces}: no such folder; expected aligned 112x112 faces, one folder per person.")
@@ -54,7 +58,7 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
 
 
 def _links(folder: Path, people: list[Path]) -> Path:
-    """Return a folder that shows only these people."""
+    """Return a new folder of links to the given people."""
     folder.mkdir()
     for person in people:
         (folder / person.name).symlink_to(person.resolve(), target_is_directory=True)

@@ -1,1 +1,4 @@
-"""What a file of a network is: weights, ONNX, timm, TorchScript; what it gives and what it costs."""
+"""Network files, what they compute and what they cost.
+
+Formats: weights, ONNX, timm, TorchScript.
+"""

@@ -1,4 +1,7 @@
-"""What the user names becomes models with a name, a size and a way to run."""
+"""Turns the models that a user names into loadable entries.
+
+An entry has a name, a file size and a runtime.
+"""
 
 import os
 from collections.abc import Sequence
@@ -21,10 +24,10 @@ class Entry:
     """A model to be compared.
 
     Args:
-        name: in the table.
-        path: an .onnx or weights.
-        network: of weights.
-        option: by which the user names the network.
+        name: name in the table.
+        path: an .onnx file, or weights.
+        network: the network that the weights belong to; None for an .onnx.
+        option: the command-line option by which the user names the network.
     """
 
     name: str
@@ -34,7 +37,7 @@ class Entry:
 
     @property
     def runtime(self) -> str:
-        """What runs it."""
+        """What runs the model: `onnxruntime` or `torch`."""
         return "onnxruntime" if self.path.suffix.lower() == ".onnx" else "torch"
 
     @property
@@ -43,29 +46,30 @@ class Entry:
         return self.path.stat().st_size / 1e6
 
     def load(self, get_model: GetModel, device: torch.device) -> Embed:
-        """Return what embeds images.
+        """Return a callable that embeds images.
 
         Args:
-            get_model: the host's factory.
-            device: where it runs.
+            get_model: the host's factory of networks.
+            device: where the model runs.
 
         Raises:
-            EvaluationError: the file is damaged, or of another network.
+            EvaluationError: the file is damaged, or belongs to another network.
         """
         return load_embedder(self.path, self.network, get_model, device, self.option)
 
 
 def read_entries(texts: Sequence[str], network: str | None = None) -> list[Entry]:
-    """Return the models of a command line.
+    """Return the models named on a command line.
 
     Args:
-        texts: each `[NAME=]PATH[::NETWORK]`: the output folder of a run, an .onnx, or weights. A run's folder names its own
-            network, for the weights in it too, and so does an .onnx. Without a name, it is that of the folder or file.
-        network: of weights that name none.
+        texts: each `[NAME=]PATH[::NETWORK]`, where PATH is the output folder of a run, an .onnx or weights. A run's
+            folder names its own network, also for the weights inside it; an .onnx contains its own. Without NAME, the
+            name is that of the folder or file.
+        network: network of weights that name none.
 
     Raises:
-        EvaluationError: no such file, a folder that is no run, two models of one name, or a network that is not that of the
-            run or .onnx.
+        EvaluationError: a file does not exist, a folder is not a run, two models share a name, or a network differs
+            from the one of the run or is given for an .onnx.
     """
     entries: list[Entry] = []
     for text in texts:
@@ -82,11 +86,11 @@ def run_entry(name: str, folder: Path) -> Entry:
     """Return the model of a finished run.
 
     Args:
-        name: in the table.
-        folder: output of the run.
+        name: name in the table.
+        folder: output folder of the run.
 
     Raises:
-        EvaluationError: it holds no weights.
+        EvaluationError: the folder holds no weights.
         RunError: `run.json` is damaged.
     """
     run = RunFolder(folder)
@@ -99,11 +103,14 @@ def run_entry(name: str, folder: Path) -> Entry:
 
 
 def parameters(entry: Entry, embed: Embed) -> int:
-    """Return the number of a model's weights, buffers such as running means left out in torch.
+    """Return the number of a model's weights.
+
+    In torch, buffers such as running means are not counted; in an .onnx, all initializers with at least one dimension
+    are.
 
     Args:
         entry: the model.
-        embed: it, loaded.
+        embed: the same model, loaded.
     """
     if entry.runtime == "torch" and isinstance(embed, nn.Module):
         return sum(weight.numel() for weight in embed.parameters())
@@ -116,11 +123,11 @@ def find_entry(path: Path, network: str | None = None, expected: str = EXPECTED)
 
     Args:
         path: an .onnx, weights, or the output folder of a run.
-        network: of weights that name none: a run's folder names its own, for the weights in it too.
+        network: network of weights that name none; a run's folder names its own, also for the weights inside it.
         expected: what an error line says was expected.
 
     Raises:
-        EvaluationError: there is no such file, or a folder is no run.
+        EvaluationError: the file does not exist, or the folder is not a run.
     """
     if path.is_dir():
         found = run_entry(title(path), path)
@@ -133,7 +140,14 @@ def find_entry(path: Path, network: str | None = None, expected: str = EXPECTED)
 
 
 def title(path: Path) -> str:
-    """Return a model's name: of a folder its name, of a run's weights that of their folder, else the file's."""
+    """Return the name of a model, derived from its path.
+
+    For a folder it is the folder's name, for a run's weights that of the folder they are in, otherwise the file's name
+    without its suffix.
+
+    Args:
+        path: a file or folder.
+    """
     whole = Path(os.path.abspath(path))
     if whole.is_dir():
         return whole.name or "root"

@@ -1,4 +1,4 @@
-"""A network prepared for inference alone: the same numbers, sooner."""
+"""Prepares a network for inference: the same output, computed faster."""
 
 import copy
 from itertools import pairwise
@@ -9,10 +9,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def for_inference(network: nn.Module) -> nn.Module:
-    """Return a copy whose batch norms are folded into the convolutions before them, and whose channels lie side by side.
+    """Return a copy with folded batch norms and in channels-last layout.
 
-    The output is equal to the rounding of float32. A batch of 16 through `mbf` took 129 ms for 157 on two cores. Batch norms that
-    follow a convolution in the same `nn.Sequential` are folded; others, of which only the network's code says what they follow, stay.
+    Each batch norm is folded into the convolution before it. The output is equal up to the rounding of float32. A batch
+    of 16 through `mbf` took 129 ms instead of 157 on two cores. Only batch norms that follow a convolution in the same
+    `nn.Sequential` are folded; for others, only the network's code shows what they follow, so they stay.
 
     Args:
         network: in eval mode.

@@ -1,4 +1,7 @@
-"""Builds the torch networks that can teach: the host's, timm's, a user's own, TorchScript."""
+"""Builds the torch networks that can serve as teachers.
+
+They come from the host, from timm, from a user's own code, or from a TorchScript file.
+"""
 
 import importlib
 import inspect
@@ -17,13 +20,13 @@ GetModel = Callable[..., nn.Module]
 
 
 def host_network(name: str, embedding_size: int, get_model: GetModel, device: torch.device) -> nn.Module:
-    """Build a network of the host by name.
+    """Build one of the host's networks by name.
 
     Args:
         name: as the host's `get_model` knows it.
-        embedding_size: width of its embedding.
-        get_model: the host's factory.
-        device: on CUDA the network is told to compute its body in float16, as in training; its tail stays float32.
+        embedding_size: width of the embedding.
+        get_model: the host's factory of networks.
+        device: on CUDA the network is set to compute its body in float16, as in training; its tail stays float32.
 
     Raises:
         TeacherError: the host has no such network.
@@ -39,13 +42,16 @@ def host_network(name: str, embedding_size: int, get_model: GetModel, device: to
 
 
 def timm_network(name: str, embedding_size: int, input_size: int, face_head: bool = False) -> nn.Module:
-    """Build a network of timm whose classifier is the embedding layer (`num_classes=embedding_size`), or one trained here.
+    """Build a network of timm.
+
+    Its last layer is timm's classifier used as the embedding layer (`num_classes=embedding_size`), or, with
+    `face_head`, the head of a network trained here.
 
     Args:
         name: as in `timm.list_models()`.
         embedding_size: width of the embedding.
-        input_size: side of the images, for networks that are built for one size.
-        face_head: with the head that `cakd train` gives a network of timm, in place of timm's classifier.
+        input_size: side of the images in pixels, for networks that are built for one size.
+        face_head: use the head that `cakd train` gives a network of timm, instead of timm's classifier.
 
     Raises:
         TeacherError: timm has no such network, or cannot build it for this size.
@@ -56,17 +62,17 @@ def timm_network(name: str, embedding_size: int, input_size: int, face_head: boo
 
 
 def own_network(target: str, embedding_size: int | None) -> nn.Module:
-    """Call `package.module:callable` and return the network that it gives.
+    """Call `package.module:callable` and return the network that it builds.
 
-    The callable is given `num_features=embedding_size` if it has a parameter of that name and the size is known, else
-    nothing.
+    The callable gets `num_features=embedding_size` if it has a parameter of that name and the size is known, otherwise
+    no arguments.
 
     Args:
-        target: an importable module and a name in it.
+        target: an importable module, a colon, and a name in it.
         embedding_size: width of the embedding, if known.
 
     Raises:
-        TeacherError: the module or the name does not exist, or what comes back is no network.
+        TeacherError: the module or the name does not exist, or the result is not a network.
     """
     where = f"teacher.network {target}"
     module_name, _, attribute = target.partition(":")
@@ -98,14 +104,14 @@ def torchscript_network(path: Path, device: torch.device, where: str) -> nn.Modu
 
     Args:
         path: written by `torch.jit.save`.
-        device: where its tensors go.
-        where: what an error line begins with.
+        device: where its tensors are placed.
+        where: beginning of an error line.
 
     Raises:
-        TeacherError: the file is truncated or something else.
+        TeacherError: the file is truncated, or not TorchScript.
     """
     expected = "a file written by torch.jit.save. It is truncated, damaged or no TorchScript: get it again, or correct teacher.network."
     with reading(where, TeacherError, expected, RuntimeError, ValueError), warnings.catch_warnings():
-        # torch calls the format deprecated at every load; files in it go on existing.
+        # torch warns at every load that the format is deprecated; files in it still exist.
         warnings.simplefilter("ignore", FutureWarning)
         return torch.jit.load(str(path), map_location=device)

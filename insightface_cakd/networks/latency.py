@@ -1,4 +1,7 @@
-"""How long networks take for one face on this CPU, measured in turns, so that a busy machine slows all alike."""
+"""Measures how long networks take for one face on this CPU.
+
+The networks are timed in turns, so that other load on the machine slows all of them alike.
+"""
 
 import math
 import time
@@ -20,13 +23,13 @@ ROUNDS, WARM_UP, SECONDS = 50, 3, 4.0
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds for one face.
+    """Time for one face, in milliseconds.
 
     Args:
-        median: of all rounds.
+        median: median over all rounds.
         low: lower quartile.
         high: upper quartile.
-        rounds: how often it was measured.
+        rounds: number of measurements.
     """
 
     median: float
@@ -37,10 +40,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """Of one file beside the first.
+    """Time of one network, compared with the first one.
 
     Args:
-        milliseconds: median over all rounds, batch of one.
+        milliseconds: median over all rounds, for a batch of one.
         speed_up: median over the rounds of the first network's time divided by this one's; 1 for the first.
     """
 
@@ -49,12 +52,12 @@ class SpeedUp:
 
 
 def measure_latency(models: Mapping[str, Embed], rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Latency]:
-    """Time one forward of one face, batch 1, of each model.
+    """Time one forward pass of each model on one face.
 
     Args:
         models: name -> model on the CPU.
-        rounds: at most.
-        seconds: no new round is begun after so long; three rounds are made at least.
+        rounds: largest number of rounds.
+        seconds: no new round begins after this time, but at least three rounds are made.
     """
     face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
 
@@ -67,11 +70,11 @@ def measure_latency(models: Mapping[str, Embed], rounds: int = ROUNDS, seconds: 
 
 
 def measure_speed_up(networks: Sequence[Callable[[np.ndarray], object]], rounds: int = ROUNDS) -> list[SpeedUp]:
-    """Time networks of any runtime, one face each, against the first.
+    """Time networks of any runtime on one face, against the first.
 
     Args:
-        networks: each takes a face (1, 3, 112, 112); the first is what the others are compared with.
-        rounds: how often each is run.
+        networks: each takes a face (1, 3, 112, 112); the first is the reference.
+        rounds: number of measurements of each network.
     """
     face = np.random.default_rng(0).uniform(-1, 1, (1, 3, FACE_SIZE, FACE_SIZE)).astype(np.float32)
     times = _times([partial(_milliseconds, partial(network, face)) for network in networks], rounds)
@@ -83,11 +86,11 @@ def measure_speed_up(networks: Sequence[Callable[[np.ndarray], object]], rounds:
 
 
 def onnx_embedder(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what embeds a face with onnxruntime on the CPU.
+    """Return a callable that embeds a face with onnxruntime on the CPU.
 
     Args:
         file: a recogniser with an input [batch, 3, 112, 112].
-        threads: of one operator.
+        threads: number of threads within one operator.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -110,12 +113,15 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 
 def _times(calls: Sequence[Callable[[], float]], rounds: int, seconds: float = math.inf) -> np.ndarray:
-    """Warm each up, then time them in turns; return milliseconds (rounds, calls).
+    """Warm up each call, then time the calls in turns.
 
     Args:
         calls: each runs a network once and returns its milliseconds.
-        rounds: at most.
-        seconds: no new round is begun after so long, but `WARM_UP` rounds are made.
+        rounds: largest number of rounds.
+        seconds: no new round begins after this time, but at least `WARM_UP` rounds are made.
+
+    Returns:
+        Milliseconds (rounds, calls).
     """
     for call in calls:
         for _ in range(WARM_UP):

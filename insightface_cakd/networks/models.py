@@ -1,4 +1,4 @@
-"""A model as a file becomes something that embeds images."""
+"""Loads a model file as a callable that embeds images."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,17 +25,20 @@ FACES = OnnxAdvice(
 def load_embedder(
     path: Path, network: str | None, get_model: GetModel, device: torch.device, option: str = "--network"
 ) -> Embed:
-    """Return what embeds (B, 3, 112, 112) images, RGB in [-1, 1].
+    """Return a callable that embeds images.
+
+    It maps (B, 3, 112, 112), RGB in [-1, 1], to (B, D).
 
     Args:
         path: an .onnx, or weights of `network`.
-        network: needed for weights.
-        get_model: the host's factory.
+        network: name of the network; needed for weights.
+        get_model: the host's factory of networks.
         device: where the model runs; onnxruntime without a CUDA provider warns and uses the CPU.
-        option: by which the user names the network.
+        option: the command-line option by which the user names the network.
 
     Raises:
-        EvaluationError: no such file, a damaged one, no recogniser, or weights whose network is not named or another.
+        EvaluationError: the file does not exist, is damaged or is not a recogniser; or the network of the weights is
+            not given or is another.
     """
     if path.suffix.lower() == ".onnx":
         return load_onnx(path, device)
@@ -45,13 +48,15 @@ def load_embedder(
 
 
 def load_backbone(path: Path, network: str, get_model: GetModel, option: str = "--network") -> nn.Module:
-    """Return a network with a file's weights, on the CPU and in eval mode; the file says how wide the embedding is.
+    """Return a network with the weights of a file.
+
+    It is on the CPU and in eval mode. The width of the embedding is read from the file.
 
     Args:
-        path: a state dict, bare or with the prefix `module.`, or a checkpoint that holds `state_dict_backbone`.
-        network: name that `get_model` knows.
-        get_model: the host's factory.
-        option: by which the user names the network.
+        path: a state dict, with or without the prefix `module.`, or a checkpoint that holds `state_dict_backbone`.
+        network: a name that `get_model` knows.
+        get_model: the host's factory of networks.
+        option: the command-line option by which the user names the network.
 
     Raises:
         EvaluationError: the file holds no weights, or not exactly those of this network.
@@ -71,11 +76,11 @@ def load_onnx(path: Path, device: torch.device) -> Embed:
     """Return an ONNX recogniser as a callable on torch tensors.
 
     Args:
-        path: one float32 image input of 112 x 112, one output.
+        path: a graph with one float32 image input of 112 x 112 and one output.
         device: see `load_embedder`.
 
     Raises:
-        EvaluationError: onnxruntime cannot read it, or its inputs and outputs are no recogniser's.
+        EvaluationError: onnxruntime cannot read it, or its inputs and outputs are not those of a recogniser.
     """
     require_file(path, "an ONNX recogniser")
     with _evaluation_errors():
@@ -83,11 +88,11 @@ def load_onnx(path: Path, device: torch.device) -> Embed:
 
 
 def network_unknown(path: Path, option: str) -> EvaluationError:
-    """Return the error line of weights whose network nobody named.
+    """Return the error for weights whose network was not given.
 
     Args:
-        path: of the weights.
-        option: by which the user names a network.
+        path: path of the weights.
+        option: the command-line option by which the user names a network.
     """
     return EvaluationError(
         f"{path}: which network these weights are of is not known; expected its name. Pass {option}, for example {option} mbf."
@@ -102,7 +107,7 @@ def require_file(path: Path, what: str) -> None:
         what: what an error line says was expected.
 
     Raises:
-        EvaluationError: it is not there, or a folder.
+        EvaluationError: the path does not exist, or is a folder.
     """
     if not path.is_file():
         raise EvaluationError(
@@ -112,7 +117,7 @@ def require_file(path: Path, what: str) -> None:
 
 @contextmanager
 def _evaluation_errors() -> Iterator[None]:
-    """Let a model that cannot be loaded be an EvaluationError."""
+    """Re-raise the error of a model that cannot be loaded as EvaluationError."""
     try:
         yield
     except CAKDError as error:

@@ -1,4 +1,4 @@
-"""Eval mode for as long as something is measured."""
+"""Eval mode for the duration of a measurement."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,9 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: object) -> Iterator[None]:
-    """Put a network in eval mode for a block, then give each of its parts the mode that it had.
+    """Put a network in eval mode for the duration of a block.
+
+    Afterwards each of its modules gets back the mode that it had.
 
     Args:
         network: a module; anything else has no modes and is left alone.

@@ -1,4 +1,4 @@
-"""Teachers in the form in which InsightFace publishes its networks: ONNX, run by onnxruntime."""
+"""Runs ONNX recognisers, as InsightFace publishes them, with onnxruntime."""
 
 import warnings
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from insightface_cakd.networks.onnx_graph import spread_prelu
 FIRST_NODES = 8
 SUBTRACTIONS, PRODUCTS = ("Sub", "_minus"), ("Mul", "_mul")
 CPU = ["CPUExecutionProvider"]
-# Images at a time on a CPU: the maps of more do not stay in its cache, and a large batch takes half as long again.
+# Images per piece on a CPU: the maps of more do not stay in its cache, and a large batch takes half as long again.
 PIECE = 8
 
 
 @dataclass(frozen=True)
 class OnnxAdvice:
-    """What an error line says last, if a graph cannot be used.
+    """The advice that ends an error line about an unusable graph.
 
     Args:
-        damaged: it cannot be read.
-        size: what the side of the images is called.
-        other_size: it takes images of another side; `{side}` stands for that.
+        damaged: advice if the graph cannot be read.
+        size: name of the setting that holds the side of the images.
+        other_size: advice if the graph takes images of another side; `{side}` is replaced by that side.
     """
 
     damaged: str
@@ -42,23 +42,25 @@ TEACHER = OnnxAdvice(
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX recogniser as a module: one image input, one embedding output, no gradient, no modules to tap.
+    """An ONNX recogniser as a torch module.
 
-    A graph made for a fixed batch is run in pieces of that size, the last one filled up with its own last image; others
-    on a CPU in pieces that stay in its cache. A graph that normalises its images itself is given 0..255, see `named_like_normalisation`.
+    It has one image input and one embedding output, no gradient, and no modules to tap. A graph made for a fixed batch
+    is run in pieces of that size, the last one padded with copies of its own last image; on a CPU, other graphs are run
+    in pieces that fit in its cache. A graph that normalises its images itself is given pixels in [0, 255], see
+    `named_like_normalisation`.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
 
     Args:
         path: the .onnx file.
-        device: CUDA runs on onnxruntime's CUDA provider if it has one, and on the CPU with a warning if not.
-        input_size: side S of the images.
-        where: what an error line begins with.
-        advice: what it ends with.
+        device: on CUDA, onnxruntime's CUDA provider is used if there is one, otherwise the CPU, with a warning.
+        input_size: side S of the images in pixels.
+        where: beginning of an error line.
+        advice: end of an error line.
 
     Raises:
-        TeacherError: the file is truncated or no ONNX, or the graph has other inputs or outputs than stated.
+        TeacherError: the file is truncated or not ONNX, or the graph has other inputs or outputs than stated.
     """
 
     def __init__(
@@ -81,7 +83,11 @@ class OnnxNetwork(nn.Module):
         self.output = _checked_output(self.session, where)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch."""
+        """Return the embeddings of a batch.
+
+        Shape:
+            images: (B, 3, S, S), RGB in [-1, 1]. Embeddings: (B, D), float32.
+        """
         pixels = images * 127.5 + 127.5 if self.takes_bytes else images
         array = pixels.detach().to("cpu", torch.float32).contiguous().numpy()
         return torch.from_numpy(self._run(array)).to(images.device)
@@ -96,14 +102,24 @@ class OnnxNetwork(nn.Module):
 
 
 def _graph_for_cpu(path: Path) -> str | bytes:
-    """Return what a session is made of: the file, or the same graph with its PReLU written so that it runs fast."""
+    """Return what an onnxruntime session on the CPU is made of.
+
+    It is the path of the file, or the serialised graph with its PReLU nodes rewritten to run fast.
+    """
     model = onnx.load(str(path), load_external_data=False)
     whole = not any(uses_external_data(weight) for weight in model.graph.initializer)
     return model.SerializeToString() if whole and spread_prelu(model) else str(path)
 
 
 def providers(device: torch.device, where: str) -> list[str]:
-    """Return onnxruntime's providers for a device, best first; warns when a GPU cannot be used."""
+    """Return onnxruntime's providers for a device, best first.
+
+    Warns when a GPU is asked for but cannot be used.
+
+    Args:
+        device: where the graph should run.
+        where: beginning of the warning.
+    """
     if device.type != "cuda":
         return CPU
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -117,18 +133,27 @@ def providers(device: torch.device, where: str) -> list[str]:
 
 
 def normalises_itself(path: Path) -> bool:
-    """Return whether a graph subtracts the mean and divides by the deviation itself, by InsightFace's naming rule."""
+    """Return whether a graph normalises its images itself.
+
+    It does if it subtracts the mean and divides by the deviation, judged by InsightFace's naming rule.
+
+    Args:
+        path: the .onnx file.
+    """
     return named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
 
 
 def named_like_normalisation(model: onnx.ModelProto) -> list[str] | None:
-    """Return the names of the first nodes if InsightFace takes them for a normalisation, else None.
+    """Return the names of the first nodes if they suggest a normalisation.
 
-    Its rule for a file that normalises its images itself: among its first eight nodes one name begins like a subtraction and one like a
-    product.
+    InsightFace's rule for a graph that normalises its images itself: among its first eight nodes, one name begins like
+    a subtraction and one like a product.
 
     Args:
-        model: as it was loaded; its weights are not needed.
+        model: the loaded model; its weights are not needed.
+
+    Returns:
+        The names of the first eight nodes, or None if the rule does not apply.
     """
     names = [node.name for node in model.graph.node[:FIRST_NODES]]
     both = all(any(name.startswith(words) for name in names) for words in (SUBTRACTIONS, PRODUCTS))
@@ -137,9 +162,9 @@ def named_like_normalisation(model: onnx.ModelProto) -> list[str] | None:
 
 def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    # As many threads as torch has: they take turns, and several ranks share one machine.
+    # As many threads as torch has: the two take turns, and several ranks share one machine.
     options.intra_op_num_threads = torch.get_num_threads()
-    # A waiting pool must not burn the cores that the student is using.
+    # An idle thread pool must not spin on the cores that the student is using.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # InsightFace's own packs declare an output batch of 1 and warn at every other size.
     options.log_severity_level = 3
@@ -149,7 +174,10 @@ def _options() -> onnxruntime.SessionOptions:
 def _checked_input(
     session: onnxruntime.InferenceSession, input_size: int, where: str, advice: OnnxAdvice
 ) -> tuple[str, int | None]:
-    """Return the input's name and its fixed batch size, None where the batch is free."""
+    """Return the name of the input and its fixed batch size.
+
+    The batch size is None where it is free.
+    """
     inputs = session.get_inputs()
     first = inputs[0]
     is_image = (

@@ -1,4 +1,7 @@
-"""Rewrites of an ONNX graph that change no number: batch norms go into what they follow, PReLU into faster operators."""
+"""Rewrites of an ONNX graph that do not change its output.
+
+Batch norms are folded into the layers before them, and PReLU is expressed by faster operators.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,16 +10,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
-# Operators with the axis of their weight that runs over output channels; a Gemm has it where transB says.
+# Operators, with the axis of their weight that runs over output channels; for a Gemm it depends on transB.
 FOLDS = {"Conv": 0, "Gemm": None, "MatMul": 1}
 BATCH_NORM = "BatchNormalization"
 EPSILON = 1e-5
-BROADCASTS = 8  # The first opset whose Mul and Max broadcast as PRelu does.
+BROADCASTS = 8  # The first opset whose Mul and Max broadcast like PRelu.
 
 
 @dataclass
 class _Graph:
-    """The nodes of a graph with what must be known to rewrite them."""
+    """The nodes of a graph, with what a rewrite needs to know."""
 
     model: ModelProto
     values: dict[str, np.ndarray] = field(default_factory=dict)
@@ -40,7 +43,7 @@ class _Graph:
                 self.values[node.output[0]] = self.values[node.input[0]]
 
     def ranks(self) -> dict[str, int]:
-        """Return the number of dimensions of each value for which it is known."""
+        """Return the number of dimensions of each value where it is known."""
         values = shape_inference.infer_shapes(self.model).graph.value_info
         return {one.name: len(one.type.tensor_type.shape.dim) for one in values}
 
@@ -50,7 +53,7 @@ class _Graph:
         return name
 
     def replace(self, nodes: list[NodeProto]) -> None:
-        """Put other nodes in place of all, and drop weights that nobody reads any more."""
+        """Replace all nodes by others, and drop weights no longer read."""
         graph = self.model.graph
         nodes = _read(nodes, {one.name for one in graph.output})
         del graph.node[:]
@@ -62,16 +65,16 @@ class _Graph:
 
 
 def fold_batch_norms(model: ModelProto) -> int:
-    """Fold each batch norm into the convolution or the linear layer that it follows, in place.
+    """Fold each batch norm into the layer before it, in place.
 
-    A batch norm that comes before a padded convolution, as in iresnet's blocks, stays: the padding is zero before and
-    not after it.
+    That layer is a convolution or a linear layer. A batch norm before a padded convolution, as in iresnet's blocks,
+    stays: the padding is zero before the batch norm, not after it.
 
     Args:
         model: in eval mode; float32.
 
     Returns:
-        How many were folded.
+        The number of batch norms folded.
     """
     graph = _Graph(model)
     folded: dict[int, list[NodeProto]] = {}
@@ -86,16 +89,17 @@ def fold_batch_norms(model: ModelProto) -> int:
 
 
 def spread_prelu(model: ModelProto) -> int:
-    """Write each PReLU as max(x, slope * x), in place: the same bits, and vectorised on onnxruntime's CPU.
+    """Rewrite each PReLU as max(x, slope * x), in place.
 
-    Its own PReLU kernel takes about as long as all convolutions of a MobileFaceNet. A slope above 1 (where it is a
-    minimum) leaves the node as it is, and so does an opset whose maximum does not broadcast.
+    The output is the same bit by bit, and these operators are vectorised on onnxruntime's CPU provider. Its own PReLU
+    kernel takes about as long as all convolutions of a MobileFaceNet. A node with a slope above 1 (where PReLU is a
+    minimum) is left as it is, and so is every node of an opset whose Max does not broadcast.
 
     Args:
         model: float32.
 
     Returns:
-        How many were written anew.
+        The number of nodes rewritten.
     """
     if opset_of(model) < BROADCASTS:
         return 0
@@ -107,7 +111,7 @@ def spread_prelu(model: ModelProto) -> int:
             nodes.append(node)
             continue
         name = node.name or f"prelu_{count}"
-        # Not `Mul...`: InsightFace reads a normalisation out of such names.
+        # Not `Mul...`: InsightFace takes such names for a normalisation.
         negative = f"{name}_negative"
         nodes.append(
             helper.make_node("Mul", [node.input[0], graph.constant(f"{name}_slope", slope)], [negative], negative)
@@ -120,12 +124,23 @@ def spread_prelu(model: ModelProto) -> int:
 
 
 def opset_of(model: ModelProto) -> int:
-    """Return the version of ONNX's operators that a model is written in, 0 where it does not say."""
+    """Return the version of a model's ONNX operator set.
+
+    Args:
+        model: the loaded model.
+
+    Returns:
+        The version, or 0 if the model does not state it.
+    """
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def count_nodes(model: ModelProto) -> Counter[str]:
-    """Return how many nodes of each operator there are."""
+    """Return the number of nodes of each operator.
+
+    Args:
+        model: the loaded model.
+    """
     return Counter(node.op_type for node in model.graph.node)
 
 
@@ -133,7 +148,7 @@ def _foldable(graph: _Graph, maker: NodeProto, norm: NodeProto) -> bool:
     known = [name in graph.values for name in (*maker.input[1:], *norm.input[1:])]
     if maker.op_type not in FOLDS or not all(known) or graph.uses[norm.input[0]] != 1 or not _plain(maker):
         return False
-    # A product of more dimensions has its channels last, where a batch norm does not look for them.
+    # A product with more dimensions has its channels last, but a batch norm expects them second.
     return maker.op_type != "MatMul" or graph.ranks().get(norm.input[0]) == 2
 
 
@@ -143,7 +158,10 @@ def _plain(maker: NodeProto) -> bool:
 
 
 def _folded(graph: _Graph, maker: NodeProto, norm: NodeProto) -> Iterator[NodeProto]:
-    """Give what stands for a layer and its batch norm: the layer with other weights and a bias."""
+    """Yield the node that replaces a layer and its batch norm.
+
+    It is the same layer with other weights and a bias.
+    """
     scale, shift, mean, variance = (graph.values[name].astype(np.float64) for name in norm.input[1:5])
     epsilon = next((one.f for one in norm.attribute if one.name == "epsilon"), EPSILON)
     factor = scale / np.sqrt(variance + epsilon)
@@ -163,7 +181,7 @@ def _folded(graph: _Graph, maker: NodeProto, norm: NodeProto) -> Iterator[NodePr
 
 
 def _read(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
-    """Leave out nodes whose results nobody reads."""
+    """Drop nodes whose results are never read."""
     needed, kept = set(outputs), []
     for node in reversed(nodes):
         if needed & set(node.output):
@@ -173,10 +191,12 @@ def _read(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
 
 
 def sort_nodes(model: ModelProto) -> None:
-    """Put each node behind those whose results it reads, in place, as ONNX demands; else the order stays.
+    """Put each node after those whose results it reads, in place.
+
+    ONNX demands this order; otherwise the order is kept.
 
     Args:
-        model: whose nodes form no circle.
+        model: its nodes must form no cycle.
     """
     graph = model.graph
     made = {name for node in graph.node for name in node.output}

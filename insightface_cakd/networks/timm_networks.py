@@ -1,4 +1,7 @@
-"""Networks of timm for faces: built for the size of the images, with the head of a face recogniser where they are trained here."""
+"""Networks of timm, adapted to faces.
+
+They are built for the size of the images, and get the head of a face recogniser where they are trained here.
+"""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,22 +14,23 @@ from torch import Tensor, nn
 from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
 
 TIMM = "timm:"
-BATCH_NORM_EPS = 2e-5  # that of every arcface_torch head
+BATCH_NORM_EPS = 2e-5  # the value of every arcface_torch head
 
 
 class TimmFace(nn.Module):
-    """A network of timm with the embedding head of arcface_torch: all of the last map or tokens, one linear layer, BatchNorm.
+    """A network of timm with the embedding head of arcface_torch.
 
-    A face is aligned, so where something is seen matters: nothing is pooled.
+    The head is one linear layer on the whole last feature map or all tokens, then BatchNorm. A face is aligned, so the
+    position of a feature matters: nothing is pooled.
 
     Shape:
-        images (B, 3, S, S), RGB in [-1, 1] -> (B, num_features).
+        images: (B, 3, S, S), RGB in [-1, 1]. Embeddings: (B, num_features).
 
     Args:
-        body: gives a map (B, C, H, W), (B, H, W, C) or tokens (B, N, C).
+        body: returns a map (B, C, H, W) or (B, H, W, C), or tokens (B, N, C).
         num_features: width of the embedding.
-        input_size: side of the images.
-        fp16: run the body in half precision on CUDA; the head never is.
+        input_size: side S of the images in pixels.
+        fp16: run the body in half precision on CUDA; the head always runs in its own precision.
     """
 
     def __init__(self, body: nn.Module, num_features: int, input_size: int = 112, fp16: bool = False) -> None:
@@ -38,7 +42,11 @@ class TimmFace(nn.Module):
         self.feature = nn.Sequential(linear, nn.BatchNorm1d(num_features, eps=BATCH_NORM_EPS))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images."""
+        """Return the embeddings of a batch of images.
+
+        Shape:
+            images: (B, 3, S, S), RGB in [-1, 1]. Embeddings: (B, num_features).
+        """
         half = self.fp16 and images.is_cuda
         with torch.autocast("cuda", torch.float16) if half else nullcontext():
             seen = self.body(images).flatten(1)  # (B, values)
@@ -47,45 +55,51 @@ class TimmFace(nn.Module):
 
 
 def timm_face(name: str, num_features: int, input_size: int, error: type[CAKDError], fp16: bool = False) -> TimmFace:
-    """Build a network of timm with the head of a face recogniser, random weights.
+    """Build a network of timm with a face recogniser's head, random weights.
 
     Args:
         name: as in `timm.list_models()`, without `timm:`.
         num_features: width of the embedding.
-        input_size: side of the images.
-        error: what is raised.
+        input_size: side of the images in pixels.
+        error: class of the error to raise.
         fp16: run the body in half precision on CUDA.
 
     Raises:
-        CAKDError: `error`; timm has no such network, or cannot build it for this size.
+        CAKDError: of class `error`: timm has no such network, or cannot build it for this size.
     """
     body = create_timm(name, input_size, error, num_classes=0, global_pool="")
     try:
         return TimmFace(body, num_features, input_size, fp16)
-    # What a network of timm is built for may show only when it runs, and in any exception.
+    # A size that a timm network does not accept may only show when it runs, with any exception.
     except Exception as problem:
         raise error(_not_for(name, input_size, problem, error)) from problem
 
 
 def has_face_head(keys: Iterable[str]) -> bool:
-    """Return whether a state dict is a `TimmFace`'s, and not one of timm's own."""
+    """Return whether a state dict belongs to a `TimmFace`.
+
+    The alternative is a network with timm's own classifier.
+
+    Args:
+        keys: the names in the state dict.
+    """
     return any(key.endswith("feature.1.running_mean") for key in keys)
 
 
 def create_timm(name: str, input_size: int, error: type[CAKDError], **options: Any) -> nn.Module:
-    """Build a network of timm for the size of the images, without pretrained weights.
+    """Build a network of timm for an image size, without pretrained weights.
 
-    A Swin keeps its patch size if patch merging can halve its maps evenly; if not, the patch is halved (at 112 pixels: patch 2,
-    maps of 56, 28, 14, 7). Its window is the one nearest to its own that tiles every map.
+    A Swin keeps its patch size if patch merging can halve its maps evenly; if not, the patch is halved (at 112 pixels:
+    patch 2, maps of 56, 28, 14, 7). Its window is the size nearest to its own that tiles every map.
 
     Args:
         name: as in `timm.list_models()`, without `timm:`.
-        input_size: side of the images, for networks that are built for one size.
-        error: what is raised.
-        options: as `timm.create_model` takes them.
+        input_size: side of the images in pixels, for networks that are built for one size.
+        error: class of the error to raise.
+        options: further arguments of `timm.create_model`.
 
     Raises:
-        CAKDError: `error`; timm has no such network, or cannot build it for this size.
+        CAKDError: of class `error`: timm has no such network, or cannot build it for this size.
     """
     where = f"network {TIMM}{name}"
     if not timm.is_model(name):
@@ -105,18 +119,18 @@ def create_timm(name: str, input_size: int, error: type[CAKDError], **options: A
 
 
 def swin_geometry(name: str, input_size: int, error: type[CAKDError]) -> dict[str, Any]:
-    """Return patch and window with which a Swin of timm takes images of a size.
+    """Return a Swin's patch and window size for an image size.
 
     Args:
         name: a Swin of timm.
-        input_size: side of the images.
-        error: what is raised.
+        input_size: side of the images in pixels.
+        error: class of the error to raise.
 
     Returns:
         `patch_size` and `window_size` for `timm.create_model`.
 
     Raises:
-        CAKDError: `error`; patch merging would have to halve an odd map, whatever the patch.
+        CAKDError: of class `error`: patch merging would have to halve an odd map, with the patch as it is and halved.
     """
     with torch.device("meta"):
         built: Any = timm.create_model(name, pretrained=False)
@@ -148,17 +162,20 @@ def _not_for(name: str, input_size: int, problem: Exception, error: type[CAKDErr
 
 
 def _fix(error: type[CAKDError], sizes: str) -> str:
-    """Return an error line's last words: a teacher may take images of another size than the student, a student may not."""
+    """Return the advice at the end of an error line.
+
+    A teacher may take images of another size than the student; a student may not.
+    """
     return f"Set teacher.input_size to {sizes}." if error is TeacherError else "Choose another network."
 
 
 def _tiles(window: int, side: int) -> bool:
-    """Return whether windows cover a map exactly, or one window covers it all."""
+    """Return whether windows tile a map exactly, or one covers it all."""
     return side <= window or side % window == 0
 
 
 def _values(body: nn.Module, input_size: int) -> int:
-    """Return how many numbers a network gives for one image."""
+    """Return how many numbers a network outputs for one image."""
     training = body.training
     with torch.no_grad():
         seen = body.eval()(torch.zeros(1, 3, input_size, input_size, device=next(body.parameters()).device))
@@ -167,7 +184,10 @@ def _values(body: nn.Module, input_size: int) -> int:
 
 
 def _no_autocast(activations: Tensor) -> AbstractContextManager:
-    """Return a context without autocast; none at all where none is needed, so that exporters see plain layers."""
+    """Return a context without autocast.
+
+    Where autocast is off already, the context does nothing, so that exporters see plain layers.
+    """
     device = activations.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)

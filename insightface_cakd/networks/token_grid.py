@@ -1,16 +1,19 @@
-"""How the tokens of an image lie: the one shape that a prompted teacher and the receptive fields both speak of."""
+"""The layout of an image's tokens.
+
+Prompted teachers and receptive fields share this description.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class TokenGrid:
-    """Where tokens lie on the face.
+    """The positions of tokens on the face.
 
     Args:
-        rows: of the patches.
-        columns: of the patches.
-        extra: tokens behind the patches that have no place (prompts, class tokens).
+        rows: number of rows of patches.
+        columns: number of columns of patches.
+        extra: number of tokens after the patches that have no position (prompts, class tokens).
     """
 
     rows: int
@@ -19,7 +22,7 @@ class TokenGrid:
 
     @property
     def count(self) -> int:
-        """Return the number of tokens, those without a place included."""
+        """Return the number of tokens, including those without a position."""
         return self.rows * self.columns + self.extra
 
     def __str__(self) -> str:

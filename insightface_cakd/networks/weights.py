@@ -1,4 +1,7 @@
-"""Reads a teacher's weights strictly: the right file, whole, for the right network, or an error."""
+"""Reads a teacher's weights strictly.
+
+Anything but the right file, complete and for the right network, is an error.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,13 +19,13 @@ PREFIXES = ("module.", "model.")
 
 @dataclass(frozen=True)
 class Advice:
-    """What an error line says last, if weights do not fit.
+    """The advice that ends an error line about unusable weights.
 
     Args:
-        shapes: the keys are right and only shapes differ.
-        keys: the keys are those of another network.
-        torchscript: the file is a TorchScript file.
-        width: no weight says how wide the embedding is.
+        shapes: advice if the keys are right and only shapes differ.
+        keys: advice if the keys are those of another network.
+        torchscript: advice if the file is a TorchScript file.
+        width: advice if no weight shows the width of the embedding.
     """
 
     shapes: str
@@ -42,8 +45,12 @@ TEACHER = Advice(
 def weights_file(weights: str | None, network: str) -> Path:
     """Return the path of a teacher's weights.
 
+    Args:
+        weights: the setting `teacher.weights`, or None.
+        network: the setting `teacher.network`, for the error line.
+
     Raises:
-        TeacherError: none is given, or it is no file.
+        TeacherError: no weights are given, or the path is not a file.
     """
     if weights is None:
         raise TeacherError(
@@ -54,12 +61,12 @@ def weights_file(weights: str | None, network: str) -> Path:
 
 
 def existing_file(name: str, what: str, fix: str) -> Path:
-    """Return the path of a file.
+    """Return the path of a file that must exist.
 
     Args:
         name: as the user gave it; `~` is the home folder.
         what: what an error line calls the file.
-        fix: the error line's last words.
+        fix: end of the error line.
 
     Raises:
         TeacherError: there is no such file.
@@ -73,7 +80,11 @@ def existing_file(name: str, what: str, fix: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file as 64 lower-case hexadecimal digits."""
+    """Return the sha256 of a file as 64 lower-case hexadecimal digits.
+
+    Args:
+        path: an existing file.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -82,10 +93,15 @@ def file_sha256(path: Path) -> str:
 
 
 def check_sha256(found: str | None, expected: str | None, where: str) -> None:
-    """Compare a hash with the recipe's.
+    """Compare the hash of a file with the one in the recipe.
+
+    Args:
+        found: hash of the file, lower case; None if there is no file.
+        expected: hash in the recipe, in any case; None accepts every file.
+        where: beginning of the error line.
 
     Raises:
-        TeacherError: the recipe names one and it is not this one; the line has both.
+        TeacherError: the recipe states another hash; the error line has both.
     """
     if expected is not None and found != expected.lower():
         raise TeacherError(
@@ -95,15 +111,17 @@ def check_sha256(found: str | None, expected: str | None, where: str) -> None:
 
 
 def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Any]:
-    """Read a file written by `torch.save` that holds a dict; nothing but tensors and plain values is unpickled.
+    """Read a file written by `torch.save` that holds a dict.
+
+    Only tensors and plain values are unpickled.
 
     Args:
         path: an existing file.
-        where: what an error line begins with.
-        advice: what it ends with.
+        where: beginning of an error line.
+        advice: end of an error line.
 
     Raises:
-        TeacherError: the file is truncated, no dict, or holds code.
+        TeacherError: the file is truncated, holds no dict, or holds code.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -126,15 +144,17 @@ def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, 
 
 
 def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Tensor]:
-    """Return the state dict of a weights file: a bare one, or the backbone's of a training checkpoint.
+    """Return the state dict of a weights file.
+
+    The file is a bare state dict, or a training checkpoint, whose backbone is taken.
 
     Args:
         path: an existing file.
-        where: what an error line begins with.
-        advice: what it ends with.
+        where: beginning of an error line.
+        advice: end of an error line.
 
     Raises:
-        TeacherError: the file cannot be read, or holds something else than named tensors.
+        TeacherError: the file cannot be read, or holds anything but named tensors.
     """
     content = read_tensors(path, where, advice)
     state = content.get("state_dict_backbone", content)
@@ -148,12 +168,14 @@ def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Te
 
 
 def infer_embedding_size(state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> int:
-    """Return the first dimension of the last weight, which is the width of the embedding in every network of the host.
+    """Return the width of the embedding, read from the weights.
+
+    It is the first dimension of the last weight, in every network of the host.
 
     Args:
         state: named tensors.
-        where: what an error line begins with.
-        advice: what it ends with.
+        where: beginning of an error line.
+        advice: end of an error line.
 
     Raises:
         TeacherError: there is no weight.
@@ -165,15 +187,15 @@ def infer_embedding_size(state: dict[str, Tensor], where: str, advice: Advice = 
 
 
 def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> None:
-    """Load a state dict in which every key and shape fits.
+    """Load a state dict in which every key and shape must fit.
 
-    A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is taken off.
+    A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is removed.
 
     Args:
         network: receives the weights.
         state: named tensors.
-        where: what an error line begins with.
-        advice: what it ends with.
+        where: beginning of an error line.
+        advice: end of an error line.
 
     Raises:
         TeacherError: a key is missing, unexpected or of another shape; nothing was loaded.
@@ -203,7 +225,10 @@ def _count(items: list[str], what: str) -> str:
 
 
 def _advise(advice: Advice, missing: list[str], unexpected: list[str]) -> str:
-    """Say what to look at: only the head's shape differs, the prefix, or the whole architecture."""
+    """Return the advice for the kind of mismatch.
+
+    It depends on whether only the head's shape differs, a prefix is in the way, or the whole architecture differs.
+    """
     if not missing and not unexpected:
         return advice.shapes
     if missing and any(key.endswith(f".{missing[0]}") for key in unexpected):

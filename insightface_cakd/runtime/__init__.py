@@ -1,1 +1,1 @@
-"""What a process relies on: ranks, devices, whole-or-nothing files, progress."""
+"""Services of a process: ranks, devices, atomic files, progress, run folders."""

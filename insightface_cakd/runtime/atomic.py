@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files and folders that are written completely or not at all."""
 
 import errno
 import json
@@ -14,16 +14,18 @@ from insightface_cakd.errors import CAKDError, RunError
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary sibling of `path` to write (a file or a folder), and put it in place when the block ends well.
+    """Yield a temporary sibling of `path`, moved into place on success.
 
-    If the block raises, whatever was written is removed, parents made for it too, and `path` stays as it was. An existing folder is
-    never replaced.
+    The caller writes a file or a folder to the temporary path. If the block raises, everything written is removed,
+    including parent folders created for it, and `path` stays as it was. An existing folder that is not empty is never
+    replaced.
 
     Args:
-        path: the file or folder to create; its parents are created when missing.
+        path: the file or folder to create; missing parents are created.
 
     Raises:
-        OSError: the parent cannot be written, a folder is to replace one that is not empty, or the path is the working folder or the root.
+        OSError: the parent cannot be written, the new folder would replace one that is not empty, or the path is the
+            working folder or the root.
     """
     target = Path(path)
     if not target.name:
@@ -46,15 +48,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = "") -> Iterator[Path]:
-    """Give a temporary sibling of `path` as `replacing` does; a disk that is full is the user's error.
+    """Yield a temporary sibling of `path`; report a failed write as `kind`.
+
+    Works as `replacing` does, but a full disk or an unwritable place is reported as an error of the user.
 
     Args:
         path: the file or folder to create.
-        kind: of the error.
-        where: what its line begins with; the path when not given.
+        kind: class of the error to raise.
+        where: beginning of the error line; `path` if empty.
 
     Raises:
-        CAKDError: of this kind: the disk is full, or the place cannot be written. What was there is as it was.
+        CAKDError: of class `kind`: the disk is full, or the place cannot be written. Whatever was there before is
+            unchanged.
     """
     try:
         with replacing(path) as temporary:
@@ -67,38 +72,40 @@ def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = ""
 
 
 def write_text(path: str | os.PathLike[str], text: str, kind: type[CAKDError], where: str = "") -> None:
-    """Write a text file, whole or not at all; see `writing`.
+    """Write a UTF-8 text file, completely or not at all; see `writing`.
 
     Args:
-        path: the file to write, replaced when it exists.
-        text: what it will hold.
-        kind: of the error.
-        where: what its line begins with; the path when not given.
+        path: the file to write; an existing file is replaced.
+        text: its content.
+        kind: class of the error to raise.
+        where: beginning of the error line; `path` if empty.
     """
     with writing(path, kind, where) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], content: Any, kind: type[CAKDError] = RunError) -> None:
-    """Write a JSON file, whole or not at all; see `writing`.
+    """Write a JSON file, completely or not at all; see `writing`.
 
     Args:
-        path: the file to write, replaced when it exists.
-        content: what `json.dumps` takes.
-        kind: of the error.
+        path: the file to write; an existing file is replaced.
+        content: anything that `json.dumps` accepts.
+        kind: class of the error to raise.
     """
     write_text(path, json.dumps(content, indent=1), kind)
 
 
 def require_new(path: str | os.PathLike[str], kind: type[CAKDError]) -> None:
-    """Check, before the work begins, that a folder can be made at `path`.
+    """Check that a new folder can be created at `path`.
+
+    Meant to be called before the work begins.
 
     Args:
-        path: not there yet, or an empty folder.
-        kind: of the error.
+        path: must not exist yet, or be an empty folder.
+        kind: class of the error to raise.
 
     Raises:
-        CAKDError: of this kind: it is a file, or holds something.
+        CAKDError: of class `kind`: the path is a file, or a folder that is not empty.
     """
     target = Path(path)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

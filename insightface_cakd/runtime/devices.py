@@ -1,4 +1,4 @@
-"""Where a run happens: the device of this process, and the process group if there are several processes."""
+"""The device of this process, and the process group of several."""
 
 import os
 import platform
@@ -16,15 +16,15 @@ TIMEOUT = timedelta(hours=2)
 
 
 def choose_device(name: str | None) -> torch.device:
-    """Return the device of this process: the named one, else cuda, mps or cpu, the first there is.
+    """Return the device of this process.
 
-    Under torchrun, cuda means the GPU of LOCAL_RANK.
+    Without a name, the first available of cuda, mps and cpu is used. Under torchrun, cuda means the GPU of LOCAL_RANK.
 
     Args:
         name: "cuda", "cuda:1", "mps", "cpu", or None.
 
     Raises:
-        RunError: the named device does not exist here.
+        RunError: the name is not a device, or the device is not available on this machine.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -49,7 +49,10 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def describe_machine() -> str:
-    """Return one line about this machine: system, processor cores, GPUs, Python and torch."""
+    """Return one line that describes this machine.
+
+    It names system, processor cores, GPUs, Python and torch.
+    """
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     parts = [f"{platform.system()} {platform.machine()}", f"{os.cpu_count()} CPU cores", *gpus]
     return ", ".join([*parts, f"Python {platform.python_version()}", f"torch {torch.__version__}"])
@@ -57,10 +60,15 @@ def describe_machine() -> str:
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Open the group that torchrun's environment describes, and close it; nothing for one process or inside a group.
+    """Open the process group of torchrun's environment, and close it afterwards.
+
+    Does nothing for a single process, or when a group is already open.
+
+    Args:
+        device: of this process; the backend is NCCL for cuda and Gloo for cpu.
 
     Raises:
-        RunError: several processes on a device that no backend of torch.distributed serves.
+        RunError: several processes on mps, for which torch.distributed has no backend.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():

@@ -1,4 +1,4 @@
-"""A class or function by its place: `package.module:Name`."""
+"""Imports a class or function by its path, `package.module:Name`."""
 
 import importlib
 import inspect
@@ -11,22 +11,28 @@ from insightface_cakd.errors import CAKDError, RecipeError, did_you_mean
 
 
 def is_place(name: str) -> bool:
-    """Return whether a name is of the form `package.module:Name`."""
+    """Return whether a name has the form `package.module:Name`.
+
+    Args:
+        name: what the user wrote.
+    """
     module, colon, attribute = name.partition(":")
     return bool(colon and module and attribute)
 
 
 def import_object(path: str, where: str, kind: str, error: type[CAKDError] = RecipeError) -> Any:
-    """Return what `package.module:Name` names; modules beside the working directory are found too.
+    """Return the object that `package.module:Name` names.
+
+    Modules in the working directory are found too.
 
     Args:
         path: an importable module, a colon, and a name in it.
-        where: what the error line begins with.
+        where: beginning of the error line.
         kind: what is expected there, such as "loss".
-        error: what is raised.
+        error: class of the error to raise.
 
     Raises:
-        CAKDError: the path has another form, the module cannot be imported, or it has no such name.
+        CAKDError: of class `error`: the path has another form, the module cannot be imported, or it has no such name.
     """
     module_name, _, name = path.partition(":")
     if not is_place(path):
@@ -36,7 +42,7 @@ def import_object(path: str, where: str, kind: str, error: type[CAKDError] = Rec
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    # A module of the user's runs here, and may fail in any way.
+    # The user's module runs here, and may raise anything.
     except Exception as failure:
         raise error(
             f"{where} is '{path}'; cannot import {module_name} ({type(failure).__name__}: {' '.join(str(failure).split())}); expected a "
@@ -51,16 +57,16 @@ def import_object(path: str, where: str, kind: str, error: type[CAKDError] = Rec
 
 
 def construct(kind: Callable[..., Any], options: Mapping[str, Any], where: str, error: type[CAKDError]) -> Any:
-    """Return `kind(**options)`, with a line for options that it does not have.
+    """Return `kind(**options)`; report unusable options in one line.
 
     Args:
         kind: class or function.
         options: keyword arguments.
-        where: what an error line begins with.
-        error: class of the error.
+        where: beginning of the error line.
+        error: class of the error to raise.
 
     Raises:
-        CAKDError: of that class: an option is not known, is missing, or is refused by the constructor.
+        CAKDError: of class `error`: an option is unknown, missing, or refused by the constructor.
     """
     known = {name: taken for name, taken in inspect.signature(kind).parameters.items() if name != "self"}
     for name in options:

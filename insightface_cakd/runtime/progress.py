@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Called with what is done and what there is in all.
+# Called with (done, total).
 Progress = Callable[[int, int], None]
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """Show a bar on stderr and give the callback that moves it.
+    """Show a progress bar on stderr and yield its callback.
+
+    The callback takes (done, total) and moves the bar.
 
     Args:
-        what: the words before the bar.
+        what: label shown before the bar.
     """
     from rich import progress as rich
     from rich.console import Console

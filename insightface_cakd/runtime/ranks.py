@@ -1,4 +1,7 @@
-"""Which process of a run this is; one process without a process group counts as rank 0 of 1."""
+"""The rank of this process and the number of processes.
+
+A single process without a process group counts as rank 0 of 1.
+"""
 
 import torch.distributed as dist
 
@@ -9,7 +12,7 @@ def has_group() -> bool:
 
 
 def rank() -> int:
-    """Return this process's rank, 0 without a process group."""
+    """Return the rank of this process, 0 without a process group."""
     return dist.get_rank() if has_group() else 0
 
 

@@ -1,4 +1,4 @@
-"""Files of the user that may be missing, damaged or something else."""
+"""Reads files of the user, which may be missing, damaged or wrong."""
 
 import os
 from collections.abc import Iterator
@@ -12,16 +12,17 @@ from insightface_cakd.errors import CAKDError
 def reading(
     where: str | os.PathLike[str], kind: type[CAKDError], expected: str, *damage: type[Exception]
 ) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into one line.
+    """Report whatever goes wrong while a file is read in one line.
 
     Args:
-        where: what the line begins with, usually the path.
-        kind: of the error.
-        expected: what the file should be, and how to mend it, in sentences.
-        damage: what a reader raises for a file that is damaged or another, besides OSError; an error of ours passes as it is.
+        where: beginning of the error line, usually the path.
+        kind: class of the error to raise.
+        expected: what the file should be and how to fix it, as sentences.
+        damage: exceptions, besides OSError, that the reader raises for a damaged or wrong file; a CAKDError is
+            re-raised unchanged.
 
     Raises:
-        CAKDError: of this kind: the file cannot be read.
+        CAKDError: of class `kind`: the file cannot be read.
     """
     caught: tuple[type[Exception], ...] = (OSError, *damage)
     try:
@@ -34,12 +35,12 @@ def reading(
 
 
 def read_text(path: Path, kind: type[CAKDError], expected: str) -> str:
-    """Return the text of a file; see `reading`.
+    """Return the text of a file; errors as in `reading`.
 
     Args:
-        path: of the file, in UTF-8.
-        kind: of the error.
-        expected: what the file should be, and how to mend it.
+        path: a file in UTF-8.
+        kind: class of the error to raise.
+        expected: what the file should be and how to fix it, as sentences.
     """
     with reading(path, kind, expected, UnicodeDecodeError):
         return path.read_text(encoding="utf-8")

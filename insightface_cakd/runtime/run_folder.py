@@ -1,4 +1,4 @@
-"""The output folder of a run: the names of its files, and what they say."""
+"""The output folder of a run: its file names and their contents."""
 
 import json
 from functools import cached_property
@@ -16,13 +16,13 @@ SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", 
 
 
 class Taught(BaseModel):
-    """Who taught a run.
+    """The teacher of a run.
 
     Args:
-        name: of the teacher's network.
-        sha256: of its file.
-        accuracy: measured before the first step.
-        licence: of its weights, as the recipe states it.
+        name: name of the teacher's network.
+        sha256: hash of the teacher's file; None if it came from no file.
+        accuracy: its verification accuracy before the first step, in [0, 1]; None if it was not measured.
+        licence: licence of its weights, as the recipe states it.
     """
 
     model_config = ConfigDict(strict=True)
@@ -34,17 +34,17 @@ class Taught(BaseModel):
 
 
 class Saved(BaseModel):
-    """What `run.json` holds; versions before this one wrote less of it.
+    """The content of `run.json`; earlier versions wrote less of it.
 
     Args:
-        insightface_cakd: version.
-        config: of the host.
-        versions: of what else took part.
-        ranks: processes.
+        insightface_cakd: version of this package.
+        config: the host's config.
+        versions: versions of the other software involved.
+        ranks: number of processes.
         host: the checkout; None for the embedded host.
-        recipe_name: the recipe's name.
-        recipe: as it was resolved; None for a run without a teacher.
-        teacher: who taught.
+        recipe_name: name of the recipe.
+        recipe: the resolved recipe; None for a run without a teacher.
+        teacher: the teacher; None for a run without one.
     """
 
     model_config = ConfigDict(strict=True)
@@ -60,13 +60,13 @@ class Saved(BaseModel):
 
 
 class Measured(BaseModel):
-    """What `result.json` holds.
+    """The content of `result.json`.
 
     Args:
-        accuracy: of each verification set, at the end.
-        steps: taken.
-        seconds: of the whole run.
-        images_per_second: of all ranks.
+        accuracy: final accuracy in [0, 1] of each verification set.
+        steps: number of steps taken.
+        seconds: duration of the whole run.
+        images_per_second: throughput of all ranks together.
     """
 
     model_config = ConfigDict(strict=True)
@@ -81,7 +81,9 @@ Content = TypeVar("Content", bound=BaseModel)
 
 
 class RunFolder:
-    """Reads what a run left behind, each file once; what a file that is not there would say is empty.
+    """Reads what a run left behind, each file once.
+
+    A missing file counts as an empty one.
 
     Args:
         path: output folder of the run.
@@ -92,17 +94,17 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The student's weights."""
+        """Path of the student's weights."""
         return self.path / MODEL
 
     @property
     def finished(self) -> bool:
-        """Whether the embedded host has come to the end of the run."""
+        """Whether the embedded host finished the run."""
         return (self.path / RESULT).is_file()
 
     @cached_property
     def saved(self) -> Saved:
-        """What the network came from.
+        """The content of `run.json`: how the network was made.
 
         Raises:
             RunError: the file is damaged.
@@ -111,7 +113,7 @@ class RunFolder:
 
     @cached_property
     def result(self) -> Measured:
-        """What was measured.
+        """The content of `result.json`: what was measured.
 
         Raises:
             RunError: the file is damaged.
@@ -131,24 +133,27 @@ class RunFolder:
 
     @property
     def recipe(self) -> dict[str, Any] | None:
-        """The recipe as it was resolved; None for a run without a teacher."""
+        """The resolved recipe; None for a run without a teacher."""
         return self.saved.recipe
 
     @property
     def terms(self) -> list[dict[str, Any]]:
-        """The recipe's terms."""
+        """The loss terms of the recipe."""
         return [] if self.recipe is None else self.recipe.get("losses", [])
 
     @property
     def teacher(self) -> Taught | None:
-        """Who taught."""
+        """The teacher; None for a run without one."""
         return self.saved.teacher
 
     def require(self, *names: str) -> None:
-        """Check that files are there.
+        """Check that files exist in the folder.
+
+        Args:
+            names: file names below the folder.
 
         Raises:
-            RunError: one is not.
+            RunError: a file is missing.
         """
         for name in names:
             if not (self.path / name).is_file():
@@ -161,7 +166,7 @@ class RunFolder:
         """Write `run.json`.
 
         Args:
-            facts: keys of `Saved`, and more that nobody reads again.
+            facts: keys of `Saved`, and others that are never read back.
 
         Raises:
             RunError: it cannot be written.
@@ -169,7 +174,10 @@ class RunFolder:
         write_json(self.path / RUN, facts)
 
     def facts(self) -> dict[str, str]:
-        """Return what the run says about itself in words: config, teacher, terms, result, versions."""
+        """Return a description of the run, as texts by name.
+
+        It covers config, teacher, terms, result and versions.
+        """
         saved, result = self.saved, self.result
         facts = {key.replace("_", " "): str(self.config[key]) for key in SHOWN if key in self.config}
         if self.teacher is not None:

@@ -1,12 +1,12 @@
-"""Where the recipes and patches that come with the package lie."""
+"""Locates the recipes and patches that come with the package."""
 
 from pathlib import Path
 
 
 def shipped_folder(name: str) -> Path:
-    """Return a top-level folder of the project, from a wheel or from a checkout.
+    """Return a top-level folder of the project.
 
-    A wheel carries it inside the package; an editable install leaves it beside the package.
+    A wheel carries it inside the package; an editable install leaves it beside the package, in the checkout.
 
     Args:
         name: "recipes" or "patches".

@@ -1,4 +1,4 @@
-"""Files of tensors that are either whole or not there."""
+"""Files of tensors that are written completely or not at all."""
 
 import errno
 from pathlib import Path
@@ -11,15 +11,21 @@ from insightface_cakd.runtime.atomic import replacing
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """Save with `torch.save`; whatever goes wrong, the file is the old one or the new one.
+    """Save with `torch.save`, completely or not at all.
+
+    Whatever goes wrong, the file is either the old one or the new one.
+
+    Args:
+        content: what `torch.save` accepts.
+        path: the file to write; an existing file is replaced.
 
     Raises:
-        RunError: the disk is full or the folder cannot be written.
+        RunError: the disk is full, or the folder cannot be written.
     """
     try:
         with replacing(path) as temporary:
             torch.save(content, temporary)
-    # torch's writer reports a full disk as a RuntimeError of its own.
+    # torch's writer reports a full disk as a RuntimeError.
     except (OSError, RuntimeError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
         reason = "no space left on the device" if full else " ".join(str(error).split())

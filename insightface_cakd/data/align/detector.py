@@ -1,4 +1,4 @@
-"""A face detector as insightface loads it, and the faces it finds."""
+"""Loads a face detector through insightface, and represents the faces found."""
 
 import contextlib
 import io
@@ -12,20 +12,20 @@ from insightface.model_zoo import get_model
 
 from insightface_cakd.errors import DataError
 
-# Below this a detector's boxes are noise: a photo with nothing above has no face, not a faint one.
+# Boxes with a lower score are noise: a photo without any higher one counts as `no face`, not as `low score`.
 FAINTEST = 0.2
 AUTOMATIC = 0  # insightface's own sizes: 128 for large faces, 640 for small ones.
-STRIDE = 32  # pixels of a cell of the coarsest map; insightface's anchors fit no other side.
+STRIDE = 32  # Pixels per cell of the coarsest map; insightface's anchors fit only multiples of it.
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face that was found.
+    """A detected face.
 
     Args:
         box: left, top, right, bottom in pixels.
-        score: of the detector, in [0, 1].
-        points: float32 (5, 2): eyes, nose, corners of the mouth.
+        score: the detector's confidence, in [0, 1].
+        points: float32 (5, 2), in pixels: eyes, nose, corners of the mouth.
     """
 
     box: tuple[float, float, float, float]
@@ -34,24 +34,27 @@ class Face:
 
     @property
     def side(self) -> float:
-        """The shorter side of the box."""
+        """The shorter side of the box, in pixels."""
         return min(self.box[2] - self.box[0], self.box[3] - self.box[1])
 
     @property
     def area(self) -> float:
-        """The area of the box."""
+        """The area of the box, in square pixels."""
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
 class Detector:
-    """A detector with five points, on one thread of the CPU, so that what it finds depends on the photo alone.
+    """A face detector with five landmarks, run on the CPU.
+
+    It uses one thread, so that the result depends on the photo alone.
 
     Args:
-        path: an .onnx that insightface takes for a detector, such as an SCRFD.
-        size: side of the square that photos are scaled to, a multiple of 32; 0 for insightface's own two sizes.
+        path: an .onnx that insightface recognises as a detector, such as an SCRFD.
+        size: side in pixels of the square that photos are scaled to, a multiple of 32; 0 for insightface's own two
+            sizes.
 
     Raises:
-        DataError: the size is no such multiple; or the file is missing, damaged, or no detector with points.
+        DataError: the size is not a multiple of 32; or the file is missing, damaged, or not a detector with landmarks.
     """
 
     def __init__(self, path: Path, size: int = AUTOMATIC) -> None:
@@ -63,7 +66,7 @@ class Detector:
         """Return the faces of a photo, best score first.
 
         Args:
-            bgr: uint8 (H, W, 3).
+            bgr: uint8 (H, W, 3) BGR.
         """
         boxes, points = self.model.detect(bgr)
         rows = zip(boxes.tolist(), points, strict=True)
@@ -86,7 +89,7 @@ def load_detector(path: Path) -> Any:
         path: see `Detector`.
 
     Raises:
-        DataError: see `Detector`.
+        DataError: the file is missing, damaged, or not a detector with landmarks.
     """
     if not path.is_file():
         raise DataError(f"detector {path}: does not exist; expected an .onnx file. Correct the path.")

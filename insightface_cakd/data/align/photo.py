@@ -1,4 +1,4 @@
-"""One photo becomes one aligned face, or a reason why not."""
+"""Turns one photo into an aligned face, or reports why it cannot."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ REASONS = (CORRUPT, NO_FACE, LOW_SCORE, TOO_SMALL, SEVERAL, BAD_POINTS)
 
 @dataclass(frozen=True)
 class Rules:
-    """Which face of a photo is taken.
+    """Which face of a photo is taken, and how it is saved.
 
     Args:
-        policy: of several faces that are good enough: the largest, the one nearest to the middle, or none.
-        min_score: of the detector, in [0, 1].
-        min_face: shorter side of the box, in pixels of the photo.
-        quality: of the JPEG, 1 to 100.
+        policy: which of several good enough faces is taken: the largest, the one nearest to the centre of the photo, or
+            none (`skip`).
+        min_score: smallest score of the detector, in [0, 1].
+        min_face: smallest shorter side of the box, in pixels of the photo.
+        quality: JPEG quality, 1 to 100.
     """
 
     policy: Policy = "largest"
@@ -39,13 +40,13 @@ class Rules:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a photo.
+    """The result for one photo.
 
     Args:
-        reason: why it was left out, one of `REASONS`; None where a face was taken.
-        detail: the same with its values, or empty.
-        jpeg: the aligned face.
-        faces: how many were found that are good enough.
+        reason: why the photo was left out, one of `REASONS`; None if a face was taken.
+        detail: the reason with its values, or empty.
+        jpeg: the aligned face; empty if none was taken.
+        faces: number of faces that are good enough.
     """
 
     reason: str | None
@@ -55,17 +56,17 @@ class Outcome:
 
 
 def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
-    """Find, choose and align the face of a photo.
+    """Detect, choose and align the face of a photo.
 
     Args:
-        path: an image file; a photo turned by its EXIF data is turned upright.
+        path: an image file; a photo rotated by its EXIF data is turned upright.
         detector: see `Detector`.
         rules: see `Rules`.
     """
     try:
         bgr = read_photo(path)
     except DataError as error:
-        # The report names the photo by itself, and what to do about it is the same for all.
+        # The report names the photo separately, and the advice is the same for all photos.
         return Outcome(CORRUPT, str(error).removeprefix(f"{path}: ").partition("; ")[0])
     try:
         faces = detector.find(bgr)
@@ -76,13 +77,15 @@ def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Return the pixels of a photo as OpenCV and insightface have them, uint8 (H, W, 3) BGR.
+    """Return the pixels of a photo, uint8 (H, W, 3) BGR.
+
+    This is the layout that OpenCV and insightface use.
 
     Args:
         path: see `align_photo`.
 
     Raises:
-        DataError: a link to nothing; or the file cannot be read, is empty, cut off or no image.
+        DataError: the path is a dangling link; or the file cannot be read, is empty, truncated or not an image.
     """
     if is_dangling(path):
         raise DataError(f"{path}: a link to a file that is not there; expected a photo. Restore it or remove the link.")
@@ -104,7 +107,7 @@ def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:
     if len(large) > 1 and rules.policy == "skip":
         return Outcome(SEVERAL, f"{len(large)} faces", faces=len(large))
     points = _choose(large, bgr, rules.policy).points
-    # Points within a pixel would blow it up to a face; a NaN is not farther apart either.
+    # Points within one pixel would enlarge that pixel to a face; a NaN fails the comparison too.
     aligned = align(bgr, points) if np.ptp(points, axis=0).max() >= 1 else None
     if aligned is None:
         return Outcome(BAD_POINTS, "the five points lie on one spot", faces=len(large))
@@ -112,7 +115,10 @@ def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:
 
 
 def _choose(faces: list[Face], bgr: np.ndarray, policy: Policy) -> Face:
-    """Return the face that the policy takes; of equal ones the one with the better score."""
+    """Return the face that the policy takes.
+
+    Of equally good faces, the one with the better score is taken.
+    """
     if policy == "central":
         middle = np.array(bgr.shape[1::-1]) / 2
         return min(faces, key=lambda face: float(np.linalg.norm(_centre(face) - middle)))

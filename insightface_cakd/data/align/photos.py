@@ -1,4 +1,4 @@
-"""The photos of a folder: one subfolder a person, or all in one place."""
+"""Lists the photos of a folder, sorted by person or not."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +9,14 @@ from insightface_cakd.errors import DataError
 
 @dataclass(frozen=True)
 class Photos:
-    """What is to be aligned.
+    """The photos to be aligned.
 
     Args:
-        files: each image, people in natural order of their names, then their images.
-        crops: for each, where its face goes: `person/name.jpg`, or `name.jpg` without people.
-        skipped: what is no image, as paths below the folder: folders end in a slash, links to nothing are marked.
-        people: the names, empty without people.
+        files: the images; people in natural order of their names, then the images of each.
+        crops: for each image, the relative path of its aligned face: `person/name.jpg`, or `name.jpg` without people.
+        skipped: entries that are not images, as paths relative to the folder; folders end in a slash, dangling links
+            are marked.
+        people: names of the people; empty if the photos are not sorted by person.
     """
 
     files: list[Path]
@@ -25,7 +26,12 @@ class Photos:
 
 
 def find_photos(folder: Path) -> Photos:
-    """List the photos of a folder, of each person where there are subfolders.
+    """List the photos of a folder.
+
+    Where there are subfolders, each is a person; otherwise all photos lie side by side.
+
+    Args:
+        folder: photos, or one subfolder per person.
 
     Raises:
         DataError: the folder is missing or holds no image.
@@ -54,7 +60,10 @@ def _shown(path: Path, folder: Path) -> str:
 
 
 def _names(prefix: str, images: list[Path]) -> list[str]:
-    """Return a name for the face of each image; a second `a`, as of a.jpg and a.png, becomes `a_2`."""
+    """Return a file name for the aligned face of each image.
+
+    A second `a`, as from a.jpg and a.png, becomes `a_2`.
+    """
     names: dict[str, None] = {}
     for image in images:
         name, number = image.stem, 1

@@ -1,4 +1,7 @@
-"""What an alignment took and what it left out, as JSON and in a few lines."""
+"""Reports which photos were aligned and which were left out.
+
+The report exists as JSON and as a short text.
+"""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -16,9 +19,9 @@ class LeftOut:
     """A photo without an aligned face.
 
     Args:
-        photo: path below the folder of photos.
+        photo: path relative to the folder of photos.
         reason: one of `REASONS`.
-        detail: with its values, or empty.
+        detail: the reason with its values, or empty.
     """
 
     photo: str
@@ -28,16 +31,16 @@ class LeftOut:
 
 @dataclass
 class Alignment:
-    """What came of a folder of photos.
+    """The result for a folder of photos.
 
     Args:
-        photos: how many there were.
-        aligned: how many gave a face.
-        people: with at least one face; 0 where the photos are not sorted by person.
-        chosen_of_several: photos in which the policy had to choose.
-        left_out: the others, in order.
+        photos: number of photos.
+        aligned: number of photos that gave a face.
+        people: number of people with at least one face; 0 if the photos are not sorted by person.
+        chosen_of_several: number of photos with several faces of which the policy chose one.
+        left_out: photos without a face, in order.
         without_faces: people none of whose photos gave a face.
-        skipped: files that are no images by their suffix or lie in no person's folder, and folders without images.
+        skipped: files that are not images by their suffix or lie in no person's folder, and folders without images.
     """
 
     photos: int
@@ -49,17 +52,19 @@ class Alignment:
     skipped: list[str] = field(default_factory=list)
 
     def reasons(self) -> dict[str, int]:
-        """Return how many photos were left out for each reason."""
+        """Return the number of photos left out, for each reason that occurred."""
         counted = Counter(one.reason for one in self.left_out)
         return {reason: counted[reason] for reason in REASONS if counted[reason]}
 
     def as_json(self, rules: Rules, size: int, detector: dict[str, str]) -> dict[str, Any]:
-        """Return the whole report; it says nothing of time, workers or this machine, so equal work gives equal bytes.
+        """Return the whole report.
+
+        It contains no time, number of workers or name of the machine, so that the same work gives the same bytes.
 
         Args:
-            rules: by which faces were taken.
-            size: of the detector's input.
-            detector: its file name and sha256.
+            rules: the rules by which faces were chosen.
+            size: side of the detector's input in pixels; 0 for insightface's own two sizes.
+            detector: file name and sha256 of the detector.
         """
         return {
             "photos": self.photos,
@@ -75,11 +80,13 @@ class Alignment:
         }
 
     def summary(self, out: Path, report: Path) -> str:
-        """Return a few lines: counts, and the first photos of each reason and files that were skipped.
+        """Return the report as a few lines.
+
+        They give the counts, the first photos for each reason, and the first skipped files.
 
         Args:
-            out: what was written.
-            report: where all of it stands.
+            out: path of what was written.
+            report: path of the full report.
         """
         people = f" of {self.people} people" if self.people else ""
         lines = [f"{out}: {self.aligned} faces{people} from {self.photos} photos"]
@@ -94,7 +101,7 @@ class Alignment:
         return "\n".join([*lines, f"all of it: {report}"])
 
     def first(self, reason: str) -> str:
-        """Return the first photos that were left out for a reason, with what was wrong.
+        """Return the first photos left out for a reason, with details.
 
         Args:
             reason: one of `REASONS`.
@@ -108,15 +115,15 @@ def _first(names: list[str]) -> str:
 
 
 def require_enough(alignment: Alignment, folder: Path, max_corrupt: float) -> None:
-    """Check that the photos are worth writing.
+    """Check that enough photos could be used.
 
     Args:
-        alignment: of all photos.
-        folder: of the photos.
-        max_corrupt: largest share of files that may be damaged.
+        alignment: result for all photos.
+        folder: folder of the photos.
+        max_corrupt: largest fraction of files that may be damaged, in [0, 1].
 
     Raises:
-        DataError: too many damaged files, or not one face.
+        DataError: too many files are damaged, or no photo gave a face.
     """
     corrupt = alignment.reasons().get(CORRUPT, 0)
     if corrupt > max_corrupt * alignment.photos:

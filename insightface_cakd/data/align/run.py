@@ -1,4 +1,7 @@
-"""A folder of photos becomes a record file, a folder of aligned faces or a verification set, whole or not at all."""
+"""Aligns a folder of photos into a training or verification set.
+
+The result is a record file, a folder of aligned faces or a `.bin`, written completely or not at all.
+"""
 
 import hashlib
 import json
@@ -25,17 +28,17 @@ REPORT = "align.json"
 
 @dataclass(frozen=True)
 class Work:
-    """How photos are aligned, and into what.
+    """How photos are aligned, and what is made of them.
 
     Args:
-        detector: an .onnx with five points that insightface loads.
-        kind: `rec` (train.rec), `folder` of faces, or `bin` (a verification set).
+        detector: an .onnx detector with five landmarks that insightface loads.
+        kind: `rec` (a folder with train.rec), `folder` (aligned faces), or `bin` (a verification set).
         rules: which face of a photo is taken.
-        size: of the detector's input, a multiple of 32; 0 for insightface's own two sizes.
-        workers: processes; the result does not depend on it.
-        max_corrupt: largest share of files that may be damaged.
-        pairs: of a `bin`, a multiple of 20.
-        seed: of the pairs.
+        size: side of the detector's input in pixels, a multiple of 32; 0 for insightface's own two sizes.
+        workers: number of processes; the result does not depend on it.
+        max_corrupt: largest fraction of files that may be damaged, in [0, 1].
+        pairs: number of pairs of a `bin`, a multiple of 20.
+        seed: seed for drawing the pairs.
     """
 
     detector: Path
@@ -49,19 +52,19 @@ class Work:
 
 
 def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None = None) -> Alignment:
-    """Detect, choose and align the face of each photo, and write them with a report of what was left out.
+    """Detect, choose and align one face per photo, and write the faces.
 
-    The report, `align.json`, lies in the folder that is made, or beside a `bin` (see `report_path`).
+    A report of what was left out, `align.json`, is written into the new folder, or beside a `bin` (see `report_path`).
 
     Args:
-        folder: photos, one subfolder for each person; only a `folder` can be made of photos that are not sorted.
-        out: the folder or .bin to make.
+        folder: photos, one subfolder per person; photos that are not sorted by person can only be made into a `folder`.
+        out: the folder or .bin to create.
         work: see `Work`.
         progress: called with (photos done, photos in all).
 
     Raises:
-        DataError: no photos, no detector, a size or number of pairs that cannot be, too many damaged files, no face at
-            all, too few people or photos for the pairs, `out` exists, or it cannot be written; nothing is left behind.
+        DataError: no photos, no detector, an invalid size or number of pairs, too many damaged files, no face at all,
+            too few people or photos for the pairs, `out` exists, or it cannot be written; nothing is left behind.
     """
     if work.kind == "bin" and out.exists():
         raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
@@ -91,17 +94,17 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
 
 
 def report_path(out: Path, kind: Kind) -> Path:
-    """Return where the report of an alignment lies.
+    """Return the path of an alignment's report.
 
     Args:
-        out: what was made.
+        out: the folder or .bin that is created.
         kind: see `Work`.
     """
     return out.with_name(f"{out.name}.{REPORT}") if kind == "bin" else out / REPORT
 
 
 def _align(folder: Path, photos: Photos, faces: Path, work: Work, progress: Progress | None) -> Alignment:
-    """Write the aligned faces below `faces`."""
+    """Write the aligned faces into the folder `faces`."""
     alignment = Alignment(len(photos.files), skipped=photos.skipped)
     outcomes = align_all(photos.files, work.detector, work.size, work.rules, work.workers)
     for done, (crop, (photo, outcome)) in enumerate(zip(photos.crops, outcomes, strict=True), start=1):

@@ -1,11 +1,15 @@
-"""A face on InsightFace's 112 x 112 template: the least-squares similarity of five points."""
+"""Warps a face to InsightFace's 112 x 112 template.
+
+The warp is the least-squares similarity transform of five landmarks.
+"""
 
 import cv2
 import numpy as np
 
 from insightface_cakd.data.images import FACE_SIZE
 
-# Left eye, right eye, nose, left and right mouth corner; 8 is added in float32, so that the last bits are upstream's too.
+# Left eye, right eye, nose, left and right mouth corner.
+# 8 is added in float32, so that even the last bits equal upstream's.
 TEMPLATE = np.array(
     [[30.2946, 51.6963], [65.5318, 51.5014], [48.0252, 71.7366], [33.5493, 92.3655], [62.7299, 92.2041]], np.float32
 )
@@ -13,13 +17,15 @@ TEMPLATE[:, 0] += 8.0
 
 
 def similarity(points: np.ndarray) -> np.ndarray | None:
-    """Return the float64 (2, 3) matrix that brings five points nearest to the template, None where there is none.
+    """Return the matrix that maps five landmarks closest to the template.
+
+    The matrix is float64 (2, 3); None if no transform exists.
 
     Args:
-        points: float32 (5, 2).
+        points: float32 (5, 2), in pixels.
 
     Edge cases:
-        Five times the same point: None.
+        Five identical points: None.
 
     Source:
         Umeyama, PAMI 1991, doi:10.1109/34.88573, in the order of operations and the precision of scikit-image, whose
@@ -46,10 +52,12 @@ def similarity(points: np.ndarray) -> np.ndarray | None:
 
 
 def align(bgr: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Return a face as uint8 (112, 112, 3) RGB, black beyond the picture; None where the points fit nowhere.
+    """Return an aligned face, uint8 (112, 112, 3) RGB.
+
+    Pixels outside the photo are black. None is returned if no transform fits the landmarks.
 
     Args:
-        bgr: uint8 (H, W, 3) as OpenCV decodes it.
+        bgr: uint8 (H, W, 3), as OpenCV decodes it.
         points: float32 (5, 2), in pixels.
     """
     matrix = similarity(points)

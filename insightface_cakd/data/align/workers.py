@@ -1,4 +1,4 @@
-"""Photos spread over processes, their outcomes in the order of the photos."""
+"""Aligns photos in several processes, keeping their order."""
 
 import multiprocessing
 from collections import deque
@@ -13,7 +13,7 @@ from insightface_cakd.data.align.detector import Detector
 from insightface_cakd.data.align.photo import Outcome, Rules, align_photo
 from insightface_cakd.errors import DataError
 
-# Photos that wait for each worker: enough to keep it busy, few enough that their faces fit in memory.
+# Photos queued per worker: enough to keep it busy, few enough that their faces fit in memory.
 AHEAD = 16
 
 _own: tuple[Detector, Rules] | None = None
@@ -22,14 +22,16 @@ _own: tuple[Detector, Rules] | None = None
 def align_all(
     photos: Sequence[Path], detector: Path, size: int, rules: Rules, workers: int
 ) -> Iterator[tuple[Path, Outcome]]:
-    """Give each photo with what became of it, in order; the outcome does not depend on the number of workers.
+    """Yield each photo with its outcome, in the order of the photos.
+
+    The outcomes do not depend on the number of workers.
 
     Args:
         photos: image files.
-        detector: see `Detector`.
-        size: see `Detector`.
+        detector: path of the detector, see `Detector`.
+        size: side of the detector's input, see `Detector`.
         rules: see `Rules`.
-        workers: processes; with 1 the work is done in this one.
+        workers: number of processes; with 1 the work is done in the current one.
 
     Raises:
         DataError: the detector cannot be loaded, or a worker was killed.
@@ -38,7 +40,7 @@ def align_all(
     if workers == 1 or len(photos) < 2:
         yield from ((photo, align_photo(photo, own, rules)) for photo in photos)
         return
-    # Not fork: onnxruntime's threads and OpenCV's locks do not survive it.
+    # Not fork: onnxruntime's threads and OpenCV's locks do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(photos)), context, _start, (detector, size, rules))
     waiting: deque[tuple[Path, Future[Outcome]]] = deque()

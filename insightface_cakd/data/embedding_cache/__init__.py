@@ -1,8 +1,8 @@
-"""Teacher embeddings on disk, found again by a hash of the image's pixels.
+"""Teacher embeddings on disk, looked up by a hash of the pixels.
 
-A training loop hands over flipped images without saying which they are, so the content itself is the address. A cache
-is a folder: `keys.npy` (sorted int64 hashes, each once), `rows.npy` (for each key, the row of its embedding),
-`embeddings.f16` (rows of float16, memory-mapped) and `meta.json` (whose embeddings, of which data).
+A training loop passes flipped images without saying which they are, so the content itself is the address. A cache is a
+folder: `keys.npy` (int64 hashes, sorted and unique), `rows.npy` (for each key, the row of its embedding),
+`embeddings.f16` (rows of float16, memory-mapped) and `meta.json` (which teacher, which data).
 """
 
 from insightface_cakd.data.embedding_cache.hashing import image_hash, looks_altered

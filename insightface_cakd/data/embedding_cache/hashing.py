@@ -1,4 +1,4 @@
-"""A 64-bit name for an image's pixels, computed where the image is."""
+"""A 64-bit hash of an image's pixels, computed on the image's device."""
 
 from functools import lru_cache
 
@@ -13,10 +13,12 @@ ALTERED = 0.05
 
 
 def image_hash(images: Tensor, seed: int = 0) -> Tensor:
-    """Return a hash of each image's 8-bit pixels, the same on every device and in every memory layout.
+    """Return a 64-bit hash of each image's 8-bit pixels.
 
-    The pixels are read as little-endian 64-bit words w_i in channel, row, column order, the last one filled up with
-    zeros. hash = mix(sum over i of mix(w_i ^ mix(GOLDEN * (i + seed * 2^32)))), i from 1, all arithmetic modulo 2^64.
+    It is the same on every device and in every memory layout. The pixels are read as little-endian 64-bit words w_i in
+    channel, row, column order, the last word padded with zeros. Then, with i from 1 and all arithmetic modulo 2^64,
+
+        hash = mix(sum over i of mix(w_i ^ mix(GOLDEN * (i + seed * 2^32)))).
 
     Shape:
         images: (B, 3, H, W); uint8, or floats in [-1, 1], rounded to the nearest of the 256 levels. Hashes: (B,),
@@ -37,7 +39,9 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
 
 
 def looks_altered(images: Tensor) -> bool:
-    """Return whether a value is none of the 256 levels: the images were resized or jittered after decoding.
+    """Return whether images have values that no 8-bit image has.
+
+    Such images were resized or jittered after decoding.
 
     Shape:
         images: floats in [-1, 1], any shape.
@@ -47,24 +51,31 @@ def looks_altered(images: Tensor) -> bool:
 
 
 def levels(images: Tensor) -> Tensor:
-    """Return images in [-1, 1] on the scale of 8-bit pixels, not rounded."""
+    """Return images on the scale of 8-bit pixels, not rounded.
+
+    Shape:
+        images: values in [-1, 1], any shape. Levels: in [0, 255], float32, the same shape.
+    """
     return images.float() * 127.5 + 127.5
 
 
 @lru_cache(maxsize=8)
 def _positions(count: int, seed: int, device: torch.device) -> Tensor:
-    """Return a fixed random-looking word for each of `count` places."""
+    """Return a fixed pseudorandom word for each of `count` positions."""
     start = (seed << 32) + 1
     return _mix(torch.arange(start, start + count, device=device) * GOLDEN)
 
 
 def _mix(words: Tensor) -> Tensor:
-    """Spread every bit of a word over all its bits."""
+    """Spread every bit of a word over all bits of the word."""
     words = (words ^ _shift(words, 30)) * FIRST
     words = (words ^ _shift(words, 27)) * SECOND
     return words ^ _shift(words, 31)
 
 
 def _shift(words: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros; torch's own shift of signed words copies the sign."""
+    """Shift right and fill with zeros.
+
+    torch's own shift of signed words copies the sign.
+    """
     return (words >> bits) & ((1 << (64 - bits)) - 1)

@@ -18,18 +18,18 @@ HOW = "`cakd data cache-teacher`"
 
 @dataclass(frozen=True)
 class CacheMeta:
-    """What a cache says about itself.
+    """The metadata of a cache.
 
     Args:
         teacher: name of the teacher.
-        teacher_sha256: of the teacher's file; None when it came from no file.
-        embedding_size: width of a row.
-        image_size: side of the images.
-        images: how many images were given, duplicates counted.
-        rows: stored embeddings, two per image.
-        data: sha256 of the sorted hashes: equal for equal images, in whatever order they came.
-        version: of this package when the cache was written.
-        format: of the folder and of the hash.
+        teacher_sha256: sha256 of the teacher's file; None if it came from no file.
+        embedding_size: width of an embedding.
+        image_size: side of the images in pixels.
+        images: number of images given, including duplicates.
+        rows: number of stored embeddings, two per image.
+        data: sha256 of the sorted hashes; the same images give the same value in any order.
+        version: version of this package that wrote the cache.
+        format: version of the folder's format and of the hash.
     """
 
     teacher: str
@@ -44,12 +44,14 @@ class CacheMeta:
 
 
 class EmbeddingCache:
-    """An opened cache: its keys are in memory, its embeddings stay on disk until they are asked for.
+    """An opened cache of teacher embeddings.
+
+    Its keys are in memory, its embeddings stay on disk until they are read.
 
     Args:
-        folder: where it is.
-        meta: what it says about itself.
-        keys: (K,) int64, ascending, each once.
+        folder: path of the cache.
+        meta: its metadata.
+        keys: (K,) int64, ascending and unique.
         rows: (K,) the row of each key's embedding.
         embeddings: (meta.rows, meta.embedding_size) float16.
     """
@@ -64,15 +66,18 @@ class EmbeddingCache:
         self._embeddings = embeddings
 
     def __len__(self) -> int:
-        """Return the number of different images, mirror images counted."""
+        """Return the number of different images, including mirror images."""
         return len(self._keys)
 
     @classmethod
     def open(cls, folder: str | Path) -> "EmbeddingCache":
         """Open a cache and check that its files belong together.
 
+        Args:
+            folder: path of the cache; `~` is the home folder.
+
         Raises:
-            TeacherError: the folder does not exist, is no cache, or is damaged.
+            TeacherError: the folder does not exist, is not a cache, or is damaged.
         """
         path = Path(folder).expanduser()
         where = f"teacher cache {path}"
@@ -102,11 +107,18 @@ class EmbeddingCache:
         return np.where(self._keys[places] == wanted, self._rows[places], -1)
 
     def read(self, rows: np.ndarray) -> Tensor:
-        """Return embeddings by row, (B, D) float32 on the CPU."""
+        """Return embeddings by row.
+
+        Shape:
+            rows: (B,), integers. Embeddings: (B, D), float32, on the CPU.
+        """
         return torch.from_numpy(self._embeddings[rows].astype(np.float32))
 
     def lookup(self, hashes: Tensor) -> Tensor:
-        """Return the embeddings of images given by their hashes, (B, D) float32 on the CPU.
+        """Return the embeddings of images, given their hashes.
+
+        Shape:
+            hashes: (B,), int64, on any device. Embeddings: (B, D), float32, on the CPU.
 
         Raises:
             TeacherError: an image is not in the cache.
@@ -117,11 +129,11 @@ class EmbeddingCache:
         return self.read(rows)
 
     def refuse(self, rows: np.ndarray, altered: bool = False) -> NoReturn:
-        """Raise the error of a batch with images that are not in the cache.
+        """Raise the error for a batch with images missing from the cache.
 
         Args:
-            rows: what `find` returned.
-            altered: whether the images hold values that no 8-bit image has.
+            rows: the result of `find`.
+            altered: whether the images have values that no 8-bit image has.
 
         Raises:
             TeacherError: always; it names the likely causes.
@@ -144,7 +156,7 @@ def _read_meta(path: Path) -> CacheMeta:
 
 
 def _check_table(keys: np.ndarray, rows: np.ndarray, meta: CacheMeta) -> None:
-    """Refuse a table that is unsorted, or points at rows that are not stored."""
+    """Reject a table that is unsorted or points at missing rows."""
     fits = keys.dtype == np.int64 and rows.dtype.kind == "i" and keys.shape == rows.shape == (keys.size,)
     if not fits or not 0 < keys.size <= meta.rows or (keys[1:] <= keys[:-1]).any():
         raise ValueError(f"{KEYS} and {ROWS} are no table of at most {meta.rows} ascending hashes")

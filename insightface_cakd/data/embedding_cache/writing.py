@@ -1,4 +1,4 @@
-"""Writes a cache of teacher embeddings: every image and its mirror image, once."""
+"""Writes a cache of teacher embeddings of images and mirror images."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META
 from insightface_cakd.errors import DataError, TeacherError
 from insightface_cakd.runtime.atomic import require_new, writing
 
-# Half precision keeps 11 bits, an error of at most 5e-4; more means values outside its range.
+# Half precision keeps 11 bits, a relative error of at most 5e-4; a larger error means values outside its range.
 WORST_ROUNDING = 1e-3
 
 
 class Embeds(Protocol):
-    """What `write_cache` needs of a teacher."""
+    """The interface of a teacher that `write_cache` needs."""
 
     name: str
     sha256: str | None
@@ -43,19 +43,19 @@ def write_cache(
     progress: Callable[[int, int], None] | None = None,
     total: int = 0,
 ) -> CacheMeta:
-    """Run a teacher over images and their mirror images and write what it says.
+    """Write a teacher's embeddings of images and their mirror images.
 
     Args:
-        teacher: gives the embeddings.
-        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are welcome.
-        out: folder to create; it appears when the cache is whole.
-        progress: called with the images done and `total` after every batch.
+        teacher: computes the embeddings.
+        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
+        out: folder to create; it appears once the cache is complete.
+        progress: called with (images done, `total`) after every batch.
         total: number of images, for `progress`.
 
     Raises:
-        DataError: `out` is in use or cannot be written, no image came, a batch has another shape, or two different
+        DataError: `out` is in use or cannot be written, there is no image, a batch has another shape, or two different
             images share a hash.
-        TeacherError: half precision cannot hold the teacher's embeddings.
+        TeacherError: half precision cannot represent the teacher's embeddings.
     """
     target = Path(out).expanduser()
     where = f"cache {target}"
@@ -74,7 +74,10 @@ def write_cache(
 
 
 class _Table:
-    """The hashes of all rows so far; a second, independent hash is the witness that equal keys mean equal pixels."""
+    """The hashes of all rows so far.
+
+    A second, independent hash verifies that equal keys mean equal pixels.
+    """
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -87,7 +90,11 @@ class _Table:
         self._witnesses.append(image_hash(pixels, seed=1).cpu().numpy())
 
     def save(self, folder: Path) -> np.ndarray:
-        """Write the sorted keys, each once, and the row of each; return the keys."""
+        """Write the sorted unique keys and the row of each.
+
+        Returns:
+            The keys.
+        """
         if not self._keys:
             raise DataError(f"{self.where}: no image came; expected at least one. Is the record file empty?")
         keys, rows, which = np.unique(np.concatenate(self._keys), return_index=True, return_inverse=True)
@@ -109,7 +116,11 @@ def _embed(
     table: _Table,
     progress: Callable[[int], None],
 ) -> tuple[int, int]:
-    """Write the embeddings as they come; return the number of images and their side."""
+    """Write the embeddings batch by batch.
+
+    Returns:
+        The number of images, and their side in pixels.
+    """
     done, side = 0, 0
     with path.open("wb") as file:
         for batch in images:
@@ -123,7 +134,10 @@ def _embed(
 
 
 def _as_pixels(batch: np.ndarray | Tensor, side: int, where: str) -> Tensor:
-    """Return a batch (B, S, S, 3) as (B, 3, S, S); `side` is that of the batches before, 0 for the first."""
+    """Return a batch (B, S, S, 3) as (B, 3, S, S).
+
+    `side` is that of the previous batches, 0 for the first.
+    """
     pixels = torch.as_tensor(batch)
     square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] and pixels.shape[3] == 3
     if not square or pixels.dtype != torch.uint8 or side not in (0, pixels.shape[1]):

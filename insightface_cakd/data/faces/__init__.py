@@ -1,4 +1,4 @@
-"""Drawn faces: data that anybody may use, for tests and for a first run."""
+"""Drawn faces, free for anybody to use, in tests and first runs."""
 
 from insightface_cakd.data.faces.draw import draw_face
 from insightface_cakd.data.faces.person import Person, View

@@ -1,4 +1,7 @@
-"""Draws a person in a view: points of a simple head in space, turned, projected and filled."""
+"""Draws a person in a view.
+
+The points of a simple 3D head are rotated, projected and filled.
+"""
 
 import cv2
 import numpy as np
@@ -6,14 +9,17 @@ import numpy as np
 from insightface_cakd.data.faces.person import Person, View
 
 SIZE = 112
-CANVAS = 2 * SIZE  # drawn twice as large, against jagged edges
-UNIT = 62.0  # pixels of the canvas for half a face's width
+CANVAS = 2 * SIZE  # drawn at twice the size, against jagged edges
+UNIT = 62.0  # half the face's width, in pixels of the canvas
 CENTRE = np.array([CANVAS / 2, CANVAS * 0.53])
 ANGLES = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
 
 class _Sketch:
-    """A canvas on which shapes are given in the head's own coordinates: x right, y down, z out of the face."""
+    """A canvas with drawing operations in the head's own coordinates.
+
+    x points right, y down, z out of the face.
+    """
 
     def __init__(self, view: View) -> None:
         self.view = view
@@ -21,7 +27,7 @@ class _Sketch:
         self.turn = _rotation(view.yaw, view.pitch, view.roll) * view.scale
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Return pixels (n, 2) of points (n, 3)."""
+        """Return pixel coordinates (n, 2) of points (n, 3)."""
         return (points @ self.turn.T)[:, :2] * UNIT + CENTRE + self.view.shift * 2
 
     def fill(self, points: np.ndarray, colour: np.ndarray) -> None:
@@ -30,7 +36,7 @@ class _Sketch:
         cv2.fillPoly(self.canvas, [pixels], _rgb(colour), cv2.LINE_AA, shift=4)
 
     def line(self, points: np.ndarray, colour: np.ndarray, width: float) -> None:
-        """Draw a polyline, its width in head units."""
+        """Draw a polyline; its width is in head units."""
         pixels = np.round(self.project(points) * 16).astype(np.int32)
         thickness = max(1, round(width * UNIT))
         cv2.polylines(self.canvas, [pixels], False, _rgb(colour), thickness, cv2.LINE_AA, shift=4)
@@ -40,8 +46,8 @@ def draw_face(person: Person, view: View) -> np.ndarray:
     """Return a picture, uint8 (112, 112, 3), RGB.
 
     Args:
-        person: what stays.
-        view: what changes.
+        person: what is the same in every picture.
+        view: what changes between pictures.
     """
     sketch = _Sketch(view)
     _background(sketch)
@@ -54,13 +60,30 @@ def draw_face(person: Person, view: View) -> np.ndarray:
 
 
 def ellipse(x: float, y: float, width: float, height: float, bulge: float = 0.0, slant: float = 0.0) -> np.ndarray:
-    """Return the outline (n, 3) of an ellipse on the face; points further from the middle lie further back."""
+    """Return the outline (n, 3) of an ellipse on the face.
+
+    Points farther from the centre of the face lie farther back.
+
+    Args:
+        x: horizontal position of the centre, in head units.
+        y: vertical position of the centre, in head units.
+        width: half-axis before rotation, in head units.
+        height: other half-axis, in head units.
+        bulge: offset out of the face, in head units.
+        slant: rotation in the picture, radians.
+    """
     dx, dy = width * np.cos(ANGLES), height * np.sin(ANGLES)
     return surface(x + dx * np.cos(slant) - dy * np.sin(slant), y + dx * np.sin(slant) + dy * np.cos(slant), bulge)
 
 
 def surface(x: np.ndarray, y: np.ndarray, bulge: float = 0.0) -> np.ndarray:
-    """Return points (n, 3) on the rounded front of the head, `bulge` out of it."""
+    """Return points (n, 3) on the rounded front of the head.
+
+    Args:
+        x: horizontal positions (n,), in head units; broadcast with `y`.
+        y: vertical positions (n,), in head units.
+        bulge: offset out of the face, in head units.
+    """
     x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     depth = 0.75 * np.sqrt(np.clip(1 - 0.55 * x**2 - 0.25 * y**2, 0.05, None)) + bulge
     return np.stack([x, y, depth], axis=1)
@@ -73,7 +96,7 @@ def _background(sketch: _Sketch) -> None:
 
 
 def _head(sketch: _Sketch, person: Person) -> None:
-    """Hair behind, neck, ears, outline, hairline, moles."""
+    """Draw the hair behind, neck, ears, outline, hairline and moles."""
     shape, hair = person.shape, person.hair if sketch.view.dye is None else sketch.view.dye
     height, jaw, chin = 1.28 + 0.12 * shape[0], 0.78 + 0.14 * shape[1], 0.1 * shape[2]
     sketch.fill(np.column_stack([1.12 * np.cos(ANGLES), -0.25 + 1.25 * np.sin(ANGLES), np.full(40, -0.3)]), hair)
@@ -161,7 +184,7 @@ def _mouth(sketch: _Sketch, person: Person) -> None:
 
 
 def _cover(sketch: _Sketch) -> None:
-    """Hide a part of the face."""
+    """Cover a part of the face."""
     view = sketch.view
     random = np.random.default_rng((view.seed, 2))
     colour = random.uniform(10, 230, 3)
@@ -200,7 +223,10 @@ def _photograph(canvas: np.ndarray, view: View) -> np.ndarray:
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Return the rotation that turns the head: yaw about y, then pitch about x, then roll in the picture."""
+    """Return the rotation matrix of the head.
+
+    It applies yaw about y, then pitch about x, then roll in the picture.
+    """
     (cy, sy), (cp, sp), (cr, sr) = ((np.cos(angle), np.sin(angle)) for angle in (yaw, pitch, roll))
     about_y = np.array([(cy, 0, sy), (0, 1, 0), (-sy, 0, cy)])
     about_x = np.array([(1, 0, 0), (0, cp, -sp), (0, sp, cp)])

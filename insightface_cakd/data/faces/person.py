@@ -1,4 +1,4 @@
-"""Who is drawn, and how a picture of them differs from the next one."""
+"""The parameters of a drawn person and of each picture."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,17 @@ IRISES = np.array([(70, 45, 25), (110, 80, 40), (70, 110, 70), (80, 120, 170), (
 
 @dataclass(frozen=True)
 class Person:
-    """What stays the same in every picture of a person; lengths in units of half the face's width.
+    """The appearance of a person, the same in every picture.
+
+    Lengths are in units of half the face's width.
 
     Args:
-        shape: geometry, each in [-1, 1]: face height, jaw width, chin, eye distance, eye size, eye openness, eye slant, brow height, brow
-            thickness, brow angle, nose length, nose width, mouth width, upper lip, lower lip, mouth height, hairline, ear size.
-        skin: RGB.
-        hair: RGB.
-        iris: RGB.
+        shape: geometry, each in [-1, 1]: face height, jaw width, chin, eye distance, eye size, eye openness, eye slant,
+            brow height, brow thickness, brow angle, nose length, nose width, mouth width, upper lip, lower lip, mouth
+            height, hairline, ear size.
+        skin: RGB colour.
+        hair: RGB colour.
+        iris: RGB colour.
         moles: rows (x, y, radius) on the face.
     """
 
@@ -30,7 +33,12 @@ class Person:
 
     @classmethod
     def draw(cls, seed: int, number: int) -> "Person":
-        """Return the person of a number; the same for the same seed."""
+        """Return the person with a given number; the draw is reproducible.
+
+        Args:
+            seed: seed of the data set.
+            number: number of the person; the same seed and number give the same person.
+        """
         random = np.random.default_rng((seed, number))
         moles = random.uniform((-0.65, -0.2, 0.02), (0.65, 0.75, 0.05), (int(random.integers(0, 4)), 3))
         skin = _between(SKINS, random)
@@ -41,28 +49,28 @@ class Person:
 
 @dataclass(frozen=True)
 class View:
-    """What changes from picture to picture.
+    """The conditions of one picture.
 
     Args:
         yaw: turn of the head, radians.
-        pitch: nod, radians.
-        roll: left over by the alignment, radians.
-        scale: left over by the alignment.
-        shift: left over by the alignment, pixels.
+        pitch: nod of the head, radians.
+        roll: rotation left by the alignment, radians.
+        scale: scale factor left by the alignment.
+        shift: displacement (x, y) left by the alignment, pixels.
         light: direction (x, y) and strength of the gradient.
         tint: gain of each colour channel.
         smile: curvature of the mouth.
-        open_mouth: height of the open mouth.
-        brows: how far the brows are raised.
+        open_mouth: height of the open mouth, in head units.
+        brows: how far the brows are raised, in head units.
         lids: how far the eyes are closed, 0 to 1.
-        gaze: displacement of the irises.
-        background: two RGB colours.
-        cover: what hides a part of the face: "", "glasses", "mask", "hat" or "patch".
-        dye: RGB that replaces the colour of the hair, or None.
+        gaze: displacement (x, y) of the irises.
+        background: two RGB colours, top and bottom.
+        cover: what covers a part of the face: "", "glasses", "mask", "hat" or "patch".
+        dye: RGB colour that replaces the hair's, or None.
         blur: standard deviation in pixels.
         noise: standard deviation in grey levels.
-        detail: side in pixels to which the picture is reduced and enlarged again, at most 112.
-        seed: of noise and patch.
+        detail: side in pixels, at most 112, to which the picture is reduced before it is enlarged again.
+        seed: seed of the noise and of the cover.
     """
 
     yaw: float
@@ -87,7 +95,13 @@ class View:
 
     @classmethod
     def draw(cls, seed: int, number: int, picture: int) -> "View":
-        """Return how a picture of a person is taken; the same for the same three numbers."""
+        """Return the conditions of one picture; the draw is reproducible.
+
+        Args:
+            seed: seed of the data set.
+            number: number of the person.
+            picture: number of the picture; the same three numbers give the same view.
+        """
         random = np.random.default_rng((seed, number, picture, 1))
         return cls(
             yaw=float(np.clip(random.normal(0, 0.2), -0.5, 0.5)),
@@ -113,7 +127,7 @@ class View:
 
 
 def _between(colours: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return a colour between two neighbours of a palette."""
+    """Return a random colour between two neighbours of a palette."""
     place = random.uniform(0, len(colours) - 1)
     low = int(place)
     return colours[low] + (place - low) * (colours[min(low + 1, len(colours) - 1)] - colours[low])

@@ -19,13 +19,13 @@ QUALITY = 90
 def draw_folders(
     out: Path, people: range, pictures: int, seed: int, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Write one folder per person with JPEGs.
+    """Draw people and write one folder of JPEGs per person.
 
     Args:
         out: parent of the folders.
         people: numbers of the people; another range gives other people.
-        pictures: of each person.
-        seed: of everything.
+        pictures: number of pictures of each person.
+        seed: seed of all draws.
         progress: called with the number of pictures drawn.
     """
     for done, number in enumerate(people):
@@ -48,20 +48,21 @@ def write_face_set(
     name: str = "dev",
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write `train.rec` of some people and `<name>.bin` with pairs of others.
+    """Write `train.rec` of some people, and `<name>.bin` of others.
 
     Args:
         out: the folder to create.
-        people: in the training set, at least 2.
-        pictures: of each of them, at least 2.
-        pairs: in the verification set, a multiple of 20, of a quarter as many other people, at least 8.
-        seed: of everything, at least 0; equal seeds give equal files.
-        name: of the verification set.
-        progress: called with pictures drawn and in all.
+        people: number of people in the training set, at least 2.
+        pictures: number of pictures of each person, at least 2.
+        pairs: number of pairs in the verification set, a multiple of 20; its people are others, a quarter as many, but
+            at least 8.
+        seed: seed of all draws, at least 0; equal seeds give equal files.
+        name: name of the verification set.
+        progress: called with (pictures drawn, pictures in all).
 
     Raises:
-        DataError: a number is out of range, there are too few other pictures for the pairs, `out` exists, or the disk
-            is full; nothing is left behind.
+        DataError: a number is out of range, there are too few pictures of the other people for the pairs, `out` exists,
+            or the disk is full; nothing is left behind.
     """
     others = max(8, people // 4)
     _check(out, {"people": (people, 2), "pictures": (pictures, 2), "seed": (seed, 0)}, pairs, others, pictures)
@@ -81,7 +82,10 @@ def write_face_set(
 
 
 def _check(out: Path, numbers: dict[str, tuple[int, int]], pairs: int, others: int, pictures: int) -> None:
-    """Raise `DataError` before anything is drawn, if a number is below its least value or the pairs cannot be had."""
+    """Raise `DataError` for impossible numbers, before anything is drawn.
+
+    A number is impossible if it is below its minimum, or if there are too few pictures for the pairs.
+    """
     for key, (value, least) in numbers.items():
         if value < least:
             raise DataError(f"{out}: {key} is {value}; expected at least {least}. Nothing was drawn; raise it.")

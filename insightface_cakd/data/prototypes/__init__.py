@@ -1,7 +1,8 @@
-"""What a teacher makes of a training set: one direction for each identity, and which others are most like it.
+"""A teacher's prototypes of a training set, and the hardest other identities.
 
-A folder: `prototypes.npy` (C, D) float32, unit rows; `hardest.npy` (C, K) int32, for each identity the K others of highest cosine, the
-highest first; `images.npy` (C,) int64, how many images each row is the mean of; and `meta.json` (whose, of which data).
+A prototype is the teacher's direction for one identity. They are stored in a folder: `prototypes.npy` (C, D) float32,
+unit rows; `hardest.npy` (C, K) int32, for each identity the K others of highest cosine, the highest first; `images.npy`
+(C,) int64, the number of images that each row is the mean of; and `meta.json` (which teacher, which data).
 """
 
 from insightface_cakd.data.prototypes.mining import nearest_others

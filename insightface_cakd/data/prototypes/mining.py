@@ -1,14 +1,17 @@
-"""For each row the most similar others, exactly, in memory that grows with the rows and not with their pairs."""
+"""Finds the most similar other rows for each row, exactly.
+
+The memory needed grows with the number of rows, not with the number of pairs.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-# Entries as whole numbers of 2^-24: their products and all partial sums are whole and below 2^53, so float64 makes no rounding error, and
-# a cosine depends neither on how the pairs are cut up nor on the device.
+# Entries are integers in units of 2^-24: their products and all partial sums are integers below 2^53, so float64 makes
+# no rounding error, and a cosine depends neither on how the pairs are divided into chunks nor on the device.
 PARTS = 2.0**24
-# Cosines on a grid of 2^-38: with the number of one of 2^24 identities they fill 62 bits.
+# Cosines are rounded to a grid of 2^-38: together with the number of one of 2^24 identities they fill 62 bits.
 LEVELS = 2.0**-10
 ROWS, COLUMNS = 512, 16384
 
@@ -19,19 +22,20 @@ def nearest_others(
     progress: Callable[[int], None] | None = None,
     chunks: tuple[int, int] = (ROWS, COLUMNS),
 ) -> Tensor:
-    """Return for each row the others of highest cosine, the highest first; of equal ones the smaller number first.
+    """Return for each row the other rows of highest cosine.
 
-    Every pair is looked at, `chunks` of them at a time on the device of the rows, with entries rounded to 2^-24 and no other error worth
-    the name: the answer is the same for all chunks and devices.
+    The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` of them at a time on
+    the device of the rows, with entries rounded to 2^-24 and no other error of note: the result is the same for all
+    chunks and devices.
 
     Shape:
         rows: (C, D), unit, 2 <= C <= 2^24. Returns (C, min(nearest, C - 1)), int32, on the CPU.
 
     Args:
-        rows: on the device that computes, which must know float64.
-        nearest: how many others, >= 1.
-        progress: called with the rows done.
-        chunks: rows and columns that are compared at a time.
+        rows: unit vectors on the device that computes, which must support float64.
+        nearest: number of other rows, >= 1.
+        progress: called with the number of rows done.
+        chunks: numbers of rows and columns that are compared at a time.
     """
     count, wanted = len(rows), min(nearest, len(rows) - 1)
     found = torch.empty(count, wanted, dtype=torch.int32)
@@ -44,9 +48,12 @@ def nearest_others(
 
 
 def _nearest_of(rows: Tensor, start: int, end: int, wanted: int, width: int) -> Tensor:
-    """Return the others of some rows, (end - start, wanted), int64.
+    """Return the nearest other rows of rows `start` to `end`.
 
-    Cosine and number are one integer, so that no two are equal and the largest are the same however the columns are cut.
+    The result has shape (end - start, wanted), int64.
+
+    Cosine and row number are combined into one integer, so that no two are equal and the largest are the same however
+    the columns are cut.
     """
     count, own = len(rows), _whole(rows[start:end])
     numbers = torch.arange(count, device=rows.device)

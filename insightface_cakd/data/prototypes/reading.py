@@ -16,20 +16,20 @@ HOW = "`cakd data prototypes`"
 
 @dataclass(frozen=True)
 class PrototypesMeta:
-    """What a folder of prototypes says about itself.
+    """The metadata of a folder of prototypes.
 
     Args:
         teacher: name of the teacher.
-        teacher_sha256: of the teacher's file; None when it came from no file.
+        teacher_sha256: sha256 of the teacher's file; None if it came from no file.
         data: `data_set_hash` of the training set.
-        num_classes: identities C.
+        num_classes: number of identities C.
         embedding_size: width D of a row.
-        nearest: others K that are listed for each identity.
-        images: how many images there were.
-        single: identities with one image, whose row is that image.
-        version: of this package when they were written.
-        kind: tells the folder from others with a meta.json.
-        format: of the folder.
+        nearest: number of other identities K listed for each identity.
+        images: number of images.
+        single: number of identities with one image, whose row is that image's feature.
+        version: version of this package that wrote the folder.
+        kind: distinguishes the folder from others with a meta.json.
+        format: version of the folder's format.
     """
 
     teacher: str
@@ -47,14 +47,16 @@ class PrototypesMeta:
 
 @dataclass(frozen=True)
 class Prototypes:
-    """An opened folder; the arrays stay on disk until they are read.
+    """An opened folder of prototypes.
+
+    The arrays stay on disk until they are read.
 
     Args:
-        folder: where it is.
-        meta: what it says about itself.
-        rows: (C, D) float32, of length 1.
+        folder: path of the folder.
+        meta: its metadata.
+        rows: (C, D) float32, unit vectors.
         hardest: (C, K) int32, numbers of other identities, the most similar first.
-        images: (C,) int64.
+        images: (C,) int64, number of images of each identity.
     """
 
     folder: Path
@@ -68,8 +70,8 @@ class Prototypes:
         """Open a folder and check that its files belong together.
 
         Args:
-            folder: written by `write_prototypes`.
-            where: what an error line begins with.
+            folder: written by `write_prototypes`; `~` is the home folder.
+            where: beginning of an error line.
 
         Raises:
             TeacherError: the folder does not exist, holds no prototypes, or is damaged.
@@ -100,7 +102,10 @@ def _read_meta(path: Path) -> PrototypesMeta:
 
 
 def _check_arrays(arrays: list[np.ndarray], meta: PrototypesMeta) -> None:
-    """Refuse arrays of another shape or type than the meta says, and lists that point outside."""
+    """Reject arrays that do not match the metadata.
+
+    Shapes and types must be those stated, and the lists must point at existing identities.
+    """
     classes = meta.num_classes
     shapes = [(classes, meta.embedding_size), (classes, meta.nearest), (classes,)]
     for name, array, shape, kind in zip(
