@@ -1,1 +1,4 @@
-"""Yardsticks of the developers; what a user's own recipe costs is told by `cakd bench`."""
+"""Benchmarks for developers.
+
+The cost of a user's own recipe is measured by `cakd bench`.
+"""

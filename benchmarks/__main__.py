@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: the yardsticks of the developers, from a checkout with the package installed."""
+"""`python -m benchmarks`: benchmarks for developers.
+
+They run in a checkout of this repository, with the package installed.
+"""
 
 import os
 import sys
@@ -27,7 +30,18 @@ def head(
     sample_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of the classes used in a step.")] = 1.0,
     steps: Annotated[int, typer.Option(min=1, help="Timed steps of each kind.")] = 3,
 ) -> None:
-    """Time and weigh a step of the class-sharded head: plain, with kd and with gkd."""
+    """Measure time and memory of a step of the class-sharded head.
+
+    For the plain head, with kd and with gkd.
+    \f
+    Args:
+        classes: number of classes of all ranks.
+        ranks: number of processes, all on this machine's CPU.
+        batch: samples per rank.
+        width: width of the embeddings.
+        sample_rate: share of the classes used in a step, in [0, 1].
+        steps: timed steps of each kind.
+    """
     print(bench_head(HeadSize(classes, width, batch, sample_rate, steps), ranks))
 
 
@@ -43,11 +57,23 @@ def ijb(
     target: Annotated[Target, typer.Option(help="IJBB or IJBC, for --model.")] = "IJBC",
     network: Annotated[str | None, typer.Option(help="Network of .pt weights, for --model.")] = None,
 ) -> None:
-    """Seconds and memory of templates, scores and ROC on drawn embeddings of IJB-C's size, beside upstream's functions.
+    """Measure an IJB evaluation against upstream's functions.
 
-    With --model and --root: faces a second from pictures to embeddings, beside upstream's loop.
+    Seconds and memory of templates, scores and ROC, on random embeddings of IJB-C's size. With --model and --root
+    instead: faces per second from images to embeddings, against upstream's loop.
 
     Example: `python -m benchmarks ijb --host ~/insightface/recognition/arcface_torch`
+    \f
+    Args:
+        host: checkout of arcface_torch to time against; None takes $ARCFACE_TORCH, and without it times ours alone.
+        images: number of image embeddings.
+        templates: number of templates.
+        pairs: number of pairs of templates.
+        among: pairs of any two templates, instead of galleries and probes.
+        model: model whose extraction of embeddings is timed instead.
+        root: IJB tree for the model.
+        target: IJBB or IJBC, for the model.
+        network: name of the network of .pt weights.
     """
     named = host or os.environ.get("ARCFACE_TORCH")
     checkout = Path(named) if named else None
@@ -60,7 +86,10 @@ def ijb(
 
 
 def main() -> None:
-    """Run a yardstick; a mistake ends in one line on stderr and exit code 1."""
+    """Run a benchmark.
+
+    A user's mistake ends with one line on stderr and exit code 1.
+    """
     try:
         app()
     except CAKDError as error:

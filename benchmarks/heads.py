@@ -1,4 +1,7 @@
-"""`python -m benchmarks head`: what logits terms cost in a step of the class-sharded head, on several CPU ranks."""
+"""`python -m benchmarks head`: the cost of logits terms.
+
+It is measured in a step of the class-sharded head, on several CPU ranks.
+"""
 
 import tempfile
 import time
@@ -28,7 +31,7 @@ from insightface_cakd.teachers import Teacher
 
 MIB = 2**20
 PLAIN = "plain"
-# The terms that are compared, each as the only one of a head.
+# The terms to compare; each is measured as the only term of a head.
 TERMS: dict[str, TermSpec] = {
     "kd": TermSpec(loss="kd", name="kd", weight=1.0),
     **{
@@ -40,14 +43,14 @@ TERMS: dict[str, TermSpec] = {
 
 @dataclass(frozen=True)
 class HeadSize:
-    """What is measured.
+    """Size of a benchmark of the head.
 
     Args:
-        classes: of all ranks.
-        width: of student's and teacher's embeddings.
-        batch: samples of a rank.
-        sample_rate: of the head.
-        steps: timed, after one that is not.
+        classes: number of classes of all ranks.
+        width: width of the student's and the teacher's embeddings.
+        batch: samples per rank.
+        sample_rate: share of the classes that the head uses in a step.
+        steps: number of timed steps, after one that is not timed.
     """
 
     classes: int
@@ -59,11 +62,11 @@ class HeadSize:
 
 @dataclass(frozen=True)
 class HeadCost:
-    """What a step costs.
+    """Cost of a step.
 
     Args:
-        seconds: of the slowest rank, the median over steps.
-        peak: bytes of the rank that needs most, on top of weights and class centres (see `peak_memory`).
+        seconds: seconds on the slowest rank, each rank's median over the steps.
+        peak: bytes on the rank that needs most, above weights and class centres (see `peak_memory`).
     """
 
     seconds: float
@@ -71,12 +74,17 @@ class HeadCost:
 
 
 def bench_head(size: HeadSize, ranks: int) -> str:
-    """Return a table of forward and backward of the head: plain, with kd, and with gkd by grouping.
+    """Return a table of the cost of the head's forward and backward.
 
-    Embeddings and centres are random, which makes the groups of `adaptive` and `per_sample` as large as they get.
+    One line for the plain head, one with kd, and one per grouping of gkd. Embeddings and centres are random, which makes
+    the groups of `adaptive` and `per_sample` as large as possible.
+
+    Args:
+        size: size of head and batch.
+        ranks: number of processes on this machine.
 
     Raises:
-        RunError: there are fewer classes than ranks, or not one rank; or a rank was killed.
+        RunError: there are fewer classes than ranks, less than one rank, or a rank was killed or ran out of memory.
     """
     if not 1 <= ranks <= size.classes:
         raise RunError(f"head: {ranks} ranks for {size.classes} classes; expected 1 to {size.classes}. Change --ranks.")
@@ -93,17 +101,25 @@ def bench_head(size: HeadSize, ranks: int) -> str:
 
 
 def head_costs(size: HeadSize) -> dict[str, tuple[float, int]]:
-    """Return seconds and peak bytes by kind, the same on every rank of the process group."""
+    """Return seconds and peak bytes of each kind of head.
+
+    The result is the same on every rank of the process group.
+
+    Args:
+        size: size of head and batch.
+    """
     kinds: dict[str, TermSpec | None] = {PLAIN: None, **TERMS}
     return {kind: _cost(head_step(size, term), size.steps) for kind, term in kinds.items()}
 
 
 def head_step(size: HeadSize, term: TermSpec | None) -> Callable[[], object]:
-    """Return one step of this rank: forward and backward of the head on random embeddings.
+    """Return one step of this rank, on random embeddings.
+
+    A step is forward and backward of the head.
 
     Args:
-        size: of head and batch.
-        term: what is added to the margin loss, if anything.
+        size: size of head and batch.
+        term: term that is added to the margin loss; None for the plain head.
     """
     torch.manual_seed(rank())
     student, teacher = (torch.randn(size.batch, size.width) for _ in range(2))
@@ -121,7 +137,7 @@ def head_step(size: HeadSize, term: TermSpec | None) -> Callable[[], object]:
 
 
 def _sources(size: HeadSize, term: TermSpec, path: Path) -> list[Logits]:
-    """Return what a logits term reads, under a teacher of random class centres."""
+    """Return a logits term's source, for a teacher with random class centres."""
     centres = torch.randn(size.classes, size.width, generator=torch.Generator().manual_seed(0))
     torch.save({"weight": centres}, path)
     recipe = Recipe(teacher=TeacherSpec(network="random", centres=[str(path)]), losses=[term])
@@ -135,7 +151,7 @@ def _run(head: nn.Module, loss: torch.Tensor) -> None:
 
 
 def _cost(run: Callable[[], object], steps: int) -> tuple[float, int]:
-    """Return seconds of the slowest rank and bytes of the one that needs most."""
+    """Return the largest seconds and the largest peak bytes of all ranks."""
     run()
     seconds = []
     for _ in range(steps):

@@ -1,4 +1,7 @@
-"""`python -m benchmarks ijb`: an evaluation of IJB-C's size on drawn embeddings, beside upstream's own functions on the same arrays."""
+"""`python -m benchmarks ijb`: an evaluation of IJB-C's size.
+
+It runs on random embeddings, against upstream's own functions on the same arrays.
+"""
 
 import contextlib
 import io
@@ -30,13 +33,13 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Cost:
-    """What one side needed.
+    """Cost of one side, ours or upstream's.
 
     Args:
-        seconds: of each of `STEPS`.
-        processor: seconds of all threads together, which a busy machine does not change much.
-        peak: bytes of the process at its largest, the arrays that it was given included.
-        tars: TAR at the nearest FAR of `FARS`.
+        seconds: step of `STEPS` -> its seconds.
+        processor: CPU seconds of all threads together, which depend little on the load of the machine.
+        peak: peak bytes of the process, including the arrays that it was given.
+        tars: TAR at the FAR nearest to each of `FARS`.
     """
 
     seconds: dict[str, float]
@@ -46,11 +49,13 @@ class Cost:
 
 
 def bench_ijb(size: Size, checkout: Path | None) -> str:
-    """Return a table of seconds and memory of templates, scores and ROC, each side in a process of its own.
+    """Return a table of seconds and memory of templates, scores and ROC.
+
+    Each side runs in its own process.
 
     Args:
-        size: of what is drawn; IJB-C's when nothing else is said.
-        checkout: of arcface_torch, whose `onnx_ijbc.py` is timed; None times ours alone.
+        size: size of the random set; the default of `Size` is that of IJB-C.
+        checkout: checkout of arcface_torch whose `onnx_ijbc.py` is timed; None times ours alone.
 
     Raises:
         RunError: the checkout cannot be used.
@@ -74,7 +79,7 @@ def bench_ijb(size: Size, checkout: Path | None) -> str:
 
 
 def _apart(side: Callable[[Drawn, Path | None], tuple[Cost, np.ndarray]], *given: Any) -> Cost:
-    """Run one side in a fresh process, so that its peak memory is its own."""
+    """Run one side in a fresh process, with its own peak memory."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_run, (side, *given))
 
@@ -112,7 +117,7 @@ def _theirs(drawn: Drawn, checkout: Path | None) -> tuple[Cost, np.ndarray]:
         clock.lap("scores")
     fpr, tpr, _ = roc_curve(drawn.same.astype(int), scores)
     fpr, tpr = np.flipud(fpr), np.flipud(tpr)
-    # The script looks for the nearest rate in a list of Python tuples.
+    # Upstream's script searches the nearest rate in a list of Python tuples too.
     tars = [float(tpr[min(list(zip(abs(fpr - far), range(len(fpr)), strict=True)))[1]]) for far in FARS]
     clock.lap("roc")
     return Cost(clock.seconds, clock.processor, _peak(), tars), scores
@@ -120,7 +125,14 @@ def _theirs(drawn: Drawn, checkout: Path | None) -> tuple[Cost, np.ndarray]:
 
 @contextlib.contextmanager
 def upstream_script(checkout: Path | None, name: str) -> Iterator[dict[str, Any]]:
-    """Give what a script of a checkout defines, unmodified, with the fixes it needs and silent."""
+    """Yield what a script of a checkout defines.
+
+    The script is unmodified, runs with the compatibility fixes it needs, and its output is suppressed.
+
+    Args:
+        checkout: checkout of arcface_torch.
+        name: name of the script.
+    """
     from insightface_cakd.hosts.checkout import find_checkout
     from insightface_cakd.hosts.compat import FIXES
     from insightface_cakd.hosts.compat.fix import applied
@@ -137,22 +149,33 @@ def upstream_script(checkout: Path | None, name: str) -> Iterator[dict[str, Any]
 
 
 class _Clock:
+    """Measures the seconds of each step, and the CPU seconds of all."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
         self._started = time.process_time()
 
     def lap(self, step: str) -> None:
+        """End a step.
+
+        Args:
+            step: name of the step that ends now.
+        """
         now = time.perf_counter()
         self.seconds[step], self._last = now - self._last, now
 
     @property
     def processor(self) -> float:
+        """CPU seconds of all threads since the start."""
         return time.process_time() - self._started
 
 
 def _peak() -> int:
-    """Return the largest size of this process in bytes; Linux counts in KiB, macOS in bytes."""
+    """Return the peak memory of this process in bytes.
+
+    Linux counts it in KiB, macOS in bytes.
+    """
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -1,4 +1,4 @@
-"""Drawn image embeddings, templates and pairs of an IJB set's size."""
+"""Random image embeddings, templates and pairs of an IJB set's size."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from insightface_cakd.errors import RunError
 
 @dataclass(frozen=True)
 class Size:
-    """How much is drawn; the numbers of IJB-C.
+    """Size of a random set; the defaults are those of IJB-C.
 
     Args:
-        images: rows.
-        templates: of them.
-        pairs: of templates.
-        same: pairs of one subject.
-        galleries: templates that pairs have first, each of another subject; the others are probes.
-        width: of the embeddings.
-        among: pairs of any two templates, in place of a gallery's and a probe's as in IJB-C.
+        images: number of image embeddings.
+        templates: number of templates.
+        pairs: number of pairs of templates.
+        same: number of pairs of one subject.
+        galleries: number of gallery templates, each of another subject, which come first in a pair; the others are probes.
+        width: width of the embeddings.
+        among: pairs of any two templates, instead of pairs of gallery and probe as in IJB-C.
     """
 
     images: int = 469_375
@@ -31,7 +31,7 @@ class Size:
 
     @property
     def candidates(self) -> int:
-        """Return how many pairs there could be."""
+        """Number of possible pairs."""
         firsts, seconds = (
             (self.templates, self.templates) if self.among else (self.galleries, self.templates - self.galleries)
         )
@@ -39,7 +39,7 @@ class Size:
 
     @property
     def impostors(self) -> int:
-        """Return how many of these are of two subjects."""
+        """Number of possible pairs of two subjects."""
         if not self.among:
             return self.candidates - (self.templates - self.galleries)
         alike = np.bincount(np.arange(self.templates) % self.galleries)
@@ -48,6 +48,12 @@ class Size:
 
 def size_of(images: int, templates: int, pairs: int, among: bool) -> Size:
     """Return a size with IJB-C's shares of galleries and of same pairs.
+
+    Args:
+        images: number of image embeddings.
+        templates: number of templates.
+        pairs: number of pairs of templates.
+        among: see `Size`.
 
     Raises:
         RunError: there are more templates than images, or more pairs than templates could make.
@@ -68,15 +74,15 @@ def size_of(images: int, templates: int, pairs: int, among: bool) -> Size:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn.
+    """A random set.
 
     Args:
-        features: float32 (images, width), around the subject's centre.
-        templates: int32 (images,), every template has an image.
-        medias: int32 (images,), of one to a few images.
-        first: int32 (pairs,), template ids.
-        second: int32 (pairs,).
-        same: bool (pairs,).
+        features: float32 (images, width), embeddings around the centres of their subjects.
+        templates: int32 (images,), template id of each image; every template has an image.
+        medias: int32 (images,), media id of each image; a media has one or a few images.
+        first: int32 (pairs,), template id of the first of each pair.
+        second: int32 (pairs,), template id of the second of each pair.
+        same: bool (pairs,), whether both are of one subject.
     """
 
     features: np.ndarray
@@ -90,7 +96,11 @@ class Drawn:
 def draw(size: Size, seed: int = 0) -> Drawn:
     """Draw a set; the same size and seed give the same arrays.
 
-    Template t shows subject t modulo the number of galleries, its id is 2 t + 1, and images are in no order.
+    Template t shows subject t modulo the number of galleries and has the id 2 t + 1. Images are in random order.
+
+    Args:
+        size: size of the set.
+        seed: seed of the random numbers.
     """
     random = np.random.default_rng(seed)
     rest = size.images - size.templates
@@ -114,12 +124,15 @@ def draw(size: Size, seed: int = 0) -> Drawn:
 
 
 def _pairs(size: Size, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return places of first and second templates, no pair twice, the same pairs scattered among the others."""
+    """Return the indices of the first and second templates of the pairs.
+
+    No pair occurs twice, and the pairs of one subject are scattered among the others.
+    """
     lowest = 0 if size.among else size.galleries
     seconds = size.templates - lowest
-    # Probes of the first template's subject, so many as there are to be same pairs.
+    # One probe per same pair; its gallery is that of its subject.
     probes = random.choice(np.arange(size.galleries, size.templates), size.same, replace=False)
-    # So many more as would be same pairs at the worst, and are left out.
+    # Drawn pairs of one subject are left out; enough pairs are drawn for the worst case.
     enough = size.pairs - size.same + size.candidates - size.impostors
     drawn = random.choice(size.candidates, enough, replace=False, shuffle=False)
     first, second = drawn // seconds, drawn % seconds + lowest

@@ -1,4 +1,7 @@
-"""Faces a second from pictures to embeddings: ours beside upstream's own loops, on the same model and tree."""
+"""Faces per second from images to embeddings, ours against upstream's.
+
+Both run the same model on the same IJB tree.
+"""
 
 import contextlib
 import io
@@ -30,16 +33,17 @@ Timed = Callable[[], float]
 
 
 def bench_extraction(question: Question, checkout: Path | None, workers: int = 2) -> str:
-    """Return a line each of ours and of upstream's loop: eval_ijbc for weights, ijb_evals for ONNX.
+    """Return the faces per second of ours and of upstream's loop.
 
-    Both embed each picture and its mirror image from the files of the tree, upstream in batches of 64 faces, ours in its own; what
-    is given is the median of repetitions taken in turn. Loading the model counts for eval_ijbc, which does it inside its loop, and
+    Upstream's loop is that of eval_ijbc for weights and that of ijb_evals for ONNX. Both sides embed each image and its
+    mirror image from the files of the tree, upstream in batches of 64 faces, ours in its own batches. Each number is the
+    median of repetitions taken in turn. Loading the model is included for eval_ijbc, which does it inside its loop, and
     for ours beside it.
 
     Args:
         question: model, network, root and target.
-        checkout: of arcface_torch; None times ours alone.
-        workers: threads that decode.
+        checkout: checkout of arcface_torch; None times ours alone.
+        workers: number of threads that decode.
 
     Raises:
         CAKDError: the model, the tree or the checkout cannot be used.
@@ -94,7 +98,10 @@ def _ijb_evals(question: Question, checkout: Path) -> float:
 
 
 def _eval_ijbc(question: Question, checkout: Path) -> float:
-    """Run the whole script and return what it says of its third step, the embeddings."""
+    """Run the whole script; return its printed seconds for the embeddings.
+
+    They are its third step.
+    """
     from insightface_cakd.hosts.scripts import run_script
 
     tree = find_tree(question.root, question.target)

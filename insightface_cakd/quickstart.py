@@ -1,4 +1,7 @@
-"""`cakd quickstart`: the product's main job, end to end and small, on drawn faces or on a user's folder."""
+"""`cakd quickstart`: a small distillation from data to report.
+
+It runs on drawn faces or on a user's folder of faces.
+"""
 
 import time
 from dataclasses import dataclass
@@ -26,15 +29,22 @@ from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 
 DEV = "dev"
-# Fewer than the configs' own, so that two cores need less than five minutes.
+# Fewer epochs than in the configs, so that two cores need less than five minutes.
 EPOCHS = 5
-# Pairs of the comparison: every second one of the drawn set, so that its ten folds keep as many same as different pairs.
+# Pairs in the comparison: every second pair of the drawn set, so that its ten folds keep as many same as different pairs.
 PAIRS = 1000
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of the quickstart: what the user reads, the job of the embedded host, the recipe."""
+    """One training of the quickstart.
+
+    Args:
+        title: name that the user reads.
+        folder: name of the run's folder.
+        config: name of the job of the embedded host.
+        recipe: name of the recipe; None trains without distillation.
+    """
 
     title: str
     folder: str
@@ -48,12 +58,15 @@ DISTILLED = Stage("student + distillation", "distilled", "faces_cnn_tiny", "quic
 
 
 def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> None:
-    """Make data, train a ViT teacher, a CNN alone and the same CNN distilled; compare, export, check, report.
+    """Distil a ViT teacher into a CNN, on a small data set.
+
+    The steps: make data; train the teacher, the CNN alone and the same CNN distilled; compare the three; export the
+    distilled CNN and check the file; write a report.
 
     Args:
         output: a new or empty folder for everything that is written.
-        faces: aligned faces, one folder per person; drawn ones when not given.
-        seed: of data, weights and order.
+        faces: aligned faces, one folder per person; None draws faces.
+        seed: seed of data, weights and order.
 
     Raises:
         CAKDError: the output folder is in use, or a step failed.
@@ -110,21 +123,27 @@ def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
 
 
 def _compare(output: Path, data: Path) -> RunComparison:
-    """Measure the three on the same pairs: intervals, a paired test, curves, cost, and the teacher's gallery under the student."""
+    """Compare the three models on the same pairs.
+
+    The result has confidence intervals, a paired test, curves, cost, and the teacher's gallery with the student's probes.
+    """
     runs = {stage.title: output / stage.folder for stage in (ALONE, DISTILLED, TEACHER)}
     mixed = (TEACHER.title, DISTILLED.title)
     return compare_runs(runs, data / f"{DEV}.bin", choose_device(None), get_model, mixed, PAIRS)
 
 
 def _method(run: Path) -> list[Section]:
-    """Return what there is to see of a distilled run's method: fields and prompts, nothing for other recipes."""
+    """Return the report's sections on the method of a distilled run.
+
+    They show receptive fields and prompts; other recipes have none.
+    """
     if not wants_snapshots(load_recipe(str(DISTILLED.recipe))):
         return []
     return method_sections(open_run(run, choose_device(None)))
 
 
 def _rows(results: dict[str, RunResult]) -> list[dict[str, str]]:
-    """Return the table: accuracy of the three, and what distillation adds."""
+    """Return the table: accuracy of the three models, and distillation's gain."""
     rows = [
         {"model": title, "accuracy": f"{100 * result.accuracy[DEV]:.2f} %", "seconds": f"{result.seconds:.0f}"}
         for title, result in results.items()

@@ -1,4 +1,7 @@
-"""The `cakd` command: one file a group of subcommands. Commands import what they run, so that help comes at once."""
+"""The `cakd` command line, with one file per group of subcommands.
+
+Commands import what they run only when they run, so that `--help` is fast.
+"""
 
 import sys
 
@@ -11,7 +14,10 @@ HELP = "Distil a large face-recognition teacher into a small student, in arcface
 
 
 def build() -> typer.Typer:
-    """Return the command with all its subcommands; what they need is imported here, not by `import insightface_cakd`."""
+    """Return the command with all its subcommands.
+
+    The modules of the subcommands are imported here, not by `import insightface_cakd`.
+    """
     from insightface_cakd.cli import compare, data, doctor, evaluate, export, host, patch, recipes, show, train
     from insightface_cakd.cli.options import take_former_names
 
@@ -30,7 +36,10 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line on stderr and exit code 1."""
+    """Run the command line.
+
+    A user's mistake ends with one line on stderr and exit code 1.
+    """
     try:
         build()()
     except CAKDError as error:

@@ -28,11 +28,27 @@ def align(
     pairs: Pairs = 6000,
     seed: Seed = 0,
 ) -> None:
-    """Raw photos -> detection -> five-point alignment -> 112x112 faces, and a report of what was left out and why.
+    """Detect faces in raw photos, and align them to 112x112 pixels.
 
-    --pairs are those of a .bin; their number is a multiple of 20.
+    Faces are aligned by five points. A report says what was left out and why. --pairs is for a .bin only, and must be a
+    multiple of 20.
 
     Example: `cakd data align photos data --detector scrfd_500m.onnx --workers 4`
+    \f
+    Args:
+        photos: raw photos, one subfolder per person.
+        out: folder or .bin to make.
+        detector: detector with five landmarks as .onnx.
+        form: what to write: train.rec, a folder of faces, or a verification set.
+        several: which face of a photo with several faces is taken.
+        min_score: lowest accepted score of the detector, in [0, 1].
+        min_face: smallest accepted length of the shorter side of a face's box, in pixels.
+        det_size: input size of the detector in pixels, a multiple of 32; 0 takes 128 and 640.
+        max_corrupt_share: largest accepted share of damaged files, in [0, 1].
+        quality: quality of the JPEG faces, 1 to 100.
+        workers: number of processes.
+        pairs: number of pairs of a verification set, half of them of one person.
+        seed: seed of what is drawn at random.
     """
     from insightface_cakd.data.align.photo import Rules
     from insightface_cakd.data.align.run import Work, align_photos, report_path

@@ -10,7 +10,11 @@ from insightface_cakd.errors import RunError
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     app.command("compare")(_compare)
 
 
@@ -30,9 +34,10 @@ def _compare(
         bool, typer.Option(help="Ask the teacher once for all images, for recipes that read its embedding only.")
     ] = False,
 ) -> None:
-    """Train recipes on equal terms and print a table sorted by gain over the student alone.
+    """Train recipes on equal terms, and print a table.
 
-    Runs that are finished are not run again. Faces are drawn for each seed where --data names none. --set is for the students.
+    The table is sorted by gain over the student trained alone. Finished runs are not repeated. Without --data, faces are
+    drawn for each seed. --set applies to the students only.
 
     Example: `cakd compare cosine fitnet urfm cakd --seeds 2048,2049,2050`
     """

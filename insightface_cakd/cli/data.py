@@ -1,4 +1,7 @@
-"""`cakd data ...`: record files, verification sets, photos, drawn faces, cached teacher embeddings, prototypes."""
+"""`cakd data ...`: make, inspect and check data.
+
+Record files, verification sets, photos, drawn faces, cached teacher embeddings and prototypes.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +16,11 @@ Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder p
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     group = typer.Typer(help="Make, look at and check training and verification data.", no_args_is_help=True)
     for name, command in (
         ("pack", _pack),
@@ -34,7 +41,10 @@ def register(app: typer.Typer) -> None:
 def _pack(
     faces: Faces, out: Annotated[Path, typer.Argument(help="Folder for train.rec, train.idx, property.")]
 ) -> None:
-    """Folders of faces -> a record file that arcface_torch reads. Example: `cakd data pack faces data`."""
+    """Pack folders of faces into a record file that arcface_torch reads.
+
+    Example: `cakd data pack faces data`.
+    """
     from insightface_cakd.data.pack import pack
     from insightface_cakd.runtime.progress import progress_bar
 
@@ -46,7 +56,7 @@ def _pack(
 def _unpack(
     records: Records, out: Annotated[Path, typer.Argument(help="New folder, one sub-folder per person.")]
 ) -> None:
-    """A record file -> folders of its original images."""
+    """Unpack a record file into folders of its original images."""
     from insightface_cakd.data.pack import unpack
     from insightface_cakd.runtime.progress import progress_bar
 
@@ -56,7 +66,7 @@ def _unpack(
 
 
 def _info(records: Records) -> None:
-    """Count people and images of a record file, and say in which style it is written."""
+    """Count people and images of a record file, and print its style."""
     from insightface_cakd.data.inspect import info
 
     print(info(records))
@@ -66,7 +76,10 @@ def _check(
     records: Records,
     num_classes: Annotated[int | None, typer.Option(help="The config's num_classes, to check labels against.")] = None,
 ) -> None:
-    """Read every record and say what is wrong; exit code 1 if anything stands in the way of training."""
+    """Read every record and print what is wrong.
+
+    The exit code is 1 if anything prevents training.
+    """
     from insightface_cakd.data.inspect import check
     from insightface_cakd.errors import DataError
     from insightface_cakd.runtime.progress import progress_bar
@@ -87,7 +100,7 @@ def _make_bin(
     pairs: Pairs = 6000,
     seed: Seed = 0,
 ) -> None:
-    """Pairs of faces -> a verification set in InsightFace's .bin layout."""
+    """Write pairs of faces as a verification set in InsightFace's .bin layout."""
     from insightface_cakd.data.bins import make_bin
     from insightface_cakd.runtime.progress import progress_bar
 
@@ -103,7 +116,10 @@ def _split(
     pairs: Pairs = 600,
     seed: Seed = 0,
 ) -> None:
-    """Folders of faces -> a training set and a verification set of other people."""
+    """Split folders of faces into a training set and a verification set.
+
+    No person is in both.
+    """
     from insightface_cakd.data.inspect import info
     from insightface_cakd.data.split import split_faces
 
@@ -115,7 +131,10 @@ def _faces(
     out: Annotated[Path, typer.Argument(help="Folder for train.rec and dev.bin.")],
     seed: Seed = 2048,
 ) -> None:
-    """Draw a small face data set: people with pose, light, expression, occlusion and blur."""
+    """Draw a small data set of synthetic faces.
+
+    The images of a person differ in pose, light, expression, occlusion and blur.
+    """
     from insightface_cakd.data.faces import write_face_set
     from insightface_cakd.data.inspect import info
     from insightface_cakd.runtime.progress import progress_bar
@@ -132,7 +151,10 @@ def _cache_teacher(
     teacher: Teacher = None,
     recipe_settings: RecipeSettings = None,
 ) -> None:
-    """Write the teacher's embeddings of every image and its mirror image, so that training runs no teacher."""
+    """Cache the teacher's embeddings of every image and its mirror image.
+
+    Training with the cache does not run the teacher.
+    """
     from insightface_cakd.recipe.settings import given
     from insightface_cakd.runtime.progress import progress_bar
     from insightface_cakd.tasks.precompute import cache_teacher
@@ -152,7 +174,10 @@ def _prototypes(
     recipe_settings: RecipeSettings = None,
     nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
 ) -> None:
-    """Write the teacher's mean direction of each person, and the people it finds most alike, for CoupleFace."""
+    """Write the teacher's prototypes and most similar people, for CoupleFace.
+
+    A prototype is the mean direction of a person's embeddings; the most similar people are listed for each person.
+    """
     from insightface_cakd.recipe.settings import given
     from insightface_cakd.runtime.progress import progress_bar
     from insightface_cakd.tasks.precompute import make_prototypes

@@ -23,7 +23,11 @@ Examples:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     app.command("doctor", help=HELP)(_doctor)
 
 

@@ -1,4 +1,4 @@
-"""`cakd eval`: every protocol, models side by side, mixed enrolment, IJB."""
+"""`cakd eval`: every protocol, comparison of models, mixed enrolment, IJB."""
 
 import functools
 import sys
@@ -29,7 +29,11 @@ On = Annotated[Literal["probe", "both"], typer.Option(help="Change the second im
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     group = typer.Typer(
         help="Measure a model, by a protocol named here or by package.module:Class.", no_args_is_help=True, cls=Group
     )
@@ -57,7 +61,9 @@ def _mixed(
     json: Json = None,
     report: Page = None,
 ) -> None:
-    """Must a gallery be enrolled again? The teacher's gallery under the student's probes, the reverse, and both alone.
+    """Measure whether a student can search the gallery that a teacher enrolled.
+
+    Measures the teacher's gallery with the student's probes, the reverse, and both models alone.
 
     Example: `cakd eval mixed teacher.onnx student.onnx lfw.bin`
     """
@@ -92,9 +98,10 @@ def _models(
     batch: Batch = 64,
     device: Device = None,
 ) -> None:
-    """Models on the same pairs: intervals, a paired test, ROC, DET, accuracy against milliseconds and megabytes.
+    """Compare models on the same pairs.
 
-    Writes compare.html, compare.md and compare.json.
+    Reports confidence intervals, a paired test, ROC, DET, and accuracy against milliseconds and megabytes. Writes
+    compare.html, compare.md and compare.json.
 
     Example: `cakd eval models alone student teacher --sets data --baseline alone`
     """

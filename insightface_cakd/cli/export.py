@@ -10,7 +10,11 @@ from insightface_cakd.errors import ExportError
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     app.command("export")(_export)
     app.command("export-pack")(_pack)
     app.command("export-runtime")(_runtime)
@@ -40,7 +44,9 @@ def _export(
     threads: Threads = 1,
     check: Annotated[str | None, typer.Option(hidden=True, help="Gone.")] = None,
 ) -> None:
-    """Student -> ONNX as InsightFace reads it, checked with onnxruntime at batch 1, 2, 32 and by insightface.model_zoo.
+    """Export a student to ONNX as InsightFace reads it, and check it.
+
+    The check runs it with onnxruntime at batch sizes 1, 2 and 32, and loads it with insightface.model_zoo.
 
     Example: `cakd export work_dirs/student student.onnx`. A pack for FaceAnalysis: `cakd export-pack --help`.
     """
@@ -69,7 +75,9 @@ def _pack(
         Path | None, typer.Option(help="Photos with faces; each embedding must be that of our own pipeline.")
     ] = None,
 ) -> None:
-    """Student and detector -> a model pack, loaded by insightface.app.FaceAnalysis before it takes its place.
+    """Make a model pack of a student and a detector.
+
+    The pack is put in place only after insightface.app.FaceAnalysis has loaded it.
 
     Example: `cakd export-pack --student student.onnx --detector scrfd.onnx --output my_pack --name my_pack`
     """
@@ -88,7 +96,9 @@ def _runtime(
     sets: Sets = None,
     threads: Threads = 1,
 ) -> None:
-    """Student -> the files of another runtime, compared with onnxruntime before they take their place.
+    """Convert a student to the files of another runtime.
+
+    They are put in place only after a comparison with onnxruntime.
 
     Example: `cakd export-runtime ncnn student.onnx student_ncnn --sets lfw.bin`
     """

@@ -22,7 +22,11 @@ Examples:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     group = typer.Typer(help=HELP, no_args_is_help=True)
     group.command("run", help=RUN_HELP)(_run)
     app.add_typer(group, name="host")

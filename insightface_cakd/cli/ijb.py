@@ -10,7 +10,11 @@ from insightface_cakd.evaluate.ijb.presets import PresetName, Protocol, Target
 
 
 def register(group: typer.Typer) -> None:
-    """Add this file's command to `cakd eval`."""
+    """Add this file's command to `cakd eval`.
+
+    Args:
+        group: the group of commands `cakd eval`.
+    """
     group.command("ijb")(_ijb)
 
 
@@ -41,12 +45,15 @@ def _ijb(
     enrolled_network: Annotated[str | None, typer.Option(help="Network of --enrolled's .pt weights.")] = None,
     device: Device = None,
 ) -> None:
-    """IJB-B or IJB-C: TAR at FAR 1e-6 to 1e-1, rank-1/5/10 and TPIR at FPIR, as one of upstream's scripts measures them.
+    """Evaluate a model on IJB-B or IJB-C as upstream's scripts do.
 
-    Embeddings are saved, and used again; a run that was stopped goes on where it stopped. The report goes to
-    ijb_result/MODEL_TARGET_PRESET where --output names no folder; a CPU takes 8 faces at a time, others 64.
+    Measures TAR at FAR 1e-6 to 1e-1, rank-1/5/10 and TPIR at FPIR, by the conventions of one of upstream's scripts
+    (--preset).
 
-    With --enrolled: both models alone, the other one's galleries under MODEL's probes, and the reverse.
+    Embeddings are saved and reused; a stopped run continues where it stopped. Without --output, the report goes to
+    ijb_result/MODEL_TARGET_PRESET. Without --batch, a CPU takes 8 faces at a time, other devices 64.
+
+    With --enrolled: both models alone, the other model's galleries with MODEL's probes, and the reverse.
 
     Example: `cakd eval ijb student.onnx --root IJB_release --target IJBC --preset onnx_ijbc`
     """

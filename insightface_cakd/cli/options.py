@@ -1,4 +1,7 @@
-"""Options that several commands take: one name, one type and one help each; and what they were called before."""
+"""Options of several commands, and their former names.
+
+Each option has one name, one type and one help text.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -73,7 +76,7 @@ def _now(option: str) -> Callable[[str], list[str] | None]:
     return lambda value: [option, value]
 
 
-# Command -> former option -> what a value of it is written as now; None: it has this meaning still.
+# Command -> former option -> function from its value to the words to write now; None: the option still means this.
 FORMER: dict[str, dict[str, Callable[[str], list[str] | None]]] = {
     "bench": {
         "--student": _now("--network"),
@@ -96,10 +99,18 @@ FORMER: dict[str, dict[str, Callable[[str], list[str] | None]]] = {
 
 
 class Command(TyperCommand):
-    """A command that takes its options' former names too, and says on stderr what they are now."""
+    """A command that accepts former names of its options too.
+
+    For each of them it prints the present name on stderr.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put today's names in the place of former ones, and parse."""
+        """Replace former names by present ones, and parse.
+
+        Args:
+            ctx: context of the command.
+            args: the words of the command line after the command.
+        """
         place, words = ctx, list[str]()
         while place.parent is not None:
             words.insert(0, str(place.info_name))
@@ -109,7 +120,7 @@ class Command(TyperCommand):
 
 
 def _today(command: str, args: list[str]) -> Iterator[str]:
-    """Yield a command's arguments with today's names, each change told once."""
+    """Yield a command's arguments with present names; print each change once."""
     former, told = FORMER.get(command, {}), set[str]()
     waiting = iter(args)
     for word in waiting:
@@ -126,10 +137,10 @@ def _today(command: str, args: list[str]) -> Iterator[str]:
 
 
 def take_former_names(app: typer.Typer) -> None:
-    """Let every command of an application, and of its groups, take former names.
+    """Make every command of an application accept former names of options.
 
     Args:
-        app: with all its commands.
+        app: the application with all its commands and groups.
     """
     for command in app.registered_commands:
         command.cls = Command

@@ -13,7 +13,11 @@ from insightface_cakd.hosts.patching import apply, revert, status
 
 
 class Only(str, Enum):
-    """The groups, as typer wants them."""
+    """The groups of patches, as an enum for typer.
+
+    Args:
+        value: name of the group.
+    """
 
     seam = "seam"
     modern_stack = "modern-stack"
@@ -23,7 +27,11 @@ OnlyGroup = Annotated[Only | None, typer.Option(help="Just this group of patches
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     group = typer.Typer(
         help="Put git patches into a checkout of arcface_torch, --host or $ARCFACE_TORCH, and take them out.",
         no_args_is_help=True,
@@ -34,7 +42,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _status(host: Host = None) -> None:
-    """Say of each patch whether it is in, could be put in, or why not. Example: `cakd patch status --host insightface`."""
+    """Print which patches are applied, which can be, or why not.
+
+    Example: `cakd patch status --host insightface`.
+    """
     folder = find_checkout(host).folder
     print(folder)
     for state in status(folder):
@@ -42,7 +53,7 @@ def _status(host: Host = None) -> None:
 
 
 def _apply(host: Host = None, only: OnlyGroup = None) -> None:
-    """Put the patches in, all or none; those that are in stay.
+    """Apply the patches, all or none; those already applied stay.
 
     Example: `cakd patch apply --host insightface`, then `python train_v2.py configs/NAME --distill RECIPE` in the checkout.
     """
@@ -51,7 +62,10 @@ def _apply(host: Host = None, only: OnlyGroup = None) -> None:
 
 
 def _revert(host: Host = None, only: OnlyGroup = None) -> None:
-    """Take the patches out, all or none; unchanged files are the pinned ones again, byte for byte."""
+    """Revert the patches, all or none.
+
+    Files without other changes equal the pinned ones afterwards, byte for byte.
+    """
     folder = find_checkout(host).folder
     _report(folder, "reverted", revert(folder, _group(only)), "no patch is in", only)
 

@@ -1,4 +1,7 @@
-"""Protocols as commands: `cakd eval NAME`, and `cakd eval package.module:Class` for one outside the package."""
+"""Protocols as commands: `cakd eval NAME`.
+
+A protocol outside the package is named as `cakd eval package.module:Class`.
+"""
 
 import inspect
 from collections.abc import Callable
@@ -24,10 +27,15 @@ COMMON: dict[str, Any] = {"max_corrupt": MaxCorrupt, "seed": Seed}
 
 
 class Group(TyperGroup):
-    """A group of commands that takes protocols outside the package too."""
+    """A group of commands that accepts protocols outside the package too."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command by its name, or that of the protocol `package.module:Class`."""
+        """Return a command by its name, or that of the protocol `package.module:Class`.
+
+        Args:
+            ctx: context of the group.
+            cmd_name: name of the command or protocol.
+        """
         if ":" not in cmd_name:
             return super().get_command(ctx, cmd_name)
         app = typer.Typer(add_completion=False)
@@ -36,10 +44,12 @@ class Group(TyperGroup):
 
 
 def command_of(name: str) -> Callable[..., None]:
-    """Return the command that runs a protocol; its options are those of the protocol, and how to run and where to write.
+    """Return the command that runs a protocol.
+
+    Its options are those of the protocol, and those shared by all protocols: how to run, and where to write.
 
     Args:
-        name: of a protocol, see `find_protocol`.
+        name: name of a protocol, see `find_protocol`.
 
     Raises:
         EvaluationError: there is no such protocol.
@@ -83,13 +93,13 @@ def command_of(name: str) -> Callable[..., None]:
 
 
 def say(result: "Result", json: Path | None, page: Path | None = None, title: str = "") -> None:
-    """Print a result, and write its numbers and its page where the user wants them.
+    """Print a result, and write its numbers and its page if requested.
 
     Args:
-        result: what was measured.
-        json: file of the numbers.
-        page: an .html.
-        title: of the page.
+        result: the result of a measurement.
+        json: file to write the numbers to; None writes none.
+        page: .html file to write the page to; None writes none.
+        title: title of the page.
 
     Raises:
         CAKDError: a file cannot be written.
@@ -106,10 +116,10 @@ def say(result: "Result", json: Path | None, page: Path | None = None, title: st
 
 
 def execution_of(device: str | None, batch: int) -> "Execution":
-    """Return how to run, with progress on stderr.
+    """Return the settings of a measurement, with a progress bar on stderr.
 
     Args:
-        device: the best there is when not given.
+        device: name of the device; None takes the best available one.
         batch: images at a time.
     """
     from insightface_cakd.evaluate.execution import Execution

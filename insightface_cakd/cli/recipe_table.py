@@ -1,4 +1,7 @@
-"""The table of `cakd recipes list`: all of it read off the recipes and the classes of their losses."""
+"""The table of `cakd recipes list`.
+
+All of it is read from the recipes and the classes of their losses.
+"""
 
 import re
 import textwrap
@@ -10,7 +13,7 @@ from insightface_cakd.recipe.readings import reading
 
 WIDTH = 100
 HEADS = ("name", "method", "paper", "needs", "memory", "cost")
-# What a recipe may need, in the order of the table.
+# What a recipe may need, in the order in which the table lists it.
 NEEDS = {
     "emb": "the teacher's embedding",
     "map": "a feature map (or tokens) of the teacher",
@@ -29,10 +32,12 @@ LETTERS = (
 
 
 def list_recipes(recipes: dict[str, Recipe]) -> str:
-    """Return the table, its legend, and what the recipes of subfolders change; no line is wider than 100.
+    """Return the table, its legend, and the changes of subfolders' recipes.
+
+    No line is wider than 100 characters.
 
     Args:
-        recipes: by name, those of a folder together.
+        recipes: name -> recipe, with the recipes of a folder one after another.
     """
     blocks = []
     for folder, names in groupby(recipes, key=lambda name: name.rpartition("/")[0]):
@@ -44,12 +49,23 @@ def list_recipes(recipes: dict[str, Recipe]) -> str:
 
 
 def row(name: str, recipe: Recipe) -> tuple[str, ...]:
-    """Return a recipe's cells, as in `HEADS`."""
+    """Return a recipe's cells in the order of `HEADS`.
+
+    Args:
+        name: name of the recipe.
+        recipe: the loaded recipe.
+    """
     return (name, *source(recipe), " ".join(needs(recipe)), " ".join(memory(recipe)), cost(recipe))
 
 
 def source(recipe: Recipe) -> tuple[str, str]:
-    """Return the method's name and where it was published, an arXiv number or a conference."""
+    """Return the method's name and its publication.
+
+    The publication is an arXiv number or a conference, and "" if the recipe names none.
+
+    Args:
+        recipe: the loaded recipe.
+    """
     parts = [recipe.head.paper] if recipe.head is not None else [term.facts.paper for term in recipe.losses]
     paper = recipe.paper or parts[0]
     where = re.search(r"\(([^)]*)\)", paper)
@@ -57,7 +73,11 @@ def source(recipe: Recipe) -> tuple[str, str]:
 
 
 def needs(recipe: Recipe) -> list[str]:
-    """Return what a recipe needs, keys of `NEEDS`."""
+    """Return what a recipe needs, as keys of `NEEDS`.
+
+    Args:
+        recipe: the loaded recipe.
+    """
     found = {need for term in recipe.terms for need in _needs_of(term)}
     found |= {"prompts"} if recipe.teacher.prompts is not None else set()
     found |= {"centres"} if recipe.needs_centres else set()
@@ -68,19 +88,35 @@ def needs(recipe: Recipe) -> list[str]:
 
 
 def described_needs(recipe: Recipe) -> list[str]:
-    """Return what a recipe needs, in words."""
+    """Return what a recipe needs, in words.
+
+    Args:
+        recipe: the loaded recipe.
+    """
     return [NEEDS[need] for need in needs(recipe)]
 
 
 def memory(recipe: Recipe) -> list[str]:
-    """Return what grows in a step, each once."""
+    """Return the memory that a step needs, each kind once.
+
+    The letters are explained in the legend of the table.
+
+    Args:
+        recipe: the loaded recipe.
+    """
     found = [term.facts.memory for term in recipe.terms]
     found += ["graph"] if recipe.teacher.prompts is not None else []
     return [text for text in dict.fromkeys(found) if text]
 
 
 def cost(recipe: Recipe) -> str:
-    """Return what the teacher costs in a step."""
+    """Return the cost of the teacher in a step.
+
+    The letters are explained in the legend of the table.
+
+    Args:
+        recipe: the loaded recipe.
+    """
     read = [reading(term.reading) for term in recipe.terms]
     prompts = recipe.teacher.prompts
     if prompts is not None:
@@ -122,5 +158,5 @@ def _legend() -> str:
 
 
 def _lines(texts: Iterable[str]) -> list[str]:
-    """Return texts broken at the table's width, what follows indented."""
+    """Return texts wrapped to the table's width, with continuation lines indented."""
     return [line for text in texts for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]

@@ -6,7 +6,11 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     group = typer.Typer(help="The shipped recipes, and a check of your own.", no_args_is_help=True)
     group.command("list")(_list)
     group.command("show")(_show)
@@ -15,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _list() -> None:
-    """Each recipe's method, paper, what it needs, its memory and its cost; of an ablation, what it changes."""
+    """List the recipes: method, paper, needs, memory and cost.
+
+    For an ablation, its change is printed instead.
+    """
     from insightface_cakd.cli.recipe_table import list_recipes
     from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
 
@@ -30,7 +37,10 @@ def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
 
 
 def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:
-    """Check a recipe without a run: keys, losses, values. Taps and shapes are checked when the networks are built."""
+    """Check a recipe without a run: keys, losses, values.
+
+    Taps and shapes are checked only when the networks are built.
+    """
     from insightface_cakd.cli.recipe_table import described_needs
     from insightface_cakd.recipe import load_recipe
 

@@ -9,7 +9,11 @@ from insightface_cakd.cli.options import OUTPUT, Data, Device, Teacher
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     group = typer.Typer(help="Look at what a run's method has learnt.", no_args_is_help=True)
     group.callback()(lambda: None)
     group.command("urfm")(_urfm)
@@ -29,9 +33,10 @@ def _urfm(
     data: Data = None,
     device: Device = None,
 ) -> None:
-    """Draw where each local centre looks on the face: student and teacher, before and after training.
+    """Draw where each local centre of a run looks on the face.
 
-    The picture is a .png, .pdf or .svg, RUN/urfm.png where --output names none. --teacher and --data say where the run's are now.
+    For student and teacher, before and after training. The picture is a .png, .pdf or .svg, by default RUN/urfm.png.
+    --teacher and --data name the present places of the run's teacher and data.
 
     Example: `cakd show urfm student --image face.jpg --output fields.pdf`
     """

@@ -24,7 +24,11 @@ Examples:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add this file's commands.
+
+    Args:
+        app: the application that gets them.
+    """
     app.command("quickstart")(_quickstart)
     app.command("train", help=TRAIN_HELP)(_train)
     app.command("bench")(_bench)
@@ -35,9 +39,10 @@ def _quickstart(
     data: options.Data = None,
     seed: options.Seed = 2048,
 ) -> None:
-    """Watch a Transformer teach a CNN: data, teacher, student alone, student + distillation, table, ONNX, report.
+    """Watch a Transformer teach a CNN, from data to report.
 
-    Faces are drawn where --data names no folder of people. The output's folder must be new or empty.
+    Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
+    writes a report. Without --data, faces are drawn. The output folder must be new or empty.
     """
     from insightface_cakd.quickstart import quickstart
 
@@ -82,9 +87,10 @@ def _bench(
     training_precision: Annotated[Precision, typer.Option(help="Of the student; fp16 on CUDA only.")] = "fp32",
     data: options.Data = None,
 ) -> None:
-    """Time a recipe's step beside its parts (student alone, teacher) and their peak memory; with --data, reading its train.rec too.
+    """Time a recipe's step and its parts, and measure their peak memory.
 
-    Weights are random. Another teacher: `cakd bench --recipe-set teacher.network=vit_s`.
+    The parts are the student alone and the teacher. With --data, the reading of its train.rec is timed too. Weights are
+    random. Another teacher: `cakd bench --recipe-set teacher.network=vit_s`.
     """
     from insightface_cakd.experiments.cost import bench
 

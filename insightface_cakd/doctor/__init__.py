@@ -1,1 +1,4 @@
-"""`cakd doctor`: would a run start on this machine, with this config, this data and this teacher?"""
+"""`cakd doctor`: would a run start on this machine?
+
+It examines the installation, the checkout, the config, the data and the teacher.
+"""

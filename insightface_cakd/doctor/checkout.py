@@ -1,4 +1,7 @@
-"""What a checkout is, what it needs, and which compat fixes it gets in this process."""
+"""Examination of a checkout of arcface_torch.
+
+Its version and patches, the packages it needs, and the compatibility fixes that it gets in this process.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,12 +14,18 @@ from insightface_cakd.hosts.packages import EXTRA, how_to_install, missing_host_
 from insightface_cakd.hosts.patching import status
 from insightface_cakd.hosts.pinned import PINNED_COMMIT
 
-# Imported by train_v2.py and the files that it imports; the others by scripts.
+# Packages that train_v2.py needs, directly or through its imports; only scripts need the others.
 TRAINING = ("scikit-learn", "scipy", "torchvision")
 
 
 def examine_checkout(checkout: Checkout) -> Iterator[Finding]:
-    """Look at a checkout without importing it: version, patches, the names that a recipe needs, packages."""
+    """Examine a checkout without importing it.
+
+    Findings are about its version, its patches, the names that a recipe needs in it, and its packages.
+
+    Args:
+        checkout: the checkout to examine.
+    """
     if checkout.version == "pinned":
         yield ok(f"host {checkout.folder}: the pinned arcface_torch ({checkout.commit}), not modified")
     elif checkout.version == "known":
@@ -57,10 +66,12 @@ def _packages() -> Iterator[Finding]:
 
 
 def examine_fixes(wanted: Iterable[str], unwanted: Iterable[str]) -> Iterator[Finding]:
-    """Say of each fix whether it is on in this process, and why; to be asked before any is applied.
+    """Report for each compatibility fix whether it is on, and why.
+
+    Call it before any fix is applied in this process.
 
     Args:
-        wanted: names of fixes that change results and were asked for.
+        wanted: names of fixes that change results and were requested with --fix.
         unwanted: names of fixes to leave out.
     """
     idle = []
@@ -82,11 +93,11 @@ def examine_fixes(wanted: Iterable[str], unwanted: Iterable[str]) -> Iterator[Fi
 
 
 def import_problem(error: RunError, checkout: Checkout, unwanted: Iterable[str] = ()) -> Finding:
-    """Return why the checkout's `train_v2` was not imported.
+    """Return why the checkout's `train_v2` could not be imported.
 
     Args:
-        error: what importing it raised.
-        checkout: where it is.
+        error: the error that the import raised.
+        checkout: the checkout that was imported.
         unwanted: names of fixes that were left out.
     """
     cause = error.__cause__

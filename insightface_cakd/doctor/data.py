@@ -1,4 +1,4 @@
-"""What the training images and verification sets of a config are."""
+"""Examination of the training images and verification sets of a config."""
 
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -13,14 +13,14 @@ from insightface_cakd.hosts.preflight import ALL_LABELS, SAMPLED_LABELS
 
 
 def examine_faces(rec: str, num_classes: object = None) -> Generator[Finding, None, None]:
-    """Count training images and people, and decode the first and the last image.
+    """Count training images and people; decode the first and last image.
 
     Args:
-        rec: "synthetic", a folder with train.rec, or one of people's folders.
-        num_classes: of the config, if it says.
+        rec: "synthetic", a folder with train.rec, or a folder with one subfolder per person.
+        num_classes: the config's num_classes, if given; compared with the number of people.
 
     Raises:
-        DataError: they cannot be read.
+        DataError: the images cannot be read.
     """
     faces = open_faces(rec)
     people = faces.num_classes
@@ -37,7 +37,10 @@ def examine_faces(rec: str, num_classes: object = None) -> Generator[Finding, No
 
 
 def _records(faces: FaceRecords, rec: str) -> Generator[Finding, None, int]:
-    """Look at the labels of a record file, of a large one at a sample; return how many people there are."""
+    """Examine the labels of a record file; return the number of people.
+
+    All labels of a file are read up to `ALL_LABELS` images, else an evenly spaced sample of `SAMPLED_LABELS`.
+    """
     whole = len(faces) <= ALL_LABELS
     rows = np.arange(len(faces)) if whole else np.linspace(0, len(faces) - 1, SAMPLED_LABELS).astype(np.int64)
     labels = faces.labels() if whole else faces.reader.scan(faces.keys[rows])["label"]
@@ -53,11 +56,11 @@ def _records(faces: FaceRecords, rec: str) -> Generator[Finding, None, int]:
 
 
 def examine_sets(val_targets: Iterable[str], rec: str) -> Iterator[Finding]:
-    """Look for the verification sets of a config beside the training images.
+    """Look for a config's verification sets beside the training images.
 
     Args:
-        val_targets: names of the sets.
-        rec: the folder.
+        val_targets: names of the sets, files without .bin.
+        rec: the folder of the training images.
     """
     names = list(val_targets)
     if not names:
@@ -70,7 +73,7 @@ def examine_sets(val_targets: Iterable[str], rec: str) -> Iterator[Finding]:
             _, same = read_bin(path)
             yield ok(f"val_targets: {path.name}, {len(same)} pairs")
             continue
-        # arcface_torch passes over it without a word.
+        # arcface_torch skips a missing set without a message.
         found = ", ".join(sorted(file.stem for file in Path(rec).glob("*.bin"))) or "none"
         yield problem(
             f"val_targets: {path} does not exist, found: {found}; expected the set. Remove {name} from val_targets, or make it with "

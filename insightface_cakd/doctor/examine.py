@@ -1,4 +1,4 @@
-"""Looks at installation and host, then goes through the steps of a run."""
+"""Examination of installation and host, then of a run's steps."""
 
 import io
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ from insightface_cakd.tasks.job import Job
 
 
 def examine(job: Job) -> Iterator[Finding]:
-    """Look at everything that a job names; each finding is given once.
+    """Examine everything that a job names, and yield each finding once.
 
     Args:
-        job: what is looked at.
+        job: the job to examine.
     """
     given: set[str] = set()
     for finding in _all(job):
@@ -87,7 +87,7 @@ def _on_checkout(job: Job) -> Iterator[Finding]:
 def _imported(job: Job, checkout: Checkout) -> Iterator[Finding]:
     found: list[Finding] = []
     try:
-        # What a fix prints on the way is in a finding; what the checkout prints is of no use here.
+        # Messages of fixes are findings already, and those of the checkout are of no use here.
         with redirect_stdout(io.StringIO()), upstream.opened(checkout, job.fixes, job.no_fixes) as host:
             found += rehearse(job, _of_checkout(host))
     except RunError as error:
@@ -116,7 +116,7 @@ def _of_checkout(host: upstream.Host) -> Host:
 
 
 def _without_host(job: Job) -> Iterator[Finding]:
-    """Look at what needs no host code."""
+    """Examine a job's data, which needs no code of the host."""
     left = [f"--{name}" for name in ("config", "distill") if getattr(job, name) is not None]
     if left:
         yield note(f"{', '.join(left)}: not looked at, since there is no checkout that can be imported.")

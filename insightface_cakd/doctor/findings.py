@@ -1,4 +1,4 @@
-"""The lines of the doctor's answer."""
+"""The findings of `cakd doctor`, one line each."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Finding:
     """One line of the answer.
 
     Args:
-        kind: "ok"; "note", worth knowing; "problem", a run would not start or not do what its config says.
-        text: what was looked at and what was found; a problem says how to fix it.
+        kind: "ok"; "note": worth knowing; "problem": a run would not start, or not do what its config says.
+        text: what was examined and what was found; for a problem also how to fix it.
     """
 
     kind: Literal["ok", "note", "problem"]
@@ -24,22 +24,38 @@ class Finding:
 
 
 def ok(text: str) -> Finding:
-    """Return a finding that is as it should be."""
+    """Return a finding of something that is as it should be.
+
+    Args:
+        text: see `Finding`.
+    """
     return Finding("ok", text)
 
 
 def note(text: str) -> Finding:
-    """Return a finding that does not stand in the way of a run."""
+    """Return a finding that does not prevent a run.
+
+    Args:
+        text: see `Finding`.
+    """
     return Finding("note", text)
 
 
 def problem(text: str) -> Finding:
-    """Return a finding that stands in the way of a run."""
+    """Return a finding that prevents a run.
+
+    Args:
+        text: see `Finding`.
+    """
     return Finding("problem", text)
 
 
 def refusals(*checks: Callable[[], Any]) -> Iterator[Finding]:
-    """Run the checks of a training run, all of them, and give what each one refuses as a problem, in its own words."""
+    """Run all checks, and yield each error as a problem.
+
+    Args:
+        checks: functions that raise a CAKDError if something is wrong.
+    """
     for check in checks:
         try:
             check()

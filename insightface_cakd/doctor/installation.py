@@ -1,4 +1,4 @@
-"""What is installed, what it runs on, and whether the package is whole."""
+"""Examination of the installation: packages, devices and shipped recipes."""
 
 import importlib.metadata
 import platform
@@ -14,12 +14,12 @@ from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusal
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
 
 PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "onnxscript", "insightface", "tensorboard")
-# Distributions that bring a package under another name.
+# Distributions that install a package under another name.
 OTHER_NAMES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml")}
 
 
 def examine_installation() -> Iterator[Finding]:
-    """Look at versions, devices and the shipped recipes."""
+    """Examine versions, devices and the shipped recipes."""
     yield ok(f"insightface-cakd {__version__}, Python {platform.python_version()}, {platform.system()}")
     versions = {package: _version(package) for package in PACKAGES}
     found = [f"{package} {version}" for package, version in versions.items() if version is not None]

@@ -1,4 +1,7 @@
-"""A run up to its first loss: each step is the run's own, and nothing is trained or written."""
+"""Rehearsal of a run up to its first loss.
+
+Each step is the run's own code. Nothing is trained or written.
+"""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -33,15 +36,15 @@ IMAGES = 2
 
 @dataclass(frozen=True)
 class Host:
-    """What a run is made with.
+    """The parts of a host that a rehearsal needs.
 
     Args:
         train_v2: the host's training script.
         get_config: returns a job's config by name or path.
-        device: returns where a run with this config would train; None: without a config.
+        device: returns the device of a run with this config; None stands for no config.
         build: checks a config and its data, and returns student and head in training mode, as a run builds them.
-        length: of a run with this config.
-        remarks: what deserves a line about a config with which a run starts.
+        length: returns the length of a run with this config.
+        remarks: yields further findings about a config with which a run starts.
     """
 
     train_v2: ModuleType
@@ -53,11 +56,13 @@ class Host:
 
 
 def rehearse(job: Job, host: Host) -> Iterator[Finding]:
-    """Go through the steps of a run: config, recipe and teacher, data, student and head, a batch, verification sets.
+    """Go through the steps of a run, and yield findings.
+
+    The steps: config, recipe and teacher, data, student and head, one batch, verification sets.
 
     Args:
-        job: what it is asked for; steps that it leaves open are left out.
-        host: where it would run.
+        job: the job to rehearse; steps for which it gives nothing are left out.
+        host: the host on which it would run.
     """
     cfg = (yield from _step(_config(job, host))) if job.config is not None else None
     taught = None
@@ -70,7 +75,7 @@ def rehearse(job: Job, host: Host) -> Iterator[Finding]:
 
 
 def _step(findings: Step[T]) -> Step[T | None]:
-    """Pass a step's findings on; an error ends it as a problem, in the words of the run."""
+    """Pass on a step's findings; an error ends it with a problem."""
     try:
         return (yield from findings)
     except CAKDError as error:
@@ -91,7 +96,10 @@ def _config(job: Job, host: Host) -> Step[EasyDict]:
 
 
 def _teaching(job: Job, host: Host, cfg: EasyDict | None) -> Step[tuple[Recipe, Teaching]]:
-    """Load recipe and teachers as a run does; they are not measured, which takes minutes."""
+    """Load recipe and teachers as a run does.
+
+    The teachers are not measured, which would take minutes.
+    """
     recipe = load_recipe(str(job.distill), job.recipe_settings)
     parts = [] if recipe.head is None else [recipe.head.summary]
     parts += [f"{term.weight:g} x {term.name}" for term in recipe.losses]
@@ -110,7 +118,7 @@ def _teaching(job: Job, host: Host, cfg: EasyDict | None) -> Step[tuple[Recipe, 
 
 
 def _check_set(teacher: TeacherSpec, cfg: EasyDict | None) -> Iterator[Finding]:
-    """Look for the set on which a run measures its teacher."""
+    """Look for the verification set on which a run measures its teacher."""
     check = teacher.check
     if check is None:
         return
@@ -128,7 +136,10 @@ def _check_set(teacher: TeacherSpec, cfg: EasyDict | None) -> Iterator[Finding]:
 
 
 def _run(host: Host, cfg: EasyDict, taught: tuple[Recipe, Teaching] | None) -> Step[None]:
-    """Build student and head, in the seam where there is a recipe, and take one batch forward and backward."""
+    """Build student and head, and run one batch forward and backward.
+
+    With a recipe, they are built with the distillation installed in the host.
+    """
     device = host.device(cfg)
     task = Task()
     if taught is None:
@@ -158,7 +169,7 @@ def _first_loss(host: Host, cfg: EasyDict, device: torch.device, task: Task) -> 
             batches.with_landmarks(Path(str(cfg.rec)))
         images, labels, *landmarks = next(iter(batches))
         if not labels.is_floating_point():
-            # Synthetic images are of more people here than in arcface_torch.
+            # The synthetic images here have more people than those of arcface_torch.
             labels = labels % cfg.num_classes
         loss: torch.Tensor = head(student(images, *landmarks), labels)
         loss.backward()

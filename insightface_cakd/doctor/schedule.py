@@ -1,4 +1,7 @@
-"""What arcface_torch's loop does otherwise than a config seems to say, though a run starts: learning rate, verification, output."""
+"""Where arcface_torch's loop differs from what a config seems to say.
+
+A run with such a config starts, but learning rate, verification or output are not as expected.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +14,10 @@ from insightface_cakd.runtime.ranks import world_size
 
 
 def examine_schedule(cfg: EasyDict) -> Iterator[Finding]:
-    """Compare what a config says with what a run does; its values are sound.
+    """Compare what a config says with what a run does.
 
     Args:
-        cfg: of a checkout.
+        cfg: a checkout's config, whose values have been checked.
     """
     m1, m2, m3 = cfg.margin_list
     if m3 > 0 and (m1 != 1 or m2 != 0):
@@ -33,7 +36,10 @@ def examine_schedule(cfg: EasyDict) -> Iterator[Finding]:
 
 
 def _steps(cfg: EasyDict, total_batch: int) -> Iterator[Finding]:
-    """Compare the steps that the schedule plans, which come from num_image, with those that the images give."""
+    """Compare the planned number of steps with the real one.
+
+    The schedule plans them from the config's num_image; a run has as many as the images give.
+    """
     images = len(FaceRecords(str(cfg.rec))) if (Path(str(cfg.rec)) / "train.rec").exists() else None
     planned = cfg.num_image // total_batch * cfg.num_epoch
     real = planned if images is None else images // total_batch * cfg.num_epoch

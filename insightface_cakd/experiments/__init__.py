@@ -1,1 +1,1 @@
-"""`cakd compare`: recipes on equal terms, in one table."""
+"""`cakd compare`: recipes trained on equal terms, in one table."""

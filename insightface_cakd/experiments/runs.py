@@ -1,4 +1,7 @@
-"""The runs of a comparison: data, teacher, config, schedule and seed are the same; the recipe alone differs."""
+"""The runs of a comparison, which differ in the recipe alone.
+
+Data, teacher, config, schedule and seed are the same.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,23 +23,24 @@ from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 
 CACHE, DATA, PROTOTYPES, SOFTMAX = "cache", "data", "prototypes", "softmax"
-# The first run of a recipe whose student starts from trained weights.
+# Settings of the first run for a recipe whose student starts from trained weights.
 PLAIN_SOFTMAX = ("margin_list=(1.0, 0.0, 0.0)",)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared, and on which terms.
+    """Settings of a comparison.
 
     Args:
-        recipes: by name or path.
-        seeds: each gives its own weights, order and, where they are drawn, faces.
+        recipes: names or paths of the recipes.
+        seeds: seeds of weights, order and, if faces are drawn, of the faces; every recipe is trained once per seed.
         student: config of every student.
-        teacher: config by which a teacher is trained for each seed, or the file of one that teaches in all.
-        data: folder with train.rec and the verification sets; faces are drawn for each seed when not given.
-        centres: files of the teacher's class centres, for recipes that need them; a teacher trained here brings its own.
+        teacher: config by which a teacher is trained for each seed, or the file of one teacher for all seeds.
+        data: folder with train.rec and the verification sets; None draws faces for each seed.
+        centres: files of the teacher's class centres, for recipes that need them; a teacher trained here has its own.
         settings: `key=value` overrides of every student's config.
-        cache: ask the teacher once for all images of a seed, and train from its answers where a recipe reads its embedding only.
+        cache: compute the teacher's embeddings of all images of a seed once, and train from them where a recipe reads
+            only the embedding.
     """
 
     recipes: tuple[str, ...]
@@ -50,18 +54,18 @@ class Comparison:
 
 
 def compare(output: Path, comparison: Comparison) -> list[Row]:
-    """Train what is not there yet, and write `compare.md` and `compare.json`.
+    """Train the missing runs, and write `compare.md` and `compare.json`.
 
-    Runs lie in `output/SEED/NAME`; finished ones are taken as they are and stopped ones go on, so that a comparison may be broken off, and
-    recipes be added later. A recipe whose student starts from trained weights, and that names none, gets those of a run like `alone`
-    without a margin: its students train twice as long as the others.
+    Runs are in `output/SEED/NAME`. Finished runs are reused and stopped ones resumed, so that a comparison can be
+    interrupted and recipes added later. A recipe whose student starts from trained weights, and that names none, gets
+    those of a run like `alone` without a margin: its students train twice as long as the others.
 
     Args:
-        output: folder of everything.
-        comparison: what to run.
+        output: folder of all runs and of the tables.
+        comparison: settings of the comparison.
 
     Returns:
-        The rows: the teacher, if it was trained here; the rest by gain, the largest first.
+        The rows: first the teacher, if it was trained here, then the others by gain, the largest first.
 
     Raises:
         CAKDError: a run cannot start, or a seed, recipe or result is not usable.
@@ -74,7 +78,7 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         )
     if not comparison.seeds:
         raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
-    # A recipe that cannot be read is found before hours of training.
+    # All recipes are read first, so that a faulty one is found before hours of training.
     read = {name: load_recipe(recipe) for name, recipe in names.items()}
     results: dict[str, list[Run]] = {}
     for seed in comparison.seeds:
@@ -96,12 +100,14 @@ def _name(recipe: str) -> str:
 
 
 class SeedRuns:
-    """The runs of one seed, and the files that several of them need, each made once.
+    """The runs of one seed, and the files that they share.
+
+    Each shared file is made once.
 
     Args:
-        comparison: what to run.
-        folder: of the seed.
-        seed: of weights, order and, where they are drawn, faces.
+        comparison: settings of the comparison.
+        folder: folder of the seed.
+        seed: seed of weights, order and, if faces are drawn, of the faces.
     """
 
     def __init__(self, comparison: Comparison, folder: Path, seed: int) -> None:
@@ -115,8 +121,8 @@ class SeedRuns:
         """Return a finished run; train it, or the rest of it, first.
 
         Args:
-            name: of its folder; the teacher's config is its own, and no setting of the students is in it.
-            job: recipe, and settings besides those of all students.
+            name: name of its folder; the run named `teacher` has its own config, without the students' settings.
+            job: the job with its recipe and its additional settings; None trains without a recipe.
         """
         comparison, output = self.comparison, self.folder / name
         if not RunFolder(output).finished:
@@ -128,11 +134,11 @@ class SeedRuns:
         return _read(output)
 
     def files(self, path: str, recipe: Recipe) -> tuple[str, ...]:
-        """Return the settings that name a recipe's files; what is not there yet is made.
+        """Return the settings that name a recipe's files; make missing files.
 
         Args:
-            path: of the recipe.
-            recipe: it, read.
+            path: name or path of the recipe.
+            recipe: the loaded recipe.
         """
         teacher, centres = self.comparison.teacher, self.comparison.centres
         if self.trains_teacher:
@@ -155,12 +161,15 @@ class SeedRuns:
         return given(teacher, centres if recipe.needs_centres else (), prototypes, init)
 
     def _softmax(self) -> Path:
-        """Return the weights of a student that has learnt the classes without a margin; its run stands in no row."""
+        """Return the weights of a student trained without a margin.
+
+        Its run is in no row of the table.
+        """
         self.run(SOFTMAX, Job(self.comparison.student, settings=PLAIN_SOFTMAX))
         return RunFolder(self.folder / SOFTMAX).model
 
     def _made(self, name: str, title: str, make: Callable[[Path, Progress], object]) -> Path:
-        """Return a folder of the seed, made first where it is not there."""
+        """Return a folder of the seed; make it first if missing."""
         made = self.folder / name
         if not made.exists():
             with progress_bar(f"{title} of seed {self.seed}") as progress:
@@ -173,7 +182,7 @@ class SeedRuns:
 
 
 def _read(output: Path) -> Run:
-    """Read what a run measured.
+    """Read the measurements of a run.
 
     Raises:
         RunError: a file is damaged, or the run measured nothing.

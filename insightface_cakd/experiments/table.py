@@ -1,4 +1,7 @@
-"""The table of a comparison: one row a method, sorted by what it gains over the student alone."""
+"""The table of a comparison, with one row per method.
+
+Rows are sorted by gain over the student trained alone.
+"""
 
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -13,9 +16,9 @@ class Run:
     """One finished run.
 
     Args:
-        accuracy: mean over the verification sets, at the end.
-        seconds_per_step: of the whole run, verification included.
-        cached: whether the teacher's answers came from a cache.
+        accuracy: mean accuracy over the verification sets at the end, in [0, 1].
+        seconds_per_step: seconds of the whole run, verification included, divided by its steps.
+        cached: whether the teacher's embeddings came from a cache.
     """
 
     accuracy: float
@@ -25,12 +28,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Row:
-    """A method over all seeds.
+    """The runs of one method over all seeds.
 
     Args:
-        name: of the recipe, `alone` or `teacher`.
-        runs: one for each seed.
-        gains: accuracy minus that of the student alone of the same seed.
+        name: name of the recipe, `alone` or `teacher`.
+        runs: one run per seed.
+        gains: for each seed, accuracy minus that of the student trained alone.
     """
 
     name: str
@@ -39,10 +42,12 @@ class Row:
 
 
 def rank(results: dict[str, list[Run]]) -> list[Row]:
-    """Return one row a method: the teacher first, then by mean gain over the student alone of the same seed.
+    """Return one row per method: the teacher first, then by mean gain.
+
+    The gain is over the student trained alone with the same seed.
 
     Args:
-        results: runs of each method in the order of the seeds, `alone` among them.
+        results: method -> its runs in the order of the seeds; `alone` is one of the methods.
     """
     alone = [run.accuracy for run in results[ALONE]]
     rows = [
@@ -53,11 +58,14 @@ def rank(results: dict[str, list[Run]]) -> list[Row]:
 
 
 def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
-    """Return the Markdown table: accuracies of each seed, their mean and spread, the gain and its spread, seconds a step.
+    """Return the comparison as a Markdown table.
+
+    Its columns: accuracy in % for each seed, their mean and standard deviation, mean and standard deviation of the gain,
+    and seconds per step.
 
     Args:
-        rows: of `rank`.
-        seeds: in the order of the runs.
+        rows: rows from `rank`.
+        seeds: seeds in the order of the runs.
     """
     return markdown_table([_cells(row, seeds) for row in rows])
 

@@ -1,1 +1,1 @@
-"""From a trained student to the file that InsightFace loads."""
+"""Export of a trained student to files that InsightFace loads."""

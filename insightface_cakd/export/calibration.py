@@ -1,4 +1,4 @@
-"""The aligned faces by which an int8 network learns the ranges of its activations."""
+"""Calibration images for int8: they set the ranges of the activations."""
 
 from pathlib import Path
 
@@ -11,20 +11,23 @@ from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, ExportError
 
 FACES = 256
-# Ranges of activations from fewer faces are those of the faces, not of the network.
+# With fewer faces, the measured ranges describe these faces and not the network.
 FEWEST = 16
 
 
 def calibration_faces(source: Path, count: int = FACES) -> np.ndarray:
-    """Return faces as uint8 (N, 112, 112, 3) RGB, taken at equal distances over all that there are.
+    """Return evenly spaced faces of a data set.
 
     Args:
-        source: a folder with train.rec and train.idx, a folder of people, or a verification .bin.
-        count: how many; all where there are fewer.
+        source: a folder with train.rec and train.idx, a folder with one subfolder per person, or a verification .bin.
+        count: number of faces; all of them if the source has fewer.
+
+    Returns:
+        uint8 (N, 112, 112, 3) RGB.
 
     Raises:
-        DataError: the source is none of these, or holds broken images.
-        ExportError: it holds too few faces.
+        DataError: the source is none of these, or contains broken images or images of another size.
+        ExportError: the source contains fewer than 16 faces.
     """
     if source.is_file():
         images = load_bin(source).images
@@ -45,7 +48,14 @@ def calibration_faces(source: Path, count: int = FACES) -> np.ndarray:
 
 
 def as_input(faces: np.ndarray) -> np.ndarray:
-    """Return uint8 (N, H, W, 3) RGB as a network takes it: float32 (N, 3, H, W) in [-1, 1]."""
+    """Return RGB images in the layout and range that a network takes.
+
+    Args:
+        faces: uint8 (N, H, W, 3) RGB.
+
+    Returns:
+        float32 (N, 3, H, W) in [-1, 1].
+    """
     return np.ascontiguousarray((faces.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2))
 
 

@@ -1,4 +1,7 @@
-"""Does an exported file do what the network does, for onnxruntime and for InsightFace?"""
+"""Check of an exported file against its network.
+
+The file is run by onnxruntime and loaded by InsightFace's own model zoo.
+"""
 
 import contextlib
 import io
@@ -28,16 +31,16 @@ MEAN = STD = 127.5
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What the check measured.
+    """Result of the check of an exported file.
 
     Args:
         path: the file.
-        cosine: lowest cosine with torch at each batch size.
-        largest_difference: between any two components, over all batches.
-        size: of the file, in bytes.
-        width: of the embedding.
-        opset: version of ONNX's operators that a reader of the file must know.
-        reference: what it was compared with.
+        cosine: batch size -> lowest cosine with the reference's embeddings.
+        largest_difference: largest absolute difference between two components, over all batches.
+        size: size of the file in bytes.
+        width: length of the embedding.
+        opset: version of the ONNX operator set that a reader of the file must support.
+        reference: name of what the file was compared with.
     """
 
     path: Path
@@ -49,7 +52,7 @@ class ExportReport:
     reference: str = "torch"
 
     def summary(self) -> str:
-        """Return one line."""
+        """Return the result as one line of text."""
         batches = ", ".join(map(str, self.cosine))
         agrees = "equal to torch" if self.reference == "torch" else f"compared with {self.reference}"
         return (
@@ -63,11 +66,11 @@ def check_onnx(path: Path, backbone: nn.Module) -> ExportReport:
     """Compare a file with its network, and load it as InsightFace does.
 
     Args:
-        path: an .onnx with one input and one output of any name.
-        backbone: what it was exported from; left as it is.
+        path: an .onnx file with one input and one output; their names do not matter.
+        backbone: the network that it was exported from; not changed.
 
     Raises:
-        ExportError: contract, parity or InsightFace's way of loading fails; the line says which.
+        ExportError: the contract, the comparison or InsightFace's way of loading fails; the message says which.
     """
     return check_against(path, plain_copy(backbone), "torch", COSINE, noise)
 
@@ -75,14 +78,14 @@ def check_onnx(path: Path, backbone: nn.Module) -> ExportReport:
 def check_against(
     path: Path, network: nn.Module, reference: str, floor: float, draw: Callable[[int], torch.Tensor]
 ) -> ExportReport:
-    """Compare a file with anything that embeds, and load it as InsightFace does.
+    """Compare a file with any network, and load it as InsightFace does.
 
     Args:
         path: see `check_onnx`.
-        network: on the CPU, in float32 and eval mode.
-        reference: what the network is called in an error line.
+        network: gives the expected embeddings; on the CPU, in float32 and eval mode.
+        reference: name of the network in error messages.
         floor: the cosine of every image must be above it.
-        draw: gives as many images as asked, float32 (B, 3, 112, 112) in [-1, 1].
+        draw: returns the requested number of images, float32 (B, 3, 112, 112) in [-1, 1].
 
     Raises:
         ExportError: see `check_onnx`.
@@ -111,20 +114,26 @@ def check_against(
 
 
 def noise(batch: int) -> torch.Tensor:
-    """Return images (B, 3, 112, 112) of uniform noise in [-1, 1], the same ones for the same number.
+    """Return images of uniform noise, the same ones per batch size.
 
     Args:
-        batch: how many.
+        batch: number of images B.
+
+    Returns:
+        float32 (B, 3, 112, 112) in [-1, 1].
     """
     return torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
 
 
 def check_contract(path: Path, where: str) -> int:
-    """Check that the file is whole, alone, and has the one input and output; return its opset.
+    """Check a file against the contract of InsightFace's recognisers; return its opset.
+
+    It must be readable, have its weights inside, have one float32 input (batch, 3, 112, 112) with a free batch size and
+    one float32 output, and have no nodes that InsightFace would mistake for a normalisation of the images.
 
     Args:
-        path: the .onnx.
-        where: what an error line begins with.
+        path: the .onnx file.
+        where: beginning of every error message.
 
     Raises:
         ExportError: it is no ONNX model, or its inputs, outputs or names are not those of InsightFace's recognisers.
@@ -155,7 +164,7 @@ def check_contract(path: Path, where: str) -> int:
 
 
 def _check_names(model: onnx.ModelProto, where: str) -> None:
-    """Refuse names by which InsightFace would take the file for one that normalises its images itself."""
+    """Refuse node names that InsightFace would mistake for a normalisation."""
     names = named_like_normalisation(model)
     if names is not None:
         raise ExportError(
@@ -167,7 +176,7 @@ def _check_names(model: onnx.ModelProto, where: str) -> None:
 def _check_insightface(
     path: Path, network: nn.Module, where: str, reference: str, floor: float, draw: Callable[[int], torch.Tensor]
 ) -> None:
-    """Load the file by InsightFace's own rules, and compare two images fed in its way."""
+    """Load the file with InsightFace, and compare the embeddings of two images."""
     model = load_in_insightface(path, where)
     if not isinstance(model, ArcFaceONNX) or (model.input_mean, model.input_std) != (MEAN, STD):
         said = ", ".join(str(getattr(model, name, None)) for name in ("input_mean", "input_std"))
@@ -182,17 +191,17 @@ def _check_insightface(
 
 
 def load_in_insightface(path: Path, where: str) -> Any:
-    """Return what `insightface.model_zoo.get_model` makes of a file, on the CPU.
+    """Load a file with `insightface.model_zoo.get_model`, on the CPU.
 
     Args:
-        path: the .onnx.
-        where: what an error line begins with.
+        path: the .onnx file.
+        where: beginning of every error message.
 
     Raises:
         ExportError: insightface cannot load it.
     """
     try:
-        # Loading prints what was found.
+        # get_model prints what it found.
         with contextlib.redirect_stdout(io.StringIO()):
             return model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -211,7 +220,7 @@ def _session(path: Path, where: str) -> onnxruntime.InferenceSession:
 
 @torch.no_grad()
 def _embed(network: nn.Module, images: torch.Tensor, where: str) -> np.ndarray:
-    """Return torch's own embeddings, if they are embeddings."""
+    """Return the embeddings that torch computes; refuse shapes other than (B, D)."""
     rows = network(images)
     shape = tuple(rows.shape) if isinstance(rows, torch.Tensor) else type(rows).__name__
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != len(images):
@@ -230,18 +239,18 @@ def lowest_cosine(
     floor: float,
     advice: str = "Try the other exporter.",
 ) -> float:
-    """Return the lowest cosine between rows of the same place.
+    """Return the lowest cosine between corresponding embeddings.
 
     Args:
-        found: (B, D).
-        expected: (B, D).
-        where: what an error line begins with.
-        reference: whose rows are expected.
+        found: (B, D), embeddings of the file.
+        expected: (B, D), embeddings of the reference.
+        where: beginning of every error message.
+        reference: name of what computed the expected embeddings.
         floor: each cosine must be above it.
-        advice: how to go on when one is not.
+        advice: end of the error message for a cosine that is too low: what the user can do.
 
     Raises:
-        ExportError: another shape, or a cosine that is too low or not a number.
+        ExportError: the shapes differ, or a cosine is too low or not a number.
     """
     if found.shape != expected.shape:
         raise ExportError(f"{where} gives {found.shape}; {reference} gives {expected.shape}. Export it anew.")
@@ -261,6 +270,6 @@ def _kind(end: onnx.ValueInfoProto) -> int:
 
 
 def _shape(end: onnx.ValueInfoProto) -> list[int | str]:
-    """Return the dimensions of an input: a number where it is fixed, a name where it is free."""
+    """Return the dimensions of an input: numbers if fixed, names if free."""
     dimensions = end.type.tensor_type.shape.dim
     return [one.dim_value if one.HasField("dim_value") else one.dim_param for one in dimensions]

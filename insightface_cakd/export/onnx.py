@@ -1,4 +1,4 @@
-"""A backbone becomes an ONNX file by InsightFace's contract."""
+"""Export of a backbone to an ONNX file that meets InsightFace's contract."""
 
 import contextlib
 import copy
@@ -23,21 +23,23 @@ from insightface_cakd.runtime.atomic import replacing
 Exporter = Literal["legacy", "dynamo"]
 
 INPUT, OUTPUT, BATCH = "data", "embedding", "batch"
-# The first that has all operators of the network: 13 is what the oldest consumers read, 14 brings attention.
+# Tried in this order, the first with all operators of the network is used: 13 is the one that the oldest consumers
+# read, 14 adds attention.
 LEGACY_OPSETS = (13, 14, 17)
 DYNAMO_OPSET = 18
 STDOUT = 1
 
 
 def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], exporter: Exporter = "legacy") -> None:
-    """Write one file: input `data` [batch, 3, 112, 112], output `embedding` [batch, D], both float32, batch free.
+    """Write a backbone as one ONNX file.
 
-    The input is RGB in [-1, 1]. Its normalisation stays outside the graph, since InsightFace applies it to whatever it
-    loads; the output is not normalised either.
+    Its input is `data` [batch, 3, 112, 112] and its output `embedding` [batch, D], both float32 with a free batch size.
+    The input is RGB in [-1, 1]: the normalisation (x - 127.5) / 127.5 is not part of the graph, since InsightFace
+    applies it to every model it loads. The output is not normalised.
 
     Args:
-        backbone: the bare student, which in eval mode returns its embedding; it keeps its mode, device and precision.
-        path: the .onnx to write, whole or not at all; all weights are in it.
+        backbone: the bare student, which in eval mode returns its embedding; its mode, device and precision are kept.
+        path: the .onnx file to write, with all weights in it; a failed export leaves nothing behind.
         metadata: written into the file as `metadata_props`.
         exporter: `legacy` traces, at opset 13 if the network allows it; `dynamo` captures and optimises, at opset 18.
 
@@ -59,12 +61,18 @@ def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], ex
 
 
 def plain_copy(backbone: nn.Module) -> nn.Module:
-    """Return a copy on the CPU, in float32 and eval mode: what is exported, and what the file is compared with."""
+    """Return a copy on the CPU, in float32 and eval mode.
+
+    The copy is what is exported, and what the file is compared with.
+
+    Args:
+        backbone: the network; not changed.
+    """
     return copy.deepcopy(backbone).cpu().float().eval()
 
 
 def _trace(network: nn.Module, path: Path) -> None:
-    """Write a file by tracing."""
+    """Write a file by tracing, at the lowest opset of `LEGACY_OPSETS` possible."""
     for opset in LEGACY_OPSETS:
         try:
             torch.onnx.export(
@@ -103,14 +111,17 @@ EXPORTERS: dict[str, Callable[[nn.Module, Path], None]] = {"legacy": _trace, "dy
 
 
 def _example() -> torch.Tensor:
-    """Return two images: a batch of one would be taken for a constant."""
+    """Return two images; a batch size of one would become a constant."""
     return torch.zeros(2, 3, FACE_SIZE, FACE_SIZE)
 
 
 def _finish(path: Path, metadata: Mapping[str, str]) -> None:
-    """Add the metadata, fold the last batch norms, remove what the exporter noted on each node: source files here."""
+    """Add metadata, fold the last batch norms, remove notes on nodes.
+
+    The exporter notes on each node the source files of this machine.
+    """
     model = onnx.load(str(path))
-    # The dynamo exporter has folded all that can be; the legacy one leaves the one behind the linear layer.
+    # The dynamo exporter has folded all it can; the legacy one leaves the batch norm after the linear layer.
     fold_batch_norms(model)
     for node in model.graph.node:
         node.ClearField("metadata_props")
@@ -120,7 +131,7 @@ def _finish(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 def _in_one_line(error: BaseException, where: str, network: str) -> ExportError:
-    """Return what to tell of an export that failed: what it began with, not what the exporters wrapped around that."""
+    """Return the error of a failed export, by its first cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OSError):
@@ -137,9 +148,10 @@ def _in_one_line(error: BaseException, where: str, network: str) -> ExportError:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporters' warnings away, and the whole graph that the legacy one prints when it meets an operator.
+    """Silence the exporters: their warnings, and what they print.
 
-    torch prints it from C++, so the process's own standard output is turned away meanwhile.
+    The legacy exporter prints the whole graph when an operator is not supported. torch prints it from C++, so the
+    standard output of the process is redirected meanwhile.
     """
     sys.stdout.flush()
     kept = os.dup(STDOUT)
@@ -150,6 +162,6 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         if os.name == "posix":
-            ctypes.CDLL(None).fflush(None)  # What C still holds back belongs to the silence.
+            ctypes.CDLL(None).fflush(None)  # Text that C has buffered must not appear either.
         os.dup2(kept, STDOUT)
         os.close(kept)

@@ -1,4 +1,7 @@
-"""A student and a detector become a model pack: a folder that `insightface.app.FaceAnalysis` loads."""
+"""Model packs: a student and a detector in one folder.
+
+`insightface.app.FaceAnalysis` loads such a folder.
+"""
 
 import json
 import re
@@ -18,11 +21,11 @@ from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.atomic import require_new, writing
 
 DETECTOR, STUDENT, MANIFEST = "detection.onnx", "recognition.onnx", "manifest.json"
-# A signed licence of InsightFace would lie there; a missing one means that tools take the pack for non-commercial.
+# Place of a licence signed by InsightFace; without it, tools treat the pack as non-commercial.
 LICENCE, TERMS = "MODEL.LICENSE", "TERMS.txt"
 DETECTOR_STD = 128.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-# What the student's file says of itself, as the manifest repeats it.
+# Metadata of the student's file that the manifest repeats.
 PROVENANCE = (
     "network",
     "recipe_name",
@@ -39,22 +42,25 @@ CAREFUL = (
 
 
 def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path | None = None) -> PackReport:
-    """Write a pack of manifest version 2, and load it as its users will before it takes its place.
+    """Write a model pack, and check that InsightFace loads it.
+
+    The manifest has version 2. The pack is checked in a temporary folder, the way its users will load it, and then moved
+    to `out`.
 
     Args:
-        student: an .onnx by InsightFace's contract, see `export_onnx`; what its metadata say goes into the manifest.
-        detector: a detector with five points that insightface loads, such as an SCRFD.
+        student: an .onnx file that meets InsightFace's contract, see `export_onnx`; its metadata go into the manifest.
+        detector: a detector with five landmarks that insightface loads, such as an SCRFD.
         out: the folder to make.
         name: the pack's `model_id`.
-        photos: a folder of photos; the embedding of each face in them must be that of our own pipeline.
+        photos: a folder of photos; the embedding of each face in them must equal that of our own pipeline.
 
     Returns:
-        What was loaded.
+        The result of the check.
 
     Raises:
-        DataError: the detector is missing or is none, or a photo is damaged.
-        ExportError: the student is missing or is none, the name cannot be one, `out` exists, or insightface does not
-            load the pack; nothing is left behind.
+        DataError: the detector is missing or is no detector, or a photo is damaged.
+        ExportError: the student is missing or is no recogniser, the name is not allowed, `out` exists, or insightface
+            does not load the pack; nothing is left behind.
     """
     if not NAME.fullmatch(name):
         raise ExportError(

@@ -1,4 +1,4 @@
-"""A model pack, loaded and used as its users will."""
+"""Check of a model pack, by using it as its users will."""
 
 import contextlib
 import io
@@ -29,14 +29,14 @@ CPU = ["CPUExecutionProvider"]
 
 @dataclass(frozen=True)
 class PackReport:
-    """What insightface made of a pack.
+    """Result of the check of a pack.
 
     Args:
-        path: the folder.
-        width: of the embedding.
-        photos: how many were looked at.
-        faces: how many were found and embedded in them.
-        cosine: lowest with our own pipeline, None without a face.
+        path: the folder of the pack.
+        width: length of the embedding.
+        photos: number of photos that were examined.
+        faces: number of faces that were found and embedded in them.
+        cosine: lowest cosine with the embeddings of our own pipeline; None without a face.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class PackReport:
     cosine: float | None = None
 
     def summary(self) -> str:
-        """Return one line."""
+        """Return the result as one line of text."""
         line = f"{self.path}: loads in insightface.app.FaceAnalysis and model_zoo.get_model, {self.width}-d"
         if self.cosine is not None:
             line += f"; {self.faces} faces in {self.photos} photos, cosine with our own embeddings >= {self.cosine:.6f}"
@@ -54,17 +54,20 @@ class PackReport:
 
 
 def check_pack(folder: Path, student: Path, out: Path, photos: Path | None = None) -> PackReport:
-    """Load a pack by its folder, and compare its embeddings with those of the student's file fed by ourselves.
+    """Load a pack with InsightFace, and compare its embeddings with our own.
+
+    Our own embeddings come from the student's file, run without insightface.
 
     Args:
-        folder: with a manifest of version 2.
-        student: the recogniser that is in it.
-        out: where the pack will lie, by which errors call it.
-        photos: a folder of photos to find faces in; without it a picture of noise stands for an aligned face.
+        folder: the pack, with a manifest of version 2.
+        student: the recogniser that is in the pack.
+        out: the final folder of the pack; error messages name it.
+        photos: a folder of photos with faces; an image of noise stands in for an aligned face in any case.
 
     Raises:
         DataError: there are no photos, or one is damaged.
-        ExportError: insightface does not load the pack as detector and recogniser, finds no face, or embeds otherwise.
+        ExportError: insightface does not load the pack as detector and recogniser, finds no face in the photos, or
+            gives other embeddings.
     """
     where = f"pack {out.name}"
     own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, where)
@@ -77,17 +80,17 @@ def check_pack(folder: Path, student: Path, out: Path, photos: Path | None = Non
 
 
 def embedding_width(student: Path) -> int:
-    """Return the length of a recogniser's embedding, by asking it for one.
+    """Return the length of a recogniser's embedding, by running it once.
 
     Args:
-        student: an .onnx by InsightFace's contract.
+        student: an .onnx file that meets InsightFace's contract.
     """
     own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, f"--student {student.name}")
     return own(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)).shape[1]
 
 
 def _load(folder: Path, out: Path, where: str) -> tuple[Any, Any]:
-    """Return the pack as FaceAnalysis, and its recogniser as `get_model` gives it."""
+    """Load the pack by FaceAnalysis, and its recogniser by `get_model`."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             analysis = FaceAnalysis(name=str(folder), providers=CPU)
@@ -124,18 +127,18 @@ def _look(analysis: Any, own: OnnxNetwork, report: PackReport, photos: Path, whe
 
 
 def _faces(analysis: Any, bgr: np.ndarray) -> list[Any]:
-    """Return insightface's faces of a photo."""
+    """Return the faces that insightface finds in a photo."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-image renames what insightface calls.
+        warnings.simplefilter("ignore")  # scikit-image warns of a renamed function that insightface calls.
         try:
             return analysis.get(bgr)
         except cv2.error:
-            # A strip that the detector cannot scale, as in `align_photo`.
+            # The photo is so narrow that the detector cannot scale it, as in `align_photo`.
             return []
 
 
 def _own_embedding(own: OnnxNetwork, aligned: np.ndarray) -> np.ndarray:
-    """Return the embedding of an aligned RGB face, fed without insightface."""
+    """Return the embedding of an aligned RGB face, computed without insightface."""
     return own(torch.from_numpy(as_input(aligned[None])))[0].numpy()
 
 

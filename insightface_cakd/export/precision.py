@@ -1,4 +1,7 @@
-"""A float32 ONNX file becomes one of half the size, or an int8 one that is faster on a CPU."""
+"""Conversion of a float32 ONNX file to float16 or int8.
+
+float16 halves the file; int8 is faster on a CPU.
+"""
 
 import contextlib
 import logging
@@ -19,15 +22,18 @@ from insightface_cakd.networks.onnx_graph import fold_batch_norms, opset_of, sor
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-OLDEST_OPSET = 13  # Weights with a scale for each channel.
+OLDEST_OPSET = 13  # The first with one scale per channel for quantised weights.
 BATCH = 16
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """Return in which precision a network computes: quantised, in halves, or in float32.
+    """Return the precision in which a network computes.
 
     Args:
-        model: with its weights.
+        model: the network with its weights.
+
+    Returns:
+        "int8" for a quantised network, "fp16" for one with float16 weights, else "fp32".
     """
     if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv") for node in model.graph.node):
         return "int8"
@@ -36,19 +42,19 @@ def precision_of(model: onnx.ModelProto) -> Precision:
 
 
 def halve(source: Path, out: Path) -> None:
-    """Write a file with float16 weights and arithmetic, whose input and output stay float32.
+    """Write a file with float16 weights and arithmetic.
 
-    The depthwise convolution that pools the whole map stays float32, see `quantise`.
+    Its input and output stay float32, and so does the depthwise convolution that pools the whole map, see `quantise`.
 
     Args:
-        source: a float32 .onnx.
-        out: the .onnx to write.
+        source: a float32 .onnx file.
+        out: the .onnx file to write.
 
     Raises:
-        ExportError: onnxruntime's converter cannot take the graph.
+        ExportError: onnxruntime's converter fails on the graph.
 
     Source:
-        onnxruntime.transformers.float16, which every onnxruntime brings, so that no further package is needed.
+        onnxruntime.transformers.float16, which is part of onnxruntime, so that no further package is needed.
     """
     with _converting(source, "float16"):
         model = onnx.load(str(source))
@@ -57,22 +63,29 @@ def halve(source: Path, out: Path) -> None:
 
 
 def quantise(source: Path, out: Path, images: np.ndarray) -> None:
-    """Write a file with int8 weights and uint8 activations, between QuantizeLinear and DequantizeLinear nodes.
+    """Write a file with int8 weights and uint8 activations.
 
-    Convolutions and products with weights are quantised, weights with one scale a channel; activations range from the
-    lowest to the highest value of the calibration images. Left in float32: the first convolution, since the 256 values
-    of a pixel lie exactly between the steps of an int8 input; products of activations; the embedding; convolutions
-    in groups of several channels, which onnxruntime's int8 kernels run ten times slower than its float32 ones; and the
-    depthwise convolution that pools the whole map, as MobileFaceNet has, whose large terms cancel each other: rounded,
-    it alone costs most of what int8 costs. PReLU is written so that it runs fast, see `spread_prelu`.
+    The format is QDQ: QuantizeLinear and DequantizeLinear nodes around float operators. Convolutions and products with
+    weights are quantised, weights with one scale per channel; the range of an activation is from its lowest to its
+    highest value on the calibration images. These stay float32:
+
+    - the first convolution, since the 256 values of a pixel lie exactly between the steps of an int8 input;
+    - products of two activations;
+    - the embedding;
+    - convolutions with groups of several channels, which are ten times slower in onnxruntime's int8 kernels than in
+      its float32 kernels;
+    - the depthwise convolution that pools the whole map, which MobileFaceNet has: its large terms cancel each other, so
+      that rounding it alone causes most of the accuracy loss of int8.
+
+    PReLU is rewritten to run fast, see `spread_prelu`.
 
     Args:
-        source: a float32 .onnx.
-        out: the .onnx to write.
-        images: for calibration, float32 (N, 3, 112, 112), RGB in [-1, 1].
+        source: a float32 .onnx file.
+        out: the .onnx file to write.
+        images: calibration images, float32 (N, 3, 112, 112), RGB in [-1, 1].
 
     Raises:
-        ExportError: the opset is too old, or onnxruntime's quantiser cannot take the graph.
+        ExportError: the opset is older than 13, or onnxruntime's quantiser fails on the graph.
     """
     with _converting(source, "int8"), tempfile.TemporaryDirectory(prefix="cakd-int8-") as folder:
         model = onnx.load(str(source))
@@ -100,24 +113,27 @@ def quantise(source: Path, out: Path, images: np.ndarray) -> None:
 
 
 class _Faces(CalibrationDataReader):
-    """Feed the calibration images, a batch at a time."""
+    """Feeds the calibration images in batches of 16."""
 
     def __init__(self, name: str, images: np.ndarray) -> None:
         self.batches = iter([{name: images[i : i + BATCH]} for i in range(0, len(images), BATCH)])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the next batch, None at the end."""
+        """Return input name -> next batch; None at the end."""
         return next(self.batches, None)
 
 
 def _operators(model: ModelProto) -> list[str]:
-    """Return what to quantise; sums only in a CNN, where they stand between convolutions."""
+    """Return the operators to quantise.
+
+    Sums are quantised in CNNs only, where they lie between convolutions.
+    """
     kinds = {node.op_type for node in model.graph.node}
     return ["Conv", "Gemm", "MatMul", *([] if "LayerNormalization" in kinds else ["Add"])]
 
 
 def _left_in_float(model: ModelProto) -> Iterator[str]:
-    """Give the nodes that are not quantised, see `quantise`."""
+    """Yield the names of the nodes that are not quantised, see `quantise`."""
     yield from _pooling(model)
     shapes = {one.name: list(one.dims) for one in model.graph.initializer}
     images = model.graph.input[0].name
@@ -130,7 +146,10 @@ def _left_in_float(model: ModelProto) -> Iterator[str]:
 
 
 def _pooling(model: ModelProto) -> Iterator[str]:
-    """Give the depthwise convolutions that are not padded: in face networks, those over the whole map."""
+    """Yield the names of the depthwise convolutions without padding.
+
+    In face networks these are the ones that pool the whole map.
+    """
     shapes = {one.name: list(one.dims) for one in model.graph.initializer}
     for node in model.graph.node:
         said = {one.name: helper.get_attribute_value(one) for one in node.attribute}
@@ -140,7 +159,7 @@ def _pooling(model: ModelProto) -> Iterator[str]:
 
 
 def _finished(model: ModelProto, source: ModelProto, precision: str) -> ModelProto:
-    """Return a converted model with the metadata of its source."""
+    """Return a converted model with its source's metadata and its precision."""
     said = {one.key: one.value for one in source.metadata_props}
     helper.set_model_props(model, {**said, "precision": precision})
     sort_nodes(model)
@@ -158,14 +177,17 @@ def _require_opset(model: ModelProto, source: Path) -> None:
 
 @contextlib.contextmanager
 def _converting(source: Path, precision: str) -> Iterator[None]:
-    """Silence the converters, whose warnings are advice to those who call them, and put failures in one line."""
+    """Silence the converters, and turn their failures into one-line errors.
+
+    Their warnings are advice for whoever calls them, not for the user.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
     except ExportError:
         raise
-    # Converters raise whatever the graph leads them to.
+    # The converters may raise any kind of exception.
     except Exception as error:
         reason: Any = " ".join(str(error).split())[:200]
         raise ExportError(

@@ -1,4 +1,4 @@
-"""A run's student, or bare weights, becomes an ONNX file that knows where it comes from."""
+"""Export of a run's student, or bare weights, to ONNX with provenance."""
 
 import json
 import os
@@ -26,27 +26,27 @@ CAREFUL_USE = "non-commercial research unless the owners of the teacher and of t
 def export_run(
     run: Path, out: Path, get_model: GetModel, network: str | None = None, exporter: Exporter = "legacy"
 ) -> ExportReport:
-    """Export the student of a training run, or .pt weights, and check the file before it takes its place.
+    """Export and check the student of a training run, or .pt weights.
 
     Args:
-        run: output folder of a run, or weights.
-        out: the .onnx to write; replaced only by a file that passed the check.
-        get_model: the host's factory.
-        network: network of bare weights; a run's folder names its own.
+        run: output folder of a run, or a file of weights.
+        out: the .onnx file to write; replaced only by a file that passed the check.
+        get_model: the host's factory of networks.
+        network: name of the network of bare weights; a run's folder names its own.
         exporter: see `export_onnx`.
 
     Returns:
-        What the check measured.
+        The result of the check.
 
     Raises:
-        ExportError: nothing to export, no network named, or the file does not do what the student does.
-        EvaluationError: the weights are missing, damaged or another network's.
+        ExportError: there is nothing to export, no network is named, or the file does not give the student's embeddings.
+        EvaluationError: the weights are missing, damaged or of another network.
         RunError: the run is not finished, or its files are damaged.
     """
     weights, said = run, dict[str, str]()
     if run.is_dir():
         folder = RunFolder(run)
-        # A checkout writes what it measured into its log only.
+        # A checkout writes its measurements to its log only, so that there is no result file.
         folder.require(RUN, *(() if folder.saved.host else (RESULT,)))
         weights, said, network = folder.model, provenance(folder), network or folder.network
     if network is None:
@@ -61,11 +61,11 @@ def export_run(
 def export_checked(
     backbone: nn.Module, out: Path, metadata: dict[str, str], exporter: Exporter = "legacy"
 ) -> ExportReport:
-    """Export a network beside its destination, check the file, and only then put it in place.
+    """Export a network, and put the file in place once checked.
 
     Args:
         backbone: see `export_onnx`.
-        out: the .onnx to write.
+        out: the .onnx file to write; a temporary folder beside it is used meanwhile.
         metadata: written into the file.
         exporter: see `export_onnx`.
 
@@ -84,7 +84,7 @@ def export_checked(
 
 
 def describe(backbone: nn.Module, network: str) -> dict[str, str]:
-    """Return what the file says about the network itself.
+    """Return the metadata of the network itself.
 
     Args:
         backbone: the student.
@@ -100,10 +100,10 @@ def describe(backbone: nn.Module, network: str) -> dict[str, str]:
 
 
 def provenance(run: RunFolder) -> dict[str, str]:
-    """Return what the file says about how it was trained, and by whom it was taught; paths stay out of it.
+    """Return the metadata of training, accuracy, recipe and teacher, without paths.
 
     Args:
-        run: whose student is exported.
+        run: the run whose student is exported.
     """
     said = {f"training_{key}": str(value) for key, value in run.config.items() if key in TRAINING_KEYS}
     if run.saved.ranks is not None:
@@ -122,5 +122,5 @@ def provenance(run: RunFolder) -> dict[str, str]:
 
 
 def _set_keys(term: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a term of the recipe does not use."""
+    """Return a recipe's term without keys that are None or {}."""
     return {key: value for key, value in term.items() if value not in (None, {})}

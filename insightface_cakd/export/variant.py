@@ -1,4 +1,4 @@
-"""One student as a file of the precision that was asked for, beside what it lost and what it gained."""
+"""Export in a chosen precision, with the loss and gain against float32."""
 
 import os
 import shutil
@@ -28,23 +28,23 @@ from insightface_cakd.networks.onnx_graph import BATCH_NORM, count_nodes, spread
 from insightface_cakd.report.tables import plain_table
 from insightface_cakd.runtime.atomic import writing
 
-# Lowest cosine with float32 at which a file is still that network: float16 rounds, int8 moves an embedding some degrees.
+# Lowest accepted cosine with the float32 embedding: float16 rounds, int8 turns an embedding by some degrees.
 FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}
 CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A file as it was measured.
+    """A file and its measurements.
 
     Args:
-        name: what it is.
-        path: of the file while it was measured.
-        size: in bytes.
-        batch_norms: nodes that are left; those behind a convolution or a linear layer are folded into it.
-        cosine: mean with the embeddings of the first file, None where there were no faces to ask.
-        accuracies: of each verification set, in [0, 1].
-        latency: of one face.
+        name: what the file is, such as "fp32, fast PReLU".
+        path: path of the file while it was measured.
+        size: size in bytes.
+        batch_norms: number of batch-norm nodes left; one after a convolution or linear layer is folded into it.
+        cosine: mean cosine with the embeddings of the first file; None without faces to compare on.
+        accuracies: accuracy on each verification set, in [0, 1].
+        latency: time for one face, and the speed-up.
     """
 
     name: str
@@ -58,16 +58,16 @@ class Variant:
 
 @dataclass(frozen=True)
 class Wish:
-    """What is to be made of a student.
+    """Settings of an export.
 
     Args:
-        precision: of weights and arithmetic.
+        precision: precision of weights and arithmetic.
         exporter: see `export_onnx`.
         fast_prelu: write PReLU as product and maximum, see `spread_prelu`; int8 always does.
-        calibrate: faces for int8, see `calibration_faces`.
-        bins: verification sets by which the loss is measured.
-        threads: of onnxruntime in the timing.
-        rounds: of the timing.
+        calibrate: calibration faces for int8, see `calibration_faces`.
+        bins: verification sets on which the loss of accuracy is measured.
+        threads: number of threads of onnxruntime in the timing.
+        rounds: number of rounds of the timing.
     """
 
     precision: Precision = "fp32"
@@ -82,20 +82,22 @@ class Wish:
 def export_variant(
     source: Path, out: Path, get_model: GetModel, network: str | None, wish: Wish
 ) -> tuple[ExportReport, list[Variant]]:
-    """Write a student's ONNX file in the precision asked for, checked, and measure it against float32.
+    """Write an ONNX file in a chosen precision, checked and measured.
+
+    It is measured beside the float32 file.
 
     Args:
-        source: output folder of a run, .pt weights, or a float32 .onnx.
-        out: the .onnx to write; replaced only by a file that passed the checks.
-        get_model: the host's factory.
-        network: of .pt weights.
-        wish: see `Wish`.
+        source: output folder of a run, .pt weights, or a float32 .onnx file.
+        out: the .onnx file to write; replaced only by a file that passed the checks.
+        get_model: the host's factory of networks.
+        network: name of the network of .pt weights.
+        wish: settings of the export.
 
     Returns:
-        What the check of the file found, and every file that was measured, float32 as it was exported first.
+        The result of the check, and the measurements of every file, the first of them the plain float32 one.
 
     Raises:
-        ExportError: the source cannot be exported or converted, no calibration faces, or the file fails its check.
+        ExportError: the source cannot be exported or converted, calibration faces are missing, or the check fails.
         DataError: a verification set or the calibration faces cannot be read.
         EvaluationError: weights that cannot be loaded, or sets that cannot be judged.
     """
@@ -118,7 +120,10 @@ def export_variant(
 
 
 def _require_fitting(source: Path, out: Path, network: str | None, wish: Wish) -> None:
-    """Refuse a name that InsightFace does not take for a recogniser's, and options that an .onnx source leaves nothing to do."""
+    """Refuse an output that is no .onnx file, and options without effect.
+
+    --network and --exporter have no effect on a source that is an .onnx file.
+    """
     if out.suffix != ".onnx":
         raise ExportError(
             f"export {out}: expected a name that ends in .onnx; InsightFace takes others for model packs. Rename it."
@@ -132,7 +137,10 @@ def _require_fitting(source: Path, out: Path, network: str | None, wish: Wish) -
 
 
 def _faces(wish: Wish, sets: Sequence[VerificationSet]) -> np.ndarray | None:
-    """Return the images (N, 3, 112, 112) by which int8 is calibrated and the files are compared."""
+    """Return the images (N, 3, 112, 112) for calibration and comparison.
+
+    Without calibration faces: up to 64 images of the first verification set; None without a set.
+    """
     if wish.calibrate is not None:
         return as_input(calibration_faces(wish.calibrate))
     if wish.precision == "int8":
@@ -145,13 +153,13 @@ def _faces(wish: Wish, sets: Sequence[VerificationSet]) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class _Files:
-    """What was written of a student.
+    """The files written for a student.
 
     Args:
-        fp32: as it was exported.
-        fast: the same with PReLU as product and maximum, None where it was not asked for or there is none.
-        converted: in the precision asked for, None for float32.
-        precision: of that file.
+        fp32: the file as it was exported.
+        fast: the same with PReLU as product and maximum; None if not requested or if there is no PReLU.
+        converted: the file in the requested precision; None for float32.
+        precision: the requested precision.
     """
 
     fp32: Path
@@ -161,18 +169,22 @@ class _Files:
 
     @property
     def wanted(self) -> Path:
-        """The file that was asked for."""
+        """The requested file."""
         return self.converted or self.fast or self.fp32
 
     @property
     def named(self) -> dict[str, Path]:
-        """The files by what they are."""
+        """The files by their description."""
         found = {"fp32": self.fp32, "fp32, fast PReLU": self.fast, self.precision: self.converted or self.fp32}
         return {name: path for name, path in found.items() if path is not None}
 
 
 def _float32(source: Path, fp32: Path, get_model: GetModel, network: str | None, wish: Wish) -> ExportReport | None:
-    """Export a run or weights, or copy an .onnx; return the check against torch, None for a copy."""
+    """Export a run or weights, or copy an .onnx file.
+
+    Returns:
+        The result of the check against torch; None for a copy.
+    """
     if source.suffix.lower() == ".onnx":
         _take(source, fp32)
         return None
@@ -180,7 +192,7 @@ def _float32(source: Path, fp32: Path, get_model: GetModel, network: str | None,
 
 
 def _convert(fp32: Path, wish: Wish, faces: np.ndarray | None, place: Callable[[str], Path]) -> _Files:
-    """Write what was asked for beside the float32 file."""
+    """Write the requested variants of the float32 file."""
     fast = converted = None
     if wish.fast_prelu or wish.precision == "int8":
         model = onnx.load(str(fp32))
@@ -202,7 +214,7 @@ def _place(folder: Path, name: str, kind: str) -> Path:
 
 
 def _take(source: Path, copy: Path) -> None:
-    """Copy an ONNX file that meets the contract, in float32."""
+    """Copy an ONNX file, which must meet the contract and be float32."""
     if not source.is_file():
         raise ExportError(f"{source}: does not exist; expected a float32 .onnx. Correct the path.")
     check_contract(source, f"export {source.name}")
@@ -215,7 +227,7 @@ def _take(source: Path, copy: Path) -> None:
 
 
 def _check(files: _Files, wish: Wish, faces: np.ndarray | None, name: str) -> ExportReport:
-    """Check the file that was asked for against float32, on faces where there are some."""
+    """Check the requested file against float32, on faces if there are any."""
     network = OnnxNetwork(files.fp32, CPU, 112, f"export {name}")
 
     def draw(batch: int) -> torch.Tensor:
@@ -245,12 +257,14 @@ def _measure(
 
 
 def table(variants: Sequence[Variant], bins: Sequence[Path], threads: int) -> str:
-    """Return what was measured, a line for each file; differences are to the first.
+    """Return the measurements as a table, one line per file.
+
+    Differences are to the first file.
 
     Args:
-        variants: of `export_variant`.
-        bins: their verification sets, in order.
-        threads: of the timing.
+        variants: measurements from `export_variant`.
+        bins: the verification sets, in the order of the accuracies.
+        threads: number of threads in the timing.
     """
     timing = f"ms ({threads} thread{'s'[: threads > 1]})"
     return plain_table([_cells(one, variants[0], [path.stem for path in bins], timing) for one in variants])

@@ -20,7 +20,7 @@ class AttentionTransferLoss(DistillLoss):
     Units:
         Squared entry of a unit vector; in [0, 2 / positions]. Unchanged when either side is scaled.
     Raises:
-        ShapeError: a grid cannot be told.
+        ShapeError: the grid of a side cannot be inferred.
     Edge cases:
         A zero map has a = 0, without gradient. B = 0 returns a differentiable 0.
     Source:

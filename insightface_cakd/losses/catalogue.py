@@ -65,13 +65,13 @@ LOSSES = Losses()
 
 
 def facts_of(name: str, where: str = "loss") -> type[LossFacts]:
-    """Return what a loss says of itself, its constructor's signature included.
+    """Return the facts of a loss, with the signature of its constructor.
 
-    For a loss of this package torch is not imported.
+    For a loss of this package, torch is not imported.
 
     Args:
-        name: of a loss of this package, or `package.module:Class`.
-        where: what the error line begins with.
+        name: name of a loss of this package, or `package.module:Class`.
+        where: beginning of the error message.
 
     Raises:
         RecipeError: there is no such loss.
@@ -116,7 +116,10 @@ def _is_facts(value: object) -> bool:
 
 @cache
 def _outline(module: str) -> dict[str, Any]:
-    """Return the names of a file of this folder: what it imports lightly, its constants, and its losses without what they compute."""
+    """Return the names that a file of this folder defines, without torch.
+
+    These are its light imports, its constants, and the facts of its losses without their computation.
+    """
     path = FOLDER / f"{module.rpartition('.')[2]}.py"
     names: dict[str, Any] = {"__name__": module}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -166,7 +169,7 @@ def _class(node: ast.ClassDef, bases: list[ast.expr], names: dict[str, Any], pat
 
 
 def _constant(node: ast.stmt, names: dict[str, Any]) -> ast.Assign | None:
-    """Return an assignment without its annotation, if its value can be worked out."""
+    """Return an assignment without annotation, if its value can be evaluated."""
     if (
         not isinstance(node, ast.Assign | ast.AnnAssign)
         or node.value is None
@@ -178,7 +181,7 @@ def _constant(node: ast.stmt, names: dict[str, Any]) -> ast.Assign | None:
 
 
 def _unknown(node: ast.AST, names: dict[str, Any]) -> str | None:
-    """Return the first name that cannot be looked up, None if all can."""
+    """Return the first name that is not defined; None if all are."""
     read = (part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load))
     return next((name for name in read if name not in names and not hasattr(builtins, name)), None)
 

@@ -107,7 +107,10 @@ class RelationAwareLoss(DistillLoss):
 
     @torch.no_grad()
     def _move_bank(self, teacher: Tensor, labels: Tensor, known: Tensor) -> None:
-        """Put the mean of each identity's rows into the bank; every image of an identity writes the same bits."""
+        """Put the mean of each identity's rows into the bank.
+
+        Every image of an identity writes the same bits.
+        """
         whole = (teacher * known.unsqueeze(1) * PARTS).round().long()
         groups = _groups(labels)
         sums = torch.zeros_like(whole).index_add_(0, groups, whole).to(teacher.dtype) / PARTS  # (B, D), a group a row
@@ -118,7 +121,10 @@ class RelationAwareLoss(DistillLoss):
 
 
 class _Excess(torch.autograd.Function):
-    """Sum over rows and their listed bank rows of [g . d - q]_+; the gradient is made beside it, chunk by chunk."""
+    """Sum of the excesses of all rows and their listed bank rows.
+
+    An excess is [g . d - q]_+. The gradient is computed together with it, chunk by chunk.
+    """
 
     @staticmethod
     def forward(ctx: Any, differences: Tensor, bank: Tensor, lists: Tensor, known: Tensor, slack: float) -> Tensor:
@@ -140,13 +146,19 @@ class _Excess(torch.autograd.Function):
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
-    """Cut `count` rows of `size` values into parts of at most `CHUNK` values, or of one row."""
+    """Split `count` rows of `size` values into parts.
+
+    A part has at most `CHUNK` values, or one row.
+    """
     length = max(CHUNK // size, 1)
     return (slice(start, start + length) for start in range(0, count, length))
 
 
 def _groups(labels: Tensor) -> Tensor:
-    """Return a number below B for each label, equal for equal labels. The device is not waited for."""
+    """Return a number below B for each label, equal for equal labels.
+
+    It does not synchronise with the device.
+    """
     ordered, order = labels.sort(stable=True)
     numbers = torch.zeros_like(labels)
     numbers[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)

@@ -1,4 +1,4 @@
-"""What a loss says of itself as class attributes, without torch."""
+"""Facts of a loss as class attributes, without torch."""
 
 import re
 from typing import ClassVar
@@ -10,20 +10,22 @@ LOGITS = ("logits", "prompted_logits")
 class LossFacts:
     """What must be known of a loss before it is built.
 
-    `DistillLoss` is one. Of a loss of this package the catalogue gives one without torch.
+    `DistillLoss` is a subclass. For a loss of this package, the catalogue returns such a class without importing torch.
 
     Attributes:
-        name: what recipes call it. A class of this package without one is no loss of its own.
+        name: name of the loss in recipes. A class of this package without a name is no loss by itself.
         reads: which activation a term gives it.
         gathers: whether it compares images of a batch, so that the rows of all ranks must be gathered first.
         same_shape: whether both sides must agree in shape, so that a term may need a projector.
-        detaches_teacher: whether the teacher's side is a constant; not where what it comes from learns by this loss.
+        detaches_teacher: whether the teacher's side is a constant; False if what it comes from learns by this loss.
         needs_labels: whether it compares identities, and so refuses to run without the label of each row.
-        zero_at_teacher: whether it is 0, with gradient 0, where the student equals the teacher; not where it is a likelihood or a margin.
+        zero_at_teacher: whether it is 0, with gradient 0, where the student equals the teacher; False for a likelihood
+            or a margin.
         keeps_state: whether it remembers earlier steps in buffers. In eval mode it uses what it remembers and does not change it.
         needs_prototypes: whether it has a method `start(prototypes, hardest)` that must be called before its first use.
         shows: attributes, scalar tensors of the last batch, that are logged beside the value.
-        memory: what grows in a step, for `cakd recipes list`, in the letters of its legend; empty if it is of the size of the inputs.
+        memory: how its memory in a step grows, for `cakd recipes list`, in the letters of its legend; empty if it is of
+            the size of the inputs.
         paper: source, for `cakd recipes list` and `check`: "METHOD (where), details".
     """
 

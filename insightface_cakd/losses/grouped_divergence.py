@@ -50,7 +50,7 @@ def grouped_divergence(
 
 
 class _GroupedDivergence(torch.autograd.Function):
-    """The loss on this rank's columns, and the gradient of these columns, chunk by chunk of the rows."""
+    """Loss and gradient on this rank's columns, in chunks of rows."""
 
     @staticmethod
     def forward(
@@ -86,7 +86,10 @@ class _Pair:
         self.temperature = temperature
 
     def peaks(self) -> Tensor:
-        """Return the largest logit by row, side and group, (N, 2, 2), -inf where the group has nothing here."""
+        """Return the largest logit by row, side and group, (N, 2, 2).
+
+        -inf where the group has no class on this rank.
+        """
         found = self.sides[0].new_empty(self.sides[0].shape[0], 2, 2)
         for rows in row_chunks(self.sides[0]):
             inside = self._inside(rows)
@@ -96,7 +99,10 @@ class _Pair:
         return found
 
     def sums(self, peaks: Tensor, weights: GroupWeights) -> Tensor:
-        """Return by row and group, (N, 3, 2): sum e^S, sum e^T, sum e^T (log e^T - log e^S), with e = exp((z - peak) / T)."""
+        """Return three sums by row and group, (N, 3, 2).
+
+        They are sum e^S, sum e^T and sum e^T (log e^T - log e^S), with e = exp((z - peak) / T).
+        """
         found = peaks.new_zeros(len(peaks), 3, 2)
         for rows in row_chunks(self.sides[0]):
             inside = self._inside(rows)
@@ -140,13 +146,20 @@ class _Pair:
         return self.group.members(self.sides[0], rows)
 
     def _softened(self, side: int, rows: slice, inside: Tensor, peaks: Tensor) -> Tensor:
-        """Return (z - peak of its group) / T for some rows, a new tensor."""
+        """Return (z - peak of its group) / T for some rows.
+
+        The result is a new tensor.
+        """
         shift = torch.where(inside, peaks[rows, side, :1], peaks[rows, side, 1:])
         return shift.neg_().add_(self.sides[side][rows]).div_(self.temperature)
 
 
 def _divergences(peaks: Tensor, sums: Tensor, weights: GroupWeights) -> tuple[Tensor, Tensor]:
-    """Return each row's weighted divergence, (N,), and the probabilities of the groups by side, (N, 2, 2)."""
+    """Return each row's weighted divergence and the groups' probabilities.
+
+    Returns:
+        Divergences (N,); probabilities by side and group (N, 2, 2).
+    """
     logs = sums[:, :2].log() + peaks  # logsumexp by side and group; -inf for a group without classes
     logs -= logs.logsumexp(dim=2, keepdim=True)
     shares, there = logs.exp(), sums[:, 1] > 0

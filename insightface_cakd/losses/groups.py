@@ -75,7 +75,7 @@ def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassA
     """
     own = own_logits(logits, columns)
     goal = (count_classes(logits, classes).clamp(max=size) - classes.sum((columns >= 0).long())).double()
-    # Whether `size` entries lie above a value is told by the `size` largest of each rank alone.
+    # The `size` largest entries of each rank suffice to decide whether `size` entries lie above a value.
     few = isinstance(size, int) and 4 * size < logits.shape[1]
     return reach(logits, columns, goal, Counts(top(logits, int(size)) if few else logits, own), classes)
 
@@ -101,7 +101,7 @@ def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, 
 def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> Tensor:
     """Return one size for all rows, by their summed probabilities.
 
-    The first of 1, 1 + step, 1 + 2 step, ... so many largest sums reach the share of N; C - 1 where none of those below C does.
+    It is the first k of 1, 1 + step, 1 + 2 step, ... whose k largest sums reach the share of N; C - 1 if no k below C does.
 
     Shape:
         logits: (N, n), float32 or float64.
@@ -148,7 +148,7 @@ def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, class
 
 
 def last_of(logits: Tensor, columns: Tensor, value: Tensor, wanted: Tensor) -> Tensor:
-    """Return at which column so many entries equal a value.
+    """Return the column of the `wanted`-th entry that equals a value.
 
     The own class is left out; -1 where none is wanted.
 

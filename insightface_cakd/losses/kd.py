@@ -62,7 +62,10 @@ class SoftTargetLoss(DistillLoss):
 
 
 class _Divergence(torch.autograd.Function):
-    """Value and gradient in one go, a few rows at a time: of all that is made on the way one matrix outlives the call."""
+    """Value and gradient together, a few rows at a time.
+
+    Of all intermediate results, only one matrix is kept after the call.
+    """
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, classes: ClassAxis) -> Tensor:
@@ -95,7 +98,7 @@ class _Divergence(torch.autograd.Function):
 def _softened(
     student: Tensor, teacher: Tensor, largest: tuple[Tensor, Tensor], temperature: float, rows: slice
 ) -> tuple[Tensor, Tensor]:
-    """Return softened logits of some rows with 0 as the largest of each."""
+    """Return softened logits of some rows, shifted to a largest of 0."""
     ours, theirs = (
         z[rows].sub(top[rows]).div_(temperature) for z, top in zip((student, teacher), largest, strict=True)
     )

@@ -51,7 +51,10 @@ class LogitRegressionLoss(DistillLoss):
 
 
 class _HalfSquares(torch.autograd.Function):
-    """Value and gradient in one go, a few rows at a time: of all that is made on the way one matrix outlives the call."""
+    """Value and gradient together, a few rows at a time.
+
+    Of all intermediate results, only one matrix is kept after the call.
+    """
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, classes: ClassAxis) -> Tensor:

@@ -108,7 +108,7 @@ def _parameters(constructor: Callable[..., None]) -> dict[str, inspect.Parameter
 
 @functools.cache
 def option_names(constructor: Callable[..., None]) -> dict[str, str]:
-    """Return every name by which a recipe may give an option, with its name today.
+    """Return every name of an option in recipes, with its present name.
 
     Args:
         constructor: `__init__` of a loss.
@@ -144,7 +144,7 @@ def check_options(constructor: Callable[..., None], given: Mapping[str, object],
     Args:
         constructor: `__init__` of a loss.
         given: options by name.
-        where: what the error line begins with.
+        where: beginning of every error message.
 
     Raises:
         RecipeError: one is out of range, does not fit another, or is missing.

@@ -30,7 +30,7 @@ class PromptAnchorLoss(CosineLoss):
 
 
 class PromptMarginLoss(DistillLoss):
-    """Keep the prompted teacher telling people apart.
+    """Keep the prompted teacher able to separate people.
 
     The margin loss of its embedding on its own, frozen class centres:
 

@@ -41,7 +41,7 @@ class Counts(Weights):
     """Every class weighs 1.
 
     Args:
-        entries: of each row, (N, n), or so many of the largest as will be asked for at most.
+        entries: (N, n), entries of each row; the k largest suffice if no more than k are ever asked for.
         own: (N, 1), the own classes' logits, NaN where another rank has them.
     """
 
@@ -126,7 +126,10 @@ def highest(holds: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
 
 
 def _ordered(numbers: Tensor) -> Tensor:
-    """Return integers in the order of the floating-point numbers, or of such integers the bits of the numbers: it is its own inverse."""
+    """Map floating-point numbers to integers in the same order.
+
+    The function is its own inverse: of such integers it returns the bits of the numbers.
+    """
     bits = numbers.view(torch.int32 if numbers.element_size() == 4 else torch.int64)
     return bits ^ ((bits >> (8 * bits.element_size() - 1)) & torch.iinfo(bits.dtype).max)
 

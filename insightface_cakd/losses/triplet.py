@@ -30,8 +30,8 @@ class TripletDistillationLoss(DistillLoss):
         Squared distance of unit vectors, or radians; >= 0. Not 0 for a student that equals the teacher, whose own triplets may break
         the margin. Unchanged when either side is scaled.
     Args:
-        smallest: margin of triplets that the teacher does not tell apart, >= 0.
-        largest: margin of the triplet that it tells apart best.
+        smallest: margin of triplets that the teacher does not separate, >= 0.
+        largest: margin of the triplet that it separates best.
         within: triplets that hold by more are left out.
         distance: "l2" (squared) or "arccos".
     Raises:

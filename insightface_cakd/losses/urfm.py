@@ -48,7 +48,7 @@ class URFMFeatureLoss(FitNetLoss):
 
 
 class URFMAnchorLoss(CosineLoss):
-    """Keep the teacher's local fields telling who is seen.
+    """Keep the person's identity in the teacher's local fields.
 
     Their linear read-out has the direction of the teacher's embedding:
 

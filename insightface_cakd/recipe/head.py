@@ -1,4 +1,4 @@
-"""What a recipe says about the head's class centres and margin."""
+"""The part of a recipe about the head's class centres and margin."""
 
 import math
 from typing import Literal
@@ -74,12 +74,12 @@ class HeadSpec(BaseModel):
 
     @property
     def reads_embedding(self) -> bool:
-        """Whether a step needs what the teacher says to its images."""
+        """Whether a step needs the teacher's embeddings of its images."""
         return self.centres == "average" or self.margin == "quality"
 
     @property
     def summary(self) -> str:
-        """What it does, for lists."""
+        """Summary for lists."""
         return SUMMARIES[self.centres, self.margin]
 
     @property

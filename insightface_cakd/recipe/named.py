@@ -1,4 +1,7 @@
-"""A part of a recipe that names a class: one of the package's own, or `package.module:Class`, with its options."""
+"""A part of a recipe that names a class, with its options.
+
+The class is one of the package, or `package.module:Class`.
+"""
 
 from typing import Any
 
@@ -6,11 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NamedSpec(BaseModel):
-    """A class by name, and its options; in the file the options stand beside `kind`, and a name alone will do.
+    """The name of a class, and its options.
+
+    In the file, the options are keys beside `kind`; a class without options can be given as its name alone.
 
     Args:
         kind: a name that the package knows, or `package.module:Class`.
-        options: of its constructor.
+        options: arguments of its constructor.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -29,12 +34,14 @@ class NamedSpec(BaseModel):
 
 
 class ViewsSpec(BaseModel):
-    """What student and teacher see of an image: views, applied in their order.
+    """The views through which student and teacher see an image.
+
+    Views are applied in the given order.
 
     Args:
-        both: what both sides see alike, before their own views.
-        student: what the student sees.
-        teacher: what every teacher sees.
+        both: views for both sides, drawn once for the two and applied before their own views.
+        student: views for the student only.
+        teacher: views for every teacher.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -19,7 +19,7 @@ def check_parts(recipe: Recipe, where: str) -> None:
 
     Args:
         recipe: valid key by key.
-        where: what error lines begin with.
+        where: beginning of every error message.
 
     Raises:
         RecipeError: a part is missing, or read by nothing.
@@ -51,14 +51,17 @@ def check_parts(recipe: Recipe, where: str) -> None:
 
 
 def check_head(recipe: Recipe, where: str) -> None:
-    """Check that a recipe teaches anything, and that no term compares logits of which each row has a margin of its own.
+    """Check that there is something to learn, and that the head fits.
+
+    A recipe needs a term or a `head`, unless its task is another than identification. No term may compare logits if each
+    image has its own margin (`head.margin: quality`).
 
     Args:
         recipe: valid key by key.
-        where: what error lines begin with.
+        where: beginning of every error message.
 
     Raises:
-        RecipeError: neither is so.
+        RecipeError: the recipe has neither, or such a term.
     """
     if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
         raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
@@ -71,7 +74,7 @@ def check_head(recipe: Recipe, where: str) -> None:
 
 
 def _check_names(recipe: Recipe, where: str) -> None:
-    """Check that terms read what is offered, of teachers that the recipe names."""
+    """Check that terms read what is offered, and of named teachers."""
     offered = [*READINGS, *(name for source in recipe.sources for name in source_class(source, where).offers)]
     teachers = recipe.named_teachers
     for term in recipe.losses:
@@ -88,7 +91,7 @@ def _check_names(recipe: Recipe, where: str) -> None:
 
 
 def _check_views(recipe: Recipe, where: str) -> None:
-    """Check that no cache of embeddings is asked for images that it never saw."""
+    """Check that no view changes the images of a cached teacher."""
     cached = next((name for name, spec in recipe.named_teachers.items() if spec.network == CACHED), None)
     if cached is not None and (recipe.views.both or recipe.views.teacher):
         raise RecipeError(
@@ -98,11 +101,13 @@ def _check_views(recipe: Recipe, where: str) -> None:
 
 
 def source_class(spec: NamedSpec, where: str) -> Any:
-    """Return the class of a source that a recipe names; the run checks its options.
+    """Return the class of a source that a recipe names.
+
+    Its options are checked when a run builds it.
 
     Args:
         spec: names it as `package.module:Class`.
-        where: what an error line begins with.
+        where: beginning of every error message.
 
     Raises:
         RecipeError: there is no such class, or it offers nothing.

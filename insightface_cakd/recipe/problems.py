@@ -1,4 +1,4 @@
-"""Turns what pydantic says about a recipe into one line."""
+"""Turns pydantic's errors about a recipe into one line."""
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,13 +23,13 @@ PARTS: dict[tuple[str, ...], type[BaseModel]] = {
 
 
 def first_problem(error: ValidationError, whole: type[BaseModel]) -> str:
-    """Return one line about one of the complaints.
+    """Return one line about one of the errors.
 
-    A misspelt key comes before the key that is missing for it.
+    A misspelt key is reported before the key that is missing because of it.
 
     Args:
-        error: of the recipe's model.
-        whole: that model.
+        error: error of the recipe's model.
+        whole: the recipe's model.
     """
     problems = error.errors()
     problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])

@@ -1,4 +1,4 @@
-"""What a recipe says about the prompts of its teacher."""
+"""The part of a recipe about the prompts of its teacher."""
 
 from typing import Literal
 

@@ -15,7 +15,7 @@ from insightface_cakd.recipe.settings import changed
 from insightface_cakd.recipe.shipped import find_recipe
 from insightface_cakd.recipe.spec import Recipe, TermSpec
 
-# libyaml's, where PyYAML was built with it: the table of all shipped recipes takes half the time.
+# The loader of libyaml, if PyYAML has it, halves the time for the table of all shipped recipes.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -24,10 +24,10 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
 
     Args:
         name: path of a YAML file, or a name as `cakd recipes list` shows it.
-        settings: `KEY=VALUE`, which replace what the file says; see `changed`.
+        settings: `KEY=VALUE`, which replace values of the file; see `changed`.
 
     Raises:
-        RecipeError: the file does not exist, or it is not a valid recipe with these settings; the line names the key.
+        RecipeError: the file does not exist, or it is not a valid recipe with these settings; the message names the key.
     """
     where = f"recipe {(path := find_recipe(name)).name}"
     try:
@@ -44,8 +44,8 @@ def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = 
 
     Args:
         content: the mapping that the YAML file holds.
-        where: what error lines begin with.
-        settings: `KEY=VALUE`, which replace what the content says; see `changed`.
+        where: beginning of every error message.
+        settings: `KEY=VALUE`, which replace values of the content; see `changed`.
 
     Raises:
         RecipeError: an unknown key or loss, a missing or ill-typed value, two terms of one name.
@@ -53,7 +53,7 @@ def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = 
     try:
         return _parse(changed(content, settings), where)
     except RecipeError:
-        # What is wrong with the recipe itself is said first.
+        # A fault of the recipe itself is reported before one of the settings.
         _parse(content, where)
         raise
 
@@ -79,7 +79,7 @@ def _parse(content: dict[str, Any], where: str) -> Recipe:
 
 
 def _term(item: Any, where: str) -> dict[str, Any]:
-    """Split a term's flat keys into the term's own and the loss's options."""
+    """Split a term's flat keys into term keys and loss options."""
     if not isinstance(item, dict) or "loss" not in item:
         raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
     facts = facts_of(str(item["loss"]), f"{where}.loss")
@@ -99,7 +99,7 @@ def _term(item: Any, where: str) -> dict[str, Any]:
 
 
 def _try_options(term: TermSpec, where: str) -> None:
-    """Find an option out of range with the recipe and not by a run."""
+    """Refuse options out of range when the recipe is read."""
     try:
         term.check_options()
     except RecipeError as error:

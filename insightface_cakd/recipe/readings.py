@@ -1,4 +1,4 @@
-"""What a term may read, and what each kind of reading asks of its recipe."""
+"""What a term can read, and what a recipe needs for it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +11,9 @@ class Reading:
     """What a recipe must have so that a term can read this.
 
     Args:
-        part: of the recipe; none for what every run has.
-        by_class: whether it is a value for each class of the head, which needs the teacher's class centres.
-        prompted: whether it is what a teacher says with its prompts, against what it says without.
+        part: part of the recipe that it needs; None for what every run has.
+        by_class: whether it has one value per class of the head, which needs the teacher's class centres.
+        prompted: whether it is a teacher's output with prompts, compared with its output without.
         trains_prompts: whether prompts learn from it.
         taps: whether a term may name module paths.
     """
@@ -35,10 +35,16 @@ READINGS = {
     "prompted": Reading(part="prompts", prompted=True, trains_prompts=True),
     "prompted_logits": Reading(part="prompts", by_class=True, trains_prompts=True),
 }
-# What a source of the user's own offers asks for nothing else.
+# What a source from outside the package offers needs nothing else.
 OTHER = Reading(taps=True)
 
 
 def reading(name: str) -> Reading:
-    """Return what a reading asks for; of a source from outside the package, nothing."""
+    """Return what a reading needs.
+
+    A reading of a source from outside the package needs nothing.
+
+    Args:
+        name: name of the reading.
+    """
     return READINGS.get(name, OTHER)

@@ -21,11 +21,11 @@ KEYS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run is.
+    """Length of a run.
 
     Args:
-        epoch: batches of a rank in an epoch.
-        epochs: of the run.
+        epoch: batches per rank in an epoch.
+        epochs: number of epochs.
     """
 
     epoch: int
@@ -33,7 +33,7 @@ class Length:
 
     @property
     def total(self) -> int:
-        """Batches of a rank in the run."""
+        """Batches per rank in the run."""
         return self.epoch * self.epochs
 
 
@@ -42,15 +42,15 @@ class ScheduleSpec(BaseModel):
 
     In the file `cosine` stands for `{kind: cosine}`.
 
-    A step is one batch of a rank, as arcface_torch counts; with `gradient_acc` the optimiser moves once in several.
+    A step is one batch per rank, as arcface_torch counts; with `gradient_acc` the optimiser updates once in several steps.
 
     Args:
         kind: `constant`: 1. `linear`: from 0 in the first step to 1 after `steps` steps or `epochs` epochs. `by_epoch`:
             min(e / epochs, 1), e the epoch, counted from 0: GKD's warm-up, so that the term does nothing in the first epoch.
             `cosine`: half a cosine from 1 in the first step to `to` at the end of the run.
-        steps: of `linear`.
-        epochs: of `linear`, fractions allowed, and of `by_epoch`, 10 if not given.
-        to: of `cosine`, 0 if not given.
+        steps: length of `linear` in steps.
+        epochs: length of `linear`, fractions allowed, or of `by_epoch`, in epochs; 10 for the latter if not given.
+        to: final factor of `cosine`; 0 if not given.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -85,9 +85,9 @@ def factor(schedule: ScheduleSpec, step: int, length: Length | None) -> float:
     """Return the factor of the weight in a step.
 
     Args:
-        schedule: what the recipe says.
-        step: batches that were seen before this one.
-        length: of the run; only read where the schedule needs it.
+        schedule: schedule of the term.
+        step: number of batches before this one.
+        length: length of the run; read only if the schedule needs it.
     """
     if schedule.kind == "constant":
         return 1.0

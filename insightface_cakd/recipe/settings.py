@@ -20,14 +20,16 @@ def given(
     init: str | None = None,
     more: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
-    """Return the settings that `--teacher`, `--centres`, `--prototypes` and `--init` are short for, and those given as such.
+    """Return recipe settings from options of the command line.
+
+    `--teacher`, `--centres`, `--prototypes` and `--init` are short for a setting each.
 
     Args:
-        teacher: for `teacher.weights`.
-        centres: for `teacher.centres`.
-        prototypes: for `teacher.prototypes`.
-        init: for `student.weights`.
-        more: each `KEY=VALUE`; they count where they say something else.
+        teacher: value of `teacher.weights`.
+        centres: value of `teacher.centres`.
+        prototypes: value of `teacher.prototypes`.
+        init: value of `student.weights`.
+        more: further settings, each `KEY=VALUE`; they take precedence over the others.
     """
     values = {
         "teacher.weights": teacher,
@@ -41,9 +43,10 @@ def given(
 
 
 def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """Return a recipe's content with settings in it; whether a key exists is checked with the recipe.
+    """Return a copy of a recipe's content, changed by settings.
 
-    Weights of a teacher that are a folder (a cache of embeddings) or an ONNX file replace its `network` too.
+    Whether a key exists is checked later, with the recipe. Weights of a teacher that are a folder (a cache of embeddings)
+    or an ONNX file replace its `network` too.
 
     Args:
         content: the mapping that the YAML file holds.
@@ -73,7 +76,7 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
 
 
 def _put(place: Any, keys: list[str], value: Any, where: str) -> None:
-    """Set a value, in parts that are made where the recipe has none."""
+    """Set a value; parts that the recipe does not have are made."""
     first, *below = keys
     if isinstance(place, list):
         place = {str(item.get("name", item.get("loss"))): item for item in place if isinstance(item, dict)}

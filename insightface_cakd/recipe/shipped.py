@@ -1,4 +1,4 @@
-"""Where recipes lie: the shipped ones by name, a user's by path."""
+"""Look-up of recipes: the shipped ones by name, a user's by path."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def find_recipe(name: str) -> Path:
 def shipped_recipes() -> list[Path]:
     """Return the recipe files that come with the package.
 
-    By name; those of a subfolder after those beside it.
+    Sorted by name, those in subfolders last.
     """
     folder = shipped_folder("recipes")
     return sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))

@@ -1,4 +1,4 @@
-"""The keys of a recipe, and what they ask for."""
+"""The keys of a recipe, and what they require."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +24,15 @@ class TermSpec(BaseModel):
 
     Args:
         loss: a name of `cakd recipes list`, or `package.module:Class`.
-        name: what the logs call the term; the loss's name when not given.
+        name: name of the term in the logs; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
         schedule: how the weight changes over the run.
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
-        projector: how the student's activation reaches the teacher's shape; a kind of `build_projector`.
-        reads: what the loss compares, where that is not what the loss itself says: what a source of the recipe offers.
-        whose: name of the teacher whose answer it reads, in a recipe with several; the first when not given.
-        options: the loss's own constructor arguments; in the file they stand beside the other keys.
+        projector: how the student's activation gets the teacher's shape; a kind of `build_projector`.
+        reads: what the loss compares, for example what a source of the recipe offers; the default of the loss when not given.
+        whose: name of the teacher that it reads, in a recipe with several; the first when not given.
+        options: the loss's constructor arguments; in the file they are keys of the term.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -51,14 +51,14 @@ class TermSpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _by_todays_names(cls, given: Any) -> Any:
-        """Give options their names of today: older recipes, and what older runs saved, have others."""
+        """Rename options of older recipes and of older runs' saved recipes."""
         if isinstance(given, dict) and isinstance(given.get("loss"), str) and isinstance(given.get("options"), dict):
             return given | {"options": by_todays_names(facts_of(given["loss"]).__init__, given["options"])}
         return given
 
     @property
     def facts(self) -> type[LossFacts]:
-        """What the loss says of itself."""
+        """Facts of the loss, see `LossFacts`."""
         return facts_of(self.loss)
 
     def check_options(self) -> None:
@@ -71,7 +71,7 @@ class TermSpec(BaseModel):
 
     @property
     def reading(self) -> str:
-        """What the term reads."""
+        """Name of what the term reads."""
         return self.reads or self.facts.reads
 
     def build_loss(self) -> "DistillLoss":
@@ -85,13 +85,13 @@ class Recipe(BaseModel):
     Args:
         about: one line for `cakd recipes check`.
         paper: "METHOD (where), details", for `cakd recipes list`; that of the first term when not given.
-        task: what the run trains; people's identities when not given.
-        teacher: who teaches; of several, the first. A task without terms needs none.
-        teachers: several, by name.
-        student: what the student starts from; the host's random weights when not given.
-        urfm: the unified receptive fields that its terms compare; only such terms need them.
-        views: what each side sees of an image; the image when not given.
-        sources: what terms read besides what every run offers.
+        task: task of the run; identification of people when not given.
+        teacher: the teacher; with several, the first of them. A task without terms needs none.
+        teachers: several teachers by name.
+        student: weights that the student starts from; the host's random weights when not given.
+        urfm: unified receptive fields, for terms that compare them.
+        views: how student and teacher see an image; unchanged when not given.
+        sources: sources of what terms read, in addition to what every run offers.
         head: where the class centres come from; the optimiser learns them when not given.
         losses: the terms, with different names; at least one, unless there is a `head`.
     """
@@ -130,7 +130,10 @@ class Recipe(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_balance(cls, given: Any) -> Any:
-        """Read what runs before 0.2 saved: each has a part `balance`, empty in nearly all."""
+        """Remove an empty part `balance`, which runs before 0.2 saved.
+
+        A part that is not empty is refused.
+        """
         if isinstance(given, dict) and "balance" in given:
             if given["balance"] is not None:
                 raise RecipeError(
@@ -156,12 +159,19 @@ class Recipe(BaseModel):
         return [term for term in self.losses if term.weight > 0]
 
     def reader(self, *, part: str | None = None) -> str | None:
-        """Return the name of a term that reads a part of the recipe, None if none does."""
+        """Return the name of the first term that reads a part.
+
+        Args:
+            part: name of the part of the recipe; None stands for what every run has.
+
+        Returns:
+            None if no term reads it.
+        """
         return next((term.name for term in self.terms if reading(term.reading).part == part), None)
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a step asks the teacher.
+        """Whether a step needs the teacher's output.
 
         Its frozen class centres alone need no forward.
         """
@@ -171,7 +181,7 @@ class Recipe(BaseModel):
     def needs_network(self) -> bool:
         """Whether the teacher must be a live network.
 
-        A term looks inside it, or prompts learn in it.
+        It must if a term reads its inner activations, or if prompts learn in it.
         """
         taps = any(term.teacher is not None for term in self.terms)
         return taps or self.urfm is not None or self.teacher.prompts is not None
@@ -193,9 +203,9 @@ class Recipe(BaseModel):
 
     @property
     def lacks_init(self) -> bool:
-        """Whether the student's trained weights are still to be named.
+        """Whether the recipe lacks the student's trained weights.
 
-        It starts from such, and the recipe does not name them.
+        The student starts from such weights, and the recipe does not name them.
         """
         return self.student is not None and self.student.weights is None
 

@@ -1,10 +1,10 @@
-"""What a recipe says about its student."""
+"""The part of a recipe about its student."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class StudentSpec(BaseModel):
-    """What a recipe says about its student.
+    """The student's start.
 
     Args:
         weights: file with the weights it starts from: a run's `model.pt`, or a checkpoint; usually passed as `--init`. A resumed run has

@@ -1,4 +1,4 @@
-"""What a recipe says about its teacher."""
+"""The part of a recipe about its teacher."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ NOBODY = "none"
 
 
 def kind_of_file(weights: str) -> str | None:
-    """Return the network that a path alone tells.
+    """Return the network that the path of a teacher implies.
 
     `cached` for a folder, `onnx` for an ONNX file; None for weights.
 
     Args:
-        weights: of a teacher, as a user gives it.
+        weights: path of a teacher as the user gives it.
     """
     path = Path(weights)
     if path.is_dir():
@@ -40,7 +40,7 @@ class CheckSpec(BaseModel):
 
 
 class TeacherSpec(BaseModel):
-    """Who teaches, and what must be true of it.
+    """The teacher of a recipe, and what is required of it.
 
     Args:
         network: a network of the host by name, `timm:NAME`, `package.module:callable`, `torchscript`, `onnx` or

@@ -1,4 +1,4 @@
-"""What a recipe says about the unified receptive fields.
+"""The part of a recipe about the unified receptive fields.
 
 One key for each detail that the paper leaves open.
 """

@@ -1,4 +1,7 @@
-"""`cakd bench`: what a recipe costs on this machine beside its floor, and how fast records are read."""
+"""`cakd bench`: the cost of a recipe on this machine.
+
+A recipe's step is compared with its floor. On request, the speed of reading records is measured too.
+"""
 
 import os
 import platform
@@ -28,23 +31,25 @@ def bench(
     precision: Precision = "fp32",
     records: Path | None = None,
 ) -> str:
-    """Time a recipe's step and its parts in turn, so that a noisy machine is noisy for all of them.
+    """Time a recipe's step and the parts of its floor.
 
-    The floor is what no distillation can do without: the student's own step, and the teacher's forward; with prompts, the teacher's
-    forward and backward to them. What the anchors need beside it, the same teacher's embeddings without prompts, is no part of the
-    floor and has its own line. Ratios are taken repetition by repetition; what is given is their median, smallest and largest.
+    The floor is what every distillation needs: the student's own step and the teacher's forward; with prompts, the
+    teacher's forward and the backward to the prompts. The additional cost of anchors, the same teacher's embeddings
+    without prompts, is not part of the floor and has its own line. The calls are timed in turn, so that noise of the
+    machine affects all of them. Ratios are taken for each repetition; their median, minimum and maximum are returned.
 
     Args:
-        recipe: by name or path; its `teacher.weights` and `teacher.centres` are not read, random ones cost the same.
+        recipe: name or path of the recipe; its `teacher.weights` and `teacher.centres` are not read, since random ones
+            cost the same.
         student: network of the student.
         settings: `KEY=VALUE` changes to the recipe, such as another `teacher.network`.
-        batch: images a step.
-        steps: timed repetitions of each kind.
-        precision: of the student; on CUDA the teacher computes in half precision, as in a run.
-        records: folder with a train.rec to read, if any.
+        batch: images per step.
+        steps: timed repetitions of each call.
+        precision: precision of the student; on CUDA the teacher computes in half precision, as in a run.
+        records: folder with a train.rec whose reading is timed; None times no reading.
 
     Returns:
-        A few lines of text: machine, medians in milliseconds, peak memory (see `peak_memory`) in MiB, ratio to the floor.
+        Lines of text: machine, medians in milliseconds, peak memory in MiB (see `peak_memory`), ratio to the floor.
 
     Raises:
         CAKDError: no such recipe or network, they do not fit each other, or the records cannot be read.
@@ -66,13 +71,22 @@ def bench(
 
 
 def machine(device: torch.device) -> str:
-    """Return one line that says what the numbers were measured on."""
+    """Return one line about the machine of the measurement.
+
+    Args:
+        device: the device of the measurement.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return f"{device.type} {name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def reading_speed(folder: Path, limit: int = 5000) -> float:
-    """Return decoded images per second of one process over at most `limit` records."""
+    """Return how many images per second one process reads and decodes.
+
+    Args:
+        folder: folder with train.rec and train.idx.
+        limit: largest number of records to read.
+    """
     records = FaceRecords(folder)
     count = min(len(records), limit)
     started = time.perf_counter()
@@ -82,7 +96,7 @@ def reading_speed(folder: Path, limit: int = 5000) -> float:
 
 
 def _times(runs: dict[str, Run], steps: int, device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of each kind, repetition by repetition, those of the warm-up left out."""
+    """Return the seconds of each call per repetition, without the warm-up."""
     seconds: dict[str, list[float]] = {kind: [] for kind in runs}
     for repetition in range(WARMUP + steps):
         for kind, run in runs.items():
@@ -97,7 +111,7 @@ def _line(kind: str, seconds: list[float], peak: int) -> str:
 
 
 def _ratios(seconds: dict[str, list[float]]) -> list[str]:
-    """Return the line of the step over its floor, and with anchors the one over floor and anchor."""
+    """Return the ratio to the floor, and with anchors to both together."""
     floor = [kind for kind in seconds if kind not in (ANCHOR, DISTILLATION)]
     named = [kind if kind == ALONE else kind.removeprefix("teacher ") for kind in floor]
     lines = [_ratio(f"distillation / floor ({' + teacher '.join(named)})", seconds, floor)]
@@ -113,7 +127,7 @@ def _ratio(name: str, seconds: dict[str, list[float]], parts: list[str]) -> str:
 
 
 def _time(run: Run, device: torch.device) -> float:
-    """Return the seconds of one call, the device's queue emptied before and after."""
+    """Return the seconds of one call; the device is synchronised around it."""
     _synchronize(device)
     started = time.perf_counter()
     run()

@@ -1,4 +1,4 @@
-"""The memory that one call needs on top of what was there before it."""
+"""Peak memory of one call, above what was allocated before it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +11,16 @@ from torch.utils._pytree import tree_leaves
 
 
 def peak_memory(run: Callable[[], object], device: torch.device) -> int:
-    """Return the most bytes that one call holds at once: activations, gradients, results.
+    """Return the peak number of bytes that one call allocates.
 
-    Weights, momentum and images are there before the call and not counted, so that calls on different networks compare.
-    CUDA: `max_memory_allocated` above what was allocated before, scratch of the kernels included. Elsewhere: the highest sum of all
-    tensors' storages that are made in the call and live (see `LiveTensors`), without the kernels' own scratch.
+    These are activations, gradients and results. Weights, momentum and images exist before the call and are not counted,
+    so that calls on different networks can be compared. On CUDA it is `max_memory_allocated` minus what was allocated
+    before, including scratch memory of the kernels. On other devices it is the largest total size of live storages that
+    were made during the call (see `LiveTensors`), without scratch memory of the kernels.
 
     Args:
         run: the call; it runs once.
-        device: where its tensors are.
+        device: device of its tensors.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -34,14 +35,15 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> int:
 
 
 class LiveTensors(TorchDispatchMode):
-    """Adds up the storages of the tensors that live, while it is entered.
+    """Adds up the sizes of live tensor storages while it is entered.
 
-    Every operator below autograd passes here, those of the backward pass too. A storage counts from the operator that gives it to
-    its end; one that an operator was given, or that is older than the mode, does not.
+    It sees every operator below autograd, including those of the backward pass. A storage is counted from the operator
+    that returns it until it is freed. Storages that an operator received as input, or that are older than the mode, are
+    not counted.
 
     Attributes:
-        now: bytes that live.
-        peak: the most that lived at once.
+        now: bytes of the storages that are alive now.
+        peak: largest value of `now` so far.
     """
 
     def __init__(self) -> None:
@@ -51,7 +53,7 @@ class LiveTensors(TorchDispatchMode):
         self._known: dict[int, ref] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator and count what it made."""
+        """Run an operator, and count the storages that it made."""
         kwargs = kwargs or {}
         given = {storage._cdata for storage in _storages((args, kwargs))}
         result = func(*args, **kwargs)

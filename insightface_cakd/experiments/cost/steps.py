@@ -1,4 +1,7 @@
-"""What the benchmark times: a step of the student alone, the parts of the teacher, and a step of the recipe."""
+"""The calls that `cakd bench` times.
+
+They are a step of the student alone, the parts of the teacher, and a step of the recipe.
+"""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -39,20 +42,21 @@ DISTILLATION = "distillation step"
 
 
 def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, precision: Precision) -> dict[str, Run]:
-    """Return the kinds of call by name, in the order in which they are timed.
+    """Return the calls by name, in the order of timing.
 
-    Student step; teacher forward, with prompts forward and backward to them; if anchors need it, what the teacher says without
-    prompts: another forward, or with `prompts.plain` a look-up in a cache, here in memory and of one batch; distillation step.
+    They are: the student's step; the teacher's forward, with prompts forward and backward to the prompts; if anchors need
+    them, the teacher's embeddings without prompts, by another forward or with `prompts.plain` by a look-up in a cache,
+    which here is in memory and has one batch; the distillation step.
 
     Args:
-        recipe: to be timed; its teacher gets random weights.
+        recipe: the recipe to time; its teacher gets random weights.
         student: network of the student.
-        batch: images a step.
-        device: where all of it runs.
-        precision: of the student's body.
+        batch: images per step.
+        device: device of all calls.
+        precision: precision of the student's backbone.
 
     Raises:
-        CAKDError: a network does not exist, they do not fit the recipe, or the device lacks the precision.
+        CAKDError: a network does not exist or does not fit the recipe, or the device lacks the precision.
     """
     if precision == "fp16" and device.type != "cuda":
         raise RunError(
@@ -72,7 +76,7 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
 
 
 def _teaching(recipe: Recipe, teacher: Teacher, images: Tensor) -> dict[str, Run]:
-    """Return what the teacher does in a step."""
+    """Return the teacher's calls in a step, by name."""
     if not isinstance(teacher, PromptedTeacher):
         return {FORWARD: lambda: teacher(images)}
     runs: dict[str, Run] = {LEARNING: lambda: _learn(teacher, images)}
@@ -81,7 +85,7 @@ def _teaching(recipe: Recipe, teacher: Teacher, images: Tensor) -> dict[str, Run
 
 
 def _learn(teacher: PromptedTeacher, images: Tensor) -> tuple[Tensor, ...]:
-    """Return the prompts' gradients from the embedding and the last tokens, added to nothing."""
+    """Return the prompts' gradients from embedding and last tokens, without accumulating them."""
     embedding = teacher(images)
     outputs = [embedding, teacher.tokens]
     prompts = list(teacher.prompts.parameters())
@@ -89,7 +93,7 @@ def _learn(teacher: PromptedTeacher, images: Tensor) -> tuple[Tensor, ...]:
 
 
 def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
-    """Return a cache of what the teacher says to one batch without prompts."""
+    """Return a cache of the teacher's embeddings of one batch without prompts."""
     hashes = image_hash(images).cpu().numpy()
     rows = hashes.argsort()
     embeddings = teacher.plain(images).half().cpu().numpy()
@@ -100,7 +104,10 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
 
 
 def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
-    """Put the recipe into the host, as a run does, with random weights, class centres and prototypes where it needs them."""
+    """Install the recipe in the host, as a run does.
+
+    Class centres and prototypes, where the recipe needs them, are random.
+    """
     with TemporaryDirectory() as folder:
         if recipe.needs_centres:
             centres = Path(folder) / "centres.pt"
@@ -113,7 +120,7 @@ def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
 
 
 def _random_prototypes(folder: Path, teacher: Teacher) -> Path:
-    """Write prototypes with as many hard others as the paper has."""
+    """Write random prototypes with 100 hardest others each, as in the paper."""
     rows = torch.nn.functional.normalize(torch.randn(CLASSES, teacher.embedding_size))
     hardest = torch.randint(0, CLASSES, (CLASSES, NEAREST), dtype=torch.int32)
     meta = PrototypesMeta(
@@ -124,7 +131,7 @@ def _random_prototypes(folder: Path, teacher: Teacher) -> Path:
 
 
 def _step(host: Any, student: str, images: Tensor, labels: Tensor, precision: Precision) -> Run:
-    """Return one full training step as the host takes it: forward, head, backward, clip, update."""
+    """Return the host's training step: forward, head, backward, clipping, update."""
     device = images.device
     backbone: nn.Module = host.get_model(student, num_features=WIDTH, fp16=precision == "fp16").to(device).train()
     margin = host.CombinedMarginLoss(64, 1.0, 0.5, 0.0)
@@ -147,5 +154,8 @@ def _step(host: Any, student: str, images: Tensor, labels: Tensor, precision: Pr
 
 
 def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    """Return the autocast around the student; for float16 the hosts' networks open their own."""
+    """Return the autocast around the student's forward.
+
+    For float16 it is none, since the hosts' networks use their own.
+    """
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

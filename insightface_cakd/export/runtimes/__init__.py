@@ -1,1 +1,4 @@
-"""Students as files of runtimes other than onnxruntime; each file is compared with the ONNX one that it was made from."""
+"""Export of a student to runtimes other than onnxruntime.
+
+Each result is compared with the ONNX file that it was made from.
+"""

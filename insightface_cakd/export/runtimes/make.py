@@ -1,4 +1,7 @@
-"""An ONNX student becomes a folder for another runtime, if it embeds there as it does in onnxruntime."""
+"""Conversion of an ONNX student to a folder for another runtime.
+
+The embeddings must equal those of onnxruntime.
+"""
 
 import importlib.util
 from collections.abc import Sequence
@@ -26,23 +29,23 @@ from insightface_cakd.runtime.atomic import require_new, write_json, writing
 
 RUNTIMES = {runtime.name: runtime for runtime in (NCNN, OPENVINO)}
 MANIFEST = "manifest.json"
-# Images of noise on which the two are compared.
+# Number of noise images on which the two runtimes are compared.
 IMAGES = 8
 
 
 @dataclass(frozen=True)
 class RuntimeReport:
-    """What was measured.
+    """Measurements of a converted student.
 
     Args:
         path: the folder.
-        runtime: its name and version.
-        size: of the files, in bytes.
-        cosine: lowest with onnxruntime.
-        largest_difference: between any two components.
-        latency: of one face.
-        before: the ONNX file's on onnxruntime.
-        accuracies: of each verification set, the ONNX file's and the runtime's.
+        runtime: packages of the runtime with their versions.
+        size: total size of the files in bytes.
+        cosine: lowest cosine with the embeddings of onnxruntime.
+        largest_difference: largest absolute difference between two components.
+        latency: time for one face on the runtime.
+        before: time for one face of the ONNX file on onnxruntime.
+        accuracies: verification set -> accuracy of the ONNX file and accuracy on the runtime.
     """
 
     path: Path
@@ -55,7 +58,7 @@ class RuntimeReport:
     accuracies: dict[str, tuple[float, float]]
 
     def summary(self) -> str:
-        """Return one line, and one for each verification set."""
+        """Return one line of text, and one more per verification set."""
         lines = [
             f"{self.path}: {self.size / 1e6:.2f} MB for {self.runtime}; cosine with onnxruntime >= {self.cosine:.6f}, largest "
             f"difference {self.largest_difference:.1e}; {self.latency.milliseconds:.2f} ms a face, onnxruntime "
@@ -71,23 +74,24 @@ class RuntimeReport:
 def export_runtime(
     student: Path, runtime: Runtime, out: Path, bins: Sequence[Path] = (), threads: int = 1, rounds: int = ROUNDS
 ) -> RuntimeReport:
-    """Convert a student, compare it with the ONNX file, and only then put the folder in place.
+    """Convert a student, and compare it with its ONNX file.
 
-    The folder holds the runtime's files, named as the student, and `manifest.json`: names of input and output, the input
-    contract, sha256 of the files, and where the student comes from.
+    The folder is put in place only after the comparison. It contains the runtime's files, named after the student, and
+    `manifest.json`: names of input and output, the input contract, sha256 of the files, and the student's provenance.
 
     Args:
-        student: an .onnx by InsightFace's contract, see `export_onnx`.
+        student: an .onnx file that meets InsightFace's contract, see `export_onnx`.
         runtime: one of `RUNTIMES`.
         out: the folder to make.
-        bins: verification sets to measure both on.
-        threads: of both in the timing.
-        rounds: of the timing.
+        bins: verification sets on which both are measured.
+        threads: number of threads of both in the timing.
+        rounds: number of rounds of the timing.
 
     Raises:
-        ExportError: the runtime is not installed, cannot convert or run the student, or embeds otherwise; `out` exists.
+        ExportError: the runtime is not installed, cannot convert or run the student, or gives other embeddings; or
+            `out` exists.
         DataError: a verification set cannot be read.
-        EvaluationError: a verification set cannot be judged, or two have one name.
+        EvaluationError: a verification set cannot be evaluated, or two have the same name.
     """
     where = f"export-runtime {runtime.name} {student.name}"
     _require_installed(runtime)
@@ -116,7 +120,7 @@ def _require_installed(runtime: Runtime) -> None:
 
 
 def _convert(student: Path, runtime: Runtime, folder: Path, threads: int, where: str) -> EmbedOne:
-    """Write the files, and return them loaded."""
+    """Write the runtime's files, and return the loaded network."""
     try:
         runtime.convert(student, folder, student.stem)
         return runtime.load(folder, student.stem, threads)

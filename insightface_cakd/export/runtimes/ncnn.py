@@ -1,4 +1,4 @@
-"""Tencent's ncnn, for phones: converted by its own pnnx."""
+"""Tencent's ncnn, a runtime for phones, with its own converter pnnx."""
 
 import shutil
 import subprocess
@@ -18,16 +18,16 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
     """Write `stem.ncnn.param` and `stem.ncnn.bin` with float32 weights.
 
     Args:
-        onnx: of a recogniser.
-        folder: where to.
-        stem: of the names.
+        onnx: the recogniser as an ONNX file.
+        folder: folder to write to.
+        stem: file name without its ending.
 
     Raises:
         RuntimeError: pnnx fails.
     """
     import pnnx
 
-    # pnnx writes a dozen files beside the one it reads.
+    # pnnx writes a dozen files next to its input.
     with tempfile.TemporaryDirectory() as place:
         shutil.copyfile(onnx, Path(place) / "net.onnx")
         command = [pnnx.EXEC_PATH, "net.onnx", f"inputshape=[1,3,{FACE_SIZE},{FACE_SIZE}]", "fp16=0"]
@@ -41,12 +41,12 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
 
 
 def load(folder: Path, stem: str, threads: int) -> EmbedOne:
-    """Return what embeds a face.
+    """Load the files, and return a function that embeds one face.
 
     Args:
-        folder: of the files.
-        stem: of their names.
-        threads: of a layer.
+        folder: folder of the files.
+        stem: file name without its ending.
+        threads: number of threads of a layer.
 
     Raises:
         RuntimeError: ncnn does not load them, or cannot compute the output.
@@ -61,7 +61,7 @@ def load(folder: Path, stem: str, threads: int) -> EmbedOne:
 
     def embed(face: np.ndarray) -> np.ndarray:
         extractor = net.create_extractor()
-        image = np.ascontiguousarray(face[0])  # ncnn keeps a pointer to it
+        image = np.ascontiguousarray(face[0])  # ncnn keeps a pointer to this array
         extractor.input(INPUT, ncnn.Mat(image))
         failed, found = extractor.extract(OUTPUT)
         if failed:

@@ -1,4 +1,4 @@
-"""Intel's OpenVINO, for CPUs: it reads ONNX itself, and writes its own format."""
+"""Intel's OpenVINO, a runtime for CPUs, which reads ONNX itself."""
 
 from pathlib import Path
 
@@ -11,12 +11,14 @@ XML, BIN = ".xml", ".bin"
 
 
 def convert(onnx: Path, folder: Path, stem: str) -> None:
-    """Write `stem.xml` and `stem.bin` with the weights as they are in the ONNX file.
+    """Write `stem.xml` and `stem.bin`.
+
+    The weights keep the precision of the ONNX file.
 
     Args:
-        onnx: of a recogniser.
-        folder: where to.
-        stem: of the names.
+        onnx: the recogniser as an ONNX file.
+        folder: folder to write to.
+        stem: file name without its ending.
 
     Raises:
         RuntimeError: OpenVINO cannot read the file.
@@ -30,12 +32,12 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
 
 
 def load(folder: Path, stem: str, threads: int) -> EmbedOne:
-    """Return what embeds a face.
+    """Load the files, and return a function that embeds one face.
 
     Args:
-        folder: of the files.
-        stem: of their names.
-        threads: of an inference.
+        folder: folder of the files.
+        stem: file name without its ending.
+        threads: number of threads of an inference.
 
     Raises:
         RuntimeError: OpenVINO does not load them.

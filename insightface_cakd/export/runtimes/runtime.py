@@ -1,4 +1,4 @@
-"""What a runtime must offer: its converter, and itself to check the result with."""
+"""Interface of a runtime: converter, and loader to check the result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-# float32 (1, 3, 112, 112) to (1, D).
+# Maps one face, float32 (1, 3, 112, 112), to its embedding (1, D).
 EmbedOne = Callable[[np.ndarray], np.ndarray]
 
 
@@ -15,13 +15,13 @@ class Runtime:
     """A runtime with a converter.
 
     Args:
-        name: as the command names it, and the extra of the installation.
-        packages: what must be importable.
-        endings: of the files, after the stem.
+        name: name on the command line, and of the extra to install.
+        packages: Python packages that must be importable.
+        endings: endings of its files, after the stem.
         input: name of the input in the files.
-        output: name of the output.
-        convert: (ONNX file, folder, stem): write the files; raises RuntimeError with the converter's last line.
-        load: (folder, stem, threads): return what embeds a face in float32 arithmetic.
+        output: name of the output in the files.
+        convert: (ONNX file, folder, stem): writes the files; raises RuntimeError with the converter's last line.
+        load: (folder, stem, threads): returns a function that embeds one face in float32 arithmetic.
     """
 
     name: str
