@@ -57,7 +57,11 @@ class MeasureCallback:
 
     @staticmethod
     def summary(results: Mapping[str, Result]) -> dict[str, Any]:
-        """Return what a run's result says about a measurement."""
+        """Return the part of a run's result about a measurement.
+
+        Args:
+            results: of a measurement, by the name of the set.
+        """
         return {"measured": {name: found.facts() for name, found in results.items()}}
 
     def _total(self, values: Mapping[str, float]) -> float:

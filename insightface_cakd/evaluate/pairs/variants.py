@@ -1,4 +1,4 @@
-"""Harder versions of any set of aligned faces: masked, of low resolution, mirrored.
+"""Variants of sets of aligned faces: masked, low resolution, mirrored.
 
 What they do to an image is a view, the same that a recipe may train with; nothing in them is drawn by chance.
 """
