@@ -24,13 +24,18 @@ class View(Protocol):
         """
 
 
+# Steps of a level that are told apart.
+FINE = 256
+
+
 def levels(images: Tensor) -> Tensor:
     """Return pixel values as levels, 0 to 255.
 
     Shape:
         images: any, in [-1, 1]. Returns the same shape.
     """
-    return (images + 1) * 127.5
+    # Whole levels come out whole, so that a mean that lies between two of them is rounded as in a file.
+    return ((images + 1) * (127.5 * FINE)).round() / FINE
 
 
 def as_pixels(values: Tensor) -> Tensor:
