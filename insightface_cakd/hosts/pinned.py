@@ -1,4 +1,7 @@
-"""Fingerprints of arcface_torch: sha256 of its code files, line ends as LF; `configs/` is the user's and is left out."""
+"""Fingerprints of arcface_torch: sha256 of its code files.
+
+The files are hashed with LF line ends. `configs/` belongs to the user and is left out.
+"""
 
 # deepinsight/insightface at 7fadd420 (2026-07-27); unchanged since 9097cd7b (2023-06-10).
 PINNED_COMMIT = "7fadd420"
