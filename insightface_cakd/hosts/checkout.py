@@ -60,7 +60,7 @@ class Checkout:
         path = list(sys.path)
         writes = sys.dont_write_bytecode
         sys.path.insert(0, str(self.folder))
-        # The folder may be somebody else's, or mounted read-only: no `__pycache__` is left in it.
+        # The folder may belong to someone else or be read-only: no `__pycache__` is left in it.
         sys.dont_write_bytecode = True
         importlib.invalidate_caches()
         try:
@@ -83,7 +83,7 @@ class Checkout:
         """
         try:
             with warnings.catch_warnings():
-                # Of the host's source text (`is 0`, a decorated class): nothing that its user could change.
+                # Warnings about the host's source text (`is 0`, a decorated class): its user cannot act on them.
                 warnings.simplefilter("ignore", SyntaxWarning)
                 warnings.filterwarnings("ignore", "Decorating classes is deprecated", FutureWarning)
                 return importlib.import_module(name)

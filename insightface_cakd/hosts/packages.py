@@ -5,7 +5,7 @@ import re
 
 EXTRA = 'pip install "insightface-cakd[host]"'
 
-# Module -> distribution: what the extra `host` of setup.py brings.
+# Module -> distribution: the packages of the extra `host` in setup.py.
 HOST_PACKAGES = {
     "pandas": "pandas",
     "prettytable": "prettytable",
@@ -16,7 +16,7 @@ HOST_PACKAGES = {
     "torchvision": "torchvision",
     "tqdm": "tqdm",
 }
-# Wanted by one option or one script only.
+# Needed by one option or one script only.
 OTHER_PACKAGES = {
     "cupy": "cupy",
     "cv2": "opencv-python",

@@ -159,7 +159,7 @@ class _Files:
         patches = [
             patch for patch in self.series if name in patch.hunks and (patch in wanted or name in self.holding(patch))
         ]
-        # From the last to the first, so that the numbers of the lines stay true.
+        # From the last to the first, so that the line numbers stay valid.
         for hunk in sorted((patch.hunks[name] for patch in patches), key=lambda hunk: hunk.start, reverse=True):
             lines[hunk.start : hunk.start + len(hunk.removed)] = hunk.added
         return lines

@@ -1,6 +1,6 @@
 """Checks a run on a checkout before its first step.
 
-They find what would stop the run, or would let it train nothing without an error.
+It finds what would stop the run, or would let it train nothing without an error.
 """
 
 from pathlib import Path
@@ -15,7 +15,8 @@ from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
 from insightface_cakd.hosts.limits import check_first_record, check_limits
 
-# Up to here all labels are read; above, this many that lie evenly over the file, since each costs a read of the disk.
+# Up to ALL_LABELS records every label is read; above, SAMPLED_LABELS of them spread evenly over the file, since each
+# costs a disk read.
 ALL_LABELS = 1 << 16
 SAMPLED_LABELS = 1 << 12
 FOLDS = 10

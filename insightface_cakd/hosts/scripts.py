@@ -159,7 +159,7 @@ def _as_main(script: Path, args: Sequence[str]) -> Iterator[None]:
         sys.path.insert(0, str(script.parent))
         stack.callback(_remove, str(script.parent))
         if "fork" in methods and (chosen or methods[0]) != "fork":
-            # A worker that starts afresh gets none of the fixes, and cannot be sent a script's local functions
+            # A spawned worker gets none of the fixes, and cannot be sent a script's local functions
             # (onnx_ijbc.py:61).
             multiprocessing.set_start_method("fork", force=True)
             stack.callback(multiprocessing.set_start_method, chosen, force=True)

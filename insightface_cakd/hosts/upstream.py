@@ -149,7 +149,7 @@ def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[st
         try:
             yield Host(checkout, checkout.load("train_v2"), tuple(fixes))
         except BaseException:
-            # Ranks that still wait for this one in a collective would keep it waiting here.
+            # Other ranks may still wait for this one in a collective: closing the group would then hang.
             if world_size() == 1:
                 _close_group()
             raise
