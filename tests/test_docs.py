@@ -31,11 +31,9 @@ WORDS = 12
 
 # What the rooms still owe, exactly: a number may only fall. Things with a parameter that no section names:
 UNNAMED: dict[str, int] = {
-    "hosts": 97,
 }
 # Modules, classes and functions whose first line has more than twelve words:
 LONG: dict[str, int] = {
-    "hosts": 125,
 }
 
 

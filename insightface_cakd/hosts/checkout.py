@@ -1,4 +1,8 @@
-"""A user's arcface_torch folder: found, recognised by its files, imported without a trace. Nothing in it is ever changed."""
+"""Finds a user's arcface_torch folder, recognises its version and imports it.
+
+The version is recognised by the hashes of its files. The import leaves no trace in the process, and nothing in the
+folder is ever changed.
+"""
 
 import ast
 import hashlib
@@ -27,10 +31,11 @@ class Checkout:
     """An arcface_torch folder.
 
     Args:
-        folder: holds `train_v2.py`; absolute.
+        folder: absolute path of the folder that contains `train_v2.py`.
         version: "pinned" (deepinsight/insightface at `PINNED_COMMIT`), "known" (an earlier state of it) or "modified".
-        changed: code files that differ from the pinned ones, or are missing. Files that the user added and `configs/` do not count.
-        commit: of a pinned or known version.
+        changed: code files that differ from the pinned ones, or are missing. Files that the user added and `configs/`
+            do not count.
+        commit: commit of a pinned or known version; None for a modified one.
     """
 
     folder: Path
@@ -45,17 +50,17 @@ class Checkout:
 
     @contextmanager
     def imported(self) -> Iterator[None]:
-        """Let host code be imported and run for the length of a `with` block; see `load`.
+        """Make host code importable within a `with` block; see `load`.
 
-        The folder comes first on `sys.path`. Modules of other origin that bear one of its top-level names (`utils`, `eval`,
-        `dataset`, ...) are set aside and put back; the folder's own are gone afterwards.
+        The folder comes first on `sys.path`. Modules from elsewhere that have one of its top-level names (`utils`,
+        `eval`, `dataset`, ...) are set aside and put back afterwards; the folder's own modules are then removed.
         """
         names = top_level_names(self.folder)
         aside = _take_out(names)
         path = list(sys.path)
         writes = sys.dont_write_bytecode
         sys.path.insert(0, str(self.folder))
-        # The folder may be somebody else's, or mounted read-only: no `__pycache__` is left in it.
+        # The folder may belong to someone else or be read-only: no `__pycache__` is left in it.
         sys.dont_write_bytecode = True
         importlib.invalidate_caches()
         try:
@@ -70,12 +75,15 @@ class Checkout:
     def load(self, name: str) -> ModuleType:
         """Import a module of the folder; only inside `imported`.
 
+        Args:
+            name: full name of the module, such as `train_v2`.
+
         Raises:
-            RunError: host code raised at import; the line names file and line.
+            RunError: host code raised an exception at import; the message gives file and line.
         """
         try:
             with warnings.catch_warnings():
-                # Of the host's source text (`is 0`, a decorated class): nothing that its user could change.
+                # Warnings about the host's source text (`is 0`, a decorated class): its user cannot act on them.
                 warnings.simplefilter("ignore", SyntaxWarning)
                 warnings.filterwarnings("ignore", "Decorating classes is deprecated", FutureWarning)
                 return importlib.import_module(name)
@@ -88,10 +96,12 @@ class Checkout:
             ) from error
 
     def require_seam(self) -> None:
-        """Check, without importing it, that `train_v2.py` binds the three names by which a recipe enters it.
+        """Check that `train_v2.py` binds the three names a recipe replaces.
+
+        The file is parsed, not imported.
 
         Raises:
-            RunError: the file is missing, is not Python, or lacks a name.
+            RunError: the file is missing, is not Python, or lacks one of the names.
         """
         script = self.folder / "train_v2.py"
         bound = bound_names(_parsed(script))
@@ -110,7 +120,7 @@ def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
         path: the clone, its `recognition`, `arcface_torch` itself, or a folder in it; None takes `$ARCFACE_TORCH`.
 
     Raises:
-        RunError: nothing is named, it is no checkout, or it is older than `partial_fc_v2.PartialFC_V2`.
+        RunError: no folder is given, it is not a checkout, or it is older than `partial_fc_v2.PartialFC_V2`.
     """
     given = os.fspath(path) if path is not None else os.environ.get(ENVIRONMENT, "")
     where = f"--host {given}" if path is not None else f"{ENVIRONMENT}={given}"
@@ -133,7 +143,11 @@ def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
 
 
 def fingerprint(folder: Path) -> Checkout:
-    """Name the version of a folder by the hashes of its code files."""
+    """Recognise the version of a checkout by the hashes of its files.
+
+    Args:
+        folder: the arcface_torch folder, absolute. Only the code files of `PINNED` are read.
+    """
     hashes = {name: _sha256(folder / name) for name in PINNED}
     changed = tuple(name for name, digest in hashes.items() if digest != PINNED[name])
     if not changed:
@@ -144,13 +158,23 @@ def fingerprint(folder: Path) -> Checkout:
 
 
 def top_level_names(folder: Path) -> set[str]:
-    """Return the names that the folder's modules and packages take at top level."""
+    """Return the names of the folder's top-level modules and packages.
+
+    Args:
+        folder: the arcface_torch folder. A sub-folder counts as a package if it has a Python file.
+    """
     packages = {child.name for child in folder.iterdir() if child.is_dir() and any(child.glob("*.py"))}
     return packages | {file.stem for file in folder.glob("*.py")}
 
 
 def bound_names(tree: ast.Module) -> set[str]:
-    """Return what a module binds at top level, inside `if`, `try` and `with` too."""
+    """Return the names that a module binds at top level.
+
+    Names bound inside `if`, `try` and `with` count too.
+
+    Args:
+        tree: the parsed module.
+    """
     names: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
@@ -167,7 +191,14 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def where_raised(error: BaseException, folder: Path) -> str:
-    """Return `file:line` of the innermost frame inside the folder, else the folder."""
+    """Return `file:line` of the innermost frame inside the folder.
+
+    Without such a frame it is the folder itself; for a SyntaxError it is the line that cannot be parsed.
+
+    Args:
+        error: the exception, with its traceback.
+        folder: folder of the host code.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -206,5 +237,5 @@ def _sha256(file: Path) -> str | None:
 
 
 def _take_out(names: set[str]) -> dict[str, ModuleType]:
-    """Remove the modules of these top-level names from `sys.modules` and return them."""
+    """Remove the modules with these top-level names from `sys.modules` and return them."""
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}

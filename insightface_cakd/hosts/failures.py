@@ -1,4 +1,7 @@
-"""Describes an exception in host code: one line, or the whole traceback when asked for."""
+"""Describes an exception in host code.
+
+One line, or the whole traceback when `CAKD_TRACEBACK=1`.
+"""
 
 import os
 import sys
@@ -11,10 +14,13 @@ LONGEST = 300
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception in one line of limited length; one without a text shows the line that raised it.
+    """Return an exception as one line of limited length.
+
+    An exception without a message shows the source line that raised it.
 
     Args:
-        error: a user's mistake (CAKDError) stands as it is, anything else behind the name of its type.
+        error: a CAKDError (a user's mistake) is given as it is; any other exception follows the name of its type and is
+            cut to about 300 characters.
     """
     said = " ".join(str(error).split())
     if isinstance(error, CAKDError):
@@ -28,6 +34,10 @@ def describe(error: BaseException) -> str:
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print the traceback on stderr, if `CAKD_TRACEBACK=1` asks for it."""
+    """Print the traceback on stderr if `CAKD_TRACEBACK=1`.
+
+    Args:
+        error: the exception, with its traceback.
+    """
     if os.environ.get(TRACEBACK) == "1":
         traceback.print_exception(error, file=sys.stderr)

@@ -1,4 +1,7 @@
-"""What arcface_torch's own loop cannot do with values that look right: each would stop it late, or in many lines."""
+"""Checks for valid-looking values that arcface_torch's own loop cannot handle.
+
+Each of them would stop the loop late, or with a message of many lines.
+"""
 
 import importlib.util
 import os
@@ -12,10 +15,10 @@ from insightface_cakd.errors import DataError, RunError
 
 
 def check_limits(cfg: EasyDict) -> None:
-    """Check margin, output folder, and what two options import.
+    """Check the margins, the output folder and the imports of two options.
 
     Args:
-        cfg: whose values have the right types.
+        cfg: the config; its values already have the right types.
 
     Raises:
         RunError: the loop would stop.
@@ -48,10 +51,12 @@ def _check_dali() -> None:
 
 
 def check_first_record(faces: FaceRecords) -> None:
-    """Check what `dataset.py` reads first, and takes for a header where it has several labels.
+    """Check the record that `dataset.py` reads first.
+
+    arcface_torch takes a first record with several labels for a header.
 
     Args:
-        faces: opened.
+        faces: the opened record files.
 
     Raises:
         DataError: arcface_torch would stop, or read other images.

@@ -1,11 +1,11 @@
-"""What arcface_torch's scripts import, and how it is installed."""
+"""The packages that arcface_torch's scripts import, and how to install them."""
 
 import importlib.util
 import re
 
 EXTRA = 'pip install "insightface-cakd[host]"'
 
-# Module -> distribution: what the extra `host` of setup.py brings.
+# Module -> distribution: the packages of the extra `host` in setup.py.
 HOST_PACKAGES = {
     "pandas": "pandas",
     "prettytable": "prettytable",
@@ -16,7 +16,7 @@ HOST_PACKAGES = {
     "torchvision": "torchvision",
     "tqdm": "tqdm",
 }
-# Wanted by one option or one script only.
+# Needed by one option or one script only.
 OTHER_PACKAGES = {
     "cupy": "cupy",
     "cv2": "opencv-python",
@@ -39,10 +39,10 @@ def missing_host_packages() -> list[str]:
 
 
 def how_to_install(error: ImportError) -> str:
-    """Return what to do about an import that failed.
+    """Return what to do about a failed import.
 
     Args:
-        error: names the module, or in its text, as pandas does, the package.
+        error: the failed import. The module is its `name`, or else a package named in its message, as pandas does.
     """
     words = re.findall(r"\w+", str(error))
     module = (error.name or next((word for word in words if word in HOST_PACKAGES), "")).split(".")[0]

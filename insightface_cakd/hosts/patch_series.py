@@ -1,4 +1,4 @@
-"""The patches that come with the package: their order, their groups, and the lines they change."""
+"""The patches that come with the package: order, groups and changed lines."""
 
 import re
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@\n((?:[-+].*\n)+)", 
 
 @dataclass(frozen=True)
 class Hunk:
-    """Lines of a pinned file, and what stands in their place.
+    """Lines of a pinned file and the lines that replace them.
 
     Args:
         start: index of the first of them, from 0.
-        removed: the pinned lines; none for an insertion.
+        removed: the pinned lines; empty for an insertion.
         added: the new lines.
     """
 
@@ -34,7 +34,7 @@ class Patch:
     """One file of `patches/`.
 
     Args:
-        path: where it lies.
+        path: path of the file.
     """
 
     path: Path
@@ -51,29 +51,35 @@ class Patch:
 
     @cached_property
     def header(self) -> dict[str, str]:
-        """What stands above the diff: Subject, Description, Reason, Base, Forwarded, Remove-when, Test, Last-Update."""
+        """The fields above the diff, by name.
+
+        They are Subject, Description, Reason, Base, Forwarded, Remove-when, Test and Last-Update.
+        """
         head = self.text.partition("\n---\n")[0]
         return {key: " ".join(value.split()) for key, value in _FIELD.findall(head)}
 
     @property
     def subject(self) -> str:
-        """What it does, in a line."""
+        """What the patch does, in one line."""
         return self.header["Subject"].removeprefix("[PATCH] ")
 
     @property
     def group(self) -> Group:
-        """`seam` brings `--distill`; `modern-stack` lets the scripts run on current releases."""
+        """`seam` adds `--distill`; `modern-stack` lets the scripts run on current releases."""
         return "seam" if self.header["Reason"] == "seam" else "modern-stack"
 
     @cached_property
     def hunks(self) -> dict[str, Hunk]:
-        """The files it changes, relative to arcface_torch, each with its one hunk."""
+        """The one hunk of each changed file, by path within arcface_torch."""
         parts = self.text.partition("\n---\n")[2].split("diff --git ")[1:]
         return {part.partition("\n+++ b/" + INSIDE)[2].partition("\n")[0]: _hunk(part) for part in parts}
 
 
 def _hunk(diff: str) -> Hunk:
-    """Read the hunk of a file; one that removes nothing is counted from the line before it."""
+    """Parse the hunk of one file.
+
+    The line number of a hunk that removes nothing is that of the line before it.
+    """
     [(first, count, body)] = _HUNK.findall(diff)
     lines = body.encode().splitlines()
     removed, added = (tuple(line[1:] for line in lines if line.startswith(sign)) for sign in (b"-", b"+"))
@@ -84,7 +90,7 @@ def read_series(folder: Path | None = None) -> list[Patch]:
     """Return the patches in their order.
 
     Args:
-        folder: holds `series`; the one that comes with the package when not given.
+        folder: folder with the file `series`; None takes the one that comes with the package.
     """
     folder = folder or shipped_folder("patches")
     lines = (line.strip() for line in (folder / "series").read_text(encoding="utf-8").splitlines())

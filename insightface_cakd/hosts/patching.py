@@ -1,7 +1,9 @@
-"""Patches into a checkout and out of it again: all or nothing, as often as you like, and back to the byte.
+"""Applies the patches to a checkout and reverts them.
 
-The patches carry no context lines, so they are put only into the files that they were made against; a file that you changed is refused.
-They are taken out wherever their lines stand, so what you changed besides stays.
+Either all patches are applied or none, repeating it changes nothing, and reverting restores the files byte for byte.
+
+The patches have no context lines, so they are applied only to the files they were made against; a file that you
+changed is refused. They are reverted wherever their lines are found, so your other changes stay.
 """
 
 import hashlib
@@ -21,12 +23,12 @@ PACKAGE = b"insightface_cakd"
 
 @dataclass(frozen=True)
 class PatchState:
-    """Where a patch stands in a checkout.
+    """State of one patch in a checkout.
 
     Args:
-        patch: which one.
-        applied: it is in.
-        problem: the file that it cannot be put into and why, or None.
+        patch: the patch.
+        applied: whether the checkout has it.
+        problem: the file to which it cannot be applied and why, or None.
     """
 
     patch: Patch
@@ -40,13 +42,15 @@ class PatchState:
 
 
 def status(folder: Path) -> list[PatchState]:
-    """Say of each patch whether it is in, could be put in, or why not. Nothing is changed.
+    """Return for each patch whether it is applied or can be.
+
+    Nothing is changed.
 
     Args:
-        folder: the checkout, which holds `train_v2.py`.
+        folder: the checkout, the folder with `train_v2.py`.
 
     Raises:
-        PatchError: the patches of another version of this package are in.
+        PatchError: the checkout has the patches of another version of this package.
     """
     files = _Files(folder)
     states = []
@@ -57,17 +61,18 @@ def status(folder: Path) -> list[PatchState]:
 
 
 def apply(folder: Path, only: Group | None = None) -> list[Patch]:
-    """Put the patches in that are not in yet: all of them, or none.
+    """Apply the patches not yet applied: all of them or none.
 
     Args:
-        folder: the checkout, which holds `train_v2.py`.
-        only: this group.
+        folder: the checkout, the folder with `train_v2.py`.
+        only: the only group to apply; None applies all.
 
     Returns:
-        The patches that were put in; empty when all were in.
+        The patches that were applied; empty when all were applied before.
 
     Raises:
-        PatchError: a file is missing, differs from the pinned one or cannot be written, or the patches of another version are in.
+        PatchError: a file is missing, differs from the pinned one or cannot be written, or the checkout has the patches
+            of another version.
     """
     files = _Files(folder)
     wanted = [patch for patch in files.series if only in (None, patch.group) and files.lacking(patch)]
@@ -87,17 +92,19 @@ def apply(folder: Path, only: Group | None = None) -> list[Patch]:
 
 
 def revert(folder: Path, only: Group | None = None) -> list[Patch]:
-    """Take the patches out that are in: all of them, or none. Unchanged files are the pinned ones again, byte for byte.
+    """Revert the applied patches: all of them or none.
+
+    Files without other changes are then equal to the pinned ones, byte for byte.
 
     Args:
-        folder: the checkout, which holds `train_v2.py`.
-        only: this group.
+        folder: the checkout, the folder with `train_v2.py`.
+        only: the only group to revert; None reverts all.
 
     Returns:
-        The patches that were taken out; empty when none was in.
+        The patches that were reverted; empty when none was applied.
 
     Raises:
-        PatchError: a file cannot be written, or the patches of another version are in.
+        PatchError: a file cannot be written, or the checkout has the patches of another version.
     """
     files = _Files(folder)
     unwanted = [patch for patch in files.series if only in (None, patch.group) and files.holding(patch)]
@@ -107,7 +114,7 @@ def revert(folder: Path, only: Group | None = None) -> list[Patch]:
 
 
 class _Files:
-    """The code files of a checkout as lines, their line ends as LF."""
+    """A checkout's code files as lists of lines, with LF line ends."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.series = folder, read_series()
@@ -130,29 +137,29 @@ class _Files:
             )
 
     def holding(self, patch: Patch) -> list[str]:
-        """The files that a patch is in."""
+        """Return the files that have the patch."""
         there = (name for name in patch.hunks if name in self.lines)
         return [name for name in there if _place(self.lines[name], patch.hunks[name].added) is not None]
 
     def lacking(self, patch: Patch) -> list[str]:
-        """The files that a patch is not in and should be."""
+        """Return the files that should have the patch and do not."""
         holding = self.holding(patch)
         return [name for name in patch.hunks if name not in holding]
 
     def problem(self, name: str) -> str | None:
-        """Why no patch can be put into a file, or None."""
+        """Return why no patch can be applied to a file, or None."""
         if name not in self.lines:
             return f"{name} is missing"
         digest = hashlib.sha256(b"\n".join(self.plain[name])).hexdigest()
         return None if digest == PINNED[name] else f"{name} differs from the pinned one"
 
     def with_patches(self, name: str, wanted: Sequence[Patch]) -> list[bytes]:
-        """Return the pinned lines with these patches in, and those that are in already."""
+        """Return the pinned lines with these patches and those already applied."""
         lines = list(self.plain[name])
         patches = [
             patch for patch in self.series if name in patch.hunks and (patch in wanted or name in self.holding(patch))
         ]
-        # From the last to the first, so that the numbers of the lines stay true.
+        # From the last to the first, so that the line numbers stay valid.
         for hunk in sorted((patch.hunks[name] for patch in patches), key=lambda hunk: hunk.start, reverse=True):
             lines[hunk.start : hunk.start + len(hunk.removed)] = hunk.added
         return lines
@@ -167,19 +174,22 @@ class _Files:
         return lines
 
     def write(self, changed: Mapping[str, list[bytes]]) -> None:
-        """Replace these files."""
+        """Replace these files, each with its own line ends."""
         ends = {name: b"\r\n" if name in self.ends_in_crlf else b"\n" for name in changed}
         _replace(self.folder, {name: ends[name].join(lines) for name, lines in changed.items()})
 
 
 def _place(lines: list[bytes], block: tuple[bytes, ...]) -> int | None:
-    """Return where a block of lines begins, or None."""
+    """Return the index at which a block of lines begins, or None."""
     starts = (i for i, line in enumerate(lines) if line == block[0] and tuple(lines[i : i + len(block)]) == block)
     return next(starts, None)
 
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Replace files once all new ones are written; what was replaced goes back if one cannot be."""
+    """Replace files once all new ones are written.
+
+    If one cannot be written, those already replaced are restored.
+    """
     before = {name: (folder / name).read_bytes() for name in files}
     try:
         with ExitStack() as stack:

@@ -1,4 +1,7 @@
-"""Fingerprints of arcface_torch: sha256 of its code files, line ends as LF; `configs/` is the user's and is left out."""
+"""Fingerprints of arcface_torch: sha256 of its code files.
+
+The files are hashed with LF line ends. `configs/` belongs to the user and is left out.
+"""
 
 # deepinsight/insightface at 7fadd420 (2026-07-27); unchanged since 9097cd7b (2023-06-10).
 PINNED_COMMIT = "7fadd420"
@@ -30,7 +33,7 @@ PINNED = {
     "utils/utils_logging.py": "1f89596b621d1e520bbe60fc7ab846d25d97c88d14133451033db9ca675a711f",
 }
 
-# Earlier states that hold PartialFC_V2: sha256 over the lines `sha256  name` of the files above (`None` for an absent one).
+# Earlier states with PartialFC_V2: sha256 over the lines `sha256  name` of the files above (`None` for an absent one).
 KNOWN = {
     "f2933624dafe6584509fa420a5f25d0fef66dee925d2d82bfe7ca10bfe629717": "4f227ba5 of 2022-07-13",
     "28f4ed2f9cae9011f0fab394505d6d5e35e75deb03944e3ad5282c5dbebe466f": "657ae30e of 2022-12-15",

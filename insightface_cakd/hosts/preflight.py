@@ -1,4 +1,7 @@
-"""What would stop a run on a checkout, or train nothing without a word: found before its first step."""
+"""Checks a run on a checkout before its first step.
+
+It finds what would stop the run, or would let it train nothing without an error.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
 from insightface_cakd.hosts.limits import check_first_record, check_limits
 
-# Up to here all labels are read; above, this many that lie evenly over the file, since each costs a read of the disk.
+# Up to ALL_LABELS records every label is read; above, SAMPLED_LABELS of them spread evenly over the file, since each
+# costs a disk read.
 ALL_LABELS = 1 << 16
 SAMPLED_LABELS = 1 << 12
 FOLDS = 10
@@ -21,9 +25,14 @@ FOLDS = 10
 def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
     """Check a config against the ranks, the data and the output folder.
 
+    Args:
+        cfg: the config of the run.
+        rank: of this process, from 0.
+        world_size: number of ranks.
+
     Raises:
-        RunError: a key is missing or out of range, there are more ranks than classes, a label has no class, less than one batch of
-            images, a verification set that cannot be judged, or nothing to resume from.
+        RunError: a key is missing or out of range, there are more ranks than classes, a label has no class, there is
+            less than one batch of images, a verification set cannot be evaluated, or there is nothing to resume from.
         DataError: the record file or a verification set is damaged.
     """
     check_job(cfg, CheckoutJobSpec)
@@ -35,10 +44,17 @@ def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check that each rank has a class, and this one the checkpoint to resume from.
+    """Check that each rank has a class and this one its checkpoint.
+
+    The checkpoint is needed only when the run is resumed.
+
+    Args:
+        cfg: the config of the run.
+        rank: of this process, from 0.
+        world_size: number of ranks.
 
     Raises:
-        RunError: it has not.
+        RunError: there are more ranks than classes, or this rank has no checkpoint to resume from.
     """
     if cfg.num_classes < world_size:
         raise RunError(
@@ -54,10 +70,16 @@ def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_data(rec: str, num_classes: int, total_batch: int) -> None:
-    """Check that the data is there, that its labels lie below `num_classes`, and that it fills a batch of all ranks.
+    """Check that the data exists, fits `num_classes` and fills a batch.
+
+    Args:
+        rec: folder with `train.rec` or with one folder per person, or "synthetic", which is not checked.
+        num_classes: number of classes; all labels must lie below it.
+        total_batch: images in one batch of all ranks together.
 
     Raises:
-        RunError, DataError: it does not.
+        RunError: a label has no class, or there are fewer images than one batch.
+        DataError: the data is missing or damaged.
     """
     if rec == "synthetic":
         return
@@ -74,16 +96,29 @@ def check_data(rec: str, num_classes: int, total_batch: int) -> None:
 
 
 def verification_sets(cfg: EasyDict) -> list[Path]:
-    """Return the sets named in val_targets that are there; arcface_torch passes over the others without a word."""
+    """Return the existing files of the sets named in val_targets.
+
+    arcface_torch skips missing sets without a message.
+
+    Args:
+        cfg: the config of the run.
+    """
     paths = [Path(str(cfg.rec)) / f"{name}.bin" for name in cfg.val_targets]
     return [path for path in paths if path.is_file()]
 
 
 def check_folds(path: Path) -> None:
-    """Check that each of the ten folds of a set holds pairs of both kinds: arcface_torch divides by their numbers.
+    """Check that each fold of a set has both kinds of pairs.
+
+    There are ten folds: each tenth of the file, in its order.
+
+    arcface_torch divides by the number of same pairs and of different pairs in a fold.
+
+    Args:
+        path: the .bin file of the set.
 
     Raises:
-        RunError: one does not, and a run would stop at its first verification.
+        RunError: a fold has one kind only, and a run would stop at its first verification.
         DataError: the file is damaged.
     """
     _, same = read_bin(path)
@@ -96,10 +131,13 @@ def check_folds(path: Path) -> None:
 
 
 def count_records(rec: str) -> tuple[int, int]:
-    """Return how many images a record folder has, and its highest label plus one.
+    """Return a record folder's number of images and highest label plus one.
 
-    The header says how many people there are. Without one, or where it does not say, labels are read: all of a small file, a sample
-    of a large one, which is enough to see a num_classes that is of another data set.
+    The header gives the number of people. Where there is no header, or it does not give that number, labels are read:
+    all of a small file, a sample of a large one, which is enough to notice the num_classes of another data set.
+
+    Args:
+        rec: folder with `train.rec` and `train.idx`.
 
     Raises:
         DataError: the files are missing or damaged.
@@ -117,10 +155,15 @@ def count_records(rec: str) -> tuple[int, int]:
 
 
 def count_folders(rec: str) -> tuple[Any, int]:
-    """Return None, since counting images is slow, and the number of sub-folders, each of which arcface_torch takes for a person.
+    """Return None and the number of sub-folders of an image folder.
+
+    The images are not counted (None), since that is slow. arcface_torch takes each sub-folder for one person.
+
+    Args:
+        rec: folder with one folder of images per person.
 
     Raises:
-        DataError: there is no such folder, or it holds no folders.
+        DataError: there is no such folder, or it has no sub-folders.
     """
     folder = Path(rec)
     people = sum(child.is_dir() for child in folder.iterdir()) if folder.is_dir() else 0

@@ -1,4 +1,7 @@
-"""Runs any script of an arcface_torch checkout on today's stack, as `python SCRIPT ARGS` would."""
+"""Runs any script of an arcface_torch checkout on current package versions.
+
+It behaves as `python SCRIPT ARGS` would.
+"""
 
 import difflib
 import importlib
@@ -26,24 +29,24 @@ def run_script(
     wanted: Iterable[str] = (),
     unwanted: Iterable[str] = (),
 ) -> int:
-    """Run a script to its end, with the fixes that this process needs.
+    """Run a script to its end, with the fixes this process needs.
 
     The working directory stays as it is: relative paths among the arguments, and those that the script itself writes
     to, mean what they mean to the caller. The script's folder and then the checkout come first on `sys.path`.
 
     Args:
-        script: its name; see `find_script`.
-        args: what the script gets as its command line.
+        script: name of the script; see `find_script`.
+        args: command-line arguments of the script.
         host: the checkout; None takes `$ARCFACE_TORCH`.
-        wanted: names of fixes that change results and were asked for.
+        wanted: names of the requested fixes among those that change results.
         unwanted: names of fixes to leave out.
 
     Returns:
         The script's exit code.
 
     Raises:
-        RunError: no checkout, no such script, no such fix, or the script stopped with an error; one line says where;
-            with `CAKD_TRACEBACK=1` its traceback is printed before.
+        RunError: no checkout, no such script, no such fix, or the script stopped with an error; one line gives the
+            place. With `CAKD_TRACEBACK=1` its traceback is printed first.
     """
     checkout = find_checkout(host)
     path = find_script(checkout, script)
@@ -60,7 +63,9 @@ def run_script(
 
 
 def find_script(checkout: Checkout, script: str) -> Path:
-    """Return a script's file, looked up in the checkout, in `recognition/` around it, and as a path.
+    """Return a script's file.
+
+    It is looked up in the checkout, then in `recognition/` around it, then as a path.
 
     Args:
         checkout: where to look.
@@ -68,7 +73,7 @@ def find_script(checkout: Checkout, script: str) -> Path:
             `../_evaluation_/ijb/ijb_evals.py`, or any path.
 
     Raises:
-        RunError: there is none; the message lists the nearest names.
+        RunError: there is no such file; the message lists the nearest names.
     """
     places = (checkout.folder / script, checkout.folder.parent / script, Path(script))
     for place in places:
@@ -86,7 +91,14 @@ def find_script(checkout: Checkout, script: str) -> Path:
 
 
 def known_scripts(checkout: Checkout) -> list[str]:
-    """Return the Python files that run by themselves, relative to the checkout, as they can be given to `find_script`."""
+    """Return the Python files that can be run as scripts.
+
+    Their paths are relative to the checkout, as `find_script` takes them. A file counts as a script if it parses
+    arguments or has a `__main__` block.
+
+    Args:
+        checkout: where to look; `recognition/_evaluation_` beside it is searched too.
+    """
     around = checkout.folder.parent
     files = [
         *checkout.folder.glob("*.py"),
@@ -99,7 +111,13 @@ def known_scripts(checkout: Checkout) -> list[str]:
 
 
 def exit_code(code: object) -> int:
-    """Return what Python makes of `sys.exit(code)`; a text is printed on stderr and means 1."""
+    """Return the exit code of `sys.exit(code)`.
+
+    A text is printed on stderr and gives 1.
+
+    Args:
+        code: the argument of `sys.exit`: None, a number or a text.
+    """
     if code is None:
         return 0
     if isinstance(code, int):
@@ -109,12 +127,14 @@ def exit_code(code: object) -> int:
 
 
 def in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
-    """Return the error line of a script that stopped: where in host code, and what.
+    """Return the one-line error of a script that stopped.
+
+    The line gives the place in host code and the reason.
 
     Args:
-        error: what it raised.
-        script: its file.
-        checkout: its checkout; an error raised outside of host code is placed at the host's line that led there.
+        error: the exception that the script raised.
+        script: file of the script.
+        checkout: its checkout; an error raised outside of host code is placed at the line of host code that led there.
     """
     inside = checkout.folder if script.is_relative_to(checkout.folder) else script.parent
     where = f"{script.name} stopped at {where_raised(error, inside)}: {describe(error)}"
@@ -131,7 +151,7 @@ def _runs_by_itself(file: Path) -> bool:
 
 @contextmanager
 def _as_main(script: Path, args: Sequence[str]) -> Iterator[None]:
-    """Let the process look as if Python had been started with the script."""
+    """Make the process look as if Python had started the script."""
     chosen = multiprocessing.get_start_method(allow_none=True)
     methods = multiprocessing.get_all_start_methods()
     with ExitStack() as stack:
@@ -139,7 +159,7 @@ def _as_main(script: Path, args: Sequence[str]) -> Iterator[None]:
         sys.path.insert(0, str(script.parent))
         stack.callback(_remove, str(script.parent))
         if "fork" in methods and (chosen or methods[0]) != "fork":
-            # A worker that starts afresh gets none of the fixes, and cannot be sent a script's local functions
+            # A spawned worker gets none of the fixes, and cannot be sent a script's local functions
             # (onnx_ijbc.py:61).
             multiprocessing.set_start_method("fork", force=True)
             stack.callback(multiprocessing.set_start_method, chosen, force=True)

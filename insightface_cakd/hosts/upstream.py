@@ -1,4 +1,7 @@
-"""Runs a checkout's own `train_v2.main`: nothing of the loop is ours, only what it finds around itself."""
+"""Runs a checkout's own `train_v2.main`.
+
+The loop is entirely the checkout's; this module only prepares its surroundings.
+"""
 
 import importlib.util
 import logging
@@ -25,12 +28,12 @@ from insightface_cakd.runtime.ranks import world_size
 
 @dataclass(frozen=True)
 class Host:
-    """A checkout whose `train_v2` is imported, in a process with the fixes it needs.
+    """A checkout whose `train_v2` is imported, with the fixes applied.
 
     Args:
         checkout: the folder.
-        train_v2: its training script, as a module; the process group is open.
-        fixes: those that are on.
+        train_v2: its training script as a module; the process group is open.
+        fixes: the fixes that are applied.
     """
 
     checkout: Checkout
@@ -39,14 +42,14 @@ class Host:
 
     @property
     def device(self) -> torch.device:
-        """Where the checkout trains in this process."""
+        """The device on which the checkout trains in this process."""
         if not torch.cuda.is_available():
             return torch.device("cpu")
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a run's provenance says about its host."""
+        """What a run's provenance records about its host."""
         return {
             "folder": str(self.checkout.folder),
             "version": self.checkout.version,
@@ -62,7 +65,7 @@ class Host:
             name: path of a config file, or a job of the checkout: `configs/NAME`, with or without `.py`, or `NAME`.
 
         Raises:
-            RunError: there is no such config, or it raises, or sets no `config`.
+            RunError: there is no such config, it raises an exception, or it does not set `config`.
         """
         path = find_config(name, self.checkout)
         module = f"configs.{path.stem}"
@@ -79,13 +82,15 @@ class Host:
             ) from error
 
     def build(self, cfg: EasyDict) -> tuple[nn.Module, nn.Module]:
-        """Return student and head in training mode, as the checkout's `main` builds them, with the names it has now.
+        """Return student and head in training mode.
+
+        They are built as the checkout's `main` builds them, from the names that `train_v2` has at the time of the call.
 
         Args:
-            cfg: from `get_config`.
+            cfg: config from `get_config`.
 
         Raises:
-            RunError: host code raised, see `train`.
+            RunError: host code raised an exception, see `train`.
         """
         names = self.train_v2
         with self._errors_in_one_line():
@@ -97,10 +102,16 @@ class Host:
             return student.train(), head.train().to(self.device)
 
     def train(self, cfg: EasyDict) -> None:
-        """Run the checkout's `main` to its end with this config, in this working directory.
+        """Run the checkout's `main` to its end with this config.
+
+        It runs in the current working directory.
+
+        Args:
+            cfg: config from `get_config`.
 
         Raises:
-            RunError: host code raised; the line names file and line, `CAKD_TRACEBACK=1` prints the rest.
+            RunError: host code raised an exception; the message gives file and line, `CAKD_TRACEBACK=1` prints the
+                rest.
         """
         self.train_v2.get_config = lambda _: cfg  # type: ignore[attr-defined]
         with self._errors_in_one_line():
@@ -121,22 +132,24 @@ class Host:
 
 @contextmanager
 def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[Host]:
-    """Import a checkout's `train_v2` with the fixes that this process needs, and leave no trace of it afterwards.
+    """Import a checkout's `train_v2` for the length of a `with` block.
+
+    The fixes that this process needs are applied, and no trace of either is left afterwards.
 
     Args:
         checkout: from `find_checkout`.
-        wanted: names of fixes that change results.
+        wanted: names of the requested fixes among those that change results.
         unwanted: names of fixes to leave out.
 
     Raises:
-        RunError: the checkout cannot take a recipe, a fix does not exist, or host code raises at import.
+        RunError: the checkout cannot take a recipe, a fix does not exist, or host code raises an exception at import.
     """
     checkout.require_seam()
     with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
         try:
             yield Host(checkout, checkout.load("train_v2"), tuple(fixes))
         except BaseException:
-            # Ranks that still wait for this one in a collective would keep it waiting here.
+            # Other ranks may still wait for this one in a collective: closing the group would then hang.
             if world_size() == 1:
                 _close_group()
             raise
@@ -149,10 +162,16 @@ def _close_group() -> None:
 
 
 def find_config(name: str, checkout: Checkout) -> Path:
-    """Return the file of a config: a path first, then a job of the checkout.
+    """Return the file of a config.
+
+    A path is tried first, then a job of the checkout.
+
+    Args:
+        name: path of a config file, `configs/NAME` or `NAME`, each with or without `.py`.
+        checkout: where jobs are looked up.
 
     Raises:
-        RunError: there is none.
+        RunError: there is no such file.
     """
     file = name if name.endswith(".py") else f"{name}.py"
     jobs = checkout.folder / "configs"
@@ -167,7 +186,7 @@ def find_config(name: str, checkout: Checkout) -> Path:
 
 
 def _import_file(name: str, path: Path) -> None:
-    """Run a file as a module of that name: it takes the place of one of the checkout's."""
+    """Run a file as a module, in place of the checkout's own."""
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise RunError(f"config {path}: not a Python file; expected one that sets `config`.")
@@ -178,7 +197,10 @@ def _import_file(name: str, path: Path) -> None:
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    """Take back what the checkout's `init_logging` adds to the root logger, and close its file."""
+    """Undo what the checkout's `init_logging` adds to the root logger.
+
+    Its log file is closed.
+    """
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     try:

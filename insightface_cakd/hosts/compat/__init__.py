@@ -1,4 +1,7 @@
-"""What arcface_torch needs on today's stack: small named fixes, applied only in a process that runs host code."""
+"""Fixes that arcface_torch needs with current package versions.
+
+Each is small and has a name. They are applied only in a process that runs host code.
+"""
 
 import atexit
 from contextlib import ExitStack
@@ -45,9 +48,10 @@ __all__ = ["FIXES", "Fix", "applied", "apply_until_exit"]
 
 
 def apply_until_exit() -> None:
-    """Apply the fixes that this process needs until it ends: the first line of a patched script, or of one of your own.
+    """Apply the fixes that this process needs, until it ends.
 
-    Those that change results stay off. Where fixes are on already, as in `cakd train --host`, nothing more happens.
+    This is the first line of a patched script, or of a script of your own. Fixes that change results stay off. Where
+    fixes are already applied, as in `cakd train --host`, nothing more happens.
     """
     if not are_applied():
         stack = ExitStack()

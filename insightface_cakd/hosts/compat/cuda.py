@@ -1,4 +1,7 @@
-"""arcface_torch without CUDA: a smoke run on a laptop or a CI machine. Nothing here applies where CUDA is available."""
+"""Runs arcface_torch without CUDA.
+
+This is for a smoke run on a laptop or a CI machine. Nothing here applies where CUDA is available.
+"""
 
 import functools
 from contextlib import ExitStack, nullcontext
@@ -30,7 +33,7 @@ def _use_gloo(stack: ExitStack) -> None:
 
 
 def _stay_on_cpu(stack: ExitStack) -> None:
-    # A function each: torch.compile's tables, filled by the first DDP, refuse one object under two names.
+    # One function each: torch.compile's tables, filled by the first DDP, refuse one object under two names.
     for owner in (torch.Tensor, torch.nn.Module):
         replace(stack, owner, "cuda", lambda self, *_, **__: self)
     for name in ("set_device", "synchronize", "empty_cache"):
@@ -39,7 +42,10 @@ def _stay_on_cpu(stack: ExitStack) -> None:
 
 
 class NoStream:
-    """Takes the place of a CUDA stream: on the CPU everything is done when the call returns."""
+    """Replacement of a CUDA stream on the CPU.
+
+    On the CPU all work is done when the call returns.
+    """
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -58,7 +64,10 @@ def _do_without_streams(stack: ExitStack) -> None:
 
 
 def _load_to_cpu(dataset: ModuleType) -> None:
-    """Let the loader move its batches to the CPU instead of device number `local_rank`, and pin nothing."""
+    """Let the loader move its batches to the CPU.
+
+    The host would move them to device number `local_rank`. Nothing is pinned.
+    """
     loader = getattr(dataset, "DataLoaderX", None)
     if loader is None:
         return

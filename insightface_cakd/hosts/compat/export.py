@@ -1,4 +1,4 @@
-"""ONNX files of `torch2onnx.py`: one file, that works at any batch size."""
+"""ONNX export of `torch2onnx.py`: one file for any batch size."""
 
 import functools
 import inspect
@@ -9,7 +9,7 @@ import torch
 
 from insightface_cakd.hosts.compat.fix import Fix, replace
 
-# The name that torch2onnx.py:20 writes over the first axis of the input: with it, input and output agree.
+# The name that torch2onnx.py:20 gives the first axis of the input: using it makes input and output agree.
 BATCH = "None"
 OUTPUT = "embedding"
 FREE = ("dynamic_axes", "dynamic_shapes", "dynamo")
@@ -25,7 +25,10 @@ def _free_batch(stack: ExitStack) -> None:
 
     @functools.wraps(original)
     def export(model: Any, args: Any = (), f: Any = None, **kwargs: Any) -> Any:
-        """Trace with the first axis of input and output free, unless the caller says how he wants them."""
+        """Trace with a free first axis of input and output.
+
+        Axes that the caller sets himself are left as they are.
+        """
         names = kwargs.get("input_names")
         if names and not any(key in kwargs for key in FREE):
             outputs = kwargs.setdefault("output_names", [OUTPUT])

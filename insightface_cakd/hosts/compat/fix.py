@@ -1,4 +1,7 @@
-"""A fix: one thing that arcface_torch's code needs on today's stack, applied in this process and taken back."""
+"""A fix for arcface_torch's code with current package versions.
+
+It is applied in this process and undone afterwards.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,14 +17,15 @@ class Fix:
     """One named fix.
 
     Args:
-        name: what the user switches it on or off by; words with hyphens.
+        name: name by which the user switches it on or off; words with hyphens.
         breaks: what stops or goes wrong without it, with file:line of the pinned checkout.
-        since: from which version of what.
-        fix: what is done about it.
-        until: when it can go away.
-        applies: why it is needed in this process, or None where it is not.
-        apply: does it; whatever is replaced goes back when the stack closes.
-        changes_results: training results differ with it; off unless asked for, and printed when on.
+        since: the package and version from which it is needed.
+        fix: what it does.
+        until: when it can be removed.
+        applies: returns why it is needed in this process, or None where it is not.
+        apply: applies it; everything it replaces is restored when the stack closes.
+        changes_results: whether training results change with it; such a fix is off unless requested, and printed when
+            on.
     """
 
     name: str
@@ -34,26 +38,28 @@ class Fix:
     changes_results: bool = False
 
 
-# What each `with applied(...)` of this process chose.
+# The fixes chosen by each open `with applied(...)` of this process.
 _running: list[list[Fix]] = []
 
 
 def are_applied() -> bool:
-    """Return whether fixes are on in this process."""
+    """Return whether fixes are applied in this process."""
     return bool(_running)
 
 
 @contextmanager
 def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[list[Fix]]:
-    """Apply what this process needs, for the length of a `with` block; nothing on import of this package.
+    """Apply the fixes that this process needs, within a `with` block.
+
+    Importing this package applies nothing.
 
     Args:
-        fixes: all there are.
-        wanted: names of fixes that change results and were asked for.
+        fixes: all existing fixes.
+        wanted: names of the requested fixes among those that change results.
         unwanted: names of fixes to leave out.
 
     Raises:
-        RunError: a name that no fix has.
+        RunError: there is no fix of that name.
     """
     known = [fix.name for fix in fixes]
     for name in (*wanted, *unwanted):
@@ -78,7 +84,16 @@ MISSING = object()
 
 
 def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
-    """Set an attribute until the stack closes; one that did not exist is removed again."""
+    """Set an attribute until the stack closes.
+
+    An attribute that did not exist before is then removed again.
+
+    Args:
+        stack: restores the attribute when it closes.
+        owner: module, class or object with the attribute.
+        name: name of the attribute.
+        value: its new value.
+    """
     before = vars(owner).get(name, MISSING) if hasattr(owner, "__dict__") else getattr(owner, name, MISSING)
     setattr(owner, name, value)
     if before is MISSING:

@@ -1,4 +1,4 @@
-"""Changing a module of the checkout at the moment it is first imported."""
+"""Changes a module of the checkout when it is first imported."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -13,14 +13,15 @@ Change = Callable[[ModuleType], None]
 
 
 def after_import(stack: ExitStack, name: str, change: Change) -> None:
-    """Call `change(module)` right after the module has run, or at once if it has; until the stack closes.
+    """Change a module right after its import, until the stack closes.
 
-    The change is not taken back: a checkout's modules do not outlive the block in which they were imported.
+    A module that is already imported is changed at once. The change is not undone: a checkout's modules do not outlive
+    the block in which they were imported.
 
     Args:
-        stack: ends it.
-        name: full name, such as `utils.utils_callbacks`.
-        change: gets the module; it must leave a module alone that is not what it expects.
+        stack: when it closes, later imports are no longer changed.
+        name: full name of the module, such as `utils.utils_callbacks`.
+        change: called with the module; it must leave a module alone that is not what it expects.
     """
     if name in sys.modules:
         change(sys.modules[name])
@@ -31,7 +32,10 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds one module as the others would, with a loader that calls `change` afterwards."""
+    """Finds one module as the other finders would.
+
+    The module's loader calls `change` after the import.
+    """
 
     def __init__(self, name: str, change: Change) -> None:
         self.name, self.change = name, change
@@ -40,7 +44,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the spec that the other finders give, with our loader around theirs."""
+        """Return the other finders' spec, with our loader around theirs."""
         if fullname != self.name or self.looking:
             return None
         self.looking = True

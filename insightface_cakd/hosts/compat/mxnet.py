@@ -1,4 +1,7 @@
-"""mxnet, whose last release does not import beside NumPy 2: its record, image and array calls come from our own reader."""
+"""mxnet, whose last release cannot be imported with NumPy 2.
+
+Its record, image and array calls are served by our own reader.
+"""
 
 import importlib
 import importlib.util
@@ -13,7 +16,10 @@ FORCE = "CAKD_MXNET_STAND_IN"
 
 
 def _needed() -> str | None:
-    """Return why the stand-in is needed; a real mxnet that imports is left alone unless `FORCE` is 1."""
+    """Return why the stand-in is needed, or None.
+
+    A real mxnet that can be imported is left alone unless `FORCE` is 1.
+    """
     if os.environ.get(FORCE) == "1":
         return f"{FORCE}=1 asks for it"
     if "mxnet" in sys.modules:

@@ -1,4 +1,4 @@
-"""NumPy's names for Python's own types, which it removed."""
+"""NumPy's removed names of Python's own types."""
 
 from contextlib import ExitStack
 

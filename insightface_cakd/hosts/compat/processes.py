@@ -1,4 +1,7 @@
-"""Processes that a script starts and waits for: one that stops with an error must not leave the others waiting."""
+"""Processes that a script starts and waits for.
+
+If one stops with an error, the others must not be left waiting.
+"""
 
 import multiprocessing
 import signal
@@ -15,10 +18,14 @@ POLL_SECONDS = 0.2
 
 
 class WatchedProcess(multiprocessing.Process):
-    """A process whose error is raised where its siblings, or itself, are joined.
+    """A process whose error is raised where a process is joined.
 
-    An uncaught exception in it becomes one line, handed to the process that started it. `join()` without a timeout ends
-    all started processes when one of them stopped that way, and raises the line as a RunError.
+    That may be the process itself or one of its siblings. An uncaught exception in it becomes one line, sent to the
+    process that started it. If one of them stopped that way, `join()` without a timeout ends all started processes and
+    raises the line as a RunError.
+
+    Args:
+        args, kwargs: see `multiprocessing.Process`.
     """
 
     started: ClassVar[list["WatchedProcess"]] = []
@@ -34,7 +41,10 @@ class WatchedProcess(multiprocessing.Process):
         WatchedProcess.started.append(self)
 
     def run(self) -> None:
-        """Run the target; an error is handed over, and a request to stop unwinds, so that no half file is left."""
+        """Run the target and send its error to the parent process.
+
+        A request to stop unwinds the stack, so that no half-written file is left.
+        """
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         try:
             super().run()
@@ -44,12 +54,12 @@ class WatchedProcess(multiprocessing.Process):
             sys.exit(1)
 
     def terminate(self) -> None:
-        """Ask the process to stop; that it then did is no error."""
+        """Ask the process to stop; stopping then is no error."""
         self.asked_to_stop = True
         super().terminate()
 
     def kill(self) -> None:
-        """End the process; that it then ended is no error."""
+        """End the process; ending then is no error."""
         self.asked_to_stop = True
         super().kill()
 
@@ -58,7 +68,10 @@ class WatchedProcess(multiprocessing.Process):
         super().join()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the process, and meanwhile for an error of any other.
+        """Wait for the process or for an error of any other.
+
+        Args:
+            timeout: seconds to wait, for this process alone; None waits until it ends.
 
         Raises:
             RunError: one of them stopped with an error.
@@ -76,11 +89,14 @@ class WatchedProcess(multiprocessing.Process):
 
 
 def _failed() -> list[WatchedProcess]:
-    """Return the processes that stopped with an exception, or were killed; one that was asked to stop is not among them."""
+    """Return the processes that raised an exception or were killed.
+
+    A process that was asked to stop is not among them.
+    """
     ended = [process for process in WatchedProcess.started if process.exitcode not in (None, 0)]
     killed = [process for process in ended if (process.exitcode or 0) < 0 and not process.asked_to_stop]
     failed = [process for process in ended if process in killed or not process.said.empty()]
-    # Those that say why come first.
+    # Those with an error message come first.
     return sorted(failed, key=lambda process: process.said.empty())
 
 

@@ -1,4 +1,7 @@
-"""Fixes of arcface_torch's training that change its results: each is off unless asked for by name, and printed when on."""
+"""Fixes of arcface_torch's training that change its results.
+
+Each is off unless requested by name, and printed when on.
+"""
 
 import functools
 import os
@@ -30,7 +33,10 @@ def _warm_up_from_the_first_step(stack: ExitStack) -> None:
 
 
 def _start_low(lr_scheduler: ModuleType) -> None:
-    """Let warm-up rise by base / (w + 1) a step, its first step included: base * (i + 1) / (w + 1) for step i < w, from 0."""
+    """Let warm-up rise from the first step on.
+
+    The rate is base * (i + 1) / (w + 1) for step i < w, from 0: it rises by base / (w + 1) per step.
+    """
     scheduler = getattr(lr_scheduler, "PolynomialLRWarmup", None)
     if scheduler is None:
         return
@@ -56,7 +62,10 @@ def _start_low(lr_scheduler: ModuleType) -> None:
 
 
 def _divide_gradients(stack: ExitStack) -> None:
-    """Start each backward pass from 1 / gradient_acc: margin and distillation, with and without a loss scaler."""
+    """Start each backward pass from 1 / gradient_acc.
+
+    This covers margin loss and distillation, with and without a loss scaler.
+    """
     original = Tensor.backward
 
     @functools.wraps(original)
@@ -75,7 +84,10 @@ def _draw_centres_per_rank(stack: ExitStack) -> None:
 
 
 def _own_centres(partial_fc_v2: ModuleType) -> None:
-    """Draw the class centres of each rank but the first from a seed of its own."""
+    """Draw the class centres of each rank from its own seed.
+
+    The first rank keeps the centres it has.
+    """
     head = getattr(partial_fc_v2, "PartialFC_V2", None)
     if head is None:
         return
@@ -93,7 +105,10 @@ def _own_centres(partial_fc_v2: ModuleType) -> None:
 
 
 def _average_statistics(stack: ExitStack) -> None:
-    """Average batch norm's running statistics where all ranks come by: before each verification, and as an epoch's data ends."""
+    """Average batch norm's running statistics over the ranks.
+
+    It is done where all ranks pass: before each verification, and at the end of an epoch's data.
+    """
     students: list[nn.Module] = []
     construct = DistributedDataParallel.__init__
 

@@ -1,4 +1,7 @@
-"""SciPy, scikit-image, scikit-learn, and two packages that the scripts want for one call each."""
+"""SciPy, scikit-image, scikit-learn, menpo and ptflops.
+
+The scripts need the last two for one call each.
+"""
 
 import functools
 import importlib
@@ -33,7 +36,10 @@ def _duplicates_stop() -> str | None:
 
 
 def _allow_duplicates(stack: ExitStack) -> None:
-    """Give `kind="slinear"` the last of equal x only: the largest threshold that reaches a false accept rate."""
+    """Let `kind="slinear"` keep only the last of equal x.
+
+    That is the largest threshold that reaches a false accept rate.
+    """
     from scipy import interpolate
 
     original = interpolate.interp1d
@@ -69,7 +75,7 @@ def _keep_estimate(stack: ExitStack) -> None:
 
 
 def _estimate(self: Any, src: np.ndarray, dst: np.ndarray) -> bool:
-    """Fit the transform; where that fails its matrix is NaN, as before."""
+    """Fit the transform; where that fails, its matrix is NaN, as before."""
     found = type(self).from_estimate(src, dst)
     self.params = found.params if found else np.full_like(self.params, np.nan)
     return bool(found)

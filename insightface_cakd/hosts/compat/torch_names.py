@@ -1,4 +1,4 @@
-"""Names and arguments that torch and timm have dropped or are about to drop."""
+"""Names and arguments that torch and timm have removed or will remove."""
 
 import functools
 import importlib.util
@@ -37,7 +37,10 @@ def _layers_moved() -> str | None:
 
 
 def _keep_layers(stack: ExitStack) -> None:
-    """Serve `timm.layers` under its old name, which timm itself still has, with a warning, or no longer has."""
+    """Serve `timm.layers` under its old name.
+
+    Depending on its version timm still has the old name, with a warning, or has it no longer.
+    """
     import timm.layers
     import timm.models
 
@@ -52,7 +55,10 @@ def _amp_is_old() -> str | None:
 
 
 def _autocast(enabled: bool = True, dtype: torch.dtype = torch.float16, cache_enabled: bool = True) -> torch.autocast:
-    """Return what torch.cuda.amp.autocast gave; off CUDA it did nothing, and neither does this, without a warning a step."""
+    """Return what torch.cuda.amp.autocast returned.
+
+    Without CUDA it did nothing, and neither does this, but without a warning per step.
+    """
     return torch.amp.autocast("cuda", dtype, bool(enabled) and torch.cuda.is_available(), cache_enabled)
 
 

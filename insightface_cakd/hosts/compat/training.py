@@ -1,4 +1,7 @@
-"""What goes wrong in a training run whatever the versions are, without any change of its results."""
+"""Faults of a training run that do not depend on versions.
+
+Fixing them does not change its results.
+"""
 
 import functools
 import os
@@ -36,7 +39,7 @@ def _always() -> str:
 
 
 class _Failed:
-    """What the prefetch thread hands over in the place of a batch."""
+    """What the prefetch thread passes on in place of a batch."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -70,7 +73,13 @@ def _raise_in_consumer(dataset: ModuleType) -> None:
 
 
 def one_line(error: BaseException) -> BaseException:
-    """Return a user's mistake as it was raised: a loader's worker sends it wrapped in its own traceback."""
+    """Return a user's mistake as it was raised.
+
+    A loader's worker sends it wrapped in its own traceback.
+
+    Args:
+        error: the exception from the loader; any other error is returned as it is.
+    """
     if isinstance(error, CAKDError) and "Traceback (most recent call last)" in str(error):
         return type(error)(str(error).strip().splitlines()[-1].partition(": ")[2])
     return error

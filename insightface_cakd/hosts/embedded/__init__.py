@@ -1,1 +1,4 @@
-"""A training loop with arcface_torch's file names, signatures and results, on any device, in one process or many."""
+"""A training loop compatible with arcface_torch, on any device.
+
+File names, signatures and results are arcface_torch's; it runs in one process or many.
+"""

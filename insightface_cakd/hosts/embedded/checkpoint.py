@@ -1,4 +1,7 @@
-"""A run's output folder, and what a stopped run needs to go on as if it had not stopped."""
+"""A run's output folder and its checkpoints.
+
+A checkpoint has what a stopped run needs to continue as if it had not stopped.
+"""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from insightface_cakd.runtime.tensor_file import save_atomically
 
 BEST = "best.pt"
 
-# arcface_torch's keys, and what they hold.
+# arcface_torch's keys, and the types of their values.
 KEYS = {
     "epoch": int,
     "global_step": int,
@@ -26,7 +29,7 @@ KEYS = {
     "state_optimizer": dict,
     "state_lr_scheduler": dict,
 }
-# What this host saves besides, and what a run does that goes on without it.
+# The keys that this host adds, and what a resumed run does without them.
 ADDED = {
     "state_grad_scaler": "the loss scaler starts afresh",
     "state_rng": "sampled classes, dropped tokens and paths are drawn afresh from the seed",
@@ -36,10 +39,14 @@ ADDED = {
 
 
 def check_output(output: Path, resume: bool) -> None:
-    """Refuse a folder that holds another run, or none to resume, before anything is built.
+    """Check the output folder before anything is built.
+
+    Args:
+        output: output folder of the run.
+        resume: whether the run continues from a checkpoint.
 
     Raises:
-        RunError: a new run would overwrite an old one, or there is no checkpoint to go on from.
+        RunError: a new run would overwrite an old one, or there is no checkpoint to resume from.
     """
     used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
     if used and not resume:
@@ -51,10 +58,13 @@ def check_output(output: Path, resume: bool) -> None:
 
 
 def make_output(output: Path) -> None:
-    """Make the output folder.
+    """Create the output folder.
+
+    Args:
+        output: output folder of the run.
 
     Raises:
-        RunError: it cannot be made.
+        RunError: it cannot be created.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -65,15 +75,23 @@ def make_output(output: Path) -> None:
 
 
 def checkpoint_path(output: Path, rank: int) -> Path:
-    """Return arcface_torch's name of a rank's checkpoint."""
+    """Return the path of a rank's checkpoint, named as in arcface_torch.
+
+    Args:
+        output: output folder of the run.
+        rank: from 0.
+    """
     return output / f"checkpoint_gpu_{rank}.pt"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a rank's checkpoint on the CPU.
 
+    Args:
+        path: the checkpoint file.
+
     Raises:
-        RunError: there is none, it is damaged, or it is another file.
+        RunError: there is none, it is damaged, or it is a file of another kind.
     """
     if not path.is_file():
         raise RunError(
@@ -93,7 +111,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
-    """Write this rank's checkpoint: arcface_torch's keys, which mean what they mean there, and `ADDED`."""
+    """Write this rank's checkpoint.
+
+    It has arcface_torch's keys, with the same meaning, and those of `ADDED`.
+
+    Args:
+        parts: the parts of the run.
+        student: state dict of the backbone.
+        best: best value of each verification set so far.
+    """
     content = {
         "epoch": parts.epoch,
         "global_step": parts.epoch * len(parts.loader),
@@ -110,9 +136,13 @@ def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
 
 
 def schedule_in_batches(parts: Parts) -> dict[str, Any]:
-    """Return the schedule's state as arcface_torch's scheduler, which steps with every batch, takes it over.
+    """Return the schedule's state as arcface_torch's scheduler reads it.
 
-    The two differ where `gradient_acc` exceeds 1: this host's schedule counts optimiser steps.
+    arcface_torch's scheduler steps with every batch, this host's counts optimiser steps: the two differ where
+    `gradient_acc` exceeds 1.
+
+    Args:
+        parts: the parts of the run.
     """
     batches = len(parts.loader)
     return parts.scheduler.state_dict() | {
@@ -123,13 +153,20 @@ def schedule_in_batches(parts: Parts) -> dict[str, Any]:
 
 
 def load(parts: Parts) -> dict[str, float]:
-    """Put every part where a checkpoint left it, this host's or arcface_torch's; return the best accuracies so far.
+    """Restore every part from a checkpoint and return the best accuracies.
 
-    Weights, optimiser buffers and the schedule's power are the checkpoint's. Learning rate, weight decay, momentum and the number of
-    epochs are the config's, and step and schedule stand where this config has them after so many epochs: a run can be prolonged.
+    The checkpoint is this host's or arcface_torch's. Weights, optimiser buffers and the schedule's power come from the
+    checkpoint. Learning rate, weight decay, momentum and the number of epochs come from the config, and step and
+    schedule are placed where this config has them after the completed epochs: a run can be prolonged.
+
+    Args:
+        parts: the parts of the run, newly built; changed in place.
+
+    Returns:
+        Best value of each verification set so far; empty where the checkpoint has none.
 
     Raises:
-        RunError: no checkpoint, a damaged one, or another config's.
+        RunError: no checkpoint, a damaged one, or one of another config.
     """
     saved = load_checkpoint(checkpoint_path(parts.output, rank()))
     if saved.get("world_size", world_size()) != world_size():
@@ -152,8 +189,13 @@ def load(parts: Parts) -> dict[str, float]:
 def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
     """Load one part of a checkpoint.
 
+    Args:
+        name: of the part, for the error message.
+        load: takes the state.
+        state: the part's state in the checkpoint.
+
     Raises:
-        RunError: it belongs to another config.
+        RunError: the state belongs to another config.
     """
     try:
         load(state)
@@ -165,7 +207,13 @@ def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load the buffers of every parameter; rates and other settings stay the config's.
+    """Load the optimiser's buffers of every parameter.
+
+    Learning rates and other settings stay the config's.
+
+    Args:
+        optimizer: the optimiser of the run.
+        state: its state in the checkpoint.
 
     Raises:
         ValueError: the state is of the other optimiser, or of other parameters.
@@ -180,7 +228,14 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
 
 
 def place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
-    """Put step and schedule behind the last step of an epoch; arcface_torch's schedule keeps its power.
+    """Set step and schedule to the end of an epoch.
+
+    The power of the schedule comes from the checkpoint, arcface_torch's included.
+
+    Args:
+        parts: the parts of the run.
+        epoch: number of completed epochs.
+        schedule: the schedule's state in the checkpoint.
 
     Raises:
         ValueError: the state is of another schedule.
@@ -197,7 +252,14 @@ def place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
 
 
 def say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
-    """Print what a checkpoint of arcface_torch does not say, and what this run does about it."""
+    """Print what a checkpoint of arcface_torch lacks.
+
+    The line also says what this run does instead.
+
+    Args:
+        saved: content of the checkpoint.
+        parts: the parts of the run.
+    """
     means = [
         f"no {key} ({meaning})"
         for key, meaning in ADDED.items()

@@ -1,4 +1,7 @@
-"""Training images: record files, image folders or synthetic ones, as batches on the device."""
+"""Training images as batches on the device.
+
+They come from record files or image folders, or are synthetic.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,13 +28,15 @@ Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
 class Flipped(Dataset[Item | DataError]):
-    """Faces as uint8 (3, 112, 112), mirrored or not by (seed, epoch, index): the same whatever worker reads them.
+    """Faces as uint8 (3, 112, 112), randomly mirrored.
 
-    A record that cannot be read is given as its error, which the consumer raises: it arrives whole, not as a worker's traceback.
+    Whether a face is mirrored depends on (seed, epoch, index) only, so it does not matter which worker reads it. For a
+    record that cannot be read the item is the error itself, which the consumer raises: it arrives as one exception, not
+    as a worker's traceback.
 
     Args:
-        faces: items (uint8 (112, 112, 3), label).
-        seed: of the flips.
+        faces: data set with items (uint8 (112, 112, 3), label).
+        seed: seed of the flips.
     """
 
     def __init__(self, faces: Any, seed: int) -> None:
@@ -60,10 +65,12 @@ class Flipped(Dataset[Item | DataError]):
 
 
 class FolderFaces:
-    """Aligned images, one folder per person, folders in the order of `cakd data pack`.
+    """Aligned images, one folder per person.
+
+    The folders are in the order of `cakd data pack`.
 
     Args:
-        folder: the people's parent.
+        folder: folder that contains the persons' folders.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,7 +96,10 @@ class FolderFaces:
 
 
 class SyntheticFaces:
-    """Noise that needs no disk, to time a step; each image from its own seed."""
+    """Noise images that need no disk, to time a training step.
+
+    Each image has its own seed.
+    """
 
     num_classes = SYNTHETIC_CLASSES
 
@@ -106,21 +116,27 @@ class SyntheticFaces:
 
 
 def collate(items: list[Item | DataError]) -> list[Tensor] | DataError:
-    """Return images and labels of a batch, or the first error among its items."""
+    """Return a batch's images and labels, or its first error.
+
+    Args:
+        items: images with labels, and landmarks if there are any; or errors.
+    """
     error = next((item for item in items if isinstance(item, DataError)), None)
     return error if error is not None else default_collate(items)
 
 
 class Batches:
-    """Batches `[images, labels]` on the device: float32 (B, 3, 112, 112), RGB in [-1, 1], and int64 (B,).
+    """Batches `[images, labels]` on the device.
 
-    After `with_landmarks` each batch ends with float32 (B, 5, 2), mirrored as its images are.
+    Images are float32 (B, 3, 112, 112), RGB in [-1, 1]; labels are int64 (B,). After `with_landmarks` each batch ends
+    with float32 (B, 5, 2), mirrored as its images are.
 
-    Bytes travel to the device and are normalised there. An exception in a worker surfaces here; nothing waits for a dead thread.
+    The images are copied to the device as bytes and normalised there. An exception in a worker is raised here; nothing
+    waits for a dead thread.
 
     Args:
-        loader: gives uint8 images and labels on the CPU.
-        device: where batches go.
+        loader: loader of uint8 images and labels on the CPU.
+        device: device of the batches.
     """
 
     def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
@@ -131,12 +147,20 @@ class Batches:
         return len(self.loader)
 
     def with_landmarks(self, folder: Path) -> None:
-        """Read the landmarks of every image once; see `read_landmarks`."""
+        """Read the landmarks of every image once; see `read_landmarks`.
+
+        Args:
+            folder: folder with `landmarks.npy`.
+        """
         dataset: Any = self.loader.dataset
         dataset.landmarks = read_landmarks(folder, len(dataset))
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order and flips."""
+        """Set the epoch that determines order and flips.
+
+        Args:
+            epoch: from 0.
+        """
         self.loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         self.loader.dataset.epoch.fill_(epoch)  # type: ignore[attr-defined]
 
@@ -150,6 +174,9 @@ class Batches:
 
 def open_faces(root_dir: str) -> Any:
     """Open "synthetic", a folder with train.rec, or a folder of people.
+
+    Args:
+        root_dir: "synthetic" or the path of the folder.
 
     Raises:
         DataError: it is none of these.
@@ -177,21 +204,23 @@ def get_dataloader(
     device: torch.device | None = None,
     num_classes: int | None = None,
 ) -> Batches:
-    """Return this rank's batches; the last incomplete one of an epoch is left out.
+    """Return this rank's batches.
+
+    The last incomplete batch of an epoch is left out.
 
     Args:
         root_dir: see `open_faces`.
-        local_rank: of this process; the device follows from it where none is given.
-        batch_size: per rank.
+        local_rank: rank of this process on its machine; gives the device if `device` is None.
+        batch_size: images per batch and rank.
         dali: not supported here.
         dali_aug: not supported here.
-        seed: of order and flips.
+        seed: seed of order and flips.
         num_workers: reading processes; 0 reads in this one.
-        device: where batches go.
-        num_classes: labels must lie below it, when given.
+        device: device of the batches; None takes CUDA device `local_rank`, or the CPU.
+        num_classes: labels must lie below it; None checks nothing.
 
     Raises:
-        RunError: DALI is asked for, a label is out of range, or there is less than one batch.
+        RunError: DALI is requested, a label is out of range, or there is less than one batch.
         DataError: the data cannot be read, or shows one person only.
     """
     if dali or dali_aug:
@@ -226,15 +255,26 @@ def get_dataloader(
 
 
 def count_batches(root_dir: str, batch_size: int, ranks: int) -> int:
-    """Return how many batches of an epoch each rank gets."""
+    """Return the number of batches per epoch of each rank.
+
+    Args:
+        root_dir: see `open_faces`.
+        batch_size: images per batch and rank.
+        ranks: number of ranks.
+    """
     return -(-len(open_faces(root_dir)) // ranks) // batch_size
 
 
 def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
     """Check that every label has a class centre.
 
+    Args:
+        labels: (N,), whole numbers.
+        num_classes: number of class centres.
+        where: name of the data for the error message.
+
     Raises:
-        RunError: names the first image whose label has none.
+        RunError: a label has none; the message names the first such image.
     """
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(outside):

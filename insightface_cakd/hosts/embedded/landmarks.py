@@ -1,4 +1,7 @@
-"""The five points of every training face, for recipes that read them: a `landmarks.npy` beside the records."""
+"""The five landmarks of every training face.
+
+They are read from a `landmarks.npy` beside the records, for recipes that need them.
+"""
 
 from pathlib import Path
 
@@ -14,7 +17,11 @@ MIRRORED = (1, 0, 2, 4, 3)
 
 
 def mirror(points: np.ndarray) -> np.ndarray:
-    """Return the landmarks (5, 2) of the mirrored image."""
+    """Return the landmarks of the mirrored image.
+
+    Shape:
+        points: (5, 2), x and y in pixels. Returns the same.
+    """
     return np.stack([FACE_SIZE - 1 - points[MIRRORED, 0], points[MIRRORED, 1]], axis=1)
 
 
@@ -22,15 +29,16 @@ def read_landmarks(folder: Path, images: int) -> np.ndarray:
     """Read the landmarks of every training image.
 
     Shape:
-        Returns (images, 5, 2), float32: x and y of eyes, nose and corners of the mouth in pixels of the aligned image, in the order of
-        the images of `open_faces`.
+        Returns (images, 5, 2), float32: x and y of eyes, nose and corners of the mouth in pixels of the aligned image,
+            in
+        the order of the images of `open_faces`.
 
     Args:
-        folder: holds `landmarks.npy`.
-        images: how many there must be.
+        folder: folder with `landmarks.npy`.
+        images: expected number of images.
 
     Raises:
-        DataError: there is no such file, or it holds something else.
+        DataError: there is no such file, or its content is something else.
     """
     path = folder / LANDMARKS
     hint = f"Write it with numpy.save, float32 ({images}, 5, 2), or set urfm.landmarks: template."

@@ -1,4 +1,4 @@
-"""The margin softmax's margin, on cosines."""
+"""The margin of the margin softmax, applied to cosines."""
 
 import math
 
@@ -11,17 +11,19 @@ from insightface_cakd.errors import RunError
 class CombinedMarginLoss(nn.Module):
     """Scaled cosines with a margin on the target class.
 
-    ArcFace (m1 = 1, m3 = 0): s cos(theta_y + m2). CosFace (m1 = 1, m2 = 0): s (cos theta_y - m3). m = (1, 0, 0) is the normalised softmax.
-    The ArcFace margin moves the value and leaves the gradient straight through, d logit / d cos = s, as arcface_torch does; results
-    stay comparable.
+    ArcFace (m1 = 1, m3 = 0): s cos(theta_y + m2). CosFace (m1 = 1, m2 = 0): s (cos theta_y - m3). m = (1, 0, 0) is the
+    normalised softmax. The ArcFace margin changes the value and passes the gradient through unchanged,
+    d logit / d cos = s, as arcface_torch does; results stay comparable.
 
     Shape:
-        logits: (N, n) cosines in [-1, 1], changed in place; labels: (N, 1) or (N,), -1 where the class is not among the n. Returns (N, n).
+        logits: (N, n) cosines in [-1, 1], left unchanged; labels: (N, 1) or (N,), -1 where the class is not among the
+            n.
+        Returns (N, n).
     Args:
         s: scale.
         m1: factor of the angle; only 1 is supported.
-        m2: angle added, in radians, within [0, pi).
-        m3: cosine subtracted.
+        m2: margin added to the angle, in radians, within [0, pi).
+        m3: margin subtracted from the cosine.
         interclass_filtering_threshold: negatives with a larger cosine become 0; 0 switches it off.
     Raises:
         RunError: a combination that arcface_torch would silently run as something else.
@@ -39,7 +41,11 @@ class CombinedMarginLoss(nn.Module):
         self.interclass_filtering_threshold = interclass_filtering_threshold
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the logits with margin and scale."""
+        """Return the logits with margin and scale.
+
+        Shape:
+            logits: (N, n); labels: (N, 1) or (N,), see the class. Returns (N, n).
+        """
         labels = labels.view(-1)
         rows = torch.where(labels != -1)[0]
         columns = labels[rows]
@@ -54,7 +60,10 @@ class CombinedMarginLoss(nn.Module):
         return logits * self.s
 
     def _filter(self, logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Set negatives above the threshold to cosine 0: they are probably the same person under another label."""
+        """Set negatives above the threshold to cosine 0.
+
+        They probably show the same person under another label.
+        """
         with torch.no_grad():
             keep = logits <= self.interclass_filtering_threshold
             keep[rows, columns] = True

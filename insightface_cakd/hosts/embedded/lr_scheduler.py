@@ -13,15 +13,15 @@ class PolynomialLRWarmup(LRScheduler):
     At iteration i, from 0, with w = warmup_iters and T = total_iters:
     base * (i + 1) / (w + 1) for i < w, base * ((T - i) / (T - w))^power for w <= i < T, 0 from T on.
 
-    A closed form of i: nothing is carried along when w, T or the learning rate changes. arcface_torch starts its very first
-    step with the full rate; this does not.
+    The rate is a closed form of i: no state is carried over when w, T or the learning rate changes. arcface_torch takes
+    its very first step at the full rate; this schedule does not.
 
     Args:
-        optimizer: whose groups' rates are set.
+        optimizer: the optimiser whose learning rates are set.
         warmup_iters: w >= 0.
         total_iters: T; should exceed w.
-        power: of the decay.
-        last_epoch: iteration that was last done; -1 to begin.
+        power: exponent of the decay.
+        last_epoch: the iteration last completed; -1 to begin.
     """
 
     def __init__(
@@ -37,7 +37,11 @@ class PolynomialLRWarmup(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def factor(self, iteration: int) -> float:
-        """Return the learning rate of an iteration as a share of the base rate."""
+        """Return an iteration's learning rate as a share of the base rate.
+
+        Args:
+            iteration: i, from 0.
+        """
         if iteration < self.warmup_iters:
             return (iteration + 1) / (self.warmup_iters + 1)
         if iteration >= self.total_iters:

@@ -1,4 +1,7 @@
-"""The classification head: class centres sharded over ranks, optionally sampled, with an exact softmax over all of them."""
+"""The classification head: class centres sharded over ranks.
+
+They are optionally sampled; the softmax over all shards is exact.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +14,17 @@ from torch.nn.functional import linear, normalize
 from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.ranks import rank, world_size
 
-# Classes whose initial centres are drawn from one seed.
+# Number of classes whose initial centres are drawn from one seed.
 BLOCK = 4096
 
 
 class PartialFC_V2(nn.Module):
-    """Margin softmax over classes of which each rank holds a contiguous part.
+    """Margin softmax over classes, of which each rank has a contiguous part.
 
-    Rank k holds C // W + (k < C % W) rows from C // W * k + min(k, C % W). With `sample_rate < 1` a step uses the rows of the batch's own
-    classes and random others. The loss is the mean over the samples of all ranks, the same number on every rank; the gradient that
-    reaches the embeddings is multiplied by W, which DDP's averaging cancels.
+    Rank k has C // W + (k < C % W) rows from C // W * k + min(k, C % W), for W ranks. With `sample_rate < 1` a step
+    uses the rows of the batch's own classes and random others. The loss is the mean over the samples of all ranks, the
+    same number on every rank; the gradient that reaches the embeddings is multiplied by W, which DDP's averaging
+    cancels.
 
     Args:
         margin_loss: (cosines (N, n), labels (N, 1), -1 for classes of other ranks) -> logits (N, n).
@@ -67,7 +71,8 @@ class PartialFC_V2(nn.Module):
         """Return the loss, a scalar.
 
         Shape:
-            local_embeddings: (B, D), B equal on all ranks; local_labels: (B,) or (B, 1), global class ids, left unchanged.
+            local_embeddings: (B, D), B equal on all ranks; local_labels: (B,) or (B, 1), global class ids, left
+                unchanged.
         """
         embeddings = (
             _GatherTimesWorld.apply(local_embeddings.float()) if self.world_size > 1 else local_embeddings.float()
@@ -82,10 +87,10 @@ class PartialFC_V2(nn.Module):
         return _ShardedCrossEntropy.apply(logits, labels)
 
     def _initial_rows(self) -> Tensor:
-        """Draw N(0, 0.01) rows block by block, each block from its own seed.
+        """Draw N(0, 0.01) rows in blocks, each block from its own seed.
 
-        The ranks of a run share one seed; a class's centre depends on that and on the class, so no two shards are alike and the
-        number of ranks changes nothing.
+        0.01 is the standard deviation. The ranks of a run share one seed; a class centre depends on that seed and on
+        the class only, so no two shards are alike and the number of ranks changes nothing.
         """
         seed = int(torch.randint(0, 2**31 - 1, (1,)))
         end = self.class_start + self.num_local
@@ -106,15 +111,18 @@ class PartialFC_V2(nn.Module):
         return torch.cat(parts)
 
     def _local(self, labels: Tensor) -> Tensor:
-        """Return positions in this rank's rows, -1 for the classes of others."""
+        """Return positions among this rank's rows, -1 for other ranks' classes."""
         mine = (labels >= self.class_start) & (labels < self.class_start + self.num_local)
         return torch.where(mine, labels - self.class_start, -1)
 
     def _sample(self, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose this step's rows, all positives among them; return labels as positions in the choice, and the rows."""
+        """Choose this step's rows, all positives among them.
+
+        Returns the labels as positions among the chosen rows, and these rows.
+        """
         with torch.no_grad():
             index = labels[labels >= 0].unique()
-            # Nothing is drawn where there is no room for others: the draws of a seed stay arcface_torch's.
+            # Nothing is drawn where there is no room for others, so a seed gives the same draws as in arcface_torch.
             if len(index) <= self.num_sample:
                 chance = torch.rand(self.num_local, device=labels.device)
                 chance[index] = 2.0
@@ -125,7 +133,10 @@ class PartialFC_V2(nn.Module):
 
 
 class _GatherTimesWorld(torch.autograd.Function):
-    """Gather embeddings; backward sums the ranks' partial gradients and multiplies by W, against DDP's average."""
+    """Gather the embeddings of all ranks.
+
+    Backward sums the ranks' partial gradients and multiplies by W, to cancel DDP's average.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
@@ -141,9 +152,10 @@ class _GatherTimesWorld(torch.autograd.Function):
 
 
 class _ShardedCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy over classes spread over the ranks; backward is softmax minus one-hot, over N, for the own columns.
+    """Mean cross-entropy over classes sharded over the ranks.
 
-    The value is a difference of logarithms, so it has no ceiling; arcface_torch clamps probabilities at 1e-30, a loss of 69.08.
+    Backward is (softmax - one-hot) / N for this rank's own columns. The value is a difference of logarithms, so it has
+    no upper bound; arcface_torch clamps probabilities at 1e-30, a loss of 69.08.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What a run is made of, and what it comes to."""
+"""The parts of a run and its result."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +14,15 @@ from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 
 @dataclass
 class RunResult:
-    """What a run came to.
+    """The result of a run.
 
     Args:
-        accuracy: of the last network on each verification set.
-        best: the best value of any epoch on each set: the highest accuracy, or what the task counts.
-        measured: numbers of the last network on each set, of a task that is not identification.
-        steps: optimiser steps.
-        seconds: of this process, from its own start of training.
-        images_per_second: over the whole run, verification included.
+        accuracy: accuracy of the last network on each verification set.
+        best: best value of any epoch on each set: the highest accuracy, or the value by which the task chooses.
+        measured: numbers of the last network on each set, for a task other than identification.
+        steps: number of optimiser steps.
+        seconds: seconds of this process from the start of its training.
+        images_per_second: average over the whole run, verification included.
     """
 
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -35,7 +35,21 @@ class RunResult:
 
 @dataclass
 class Parts:
-    """Everything that a run is made of."""
+    """The parts of a run.
+
+    Args:
+        cfg: config of the job.
+        device: device on which it trains.
+        loader: batches of this rank.
+        backbone: the network that is verified and saved.
+        student: the network that is called in training: `backbone`, or its DDP wrapper.
+        head: the classification head with the class centres.
+        optimizer: of backbone and head.
+        scheduler: the learning-rate schedule.
+        scaler: the loss scaler of half precision.
+        epoch: number of completed epochs.
+        step: number of optimiser steps done.
+    """
 
     cfg: EasyDict
     device: torch.device
@@ -51,5 +65,5 @@ class Parts:
 
     @property
     def output(self) -> Path:
-        """Folder of the run."""
+        """The output folder of the run."""
         return Path(self.cfg.output)

@@ -1,4 +1,4 @@
-"""Every generator that training draws from, as something a checkpoint can hold."""
+"""The state of all random generators of training, for a checkpoint."""
 
 import random
 from typing import Any
@@ -8,7 +8,10 @@ import torch
 
 
 def rng_state() -> dict[str, Any]:
-    """Return the state of every generator that training draws from, as tensors and plain numbers."""
+    """Return the state of every generator that training uses.
+
+    It consists of tensors and plain numbers.
+    """
     numpy = np.random.get_state(legacy=False)
     version, numbers, gauss = random.getstate()
     return {
@@ -25,7 +28,11 @@ def rng_state() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put every generator back where `rng_state` found it."""
+    """Restore every generator to a state from `rng_state`.
+
+    Args:
+        state: result of `rng_state`.
+    """
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

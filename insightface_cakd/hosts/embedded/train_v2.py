@@ -1,7 +1,10 @@
-"""The training loop: arcface_torch's `train_v2`, for any device and any number of processes.
+"""The training loop: arcface_torch's `train_v2` on any device.
 
-`get_dataloader`, `get_model`, `CombinedMarginLoss`, `PartialFC_V2` and `CallBackVerification` are looked up in this module when a run
-begins: replacing them here is how distillation and tasks enter. The student may hand the head anything, and the target may be anything.
+It runs in any number of processes.
+
+`get_dataloader`, `get_model`, `CombinedMarginLoss`, `PartialFC_V2` and `CallBackVerification` are looked up in this
+module when a run begins: distillation and tasks enter by replacing them here. The student may pass anything to the
+head, and the target may be anything.
 """
 
 import time
@@ -51,18 +54,18 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
     """Train as the config says.
 
     Args:
-        cfg: from `get_config`.
-        resume: go on from the checkpoint in `cfg.output`.
+        cfg: config from `get_config`.
+        resume: continue from the checkpoint in `cfg.output`.
 
     Returns:
         Accuracy and speed; also written to `result.json`.
 
     Raises:
-        RunError, DataError: the run cannot start or go on; the last good checkpoint stays.
+        RunError, DataError: the run cannot start or continue; the last good checkpoint stays.
     """
     device = choose_device(cfg.get("device"))
     with process_group(device):
-        # What does not fit is found before the output folder is made.
+        # Errors in config and data are found before the output folder is created.
         parts, verification = prepare(cfg, device, resume or cfg.resume)
         make_output(Path(cfg.output))
         init_logging(rank(), cfg.output)
@@ -76,15 +79,17 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
 
 
 def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, CallBackVerification]:
-    """Check a config and build all that a run needs; nothing is written.
+    """Check a config and build all parts of a run.
+
+    Nothing is written.
 
     Args:
-        cfg: from `get_config`; an open number of classes is filled in.
-        device: where it trains.
-        resume: go on from the checkpoint in `cfg.output`.
+        cfg: config from `get_config`; a missing number of classes is filled in.
+        device: device on which it trains.
+        resume: continue from the checkpoint in `cfg.output`.
 
     Raises:
-        RunError, DataError, EvaluationError: the run cannot start or go on.
+        RunError, DataError, EvaluationError: the run cannot start or continue.
     """
     fill_from_data(cfg)
     check_job(cfg, EmbeddedJobSpec)
@@ -97,13 +102,22 @@ def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, C
 
 
 def fill_from_data(cfg: EasyDict) -> None:
-    """Read the number of classes from the data where the config leaves it open."""
+    """Read a missing number of classes from the data.
+
+    Args:
+        cfg: config of the run; changed in place.
+    """
     if cfg.get("num_classes") is None and cfg.get("rec") is not None:
         cfg.num_classes = int(open_faces(str(cfg.rec)).num_classes)
 
 
 def build(cfg: EasyDict, device: torch.device) -> Parts:
-    """Build loader, student, head, optimiser and schedule."""
+    """Build loader, student, head, optimiser and schedule.
+
+    Args:
+        cfg: config of the run.
+        device: device on which it trains.
+    """
     setup_seed(cfg.seed, cuda_deterministic=False)
     loader = get_dataloader(
         str(cfg.rec), rank(), cfg.batch_size, cfg.dali, cfg.dali_aug, cfg.seed, cfg.num_workers, device, cfg.num_classes
@@ -130,14 +144,26 @@ def build(cfg: EasyDict, device: torch.device) -> Parts:
 
 
 def make_optimizer(cfg: EasyDict, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return SGD with the config's momentum, or AdamW."""
+    """Return SGD with the config's momentum, or AdamW.
+
+    Args:
+        cfg: config of the run.
+        groups: parameter groups, those of the head last.
+    """
     if cfg.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
     return torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
 
 
 def distribute(backbone: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap the student for several ranks as arcface_torch does; one process needs no wrapper."""
+    """Wrap the student for several ranks as arcface_torch does.
+
+    One process needs no wrapper: the student itself is returned.
+
+    Args:
+        backbone: the student.
+        device: device on which it trains.
+    """
     if world_size() == 1:
         return backbone
     device_ids = [device.index] if device.type == "cuda" else None
@@ -149,7 +175,13 @@ def distribute(backbone: nn.Module, device: torch.device) -> nn.Module:
 
 
 def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter | None) -> RunResult:
-    """Run the remaining epochs; verify and save after each."""
+    """Run the remaining epochs; verify and save after each.
+
+    Args:
+        parts: the parts of the run.
+        verification: verifies the backbone on the verification sets.
+        writer: TensorBoard writer, on rank 0 only.
+    """
     cfg = parts.cfg
     total = parts.scheduler.total_iters
     facts = (cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device)
@@ -170,13 +202,20 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     images = (parts.step - first) * cfg.batch_size * cfg.gradient_acc * world_size()
     result.images_per_second = images / max(result.seconds, 1e-9)
     if rank() == 0:
-        # What identification has not, its result does not name.
+        # Identification measures nothing further, so its result file omits the key.
         write_json(parts.output / RESULT, {key: x for key, x in asdict(result).items() if key != "measured" or x})
     return result
 
 
 def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: CallBackVerification) -> None:
-    """Take every batch of an epoch once."""
+    """Train on every batch of an epoch once.
+
+    Args:
+        parts: the parts of the run.
+        epoch: from 0.
+        log: logs the loss.
+        verification: further verifications, every `cfg.verbose` steps.
+    """
     cfg, losses = parts.cfg, AverageMeter()
     parts.loader.set_epoch(epoch)
     batches = len(parts.loader)
@@ -197,10 +236,16 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
 
 
 def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_steps: int) -> Tensor:
-    """Return the loss of a micro-batch and add its share of the gradient.
+    """Return a micro-batch's loss and add its share of the gradient.
 
-    Ranks exchange gradients with every micro-batch, as in arcface_torch: a static graph of torch 2.15 fails inside `no_sync`
-    (pytorch issue 143580).
+    Ranks exchange gradients with every micro-batch, as in arcface_torch: a static graph of torch 2.15 fails inside
+    `no_sync` (pytorch issue 143580).
+
+    Args:
+        parts: the parts of the run.
+        inputs: arguments of the student: the images, and the landmarks if it reads them.
+        labels: (B,), class ids.
+        micro_steps: micro-batches in this optimiser step, by which the loss is divided.
     """
     loss = parts.head(parts.student(*inputs), labels)
     parts.scaler.scale(loss / micro_steps).backward()
@@ -208,7 +253,11 @@ def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_ste
 
 
 def update(parts: Parts) -> None:
-    """Clip the student's gradient, step, and move the schedule."""
+    """Clip the student's gradient, step, and advance the schedule.
+
+    Args:
+        parts: the parts of the run.
+    """
     parts.scaler.unscale_(parts.optimizer)
     nn.utils.clip_grad_norm_(parts.backbone.parameters(), MAX_NORM)
     parts.scaler.step(parts.optimizer)
@@ -221,8 +270,12 @@ def update(parts: Parts) -> None:
 def require_finite(loss: Tensor, step: int) -> None:
     """Stop a run whose loss is NaN or infinite.
 
+    Args:
+        loss: a scalar.
+        step: number of the step, for the error message.
+
     Raises:
-        RunError: names the step.
+        RunError: the loss is not finite; the message names the step.
     """
     if not torch.isfinite(loss):
         raise RunError(
@@ -232,7 +285,15 @@ def require_finite(loss: Tensor, step: int) -> None:
 
 
 def verify_and_save(parts: Parts, verification: CallBackVerification, result: RunResult) -> None:
-    """End an epoch: average batch-norm statistics, verify, save student, best student and checkpoint."""
+    """End an epoch: average batch-norm statistics, verify and save.
+
+    Saves the student, the student with the best verification, and the checkpoint.
+
+    Args:
+        parts: the parts of the run.
+        verification: verifies the backbone on the verification sets.
+        result: gets what was measured.
+    """
     mean_buffers(parts.backbone, world_size())
     require_finite_weights(parts)
     improved = False
@@ -255,6 +316,9 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
 
 def require_finite_weights(parts: Parts) -> None:
     """Stop before a checkpoint of NaN weights is written.
+
+    Args:
+        parts: the parts of the run.
 
     Raises:
         RunError: a weight of student or head is not finite.

@@ -1,7 +1,8 @@
-"""Packages that arcface_torch's code imports for a few calls, served by our own code.
+"""Replacements of packages that arcface_torch imports for a few calls.
 
-Each folder here holds one package and goes on `sys.path` while host code runs. A path rather than entries of
-`sys.modules`, because a spawned worker process starts afresh with its parent's `sys.path` and nothing else of it.
+They are served by our own code. Each folder here contains one package and goes on `sys.path` while host code runs. A
+path rather than entries of `sys.modules`, because a spawned worker process starts with its parent's `sys.path` and
+nothing else of it.
 """
 
 import importlib
@@ -15,7 +16,8 @@ def stand_in(stack: ExitStack, package: str) -> None:
     """Let `import PACKAGE` find the stand-in until the stack closes.
 
     Args:
-        stack: takes it back: the path entry and the imported modules go, modules that were there before return.
+        stack: when it closes, the path entry and the imported modules are removed, and modules that were there before
+            return.
         package: one of the folders beside this file.
     """
     before = _take_out(package)

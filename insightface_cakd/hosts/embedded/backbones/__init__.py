@@ -1,4 +1,7 @@
-"""The host's networks by the names arcface_torch knows them by; its checkpoints load into them, and theirs into its."""
+"""The embedded host's networks, by the names of arcface_torch.
+
+Checkpoints of arcface_torch load into them, and theirs into arcface_torch's networks.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,14 +19,22 @@ from insightface_cakd.networks.timm_networks import TIMM
 
 
 class Network(NamedTuple):
-    """How one name is built: a callable and what tells the name apart from its siblings."""
+    """How the network of one name is built.
+
+    Args:
+        build: callable that returns the module.
+        settings: keyword arguments of `build` that distinguish this name from its siblings.
+    """
 
     build: Callable[..., nn.Module]
     settings: Mapping[str, Any] = {}
 
 
 def _vit(width: int, depth: int, drop_path: float, mask_ratio: float, checkpointed: bool = False) -> Network:
-    """Return the table entry of one transformer; the columns below are in this order."""
+    """Return the table entry of one transformer.
+
+    The columns of the table below are in this order.
+    """
     return Network(
         VisionTransformer,
         {
@@ -66,16 +77,17 @@ DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}
 def get_model(name: str, **kwargs: Any) -> nn.Module:
     """Build a network by name, with random weights, in train mode.
 
-    State-dict keys, their order and their shapes are arcface_torch's. Four differences in training: blocks are
-    recomputed by the non-reentrant checkpoint, a ViT leaves out the share of tokens its name says, half precision is
-    used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
+    State-dict keys, their order and their shapes are arcface_torch's. Four things differ in training: blocks are
+    recomputed by the non-reentrant checkpoint, a ViT leaves out the share of tokens that its name states, half
+    precision is used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
 
     Args:
         name: a key of `NETWORKS`, or `timm:NAME` for a network of timm.
-        kwargs: `num_features`, width of the embedding (512); `fp16`, half precision on CUDA (False); `dropout` before
-            the last linear layer of the r-family (0.0).
+        kwargs: `num_features`, width of the embedding (512); `fp16`, half precision on CUDA (False); `dropout`,
+            probability of dropout before the last linear layer of the r-family (0.0).
+
     Raises:
-        RunError: unknown name or option, a value out of range, or dropout asked of a network that has none.
+        RunError: an unknown name or option, a value out of range, or dropout for a network that has none.
     """
     build, settings = _network(name)
     options = _checked_options(name, kwargs)
@@ -89,7 +101,7 @@ def get_model(name: str, **kwargs: Any) -> nn.Module:
 
 
 def _network(name: str) -> Network:
-    """Return how a name is built, or raise `RunError`."""
+    """Return how the network of a name is built, or raise `RunError`."""
     if isinstance(name, str) and name.startswith(TIMM):
         return Network(timm_backbone, {"name": name})
     if name not in NETWORKS:
@@ -99,7 +111,10 @@ def _network(name: str) -> Network:
 
 
 def _checked_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with their defaults filled in, or raise `RunError` for one that cannot be meant."""
+    """Return the options with their defaults, or raise `RunError`.
+
+    An unknown option or a value out of range is an error.
+    """
     for key in given:
         if key not in DEFAULTS:
             raise RunError(

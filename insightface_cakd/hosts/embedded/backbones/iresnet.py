@@ -1,4 +1,7 @@
-"""The r-family: residual networks for 112 x 112 faces that keep the 7 x 7 grid up to one large linear layer."""
+"""The r-family: residual networks for faces of 112 x 112 pixels.
+
+They keep the 7 x 7 grid up to one large linear layer.
+"""
 
 from collections.abc import Sequence
 
@@ -11,9 +14,9 @@ GRID = 7  # 112 halved by each of the four stages
 
 
 class IBasicBlock(nn.Module):
-    """Residual block BN - conv - BN - PReLU - conv - BN, with the stride in the second convolution.
+    """Residual block BN, conv, BN, PReLU, conv, BN.
 
-    The sum is not taken in place, so a tap on `bn3` keeps what it saw.
+    The second convolution has the stride. The sum is not taken in place, so a tap on `bn3` keeps its values.
 
     Shape:
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride).
@@ -39,16 +42,21 @@ class IBasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's feature map."""
+        """Return the block's feature map.
+
+        Shape:
+            x: (B, C_in, H, W). Returns (B, C_out, H / stride, W / stride).
+        """
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.prelu(self.bn2(self.conv1(self.bn1(x))))
         return self.bn3(self.conv2(x)) + shortcut
 
 
 class IResNet(nn.Module):
-    """Four residual stages, one linear layer over the flattened 7 x 7 grid, one BatchNorm.
+    """Residual network for face embeddings.
 
-    The last BatchNorm's weight (`features.weight`) is frozen at 1: it moves the embedding but never rescales its axes.
+    It has four residual stages, one linear layer over the flattened 7 x 7 grid, and one BatchNorm. The weight of that
+    last BatchNorm (`features.weight`) is frozen at 1: the layer shifts the embedding but never rescales its axes.
 
     Shape:
         (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
@@ -83,7 +91,11 @@ class IResNet(nn.Module):
                 nn.init.normal_(module.weight, std=0.1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images."""
+        """Return the embeddings of a batch of images.
+
+        Shape:
+            images: (B, 3, 112, 112) RGB in [-1, 1]. Returns (B, num_features).
+        """
         with body_precision(images, self.fp16):
             x = self.prelu(self.bn1(self.conv1(images)))  # (B, 64, 112, 112)
             x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (B, 512, 7, 7)
@@ -93,7 +105,7 @@ class IResNet(nn.Module):
 
 
 def _stage(in_channels: int, out_channels: int, length: int) -> nn.Sequential:
-    """Return `length` blocks, of which the first halves the grid."""
+    """Return `length` blocks; the first one halves the grid."""
     first = IBasicBlock(in_channels, out_channels, stride=2)
     rest = [IBasicBlock(out_channels, out_channels, stride=1) for _ in range(length - 1)]
     return nn.Sequential(first, *rest)

@@ -1,4 +1,7 @@
-"""mbf and mbf_large: MobileFaceNet, inverted bottlenecks ending in a depthwise convolution over the whole grid."""
+"""mbf and mbf_large: the MobileFaceNet family.
+
+Inverted bottlenecks followed by a depthwise convolution over the whole grid.
+"""
 
 from collections.abc import Sequence
 
@@ -11,14 +14,14 @@ LAST_CHANNELS = 512
 
 
 class LinearBlock(nn.Module):
-    """Convolution and BatchNorm, with nothing after them.
+    """Convolution and BatchNorm, without an activation.
 
     Shape:
         (B, C_in, H, W) -> (B, C_out, H', W') with H' = floor((H + 2 padding - kernel) / stride) + 1, W' likewise.
     Args:
         in_channels: C_in.
         out_channels: C_out.
-        kernel: side of the square kernel.
+        kernel: side of the square kernel, in pixels.
         stride: step of the convolution.
         padding: rows and columns of zeros on each side.
         groups: groups of the convolution; `out_channels` makes it depthwise.
@@ -32,12 +35,20 @@ class LinearBlock(nn.Module):
         self.layers = nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's feature map."""
+        """Return the block's feature map.
+
+        Shape:
+            x: (B, C_in, H, W). Returns (B, C_out, H', W'), see the class.
+        """
         return self.layers(x)
 
 
 class ConvBlock(LinearBlock):
-    """`LinearBlock` with a PReLU per channel after it; same arguments."""
+    """`LinearBlock` followed by a PReLU with one slope per channel.
+
+    Args:
+        in_channels, out_channels, kernel, stride, padding, groups: see `LinearBlock`.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
@@ -47,7 +58,9 @@ class ConvBlock(LinearBlock):
 
 
 class DepthWise(nn.Module):
-    """Bottleneck: 1x1 to `hidden` channels, 3x3 depthwise, linear 1x1 to the output channels.
+    """Bottleneck with a depthwise 3x3 convolution in its middle.
+
+    A 1x1 convolution to `hidden` channels, a 3x3 depthwise one, and a linear 1x1 one to the output channels.
 
     Shape:
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride).
@@ -56,7 +69,7 @@ class DepthWise(nn.Module):
         out_channels: C_out.
         hidden: channels of the depthwise convolution.
         stride: step of the depthwise convolution.
-        residual: add the input; needs stride 1 and C_in == C_out.
+        residual: whether the input is added; needs stride 1 and C_in == C_out.
     """
 
     def __init__(
@@ -71,7 +84,11 @@ class DepthWise(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's feature map."""
+        """Return the block's feature map.
+
+        Shape:
+            x: (B, C_in, H, W). Returns (B, C_out, H / stride, W / stride).
+        """
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
@@ -83,7 +100,7 @@ class Residual(nn.Module):
     Args:
         length: number of bottlenecks.
         channels: C.
-        hidden: channels inside each bottleneck.
+        hidden: channels of the depthwise convolution in each bottleneck.
     """
 
     def __init__(self, length: int, channels: int, hidden: int) -> None:
@@ -92,12 +109,18 @@ class Residual(nn.Module):
         self.layers = nn.Sequential(*chain)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the chain's feature map."""
+        """Return the chain's feature map.
+
+        Shape:
+            x: (B, C, H, W). Returns the same.
+        """
         return self.layers(x)
 
 
 class GDC(nn.Module):
-    """Global depthwise convolution: one weight per channel and place, then a linear layer and a BatchNorm.
+    """Global depthwise convolution that reduces the grid to the embedding.
+
+    One weight per channel and position, then a linear layer and a BatchNorm.
 
     Shape:
         (B, 512, 7, 7) -> (B, num_features).
@@ -115,14 +138,19 @@ class GDC(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the embeddings."""
+        """Return the embeddings.
+
+        Shape:
+            x: (B, 512, 7, 7). Returns (B, num_features).
+        """
         return self.layers(x)
 
 
 class MobileFaceNet(nn.Module):
-    """MobileFaceNet as arcface_torch trains it: twice or four times the paper's width, fixed bottleneck widths.
+    """MobileFaceNet as arcface_torch trains it.
 
-    With one block at 56 x 56 that block is a grouped (not depthwise) convolution, as in the published mbf weights.
+    Two or four times the paper's width, with fixed bottleneck widths. If there is one block at 56 x 56, that block is a
+    grouped (not depthwise) convolution, as in the published mbf weights.
 
     Shape:
         (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
@@ -160,7 +188,11 @@ class MobileFaceNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images."""
+        """Return the embeddings of a batch of images.
+
+        Shape:
+            images: (B, 3, 112, 112) RGB in [-1, 1]. Returns (B, num_features).
+        """
         x = images
         with body_precision(images, self.fp16):
             for layer in self.layers:

@@ -1,4 +1,7 @@
-"""Which part of a backbone computes in half precision: the body when asked on CUDA, the tail never."""
+"""Which part of a backbone computes in half precision.
+
+The body does on CUDA when asked to, the tail never does.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -9,24 +12,24 @@ from torch import Tensor, nn
 def body_precision(images: Tensor, fp16: bool) -> AbstractContextManager:
     """Return the context for everything before a backbone's last layers.
 
-    Half precision is used on CUDA only, where the host scales the loss; elsewhere `fp16` changes nothing.
-    An autocast that the caller opened stays in force.
+    Half precision is used on CUDA only, where the host scales the loss; elsewhere `fp16` changes nothing. An autocast
+    that the caller opened stays in force.
 
     Args:
-        images: (B, 3, H, W), read for its device only.
+        images: (B, 3, H, W); only its device is read.
         fp16: whether the run asked for half precision.
     """
     return torch.autocast("cuda", torch.float16) if fp16 and images.is_cuda else nullcontext()
 
 
 def tail_precision(activations: Tensor) -> AbstractContextManager:
-    """Return the context for the layers that make the embedding: they ignore any autocast around them.
+    """Return the context for the layers that make the embedding.
 
-    The embedding's direction is what faces are compared by, and half precision keeps 11 bits of it.
-    No context at all is opened where none is needed, so exporters see plain layers.
+    These layers ignore any autocast around them: faces are compared by the embedding's direction, of which half
+    precision keeps 11 bits. No context at all is opened where none is needed, so exporters see plain layers.
 
     Args:
-        activations: the body's output, read for its device only.
+        activations: the body's output; only its device is read.
     """
     device = activations.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
@@ -35,7 +38,9 @@ def tail_precision(activations: Tensor) -> AbstractContextManager:
 
 
 def in_dtype_of(layer: nn.Module, activations: Tensor) -> Tensor:
-    """Return the activations in the precision of the layer's weights, which is the embedding's.
+    """Return the activations in the precision of the layer's weights.
+
+    This is also the embedding's precision.
 
     Args:
         layer: a module with parameters.

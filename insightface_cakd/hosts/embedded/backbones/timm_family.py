@@ -1,4 +1,7 @@
-"""Networks of timm as backbones: any by name, and a small Swin that trains on a CPU in minutes."""
+"""Networks of timm as backbones.
+
+Any of them by name, and a small Swin that trains on a CPU in minutes.
+"""
 
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
@@ -10,7 +13,7 @@ SIZE = 112
 
 
 def timm_backbone(name: str, num_features: int = 512, fp16: bool = False) -> nn.Module:
-    """Return `timm:NAME` for faces of 112 x 112 with arcface_torch's embedding head.
+    """Return `timm:NAME` for 112 x 112 faces with arcface_torch's embedding head.
 
     Args:
         name: `timm:` and a name of `timm.list_models()`.
@@ -24,7 +27,10 @@ def timm_backbone(name: str, num_features: int = 512, fp16: bool = False) -> nn.
 
 
 def swin_tiny(num_features: int = 512, fp16: bool = False) -> TimmFace:
-    """Return a small Swin: patches of 4, maps of 28, 14 and 7, two blocks each, the second with shifted windows.
+    """Return a small Swin Transformer.
+
+    Patches of 4 x 4 pixels, maps of 28 x 28, 14 x 14 and 7 x 7, and two blocks at each, the second with shifted
+    windows.
 
     Args:
         num_features: width of the embedding.

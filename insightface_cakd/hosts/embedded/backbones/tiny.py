@@ -1,4 +1,7 @@
-"""A small CNN and a small Transformer that train on a CPU in minutes; our own, not arcface_torch's."""
+"""A small CNN and a small Transformer that train on CPU.
+
+Training takes minutes. Both are this project's own, not arcface_torch's.
+"""
 
 from itertools import pairwise
 
@@ -10,7 +13,15 @@ from insightface_cakd.hosts.embedded.backbones.precision import body_precision, 
 
 
 def conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
-    """Return 3x3 convolution, batch norm, PReLU: dense, since depthwise convolutions train ten times slower on a CPU."""
+    """Return 3x3 convolution, batch norm and PReLU.
+
+    The convolution is dense, since depthwise convolutions train ten times slower on a CPU.
+
+    Args:
+        inputs: input channels.
+        outputs: output channels.
+        stride: step of the convolution.
+    """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -19,11 +30,13 @@ def conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
 
 
 class TinyCNN(nn.Module):
-    """Four strided convolutions, a global depthwise convolution, a linear layer: 0.2 M parameters at 512 features, 12 MMACs.
+    """A small CNN: four strided convolutions, global depthwise convolution, linear layer.
+
+    0.2 M parameters at 512 features, 12 MMACs.
 
     Shape:
-        images (B, 3, 112, 112); taps `layer1` (16, 56, 56), `layer2` (32, 28, 28), `layer3` (64, 14, 14), `layer4` (128, 7, 7);
-        embedding (B, num_features), float32.
+        images (B, 3, 112, 112); taps `layer1` (16, 56, 56), `layer2` (32, 28, 28), `layer3` (64, 14, 14), `layer4`
+        (128, 7, 7); embedding (B, num_features), float32.
 
     Args:
         num_features: width of the embedding.
@@ -42,7 +55,11 @@ class TinyCNN(nn.Module):
         self.features = nn.BatchNorm1d(num_features)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embedding."""
+        """Return the embeddings.
+
+        Shape:
+            images: (B, 3, 112, 112). Returns (B, num_features).
+        """
         images = images.contiguous(memory_format=torch.channels_last)
         with body_precision(images, self.fp16):
             maps = self.layer4(self.layer3(self.layer2(self.layer1(images))))  # (B, 128, 7, 7)
@@ -55,8 +72,8 @@ class Block(nn.Module):
     """A pre-norm Transformer block.
 
     Args:
-        width: of the tokens.
-        heads: of the attention.
+        width: channels of a token.
+        heads: number of attention heads.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -69,7 +86,11 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return tokens of the same shape (B, N, width)."""
+        """Return the block's tokens.
+
+        Shape:
+            tokens: (B, N, width). Returns the same.
+        """
         query, key, value = self.qkv(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         tokens = tokens + self.proj(attended)
@@ -77,16 +98,19 @@ class Block(nn.Module):
 
 
 class TinyViT(nn.Module):
-    """A convolutional stem to 7x7 tokens and four blocks: 4.1 M parameters at 512 features, 56 MMACs.
+    """A small Transformer: convolutional stem to 7 x 7 tokens, four blocks.
+
+    4.1 M parameters at 512 features, 56 MMACs, at the default width and depth.
 
     Shape:
-        images (B, 3, 112, 112); taps `blocks.k` and `norm` (49, width), row by row; embedding (B, num_features), float32.
+        images (B, 3, 112, 112); taps `blocks.k` and `norm` (49, width), row by row; embedding (B, num_features),
+            float32.
 
     Args:
         num_features: width of the embedding.
-        width: of the tokens.
+        width: channels of a token.
         depth: number of blocks.
-        heads: of the attention.
+        heads: number of attention heads.
         fp16: run the layers before `norm` in half precision on CUDA.
     """
 
@@ -103,7 +127,11 @@ class TinyViT(nn.Module):
         self.feature = nn.Sequential(nn.Linear(49 * width, num_features, bias=False), nn.BatchNorm1d(num_features))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embedding."""
+        """Return the embeddings.
+
+        Shape:
+            images: (B, 3, 112, 112). Returns (B, num_features).
+        """
         images = images.contiguous(memory_format=torch.channels_last)
         with body_precision(images, self.fp16):
             tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed  # (B, 49, width)
@@ -113,10 +141,20 @@ class TinyViT(nn.Module):
 
 
 def cnn_tiny(num_features: int = 512, fp16: bool = False) -> TinyCNN:
-    """Return the tiny CNN in the memory layout that suits it."""
+    """Return the tiny CNN in the channels-last memory layout, which suits it.
+
+    Args:
+        num_features: width of the embedding.
+        fp16: run all but the last two layers in half precision on CUDA.
+    """
     return TinyCNN(num_features, fp16).to(memory_format=torch.channels_last)
 
 
 def vit_tiny(num_features: int = 512, fp16: bool = False) -> TinyViT:
-    """Return the tiny Transformer."""
+    """Return the tiny Transformer.
+
+    Args:
+        num_features: width of the embedding.
+        fp16: run the layers before `norm` in half precision on CUDA.
+    """
     return TinyViT(num_features, fp16=fp16)

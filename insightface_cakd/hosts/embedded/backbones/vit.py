@@ -1,4 +1,7 @@
-"""The ViT family: transformers over 12 x 12 patches of 9 x 9 pixels, without a class token."""
+"""The ViT family: transformers without a class token.
+
+Their tokens are 12 x 12 patches of 9 x 9 pixels.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +19,9 @@ INIT_STD = 0.02
 
 
 class PatchEmbed(nn.Module):
-    """Cut the image into patches and project each to one token, row by row.
+    """Cut the image into patches and project each to one token.
+
+    The tokens are in row-major order.
 
     Shape:
         (B, 3, 112, 112) -> (B, 144, width).
@@ -29,7 +34,11 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, PATCH, PATCH)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the tokens."""
+        """Return the tokens.
+
+        Shape:
+            images: (B, 3, 112, 112). Returns (B, 144, width).
+        """
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
@@ -51,7 +60,11 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the attended tokens."""
+        """Return the attended tokens.
+
+        Shape:
+            tokens: (B, N, width). Returns the same.
+        """
         parts = self.qkv(tokens).unflatten(-1, (3, HEADS, self.head_width))  # (B, N, 3, 8, width / 8)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B, 8, N, width / 8) each
         if torch.onnx.is_in_onnx_export():  # opset 13 has no operator for the fused form
@@ -77,12 +90,18 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(MLP_RATIO * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the transformed tokens."""
+        """Return the transformed tokens.
+
+        Shape:
+            tokens: (B, N, width). Returns the same.
+        """
         return self.fc2(self.act(self.fc1(tokens)))
 
 
 class DropPath(nn.Module):
-    """In train mode, zero a residual branch for whole samples and scale the others by 1 / (1 - rate).
+    """Drop the residual branch of random samples in train mode.
+
+    The branch of a dropped sample is zeroed; the others are scaled by 1 / (1 - rate).
 
     Shape:
         (B, N, C) -> the same.
@@ -97,7 +116,11 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch: Tensor) -> Tensor:
-        """Return the branch, dropped or scaled per sample."""
+        """Return the branch, dropped or scaled per sample.
+
+        Shape:
+            branch: (B, N, C). Returns the same.
+        """
         if not self.training or self.rate == 0.0:
             return branch
         kept = torch.empty_like(branch[:, :1, :1]).bernoulli_(1.0 - self.rate)  # (B, 1, 1)
@@ -123,7 +146,11 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the block's tokens."""
+        """Return the block's tokens.
+
+        Shape:
+            tokens: (B, N, width). Returns the same.
+        """
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
@@ -131,8 +158,8 @@ class Block(nn.Module):
 class VisionTransformer(nn.Module):
     """Transformer whose embedding reads all tokens through one linear layer.
 
-    In train mode a fixed share of the tokens of each image is left out of the blocks, the others are shuffled, and the
-    learnt `mask_token` fills the gaps before the last layers; `mask_ratio` is honoured as the network's name says it.
+    In train mode the blocks do not see a fixed share of each image's tokens, the others are shuffled, and the learnt
+    `mask_token` fills the gaps before the last layers. The share is the `mask_ratio` that the network's name states.
 
     Shape:
         (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
@@ -145,7 +172,7 @@ class VisionTransformer(nn.Module):
         num_features: width of the embedding.
         fp16: run the layers before `norm` in half precision on CUDA.
     Edge cases:
-        Train mode needs at least 2 images (BatchNorm); eval mode takes any number. With `mask_ratio` 0 `mask_token` is
+        Train mode needs at least 2 images (BatchNorm); eval mode takes any number. With `mask_ratio` 0, `mask_token` is
         never read and therefore frozen.
     Source:
         Dosovitskiy et al., ICLR 2021; masking as in He et al., Masked Autoencoders, CVPR 2022, section 3.
@@ -180,7 +207,11 @@ class VisionTransformer(nn.Module):
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images."""
+        """Return the embeddings of a batch of images.
+
+        Shape:
+            images: (B, 3, 112, 112) RGB in [-1, 1]. Returns (B, num_features).
+        """
         masked = self.training and self.kept_tokens < TOKENS
         with body_precision(images, self.fp16):
             tokens = self.patch_embed(images) + self.pos_embed  # (B, 144, width)
@@ -195,7 +226,7 @@ class VisionTransformer(nn.Module):
             return self.feature(tokens.flatten(1))  # (B, num_features)
 
     def _through_blocks(self, tokens: Tensor) -> Tensor:
-        """Run the blocks, each under a checkpoint where that was asked for."""
+        """Run the blocks, each under a checkpoint if `checkpointed`."""
         for block in self.blocks:
             if self.checkpointed and self.training:
                 tokens = checkpoint(block, tokens, use_reentrant=False)
@@ -204,7 +235,10 @@ class VisionTransformer(nn.Module):
         return tokens
 
     def _initialise(self) -> None:
-        """Draw the weights of linear layers, positions and mask from N(0, 0.02^2); biases of linear layers are 0."""
+        """Draw the initial weights from N(0, 0.02^2).
+
+        This is for linear layers, positions and mask; biases of linear layers are 0.
+        """
         drawn: list[Tensor] = [self.pos_embed, self.mask_token]
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -216,6 +250,9 @@ class VisionTransformer(nn.Module):
 
 
 def _random_places(tokens: Tensor, kept: int) -> Tensor:
-    """Return where the kept tokens of each image come from, in random order, as an index (B, kept, width)."""
+    """Return the positions of each image's kept tokens, in random order.
+
+    They form an index (B, kept, width).
+    """
     order = torch.rand(tokens.shape[:2], device=tokens.device).argsort(dim=1)
     return order[:, :kept, None].expand(-1, -1, tokens.shape[2])

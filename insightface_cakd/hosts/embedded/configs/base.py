@@ -1,4 +1,4 @@
-"""Defaults of every job; a job's file overrides what differs."""
+"""Defaults of every job; a job's file overrides some of them."""
 
 from easydict import EasyDict
 

@@ -1,4 +1,7 @@
-"""The tiny Swin on a small face set: a teacher with maps and windows, as the paper's is."""
+"""The tiny Swin on a small face set.
+
+It is a teacher with maps and windows, as the paper's teacher is.
+"""
 
 from easydict import EasyDict
 

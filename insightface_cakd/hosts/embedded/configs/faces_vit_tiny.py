@@ -1,4 +1,7 @@
-"""The tiny Transformer on a small face set: a teacher for the tiny CNN."""
+"""The tiny Transformer on a small face set.
+
+It is a teacher for the tiny CNN.
+"""
 
 from easydict import EasyDict
 

@@ -1,4 +1,4 @@
-"""What the loop calls now and then: verification and the log line."""
+"""The callbacks of the training loop: verification and logging."""
 
 import time
 from pathlib import Path
@@ -21,18 +21,18 @@ class CallBackVerification:
 
     Args:
         val_targets: names of the sets.
-        rec_prefix: folder that holds `<name>.bin`.
-        summary_writer: where accuracies go, if anywhere.
-        image_size: of the sets.
+        rec_prefix: folder with the files `<name>.bin`.
+        summary_writer: TensorBoard writer for the accuracies, if any.
+        image_size: height and width of the sets' images, in pixels.
         wandb_logger: an object with `log`, if any.
 
     Attributes:
         best: the highest accuracy so far of each set.
-        improved: whether the last verification raised them.
+        improved: whether the last verification raised one of them.
 
     Raises:
-        RunError: a set is missing; arcface_torch would skip it without a word.
-        DataError, EvaluationError: a set is damaged, or too small to be judged.
+        RunError: a set is missing; arcface_torch would skip it without a message.
+        DataError, EvaluationError: a set is damaged, or too small to be evaluated.
     """
 
     def __init__(
@@ -53,7 +53,10 @@ class CallBackVerification:
             self.sets = {name: self._load(self._path(name, rec_prefix)) for name in val_targets}
 
     def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, VerificationResult]:
-        """Return the result of each set; the network's parts get their train or eval mode back."""
+        """Return the result of each set.
+
+        The train or eval mode of each part of the network is restored afterwards.
+        """
         modes = {module: module.training for module in backbone.modules()}
         backbone.eval()
         device = next(backbone.parameters()).device
@@ -68,7 +71,11 @@ class CallBackVerification:
 
     @staticmethod
     def summary(results: dict[str, VerificationResult]) -> dict[str, Any]:
-        """Return what a run's result says about a verification."""
+        """Return what a run's result records about a verification.
+
+        Args:
+            results: result of each set, by name.
+        """
         return {"accuracy": {name: found.accuracy for name, found in results.items()}}
 
     def _report(self, step: int, name: str, result: VerificationResult) -> None:
@@ -90,7 +97,7 @@ class CallBackVerification:
     @staticmethod
     def _load(path: Path) -> VerificationSet:
         pairs = load_bin(path)
-        # Not after an epoch's work.
+        # Checked now, not only after the work of an epoch.
         require_kinds(pairs.same, str(path))
         return pairs
 
@@ -106,15 +113,17 @@ class CallBackVerification:
 
 
 class CallBackLogging:
-    """A progress bar on a terminal, a line every `frequent` steps elsewhere; scalars to TensorBoard either way.
+    """Progress bar on a terminal, log lines elsewhere.
+
+    A log line is written every `frequent` steps. Scalars go to TensorBoard in either case.
 
     Args:
-        frequent: steps between two looks at the loss.
-        total_step: of the run.
-        batch_size: per rank.
-        start_step: where a resumed run begins.
-        writer: where scalars go, if anywhere.
-        world_size: ranks, for the images per second of all of them.
+        frequent: steps between two readings of the loss.
+        total_step: number of steps of the run.
+        batch_size: images per rank and step.
+        start_step: step at which a resumed run begins.
+        writer: TensorBoard writer, if any.
+        world_size: number of ranks, for the images per second of all of them.
     """
 
     def __init__(
@@ -145,7 +154,7 @@ class CallBackLogging:
     def __call__(
         self, global_step: int, loss: AverageMeter, epoch: int, fp16: bool, learning_rate: float, grad_scaler: Any
     ) -> None:
-        """Look at the loss when it is time to; the step has just been done."""
+        """Log the loss after a step, every `frequent` steps."""
         if global_step % self.frequent or global_step == 0:
             return
         average = loss.avg
@@ -167,17 +176,19 @@ class CallBackLogging:
                 self.writer.add_scalar(f"train/{name}", value, global_step)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         if self.live:
             self.progress.stop()
 
 
 def mean_buffers(module: nn.Module, world_size: int) -> None:
-    """Average floating-point buffers over ranks: batch norm's running statistics differ, since DDP does not broadcast them.
+    """Average floating-point buffers over ranks.
+
+    Batch norm's running statistics differ between ranks, since DDP does not broadcast them here.
 
     Args:
-        module: the network that is to be verified or saved.
-        world_size: of the process group.
+        module: the network that is about to be verified or saved.
+        world_size: number of ranks in the process group.
     """
     if world_size == 1:
         return

@@ -1,4 +1,7 @@
-"""Which image comes when: the same order for every number of workers, reproducible from seed and epoch."""
+"""The order of the training images.
+
+It is the same for every number of workers, and reproducible from seed and epoch.
+"""
 
 import random
 from collections.abc import Iterator
@@ -9,13 +12,16 @@ from torch.utils.data import Sampler
 
 
 class DistributedSampler(Sampler[int]):
-    """Rank k's share of an epoch: a permutation seeded with seed + epoch, repeated to a multiple of the ranks, every W-th from k.
+    """One rank's share of an epoch's image order.
+
+    The order is a permutation seeded with seed + epoch, repeated to a multiple of the ranks; rank k of W takes every
+    W-th index from k on.
 
     Args:
         length: number of images.
         num_replicas: W.
         rank: k.
-        seed: of the permutation.
+        seed: seed of the permutation.
         shuffle: False gives the images in order.
     """
 
@@ -27,7 +33,11 @@ class DistributedSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration gives."""
+        """Set the epoch that determines the order of the next iteration.
+
+        Args:
+            epoch: from 0.
+        """
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -42,7 +52,14 @@ class DistributedSampler(Sampler[int]):
 
 
 def setup_seed(seed: int, cuda_deterministic: bool = True) -> None:
-    """Seed Python, NumPy and torch, alike on every rank; what must differ between ranks seeds itself."""
+    """Seed Python, NumPy and torch, with the same seed on every rank.
+
+    Whatever must differ between ranks seeds itself.
+
+    Args:
+        seed: of all three.
+        cuda_deterministic: also make cuDNN deterministic and switch off its benchmark mode.
+    """
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Running averages that stay on the device, and the run's log file."""
+"""Running averages that stay on the device, and the log file."""
 
 import logging
 from pathlib import Path
@@ -9,33 +9,42 @@ LOGGER = logging.getLogger("insightface_cakd.train")
 
 
 class AverageMeter:
-    """The mean of what was added since the last reset; adding does not wait for the device."""
+    """The mean of the values added since the last reset.
+
+    Adding a value does not wait for the device.
+    """
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
         self.count = 0
 
     def update(self, value: Tensor) -> None:
-        """Add a scalar."""
+        """Add a scalar.
+
+        Args:
+            value: a scalar tensor on any device.
+        """
         value = value.detach()
         self.total = value.clone() if self.total is None else self.total + value
         self.count += 1
 
     @property
     def avg(self) -> float:
-        """The mean; reads the device."""
+        """The mean, NaN where nothing was added; waits for the device."""
         return float("nan") if self.total is None else float(self.total) / self.count
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Start a new mean."""
         self.total, self.count = None, 0
 
 
 def init_logging(rank: int, models_root: str) -> None:
-    """Send the run's messages to the screen and to `training.log`; ranks but the first stay silent.
+    """Send the run's messages to the screen and to `training.log`.
+
+    Ranks other than 0 print nothing.
 
     Args:
-        rank: of this process.
+        rank: rank of this process.
         models_root: output folder.
     """
     for handler in list(LOGGER.handlers):

@@ -1,1 +1,1 @@
-"""The folder that goes on `sys.path`; see the package in it."""
+"""The folder that goes on `sys.path`; the package is in it."""

@@ -1,6 +1,7 @@
-"""mxnet as far as arcface_torch and its evaluation scripts use it: records, images, arrays, `Dataset`.
+"""The part of mxnet that arcface_torch and its evaluation scripts use.
 
-Everything else raises an error that names the call. Imports are relative: the package is found as `mxnet`.
+That is records, images, arrays and `Dataset`. Everything else raises an error that names the call. Imports are
+relative: the package is found as `mxnet`.
 """
 
 from . import gluon, image, ndarray, recordio

@@ -19,9 +19,9 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
     """Return the pixels of an encoded image, uint8 (H, W, 3) RGB.
 
     Args:
-        buf: bytes, or a uint8 array of them as some .bin files hold.
-        flag: 1, three channels.
-        to_rgb: true.
+        buf: the encoded bytes, or a uint8 array of them as in some .bin files.
+        flag: only 1 (three channels) is served.
+        to_rgb: only true is served.
 
     Raises:
         DataError: the bytes are not an image.
@@ -33,11 +33,13 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
 
 
 def resize_short(src: NDArray, size: int, interp: int = 2) -> NDArray:
-    """Return the image with its shorter side `size` pixels long, the other in proportion (rounded down).
+    """Return the image resized so that its shorter side has `size` pixels.
+
+    The longer side is resized in proportion, rounded down.
 
     Args:
         src: uint8 (H, W, C).
-        size: pixels.
+        size: length of the shorter side in pixels.
         interp: 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos.
     """
     if interp not in INTERPOLATIONS:

@@ -1,4 +1,7 @@
-"""mxnet's arrays: NumPy arrays with mxnet's names, and the functions that arcface_torch calls on them."""
+"""mxnet's arrays, as NumPy arrays with mxnet's names.
+
+With the functions that arcface_torch calls on them.
+"""
 
 from typing import Any
 
@@ -10,7 +13,13 @@ __getattr__ = refuse("mxnet.ndarray")
 
 
 class NDArray:
-    """An array in memory; `asnumpy` gives a copy of it, as mxnet does."""
+    """An array in memory.
+
+    `asnumpy` returns a copy, as in mxnet.
+
+    Args:
+        values: the NumPy array; not copied.
+    """
 
     def __init__(self, values: np.ndarray):
         self._values = values
@@ -52,32 +61,64 @@ def _values(data: Any) -> np.ndarray:
 
 
 def array(source_array: Any, dtype: Any = np.float32) -> NDArray:
-    """Return an array with a copy of the values, float32 unless told otherwise."""
+    """Return an array with a copy of the values.
+
+    Args:
+        source_array: an NDArray, or anything that NumPy takes for an array.
+        dtype: NumPy type of the elements.
+    """
     return NDArray(np.array(_values(source_array), dtype=dtype))
 
 
 def zeros(shape: int | tuple[int, ...], dtype: Any = np.float32) -> NDArray:
-    """Return an array of zeros."""
+    """Return an array of zeros.
+
+    Args:
+        shape: lengths of the axes.
+        dtype: NumPy type of the elements.
+    """
     return NDArray(np.zeros(shape, dtype=dtype))
 
 
 def transpose(data: NDArray, axes: tuple[int, ...] | None = None) -> NDArray:
-    """Return the array with its axes in another order."""
+    """Return the array with its axes in another order.
+
+    Args:
+        data: the array.
+        axes: the axes in their new order; None reverses them.
+    """
     return NDArray(np.ascontiguousarray(np.transpose(_values(data), axes)))
 
 
 def flip(data: NDArray, axis: int) -> NDArray:
-    """Return the array mirrored along an axis."""
+    """Return the array mirrored along an axis.
+
+    Args:
+        data: the array.
+        axis: number of the axis.
+    """
     return NDArray(np.flip(_values(data), axis).copy())
 
 
 def concat(*data: NDArray, dim: int = 1) -> NDArray:
-    """Return the arrays one behind the other along an axis."""
+    """Return the arrays concatenated along an axis.
+
+    Args:
+        data: the arrays.
+        dim: number of the axis.
+    """
     return NDArray(np.concatenate([_values(part) for part in data], axis=dim))
 
 
 def slice_axis(data: NDArray, axis: int, begin: int, end: int | None) -> NDArray:
-    """Return the elements from `begin` to `end` of an axis."""
+    """Return a range of elements along an axis.
+
+    Args:
+        data: the array.
+        axis: number of the axis.
+        begin: index of the first element.
+        end: index after the last element; None goes to the end of the axis.
+    """
     index = [slice(None)] * len(_values(data).shape)
     index[axis] = slice(begin, end)
     return NDArray(_values(data)[tuple(index)].copy())

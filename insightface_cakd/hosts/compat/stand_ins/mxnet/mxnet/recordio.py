@@ -16,7 +16,14 @@ __getattr__ = refuse("mxnet.recordio")
 
 
 class IRHeader(NamedTuple):
-    """What stands before an image: a number, or with `flag` > 0 an array of `flag` float32 labels; and two ids."""
+    """The header of an image in a record.
+
+    Args:
+        flag: number of labels if `label` is an array; 0 if it is a number.
+        label: a number, or an array of `flag` float32 labels.
+        id: id of the record.
+        id2: second id of the record.
+    """
 
     flag: int
     label: Any
@@ -27,6 +34,9 @@ class IRHeader(NamedTuple):
 def unpack(s: bytes) -> tuple[IRHeader, bytes]:
     """Return the header and the image of a record.
 
+    Args:
+        s: bytes of the record.
+
     Raises:
         DataError: too few bytes.
     """
@@ -36,7 +46,12 @@ def unpack(s: bytes) -> tuple[IRHeader, bytes]:
 
 
 def pack(header: IRHeader, s: bytes) -> bytes:
-    """Return header and image as one record; the flag follows from the label, as in mxnet."""
+    """Return header and image as the bytes of one record.
+
+    Args:
+        header: header of the record; its flag is ignored and follows from the label, as in mxnet.
+        s: bytes of the encoded image.
+    """
     _, label, identity, identity2 = header
     if isinstance(label, numbers.Number):
         flag, labels = 0, (float(label),)  # type: ignore[arg-type]
@@ -47,16 +62,18 @@ def pack(header: IRHeader, s: bytes) -> bytes:
 
 
 class MXIndexedRecordIO:
-    """A record file with its index, opened for reading or writing; safe under fork and spawn.
+    """A record file with its index, opened for reading or writing.
+
+    It can be used under fork and spawn.
 
     Args:
-        idx_path: the index.
-        uri: the record file.
-        flag: `r` or `w`. Written files come into being at `close`, whole or not at all.
-        key_type: int.
+        idx_path: path of the index file.
+        uri: path of the record file.
+        flag: `r` or `w`. Written files appear at `close`, complete or not at all.
+        key_type: only int is served.
 
     Raises:
-        DataError: on reading, a file is missing or no index; `read_idx` also where a record is missing or damaged.
+        DataError: on reading, a file is missing or is no index; `read_idx` also where a record is missing or damaged.
         OSError: on writing, a file cannot be created.
     """
 
@@ -78,20 +95,29 @@ class MXIndexedRecordIO:
         return self._written if self._reader is None else self._reader.keys.tolist()
 
     def read_idx(self, idx: int) -> bytes:
-        """Return the record of a key, to be taken apart by `unpack`."""
+        """Return the record of a key, as `unpack` takes it.
+
+        Args:
+            idx: the key.
+        """
         if self._reader is None:
             raise not_served("mxnet.recordio.MXIndexedRecordIO.read_idx on a file opened with 'w'")
         return self._reader.read(int(idx)).to_bytes()
 
     def write_idx(self, idx: int, buf: bytes) -> None:
-        """Append a record made by `pack`."""
+        """Append a record made by `pack`.
+
+        Args:
+            idx: its key.
+            buf: bytes of the record.
+        """
         if self._writer is None:
             raise not_served("mxnet.recordio.MXIndexedRecordIO.write_idx on a file that is not open for writing")
         self._writer.write(int(idx), Record.from_bytes(buf, "mxnet.recordio.write_idx"))
         self._written.append(int(idx))
 
     def close(self) -> None:
-        """Close the file; what was written is put in place."""
+        """Close the file; written files are moved to their final paths."""
         if self._reader is not None:
             self._reader.close()
         if self._writer is not None:

@@ -1,4 +1,4 @@
-"""What the stand-in says to a call that it does not serve."""
+"""The error for calls of mxnet that the stand-in does not serve."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,18 @@ from insightface_cakd.errors import RunError
 
 
 class NotServedError(RunError, AttributeError):
-    """A name of mxnet that the stand-in does not have; an AttributeError too, so that `hasattr` says False."""
+    """A name of mxnet that the stand-in does not have.
+
+    It is also an AttributeError, so that `hasattr` returns False.
+    """
 
 
 def not_served(call: str) -> NotServedError:
-    """Return the error for a call, given as it would be written: `mxnet.model`."""
+    """Return the error for a call.
+
+    Args:
+        call: the call as it would be written, such as `mxnet.model`.
+    """
     return NotServedError(
         f"mxnet stand-in: {call} is not served; expected only what arcface_torch reads and writes records and images "
         "with. Run this code where the real mxnet imports (1.9.1 is the last, for numpy < 1.24)."
@@ -19,7 +26,11 @@ def not_served(call: str) -> NotServedError:
 
 
 def refuse(owner: str) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a module of the stand-in."""
+    """Return the `__getattr__` of a module of the stand-in.
+
+    Args:
+        owner: full name of the module, such as `mxnet.image`.
+    """
 
     def missing(name: str) -> Any:
         if name.startswith("__"):

@@ -1,4 +1,4 @@
-"""ptflops as far as arcface_torch uses it, counted by torch itself."""
+"""The part of ptflops that arcface_torch uses, counted by torch itself."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ def get_model_complexity_info(
 ) -> tuple[float | str, float | str]:
     """Return multiply-adds for one image, and the number of parameters.
 
-    Counts convolutions, matrix products and attention, where nearly all the work is; ptflops also counts
-    normalisations and activations, which makes its number a little larger.
+    Counts convolutions, matrix products and attention, which are nearly all the work; ptflops also counts
+    normalisations and activations, so its number is a little larger.
 
     Args:
-        model: in eval mode while it is counted.
+        model: the network; it is in eval mode while it is counted.
         input_res: shape of one image.
-        print_per_layer_stat: print the modules' shares.
+        print_per_layer_stat: print each module's share.
         as_strings: return texts with units.
-        verbose: say what is counted.
+        verbose: print what is counted.
     """
     training = model.training
     counter = FlopCounterMode(depth=2, display=False)

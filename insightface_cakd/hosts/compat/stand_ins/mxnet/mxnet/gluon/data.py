@@ -1,4 +1,4 @@
-"""`mxnet.gluon.data`: what a data set must have."""
+"""`mxnet.gluon.data`: the base class of data sets."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ __getattr__ = refuse("mxnet.gluon.data")
 
 
 class Dataset:
-    """A data set that the host's own class fills in; torch's DataLoader reads it."""
+    """Base class of the host's data set.
+
+    torch's DataLoader reads it.
+    """
 
     def __getitem__(self, idx: int) -> Any:
         raise NotImplementedError
