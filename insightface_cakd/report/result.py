@@ -53,7 +53,7 @@ class Result(ABC):
 
     @property
     def value(self) -> float | None:
-        """The one number by which a run keeps its best network; None if there is none."""
+        """The number by which a run keeps its best network, if any."""
         return None
 
     @abstractmethod

@@ -169,7 +169,7 @@ def mirror(points: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PointError(Result):
-    """How far found points lie from the given ones, in distances of the eyes.
+    """Normalised error of found points, as a fraction of the eye distance.
 
     Args:
         nme: mean over images and points.
@@ -187,7 +187,7 @@ class PointError(Result):
         return self.nme
 
     def rows(self) -> list[dict[str, str]]:
-        """Return the table: the error, how many images lie above 0.1, and of how many."""
+        """Return the table of one line."""
         return [
             {
                 "NME (eye centres)": f"{self.nme:.4f}",
