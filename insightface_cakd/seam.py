@@ -1,5 +1,5 @@
-"""Entry point of a patched `train_v2.py`; see `insightface_cakd.tasks.seam`."""
+"""The name by which a patched `train_v2.py` enters; see `insightface_cakd.tasks.entering`."""
 
-from insightface_cakd.tasks.seam import enter
+from insightface_cakd.tasks.entering import enter
 
 __all__ = ["enter"]

@@ -73,3 +73,12 @@ class Monitor:
         if self._writer is None:
             self._writer = SummaryWriter(str(self.log_dir))
         self._writer.add_scalar(tag, value, step)
+
+
+def log_folder(output: str) -> Path:
+    """Return where a run's terms are logged for TensorBoard.
+
+    Args:
+        output: folder of the run.
+    """
+    return Path(output) / "tensorboard" / "distill"

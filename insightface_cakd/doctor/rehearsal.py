@@ -25,9 +25,9 @@ from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
-from insightface_cakd.tasks.seam import Teaching
 from insightface_cakd.tasks.task import DataRequest, Task
 from insightface_cakd.tasks.teacher_check import check_teacher
+from insightface_cakd.tasks.teaching import Teaching, find_check_bin, make_teachers
 
 T = TypeVar("T")
 Step = Generator[Finding, None, T]
@@ -108,7 +108,7 @@ def _teaching(job: Job, host: Host, cfg: EasyDict | None) -> Step[tuple[Recipe, 
     for spec in recipe.named_teachers.values():
         yield from _check_set(spec, cfg)
     device = host.device(cfg)
-    teaching = seam.make_teachers(host.train_v2, recipe, device, checks=False)
+    teaching = make_teachers(host.train_v2, recipe, device, checks=False)
     for name, teacher in teaching.teachers.items():
         digest = f", sha256 {teacher.sha256[:12]}..." if teacher.sha256 else ""
         yield ok(f"teacher {teacher.name}: loaded, embeddings of {teacher.embedding_size} values{digest}")
@@ -123,7 +123,7 @@ def _check_set(teacher: TeacherSpec, cfg: EasyDict | None) -> Iterator[Finding]:
     if check is None:
         return
     if cfg is not None:
-        seam.find_check_bin(teacher, Path(str(cfg.rec)))
+        find_check_bin(teacher, Path(str(cfg.rec)))
     if Path(check.bin).is_file():
         yield note(
             f"teacher.check: a run measures the teacher first; it must reach {check.floor} on {Path(check.bin).name}."

@@ -18,6 +18,7 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd import __version__
+from insightface_cakd.distill.monitor import log_folder
 from insightface_cakd.distill.plan import RunPlan, planned_length
 from insightface_cakd.distill.snapshot import snapshots_of
 from insightface_cakd.errors import RunError
@@ -34,6 +35,7 @@ from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.teaching import make_teachers
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -142,8 +144,8 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     recipe = load_recipe(str(job.distill), job.recipe_settings)
     task = task_of(recipe)
     task.fill(cfg)
-    teaching = seam.make_teachers(loop.namespace, recipe, loop.device, first, data)
-    log_dir = seam.log_folder(cfg.output) if first else None
+    teaching = make_teachers(loop.namespace, recipe, loop.device, first, data)
+    log_dir = log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     plan = RunPlan(loop.length() if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))
     with seam.installed(loop.namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task):

@@ -19,7 +19,7 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.dataset import open_faces
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.runtime.devices import choose_device
-from insightface_cakd.tasks import seam
+from insightface_cakd.tasks.teaching import make_teachers
 from insightface_cakd.teachers import Teacher
 
 BATCH = 64
@@ -86,7 +86,7 @@ def _teacher(recipe: str, settings: Sequence[str]) -> Teacher:
     """Return a recipe's teacher without prompts, which change."""
     loaded = load_recipe(recipe, settings)
     loaded.teacher.prompts = None
-    first = seam.make_teachers(train_v2, loaded, choose_device(None), checks=False).first
+    first = make_teachers(train_v2, loaded, choose_device(None), checks=False).first
     assert first is not None
     return first
 

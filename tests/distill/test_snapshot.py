@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from insightface_cakd.distill.snapshot import AFTER, BEFORE, put, read_snapshot, rebuild
+from insightface_cakd.distill.snapshot import AFTER, BEFORE, put, read_snapshot, rebuild, snapshots_of
 from insightface_cakd.distill.sources.fields import fields_of
 from insightface_cakd.errors import RunError, ShapeError, TeacherError
 from insightface_cakd.recipe import parse_recipe
@@ -43,7 +43,7 @@ def run(place, steps=2, state=None, recipe=None, seed=0):
     recipe, host = recipe or toy_recipe(place), toy_host()
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
     torch.manual_seed(seed)
-    with seam.installed(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place)):
+    with seam.installed(host, recipe, {"teacher": teacher}, snapshots=snapshots_of(recipe, teacher, place)):
         student = host.get_model("toy", dropout=0.0, fp16=False, num_features=WIDTH)
         head = host.PartialFC_V2(host.CombinedMarginLoss(64, 1.0, 0.5, 0.0, 0), WIDTH, 11, 1.0, False)
         if state is not None:
@@ -110,7 +110,7 @@ def test_a_run_that_fails_has_no_last(place):
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
 
     def meet_a_broken_batch():
-        with seam.installed(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place)):
+        with seam.installed(host, recipe, {"teacher": teacher}, snapshots=snapshots_of(recipe, teacher, place)):
             host.get_model("toy", num_features=WIDTH).train()(batch()[0].flatten())
 
     with pytest.raises(ShapeError):
@@ -122,7 +122,7 @@ def test_a_new_run_in_an_old_folder_takes_the_old_runs_last_away(place):
     run(place)
     recipe, host = toy_recipe(place), toy_host()
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
-    seam.install(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place))
+    seam.install(host, recipe, {"teacher": teacher}, snapshots=snapshots_of(recipe, teacher, place))
     host.get_model("toy", num_features=WIDTH).train()(batch()[0])
     assert set(files(place)) == {BEFORE}
 
@@ -133,7 +133,7 @@ def test_a_loop_that_builds_no_student_or_takes_no_step_has_no_first(place):
     recipe, host = toy_recipe(place), toy_host()
     teacher = build_teacher(recipe.teacher, host.get_model, CPU)
     place.output += "_2"
-    with seam.installed(host, recipe, {"teacher": teacher}, snapshots=seam.snapshots_of(recipe, teacher, place)):
+    with seam.installed(host, recipe, {"teacher": teacher}, snapshots=snapshots_of(recipe, teacher, place)):
         pass
     assert files(place) == {}
 
@@ -145,7 +145,7 @@ def test_a_recipe_without_fields_and_prompts_has_none(place):
 
 def test_writing_them_changes_nothing_of_the_training(place, monkeypatch):
     with_them = run(place)[0].state_dict()
-    monkeypatch.setattr(seam, "snapshots_of", lambda *_: None)
+    monkeypatch.setitem(globals(), "snapshots_of", lambda *_: None)
     assert same(with_them, run(place)[0].state_dict())
 
 

@@ -23,6 +23,7 @@ from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.tasks import seam
+from insightface_cakd.tasks.teaching import make_teachers
 from insightface_cakd.teachers import Teacher
 
 BATCH, CLASSES, WIDTH = 8, 12, 64
@@ -152,7 +153,7 @@ def _run(
     )
     recipe = nullcontext()
     if job.recipe is not None:
-        teachers = seam.make_teachers(loop, job.recipe, device, checks=False).teachers
+        teachers = make_teachers(loop, job.recipe, device, checks=False).teachers
         recipe = seam.installed(loop, job.recipe, teachers)
     try:
         with recipe:

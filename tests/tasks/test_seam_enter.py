@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from insightface_cakd import seam
 from insightface_cakd.distill.student import DistilledStudent
-from insightface_cakd.tasks import seam
 from tests.toy import WIDTH, Toy, toy_host
 
 RECIPE = "teacher:\n  network: toy\nlosses:\n  - loss: cosine\n    weight: 20\n"

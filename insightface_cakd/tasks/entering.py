@@ -1,0 +1,88 @@
+"""Distillation for the rest of a process: what a patched `train_v2.py` calls."""
+
+import atexit
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from insightface_cakd.distill.distillation import Distillation
+from insightface_cakd.distill.monitor import log_folder
+from insightface_cakd.distill.plan import RunPlan, planned_length
+from insightface_cakd.distill.snapshot import Snapshots, snapshots_of
+from insightface_cakd.errors import CAKDError, RecipeError
+from insightface_cakd.recipe import Recipe, load_recipe
+from insightface_cakd.recipe.settings import given
+from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.seam import install
+from insightface_cakd.tasks.teaching import make_teachers
+
+
+def enter(
+    namespace: ModuleType,
+    config: str,
+    recipe: str | None,
+    teacher: str | None = None,
+    centres: Sequence[str] = (),
+    prototypes: str | None = None,
+    init: str | None = None,
+) -> Distillation:
+    """Distil for the rest of the process.
+
+    A patched `train_v2.py` calls this before its own `main`. The teacher is built on the script's device (the GPU of its rank, else the
+    CPU) and measured by rank 0.
+
+    Args:
+        namespace: the running script, `sys.modules["__main__"]`.
+        config: path of the run's config, as the script takes it.
+        recipe: name or path; None is refused.
+        teacher: replaces the recipe's `teacher.weights`.
+        centres: replaces the recipe's `teacher.centres`.
+        prototypes: replaces the recipe's `teacher.prototypes`.
+        init: replaces the recipe's `student.weights`.
+
+    Raises:
+        SystemExit: no recipe, or recipe or teacher cannot be used; one line on stderr and exit code 1, as a script ends.
+    """
+    try:
+        if not recipe:
+            raise RecipeError(
+                "--teacher, --centres, --prototypes or --init without --distill; expected a recipe. Add --distill RECIPE."
+            )
+        loaded = load_recipe(recipe, given(teacher, centres, prototypes, init))
+        return _enter(namespace, namespace.get_config(config), loaded)
+    except CAKDError as error:
+        raise SystemExit(f"train_v2.py: error: {error}") from error
+
+
+def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
+    device = torch.device("cuda", namespace.local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    first = namespace.rank == 0
+    data = Path(str(cfg.rec))
+    task = task_of(recipe)
+    task.fill(cfg)
+    teaching = make_teachers(namespace, recipe, device, first, data)
+    snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
+    log_dir = log_folder(cfg.output) if first else None
+    length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None
+    plan = RunPlan(length, bool(cfg.resume), data, int(cfg.seed))
+    distillation = install(namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task)
+    atexit.register(_leave, distillation, snapshots)
+    return distillation
+
+
+def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
+    """End a script's distillation.
+
+    A script that an error stopped has no state worth a snapshot.
+    """
+    distillation.monitor.close()
+    if snapshots is None or getattr(sys, "last_value", None) is not None:
+        return
+    try:
+        snapshots.write_after(distillation)
+    except CAKDError as error:
+        print(f"train_v2.py: error: {error}", file=sys.stderr)

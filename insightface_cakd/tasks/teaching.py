@@ -1,0 +1,72 @@
+"""The teachers of a run: built, measured, found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from insightface_cakd.recipe import Recipe
+from insightface_cakd.recipe.teacher import TeacherSpec
+from insightface_cakd.tasks.teacher_check import check_teacher
+from insightface_cakd.teachers import Teacher, build_teacher
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The teachers of a run.
+
+    Args:
+        teachers: by name.
+        accuracy: of the first on the recipe's .bin, in [0, 1]; None where it was not measured.
+    """
+
+    teachers: Mapping[str, Teacher]
+    accuracy: float | None = None
+
+    @property
+    def first(self) -> Teacher | None:
+        """The first teacher, None in a run without one."""
+        return next(iter(self.teachers.values()), None)
+
+
+def make_teachers(
+    namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True, data: Path | None = None
+) -> Teaching:
+    """Build the recipe's teachers, and measure them where it asks for that.
+
+    The accuracy of each is printed.
+
+    Args:
+        namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
+        recipe: names the teachers.
+        device: where they run.
+        checks: measure them on their .bin; one rank of a run is enough.
+        data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
+
+    Raises:
+        TeacherError: one cannot be built, or is below its floor.
+    """
+    built, accuracies = {}, []
+    for name, spec in recipe.named_teachers.items():
+        if data is not None:
+            find_check_bin(spec, data)
+        built[name] = teacher = build_teacher(spec, namespace.get_model, device)
+        accuracy = check_teacher(teacher, spec, device) if checks else None
+        accuracies.append(accuracy)
+        if accuracy is not None and spec.check is not None:
+            print(f"teacher {teacher.name}: accuracy {accuracy:.4f} on {Path(spec.check.bin).name}", flush=True)
+    return Teaching(built, accuracies[0] if accuracies else None)
+
+
+def find_check_bin(spec: TeacherSpec, data: Path) -> None:
+    """Resolve a `teacher.check.bin` that names a set in the data folder.
+
+    Args:
+        spec: of the teacher; changed in place.
+        data: the run's data folder.
+    """
+    check = spec.check
+    if check is not None and not Path(check.bin).is_file() and (data / check.bin).is_file():
+        check.bin = str(data / check.bin)
