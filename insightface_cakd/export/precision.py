@@ -63,7 +63,7 @@ def halve(source: Path, out: Path) -> None:
 
 
 def quantise(source: Path, out: Path, images: np.ndarray) -> None:
-    """Write a file with int8 weights and uint8 activations.
+    """Write a file with 8-bit weights and activations.
 
     The format is QDQ: QuantizeLinear and DequantizeLinear nodes around float operators. Convolutions and products with
     weights are quantised, weights with one scale per channel; the range of an activation is from its lowest to its
@@ -102,7 +102,8 @@ def quantise(source: Path, out: Path, images: np.ndarray) -> None:
             _Faces(graph.graph.input[0].name, images),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            # Without VNNI a processor adds two products of signed weights in 16 bits, with saturation; unsigned ones it adds exactly.
+            weight_type=QuantType.QUInt8,
             per_channel=True,
             op_types_to_quantize=_operators(graph),
             nodes_to_exclude=list(_left_in_float(graph)),

@@ -132,6 +132,8 @@ def test_int8_of_a_real_recogniser_loses_less_than_half_a_point(shared_data, tmp
     _, (full, small) = export_variant(source, tmp_path / "int8.onnx", get_model, None, Wish("int8", **wishes))
     assert full.accuracies[0] == pytest.approx(0.9933, abs=0.0001)
     assert small.accuracies[0] >= full.accuracies[0] - 0.005
+    # Signed weights saturate on processors without VNNI: 0.75 there, 0.91 with unsigned ones.
+    assert small.cosine > 0.85
     assert small.size < 0.35 * full.size
 
 
