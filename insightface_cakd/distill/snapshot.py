@@ -80,8 +80,9 @@ class Snapshots:
     def __init__(self, folder: Path, recipe: Recipe, teacher: Teacher, cfg: Any) -> None:
         self.folder = folder
         self._recipe = recipe.model_dump()
-        if recipe.teacher.weights is not None:
-            self._recipe["teacher"]["weights"] = str(Path(recipe.teacher.weights).expanduser().absolute())
+        for spec in [self._recipe["teacher"], *self._recipe["teachers"].values()]:
+            if spec["weights"] is not None:
+                spec["weights"] = str(Path(spec["weights"]).expanduser().absolute())
         rec = str(cfg.rec)
         self._facts = {
             "teacher_sha256": teacher.sha256,
@@ -214,9 +215,9 @@ def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: 
         CAKDError: the student's network is not known here.
     """
     recipe = origin.parsed
-    changes = {"check": None, "sha256": origin.teacher_sha256, "weights": weights or recipe.teacher.weights}
-    teacher = build_teacher(recipe.teacher.model_copy(update=changes), get_model, device)
-    teachers = {next(iter(recipe.named_teachers)): teacher}
+    first = recipe.teacher
+    first.check, first.sha256, first.weights = None, origin.teacher_sha256, weights or first.weights
+    teachers = {name: build_teacher(spec, get_model, device) for name, spec in recipe.named_teachers.items()}
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # The run has already shown these warnings.
         warnings.simplefilter("ignore")

@@ -13,7 +13,7 @@ from insightface_cakd.distill.embedding_gradients import EmbeddingGradients
 from insightface_cakd.distill.sources import Context, Seen, Source
 from insightface_cakd.distill.sources.source import unique
 from insightface_cakd.distill.taps import Taps, tappable
-from insightface_cakd.errors import ShapeError
+from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.views import Sides
 
@@ -44,6 +44,7 @@ class DistilledStudent(nn.Module):
     Raises:
         TapError: a tap does not exist in its network, or the teacher has no modules to tap.
         ShapeError: student and teacher do not fit and no projector is given.
+        RecipeError: two sources train something under one name, or under none.
     """
 
     def __init__(
@@ -215,8 +216,18 @@ class DistilledStudent(nn.Module):
         student = self._run_student(blank)
         self.backbone.train(was_training)
         context = Context(blank, student, {name: self._blank_teacher(name, blank) for name in self._teachers})
-        built = {source.name: source.build(context) for source in self.sources}
-        return nn.ModuleDict({name: module for name, module in built.items() if module is not None})
+        method = nn.ModuleDict()
+        for source in self.sources:
+            module = source.build(context)
+            if module is None:
+                continue
+            if not source.name or source.name in method:
+                raise RecipeError(
+                    f"recipe: source {type(source).__name__} trains a module under the name '{source.name}'; expected a name of its "
+                    "own, by which checkpoints keep it. Set the class attribute `name`."
+                )
+            method[source.name] = module
+        return method
 
     def _blank_teacher(self, name: str, blank: Tensor) -> Seen:
         """Return a teacher's embedding and taps of a blank image.

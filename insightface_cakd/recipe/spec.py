@@ -142,16 +142,19 @@ class Recipe(BaseModel):
             return {key: value for key, value in given.items() if key != "balance"}
         return given
 
+    @model_validator(mode="after")
+    def _one_first_teacher(self) -> "Recipe":
+        """Let `teacher` be the first of `teachers`, so that a change to it is in what a run saves of both."""
+        if self.teachers:
+            self.teachers[next(iter(self.teachers))] = self.teacher
+        return self
+
     @property
     def named_teachers(self) -> dict[str, TeacherSpec]:
         """Every teacher by its name; one alone is called `teacher`."""
         if self.teacher.network == NOBODY:
             return {}
-        if not self.teachers:
-            return {"teacher": self.teacher}
-        return {
-            name: self.teacher if number == 0 else spec for number, (name, spec) in enumerate(self.teachers.items())
-        }
+        return self.teachers or {"teacher": self.teacher}
 
     @property
     def terms(self) -> list[TermSpec]:

@@ -12,6 +12,7 @@ from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.recipe.parts import IDENTIFICATION
+from insightface_cakd.recipe.readings import reading
 from insightface_cakd.report.result import Result
 
 
@@ -116,9 +117,9 @@ def check_task(recipe: Recipe, task: Task) -> None:
     """
     if task.has_identities:
         return
-    needs = next((term.name for term in recipe.terms if term.build_loss().needs_labels), None)
-    if needs is None and recipe.needs_logits:
-        needs = next(term.name for term in recipe.terms)
+    needs = next(
+        (term.name for term in recipe.terms if term.facts.needs_labels or reading(term.reading).by_class), None
+    )
     if needs is not None or recipe.head is not None:
         part = "head" if needs is None else f"term '{needs}'"
         raise RecipeError(

@@ -155,3 +155,9 @@ def test_a_teacher_that_trains_may_start_from_random_weights_and_no_other():
         build_teacher(TeacherSpec(network="toy", trains=True), get_model, "cpu")
     with pytest.raises(TeacherError, match=r"teacher onnx: cannot train, no gradient passes"):
         build_teacher(TeacherSpec(network="onnx", trains=True), get_model, "cpu")
+
+
+def test_what_changes_in_the_first_teacher_is_in_what_a_run_saves_of_it():
+    read = recipe(COSINE)
+    read.teacher.weights = "moved.pt"
+    assert Recipe.model_validate(read.model_dump()).named_teachers["wide"].weights == "moved.pt"

@@ -89,6 +89,30 @@ def test_a_recipe_with_it_comes_back_from_what_a_run_saves():
     assert Recipe.model_validate(recipe().model_dump()) == recipe()
 
 
+class Nameless(Rows):
+    """Builds something that no checkpoint could keep apart."""
+
+    name = ""
+
+
+class Clashing(Rows):
+    """Builds something under the name of the projectors."""
+
+    name = "projectors"
+
+
+@pytest.mark.parametrize("kind", ["Nameless", "Clashing"])
+def test_what_is_trained_needs_a_name_of_its_own(kind):
+    content = recipe().model_dump()
+    content["sources"] = [{"kind": PLACE.replace("Rows", kind), "tap": "conv"}]
+    host = toy_host()
+    seam.install(host, Recipe.model_validate(content), toy_teachers())
+    with pytest.raises(
+        RecipeError, match=rf"source {kind} trains a module under the name '.*'; expected a name of its own"
+    ):
+        host.get_model("toy", num_features=WIDTH)
+
+
 def test_what_nothing_offers_is_refused():
     content = {"teacher": {"network": "toy"}, "losses": [{"loss": "mse", "reads": "rows", "weight": 1}]}
     with pytest.raises(
