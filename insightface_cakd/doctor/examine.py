@@ -19,12 +19,13 @@ from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import Checkout, find_checkout
 from insightface_cakd.hosts.embedded import train_v2
-from insightface_cakd.hosts.embedded.dataset import count_batches
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.task import Task
 
 
 def examine(job: Job) -> Iterator[Finding]:
@@ -57,8 +58,8 @@ def _embedded() -> Host:
         parts, _ = train_v2.prepare(cfg, device, bool(cfg.resume))
         return parts.backbone, parts.head
 
-    def length(cfg: EasyDict) -> Length:
-        return Length(count_batches(str(cfg.rec), cfg.batch_size, world_size()), cfg.num_epoch)
+    def length(cfg: EasyDict, task: Task) -> Length:
+        return embedded_length(cfg, task, world_size())
 
     def remarks(cfg: EasyDict) -> Iterator[Finding]:
         if cfg.sample_rate == 0:
@@ -110,7 +111,7 @@ def _of_checkout(host: upstream.Host) -> Host:
         host.get_config,
         lambda _: host.device,
         build,
-        lambda cfg: planned_length(cfg, world_size()),
+        lambda cfg, _: planned_length(cfg, world_size()),
         remarks,
     )
 

@@ -43,7 +43,7 @@ class Host:
         get_config: returns a job's config by name or path.
         device: returns the device of a run with this config; None stands for no config.
         build: checks a config and its data, and returns student and head in training mode, as a run builds them.
-        length: returns the length of a run with this config.
+        length: returns the length of a run with this config, filled by this task.
         remarks: yields further findings about a config with which a run starts.
     """
 
@@ -51,7 +51,7 @@ class Host:
     get_config: Callable[[str], EasyDict]
     device: Callable[[EasyDict | None], torch.device]
     build: Callable[[EasyDict, torch.device], tuple[nn.Module, nn.Module]]
-    length: Callable[[EasyDict], Length]
+    length: Callable[[EasyDict, Task], Length]
     remarks: Callable[[EasyDict], Iterator[Finding]]
 
 
@@ -148,13 +148,13 @@ def _run(host: Host, cfg: EasyDict, taught: tuple[Recipe, Teaching] | None) -> S
         recipe, teaching = taught
         task = task_of(recipe)
         task.fill(cfg)
-        length = host.length(cfg) if recipe.needs_length else None
+        length = host.length(cfg, task) if recipe.needs_length else None
         plan = RunPlan(length, bool(cfg.get("resume")), Path(str(cfg.rec)), int(cfg.seed))
         with seam.installed(host.train_v2, recipe, teaching.teachers, plan=plan, task=task):
             loss = _first_loss(host, cfg, device, task)
         yield ok(f"student {cfg.network}: fits the recipe's taps and losses, embeddings of {cfg.embedding_size} values")
     yield ok(f"first batch: {IMAGES} images, loss {loss:.2f}")
-    if type(task).data is Task.data:
+    if not task.has_own_data:
         yield from examine_faces(str(cfg.rec), cfg.num_classes)
         yield from host.remarks(cfg)
 

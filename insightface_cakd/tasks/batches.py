@@ -7,10 +7,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from insightface_cakd.errors import DataError, RunError
-from insightface_cakd.hosts.embedded.dataset import collate
+from insightface_cakd.hosts.embedded.dataset import collate, open_faces
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
+from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.ranks import rank, world_size
-from insightface_cakd.tasks.task import DataRequest
+from insightface_cakd.tasks.task import DataRequest, Task
 
 
 class TaskBatches(DataLoader[Any]):
@@ -86,3 +87,15 @@ class EpochSampler(DistributedSampler):
         super().set_epoch(epoch)
         if hasattr(self.dataset, "epoch"):
             self.dataset.epoch.fill_(epoch)
+
+
+def embedded_length(cfg: Any, task: Task, ranks: int) -> Length:
+    """Return the length of a run on the embedded host, whose steps come from its data.
+
+    Args:
+        cfg: of the run; the task has filled it.
+        task: of the run.
+        ranks: number of ranks.
+    """
+    images = cfg.num_image if task.has_own_data else len(open_faces(str(cfg.rec)))
+    return Length(-(-images // ranks) // cfg.batch_size, cfg.num_epoch)

@@ -25,7 +25,6 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded import train_v2
-from insightface_cakd.hosts.embedded.dataset import count_batches
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
@@ -33,8 +32,10 @@ from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
+from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers
 
 
@@ -64,14 +65,14 @@ class Loop:
         namespace: the module that has the loop's names.
         device: where it trains, and where the teacher runs.
         run: runs the loop to its end.
-        length: gives the length of the run.
+        length: gives the length of a run for the task that has filled the config.
         facts: what `run.json` says about the host.
     """
 
     namespace: ModuleType
     device: torch.device
     run: Callable[[], train_v2.RunResult]
-    length: Callable[[], Length]
+    length: Callable[[Task], Length]
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -81,11 +82,7 @@ def _embedded(job: Job) -> Iterator[tuple[EasyDict, Loop]]:
     cfg = configured(job, get_config)
     device = choose_device(cfg.get("device"))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-
-    def length() -> Length:
-        return Length(count_batches(str(cfg.rec), cfg.batch_size, ranks), cfg.num_epoch)
-
-    yield cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), length)
+    yield cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), lambda task: embedded_length(cfg, task, ranks))
 
 
 @contextmanager
@@ -108,7 +105,7 @@ def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, Loop]]:
 
         yield (
             cfg,
-            Loop(host.train_v2, host.device, run, lambda: planned_length(cfg, world_size()), {"host": host.facts}),
+            Loop(host.train_v2, host.device, run, lambda _: planned_length(cfg, world_size()), {"host": host.facts}),
         )
 
 
@@ -147,7 +144,7 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     teaching = make_teachers(loop.namespace, recipe, loop.device, first, data)
     log_dir = log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
-    plan = RunPlan(loop.length() if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))
+    plan = RunPlan(loop.length(task) if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))
     with seam.installed(loop.namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task):
         result = loop.run()
     facts: dict[str, Any] = {"recipe_name": Path(str(job.distill)).stem, "recipe": recipe.model_dump()}

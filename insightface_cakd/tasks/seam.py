@@ -126,8 +126,7 @@ def install_task(namespace: ModuleType, task: Task) -> None:
         namespace: a module with the five names of `train_v2`.
         task: of the run.
     """
-    kind = type(task)
-    if kind.data is not Task.data:
+    if task.has_own_data:
 
         def get_dataloader(
             root_dir: str,
@@ -145,7 +144,7 @@ def install_task(namespace: ModuleType, task: Task) -> None:
             return task.data(DataRequest(Path(root_dir), batch_size, seed, num_workers, where))
 
         namespace.get_dataloader = get_dataloader  # type: ignore[attr-defined]
-    if kind.measures is not Task.measures:
+    if type(task).measures is not Task.measures:
         namespace.CallBackVerification = partial(MeasureCallback, task)  # type: ignore[attr-defined]
 
 

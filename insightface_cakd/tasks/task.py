@@ -58,6 +58,11 @@ class Task:
     lower_is_better: ClassVar[bool] = False
     views: ViewsSpec = ViewsSpec()
 
+    @property
+    def has_own_data(self) -> bool:
+        """Whether its batches replace those of the host."""
+        return type(self).data is not Task.data
+
     def fill(self, cfg: Any) -> None:
         """Write into a config what follows from the task's data.
 

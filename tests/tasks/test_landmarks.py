@@ -10,12 +10,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from easydict import EasyDict
 
 from insightface_cakd.data.landmarks import read_points
 from insightface_cakd.errors import DataError, RecipeError, RunError
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.recipe import load_recipe, parse_recipe
+from insightface_cakd.recipe.named import NamedSpec
+from insightface_cakd.recipe.schedule import Length
+from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.known import make_task
 from insightface_cakd.tasks.landmarks import PointFaces, measure_points, mirror
 from tests.commands import cakd, error_line, write_recipe
@@ -93,6 +97,26 @@ def test_it_trains_alone_and_under_a_teacher_and_says_its_error(points, taught, 
     assert measured.nme == pytest.approx(result["measured"]["test"]["nme_eye_centres"], abs=1e-6)
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["recipe"]["task"]["kind"] == "landmarks"
+
+
+@pytest.mark.parametrize("command", ["train", "doctor"])
+def test_a_schedule_in_epochs_counts_the_images_of_the_task(command, points, taught, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    schedule = "weight: 0.5\n  schedule: {kind: by_epoch, epochs: 1}"
+    recipe.write_text(taught.read_text().replace("weight: 0.5", schedule))
+    assert load_recipe(str(recipe)).needs_length
+    _, config, _, output, *more = arguments(points, tmp_path / "out", "--distill", recipe)
+    job = ["train", config, "--output", output] if command == "train" else ["doctor", "--config", config]
+    ran = cakd(*job, *more)
+    assert ran.code == 0, ran.out + ran.err
+
+
+def test_the_length_of_a_run_is_that_of_the_tasks_images(points):
+    task = make_task(NamedSpec(kind="landmarks"))
+    cfg = EasyDict(rec=str(points), batch_size=16, num_epoch=2)
+    task.fill(cfg)
+    assert embedded_length(cfg, task, ranks=1) == Length(4, 2)
+    assert embedded_length(cfg, task, ranks=3) == Length(1, 2), "22 images on each rank"
 
 
 def test_the_error_falls_and_the_best_network_is_kept(points, tmp_path):

@@ -254,17 +254,6 @@ def get_dataloader(
     return Batches(loader, device)
 
 
-def count_batches(root_dir: str, batch_size: int, ranks: int) -> int:
-    """Return the number of batches per epoch of each rank.
-
-    Args:
-        root_dir: see `open_faces`.
-        batch_size: images per batch and rank.
-        ranks: number of ranks.
-    """
-    return -(-len(open_faces(root_dir)) // ranks) // batch_size
-
-
 def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
     """Check that every label has a class centre.
 
