@@ -144,7 +144,10 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _one_first_teacher(self) -> "Recipe":
-        """Let `teacher` be the first of `teachers`, so that a change to it is in what a run saves of both."""
+        """Let `teacher` be the first of `teachers`.
+
+        A change to it is then in what a run saves of both.
+        """
         if self.teachers:
             self.teachers[next(iter(self.teachers))] = self.teacher
         return self

@@ -90,7 +90,9 @@ class EpochSampler(DistributedSampler):
 
 
 def embedded_length(cfg: Any, task: Task, ranks: int) -> Length:
-    """Return the length of a run on the embedded host, whose steps come from its data.
+    """Return the length of a run on the embedded host.
+
+    Its steps come from the data.
 
     Args:
         cfg: of the run; the task has filled it.
