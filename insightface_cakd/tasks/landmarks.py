@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.data.landmarks import PointSet, read_points
@@ -127,10 +127,10 @@ class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
 
     Args:
         points: the set.
-        seed: of the mirroring; None mirrors nothing.
+        seed: of the mirroring.
     """
 
-    def __init__(self, points: PointSet, seed: int | None) -> None:
+    def __init__(self, points: PointSet, seed: int) -> None:
         self.points, self.seed = points, seed
         # Shared with worker processes that outlive an epoch.
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -144,16 +144,20 @@ class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
         except DataError as error:
             return error
         placed = self.points.placed(index, rgb)
-        image = cv2.resize(rgb, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR)
+        image = _resized(rgb)
         if self._mirrors(index):
             image, placed = image[:, ::-1], mirror(placed)
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return pixels, torch.from_numpy(np.ascontiguousarray(placed, dtype=np.float32).reshape(-1))
 
     def _mirrors(self, index: int) -> bool:
-        if self.seed is None or len(self.points.names) != len(MIRRORED):
+        if len(self.points.names) != len(MIRRORED):
             return False
         return bool(np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5)
+
+
+def _resized(rgb: np.ndarray) -> np.ndarray:
+    return cv2.resize(rgb, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR)
 
 
 def mirror(points: np.ndarray) -> np.ndarray:
@@ -223,19 +227,15 @@ def measure_points(network: nn.Module, points: PointSet) -> PointError:
         DataError: an image is damaged.
     """
     device = next(network.parameters()).device
-    faces = DataLoader(PointFaces(points, None), batch_size=BATCH, collate_fn=lambda items: items)
-    found = []
+    found, shapes = [], []
     with evaluating(network):
-        for items in faces:
-            for item in items:
-                if isinstance(item, DataError):
-                    raise item
-            images = torch.stack([pixels for pixels, _ in items]).to(device).float().div_(127.5).sub_(1)
-            found.append(network(images).float().cpu())
+        for start in range(0, len(points), BATCH):
+            faces = [points.image(index) for index in range(start, min(start + BATCH, len(points)))]
+            shapes += [face.shape[1::-1] for face in faces]
+            pixels = torch.from_numpy(np.stack([_resized(face).transpose(2, 0, 1) for face in faces]))
+            found.append(network(pixels.to(device).float().div_(127.5).sub_(1)).float().cpu())
     answers = torch.cat(found).view(len(points), -1, 2).numpy()
-    sizes = np.array([points.image(index).shape[1::-1] for index in range(len(points))], np.float32)[
-        :, None
-    ]  # (N, 1, 2)
+    sizes = np.array(shapes, np.float32)[:, None]  # (N, 1, 2)
     distances = np.linalg.norm((answers + 1) / 2 * sizes - points.points, axis=2)  # (N, K)
     apart = np.linalg.norm(points.points[:, EYES[0]] - points.points[:, EYES[1]], axis=1)
     errors = distances.mean(axis=1) / np.maximum(apart, 1e-6)
