@@ -69,12 +69,20 @@ def lower(images: Tensor, size: int) -> Tensor:
     side = images.shape[-1]
     if size >= side:
         return images
-    down, up = (torch.from_numpy(matrix).to(images) for matrix in (area_weights(side, size), cubic_weights(size, side)))
+    down, up = _weights(side, size, images.device, images.dtype)
     small = levels(as_pixels(down @ levels(images) @ down.T))
     return as_pixels(up @ small @ up.T)
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)
+def _weights(side: int, size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return both matrices on the device, to which they are copied once."""
+    matrices = area_weights(side, size), cubic_weights(size, side)
+    down, up = (torch.from_numpy(matrix).to(device, dtype) for matrix in matrices)
+    return down, up
+
+
 def area_weights(side: int, size: int) -> np.ndarray:
     """Return the share of each pixel in each of fewer, larger pixels.
 
@@ -90,7 +98,6 @@ def area_weights(side: int, size: int) -> np.ndarray:
     return np.clip(overlap, 0, None) * size / side
 
 
-@lru_cache(maxsize=64)
 def cubic_weights(size: int, side: int) -> np.ndarray:
     """Return the bicubic weights that enlarge a row of pixels.
 

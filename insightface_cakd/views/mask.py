@@ -26,8 +26,7 @@ class Mask:
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the covered faces."""
-        covered = torch.from_numpy(_covered(images.shape[-1])).to(images.device)
-        colour = as_pixels(images.new_tensor(MASK_COLOUR)).view(1, 3, 1, 1)
+        covered, colour = _painting(images.shape[-1], images.device, images.dtype)
         return torch.where(covered, colour, images)
 
 
@@ -47,7 +46,20 @@ def mask_corners() -> np.ndarray:
     return np.array([*left[::-1], *right])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
+@torch.inference_mode(mode=False)
+def _painting(side: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the covered pixels and their colour on the device.
+
+    They are copied there once.
+
+    Shape:
+        Returns bool (side, side), and (1, 3, 1, 1).
+    """
+    covered = torch.from_numpy(_covered(side)).to(device)
+    return covered, as_pixels(torch.tensor(MASK_COLOUR, device=device, dtype=dtype)).view(1, 3, 1, 1)
+
+
 def _covered(side: int) -> np.ndarray:
     """Return which pixels of a face the mask covers, bool (side, side)."""
     corners = np.rint(mask_corners() * (side / FACE_SIZE)).astype(np.int32)

@@ -96,6 +96,17 @@ def test_a_mirror_image_of_a_mirror_image_is_the_image():
 
 
 @pytest.mark.parametrize("kind", VIEWS)
+def test_a_gradient_passes_after_a_first_use_in_inference_mode(kind):
+    view = build_view(NamedSpec(kind=kind, options=OPTIONS.get(kind, {})), "here")
+    images = torch.rand(1, 3, 96, 96, generator=generator()) * 2 - 1
+    with torch.inference_mode():
+        view(images, generator())
+    scale = torch.ones((), requires_grad=True)
+    view(images * scale, generator()).sum().backward()
+    assert scale.grad is not None
+
+
+@pytest.mark.parametrize("kind", VIEWS)
 def test_every_view_keeps_shape_range_and_the_images_it_is_given(kind):
     images = as_images(pixels())
     before = images.clone()
