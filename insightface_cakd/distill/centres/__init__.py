@@ -7,19 +7,17 @@ from insightface_cakd.distill.centres.frozen import QualityCentres, TeacherCentr
 from insightface_cakd.distill.centres.rule import CentreRule
 from insightface_cakd.recipe.head import HeadSpec
 
-__all__ = ["AverageCentres", "CentreRule", "HeadSpec", "QualityCentres", "TeacherCentres", "build_rule"]
+__all__ = ["AverageCentres", "CentreRule", "QualityCentres", "TeacherCentres", "build_rule"]
 
 
-def build_rule(spec: HeadSpec | None, centres: Tensor | None, teacher_width: int) -> CentreRule:
+def build_rule(spec: HeadSpec, centres: Tensor | None, teacher_width: int) -> CentreRule:
     """Return the rule for the head's class centres.
 
     Args:
-        spec: part `head` of a recipe; None leaves the centres to the optimiser.
+        spec: part `head` of a recipe.
         centres: the teacher's, (classes, D); loaded where the spec asks for them.
         teacher_width: of the teacher's embeddings.
     """
-    if spec is None:
-        return CentreRule()
     if spec.centres == "average":
         return AverageCentres(teacher_width, spec.alpha == "simple")
     assert centres is not None

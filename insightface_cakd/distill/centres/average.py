@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from insightface_cakd.distill.centres.rule import EPS, TaughtCentres, cosines, own_rows
+from insightface_cakd.distill.centres.rule import EPS, CentreRule, cosines, own_rows
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
 
 LEAST = 1e-6
 
 
-class AverageCentres(TaughtCentres):
+class AverageCentres(CentreRule):
     """Class centres that follow the teacher's embeddings.
 
     Before the logits of a step, the centre of each image's class moves towards the teacher's embedding of the image:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from insightface_cakd.distill.centres.quality import QualityMargin, quality_margins
-from insightface_cakd.distill.centres.rule import TaughtCentres, cosines, own_rows
+from insightface_cakd.distill.centres.rule import CentreRule, cosines, own_rows
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
 from insightface_cakd.errors import RunError, ShapeError
 
 
-class TeacherCentres(TaughtCentres):
+class TeacherCentres(CentreRule):
     """The head's rows are the teacher's, and stay so bit for bit.
 
     loss = -log softmax of s phi(theta_y) against s cos theta_j, theta_j between the student's embedding and the teacher's centre w_j;

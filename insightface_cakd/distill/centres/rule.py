@@ -1,7 +1,4 @@
-"""Rules for the class centres of a head.
-
-They are learned by the optimiser, or come from the teacher.
-"""
+"""Base class of rules for class centres from the teacher."""
 
 from typing import Any
 
@@ -14,53 +11,6 @@ EPS = 1e-6
 
 
 class CentreRule:
-    """Leaves the class centres to the optimiser, as the host made them."""
-
-    def check(self, width: int, classes: int) -> None:
-        """Check that student, teacher and head fit.
-
-        Args:
-            width: of the student's embeddings.
-            classes: of the training set.
-
-        Raises:
-            ShapeError: they do not.
-        """
-
-    def begin(self, head: Any, classes: int) -> None:
-        """Take over a head that its host has just built.
-
-        Args:
-            head: `PartialFC_V2` of a host.
-            classes: of all ranks together.
-        """
-
-    def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Update the rule before the head computes its logits.
-
-        Returns values to be logged, by name.
-
-        Shape:
-            labels: (B,), classes of this rank's images.
-
-        Args:
-            head: about to compute the margin loss.
-            features: of the student's forward, with `teacher.embedding` and `student.embedding`, (B, D).
-        """
-        return {}
-
-    def check_state(self, head: Any, state: dict[str, Any]) -> None:
-        """Refuse a checkpoint that would replace rows that must stay.
-
-        Called before the checkpoint is loaded.
-
-        Args:
-            head: of the run.
-            state: of the host's head.
-        """
-
-
-class TaughtCentres(CentreRule):
     """Takes the class centres from the optimiser.
 
     The host's parameter stays where it is, in the module, its state and the optimiser's last group, and requires no gradient: an optimiser
@@ -90,9 +40,38 @@ class TaughtCentres(CentreRule):
             )
 
     def begin(self, head: Any, classes: int) -> None:
-        """Check the head, and freeze its class centres."""
+        """Check a newly built head, and freeze its class centres.
+
+        Args:
+            head: `PartialFC_V2` of a host.
+            classes: of all ranks together.
+        """
         self.check(head.embedding_size, classes)
         head.weight.requires_grad_(False)
+
+    def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Update the rule before the head computes its logits.
+
+        Returns values to be logged, by name.
+
+        Shape:
+            labels: (B,), classes of this rank's images.
+
+        Args:
+            head: about to compute the margin loss.
+            features: of the student's forward, with `teacher.embedding` and `student.embedding`, (B, D).
+        """
+        return {}
+
+    def check_state(self, head: Any, state: dict[str, Any]) -> None:
+        """Refuse a checkpoint that would replace rows that must stay.
+
+        Called before the checkpoint is loaded.
+
+        Args:
+            head: of the run.
+            state: of the host's head.
+        """
 
 
 def own_rows(head: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
