@@ -11,11 +11,12 @@ from insightface_cakd import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = re.findall(r"^\| `(insightface_cakd\.[\w.]+)` \|", (ROOT / "docs/api.md").read_text("utf-8"), re.MULTILINE)
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def imported(file):
+def imported(code):
     """Yield the names that a script takes from the package."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("insightface_cakd"):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -38,6 +39,13 @@ def test_every_error_is_on_the_page():
 
 
 def test_examples_use_public_names_only():
-    used = {name for file in (ROOT / "examples").glob("*.py") for name in imported(file)}
+    used = {name for file in (ROOT / "examples").glob("*.py") for name in imported(file.read_text("utf-8"))}
+    assert used
+    assert used <= set(NAMES)
+
+
+def test_pages_show_public_names_only():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    used = {name for page in pages for block in BLOCK.findall(page.read_text("utf-8")) for name in imported(block)}
     assert used
     assert used <= set(NAMES)
