@@ -37,14 +37,7 @@ PAIRS = 1000
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of the quickstart.
-
-    Args:
-        title: name that the user reads.
-        folder: name of the run's folder.
-        config: name of the job of the embedded host.
-        recipe: name of the recipe; None trains without distillation.
-    """
+    """One training of the quickstart."""
 
     title: str
     folder: str

@@ -10,11 +10,7 @@ from insightface_cakd.errors import RunError
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     app.command("compare")(_compare)
 
 

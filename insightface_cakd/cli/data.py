@@ -16,11 +16,7 @@ Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder p
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     group = typer.Typer(help="Make, look at and check training and verification data.", no_args_is_help=True)
     for name, command in (
         ("pack", _pack),

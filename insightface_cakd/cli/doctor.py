@@ -23,11 +23,7 @@ Examples:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     app.command("doctor", help=HELP)(_doctor)
 
 

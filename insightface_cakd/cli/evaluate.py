@@ -29,11 +29,7 @@ On = Annotated[Literal["probe", "both"], typer.Option(help="Change the second im
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     group = typer.Typer(
         help="Measure a model, by a protocol named here or by package.module:Class.", no_args_is_help=True, cls=Group
     )

@@ -10,11 +10,7 @@ from insightface_cakd.errors import ExportError
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     app.command("export")(_export)
     app.command("export-pack")(_pack)
     app.command("export-runtime")(_runtime)

@@ -22,11 +22,7 @@ Examples:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     group = typer.Typer(help=HELP, no_args_is_help=True)
     group.command("run", help=RUN_HELP)(_run)
     app.add_typer(group, name="host")

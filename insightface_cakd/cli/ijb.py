@@ -10,11 +10,7 @@ from insightface_cakd.evaluate.ijb.presets import PresetName, Protocol, Target
 
 
 def register(group: typer.Typer) -> None:
-    """Add this file's command to `cakd eval`.
-
-    Args:
-        group: the group of commands `cakd eval`.
-    """
+    """Add this file's command to `cakd eval`."""
     group.command("ijb")(_ijb)
 
 

@@ -105,12 +105,7 @@ class Command(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Replace former names by present ones, and parse.
-
-        Args:
-            ctx: context of the command.
-            args: the words of the command line after the command.
-        """
+        """Replace former names by present ones, and parse."""
         place, words = ctx, list[str]()
         while place.parent is not None:
             words.insert(0, str(place.info_name))
@@ -137,11 +132,7 @@ def _today(command: str, args: list[str]) -> Iterator[str]:
 
 
 def take_former_names(app: typer.Typer) -> None:
-    """Make every command of an application accept former names of options.
-
-    Args:
-        app: the application with all its commands and groups.
-    """
+    """Make every command of an application accept former names of options."""
     for command in app.registered_commands:
         command.cls = Command
     for group in app.registered_groups:

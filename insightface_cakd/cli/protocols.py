@@ -30,12 +30,7 @@ class Group(TyperGroup):
     """A group of commands that accepts protocols outside the package too."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command by its name, or that of the protocol `package.module:Class`.
-
-        Args:
-            ctx: context of the group.
-            cmd_name: name of the command or protocol.
-        """
+        """Return a command by its name, or that of the protocol `package.module:Class`."""
         if ":" not in cmd_name:
             return super().get_command(ctx, cmd_name)
         app = typer.Typer(add_completion=False)
@@ -47,12 +42,6 @@ def command_of(name: str) -> Callable[..., None]:
     """Return the command that runs a protocol.
 
     Its options are those of the protocol, and those shared by all protocols: how to run, and where to write.
-
-    Args:
-        name: name of a protocol, see `find_protocol`.
-
-    Raises:
-        EvaluationError: there is no such protocol.
     """
     kind = find_protocol(name)
     text, helps = described(kind)
@@ -93,17 +82,7 @@ def command_of(name: str) -> Callable[..., None]:
 
 
 def say(result: "Result", json: Path | None, page: Path | None = None, title: str = "") -> None:
-    """Print a result, and write its numbers and its page if requested.
-
-    Args:
-        result: the result of a measurement.
-        json: file to write the numbers to; None writes none.
-        page: .html file to write the page to; None writes none.
-        title: title of the page.
-
-    Raises:
-        CAKDError: a file cannot be written.
-    """
+    """Print a result, and write its numbers and its page if requested."""
     print(result.text(), end="")
     if json is not None:
         from insightface_cakd.runtime.atomic import write_json
@@ -116,12 +95,7 @@ def say(result: "Result", json: Path | None, page: Path | None = None, title: st
 
 
 def execution_of(device: str | None, batch: int) -> "Execution":
-    """Return the settings of a measurement, with a progress bar on stderr.
-
-    Args:
-        device: name of the device; None takes the best available one.
-        batch: images at a time.
-    """
+    """Return the settings of a measurement, with a progress bar on stderr."""
     from insightface_cakd.evaluate.execution import Execution
     from insightface_cakd.runtime.devices import choose_device
     from insightface_cakd.runtime.progress import progress_bar

@@ -35,9 +35,6 @@ def list_recipes(recipes: dict[str, Recipe]) -> str:
     """Return the table, its legend, and the changes of subfolders' recipes.
 
     No line is wider than 100 characters.
-
-    Args:
-        recipes: name -> recipe, with the recipes of a folder one after another.
     """
     blocks = []
     for folder, names in groupby(recipes, key=lambda name: name.rpartition("/")[0]):
@@ -49,12 +46,7 @@ def list_recipes(recipes: dict[str, Recipe]) -> str:
 
 
 def row(name: str, recipe: Recipe) -> tuple[str, ...]:
-    """Return a recipe's cells in the order of `HEADS`.
-
-    Args:
-        name: name of the recipe.
-        recipe: the loaded recipe.
-    """
+    """Return a recipe's cells in the order of `HEADS`."""
     return (name, *source(recipe), " ".join(needs(recipe)), " ".join(memory(recipe)), cost(recipe))
 
 
@@ -62,9 +54,6 @@ def source(recipe: Recipe) -> tuple[str, str]:
     """Return the method's name and its publication.
 
     The publication is an arXiv number or a conference, and "" if the recipe names none.
-
-    Args:
-        recipe: the loaded recipe.
     """
     parts = [recipe.head.paper] if recipe.head is not None else [term.facts.paper for term in recipe.losses]
     paper = recipe.paper or parts[0]
@@ -73,11 +62,7 @@ def source(recipe: Recipe) -> tuple[str, str]:
 
 
 def needs(recipe: Recipe) -> list[str]:
-    """Return what a recipe needs, as keys of `NEEDS`.
-
-    Args:
-        recipe: the loaded recipe.
-    """
+    """Return what a recipe needs, as keys of `NEEDS`."""
     found = {need for term in recipe.terms for need in _needs_of(term)}
     found |= {"prompts"} if recipe.teacher.prompts is not None else set()
     found |= {"centres"} if recipe.needs_centres else set()
@@ -88,11 +73,7 @@ def needs(recipe: Recipe) -> list[str]:
 
 
 def described_needs(recipe: Recipe) -> list[str]:
-    """Return what a recipe needs, in words.
-
-    Args:
-        recipe: the loaded recipe.
-    """
+    """Return what a recipe needs, in words."""
     return [NEEDS[need] for need in needs(recipe)]
 
 
@@ -100,9 +81,6 @@ def memory(recipe: Recipe) -> list[str]:
     """Return the memory that a step needs, each kind once.
 
     The letters are explained in the legend of the table.
-
-    Args:
-        recipe: the loaded recipe.
     """
     found = [term.facts.memory for term in recipe.terms]
     found += ["graph"] if recipe.teacher.prompts is not None else []
@@ -113,9 +91,6 @@ def cost(recipe: Recipe) -> str:
     """Return the cost of the teacher in a step.
 
     The letters are explained in the legend of the table.
-
-    Args:
-        recipe: the loaded recipe.
     """
     read = [reading(term.reading) for term in recipe.terms]
     prompts = recipe.teacher.prompts

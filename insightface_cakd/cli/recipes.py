@@ -6,11 +6,7 @@ import typer
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     group = typer.Typer(help="The shipped recipes, and a check of your own.", no_args_is_help=True)
     group.command("list")(_list)
     group.command("show")(_show)

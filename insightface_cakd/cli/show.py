@@ -9,11 +9,7 @@ from insightface_cakd.cli.options import OUTPUT, Data, Device, Teacher
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     group = typer.Typer(help="Look at what a run's method has learnt.", no_args_is_help=True)
     group.callback()(lambda: None)
     group.command("urfm")(_urfm)

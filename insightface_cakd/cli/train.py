@@ -24,11 +24,7 @@ Examples:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands.
-
-    Args:
-        app: the application that gets them.
-    """
+    """Add this file's commands."""
     app.command("quickstart")(_quickstart)
     app.command("train", help=TRAIN_HELP)(_train)
     app.command("bench")(_bench)

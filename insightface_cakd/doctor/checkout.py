@@ -22,9 +22,6 @@ def examine_checkout(checkout: Checkout) -> Iterator[Finding]:
     """Examine a checkout without importing it.
 
     Findings are about its version, its patches, the names that a recipe needs in it, and its packages.
-
-    Args:
-        checkout: the checkout to examine.
     """
     if checkout.version == "pinned":
         yield ok(f"host {checkout.folder}: the pinned arcface_torch ({checkout.commit}), not modified")
@@ -93,13 +90,7 @@ def examine_fixes(wanted: Iterable[str], unwanted: Iterable[str]) -> Iterator[Fi
 
 
 def import_problem(error: RunError, checkout: Checkout, unwanted: Iterable[str] = ()) -> Finding:
-    """Return why the checkout's `train_v2` could not be imported.
-
-    Args:
-        error: the error that the import raised.
-        checkout: the checkout that was imported.
-        unwanted: names of fixes that were left out.
-    """
+    """Return why the checkout's `train_v2` could not be imported."""
     cause = error.__cause__
     if cause is None:
         return problem(str(error))

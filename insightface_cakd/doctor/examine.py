@@ -29,11 +29,7 @@ from insightface_cakd.tasks.task import Task
 
 
 def examine(job: Job) -> Iterator[Finding]:
-    """Examine everything that a job names, and yield each finding once.
-
-    Args:
-        job: the job to examine.
-    """
+    """Examine everything that a job names, and yield each finding once."""
     given: set[str] = set()
     for finding in _all(job):
         if finding.text not in given:

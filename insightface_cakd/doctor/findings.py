@@ -24,38 +24,22 @@ class Finding:
 
 
 def ok(text: str) -> Finding:
-    """Return a finding of something that is as it should be.
-
-    Args:
-        text: see `Finding`.
-    """
+    """Return a finding of something that is as it should be."""
     return Finding("ok", text)
 
 
 def note(text: str) -> Finding:
-    """Return a finding that does not prevent a run.
-
-    Args:
-        text: see `Finding`.
-    """
+    """Return a finding that does not prevent a run."""
     return Finding("note", text)
 
 
 def problem(text: str) -> Finding:
-    """Return a finding that prevents a run.
-
-    Args:
-        text: see `Finding`.
-    """
+    """Return a finding that prevents a run."""
     return Finding("problem", text)
 
 
 def refusals(*checks: Callable[[], Any]) -> Iterator[Finding]:
-    """Run all checks, and yield each error as a problem.
-
-    Args:
-        checks: functions that raise a CAKDError if something is wrong.
-    """
+    """Run all checks, and yield each error as a problem."""
     for check in checks:
         try:
             check()

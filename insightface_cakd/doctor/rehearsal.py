@@ -59,10 +59,6 @@ def rehearse(job: Job, host: Host) -> Iterator[Finding]:
     """Go through the steps of a run, and yield findings.
 
     The steps: config, recipe and teacher, data, student and head, one batch, verification sets.
-
-    Args:
-        job: the job to rehearse; steps for which it gives nothing are left out.
-        host: the host on which it would run.
     """
     cfg = (yield from _step(_config(job, host))) if job.config is not None else None
     taught = None

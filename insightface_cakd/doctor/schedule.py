@@ -14,11 +14,7 @@ from insightface_cakd.runtime.ranks import world_size
 
 
 def examine_schedule(cfg: EasyDict) -> Iterator[Finding]:
-    """Compare what a config says with what a run does.
-
-    Args:
-        cfg: a checkout's config, whose values have been checked.
-    """
+    """Compare what a config says with what a run does."""
     m1, m2, m3 = cfg.margin_list
     if m3 > 0 and (m1 != 1 or m2 != 0):
         yield note(

@@ -103,11 +103,6 @@ class SeedRuns:
     """The runs of one seed, and the files that they share.
 
     Each shared file is made once.
-
-    Args:
-        comparison: settings of the comparison.
-        folder: folder of the seed.
-        seed: seed of weights, order and, if faces are drawn, of the faces.
     """
 
     def __init__(self, comparison: Comparison, folder: Path, seed: int) -> None:
@@ -118,12 +113,7 @@ class SeedRuns:
         self.data = comparison.data or self._made(DATA, "faces", self._draw)
 
     def run(self, name: str, job: Job | None = None) -> Run:
-        """Return a finished run; train it, or the rest of it, first.
-
-        Args:
-            name: name of its folder; the run named `teacher` has its own config, without the students' settings.
-            job: the job with its recipe and its additional settings; None trains without a recipe.
-        """
+        """Return a finished run; train it, or the rest of it, first."""
         comparison, output = self.comparison, self.folder / name
         if not RunFolder(output).finished:
             print(f"\nseed {self.seed}: {name}", flush=True)

@@ -62,10 +62,6 @@ def table(rows: list[Row], seeds: tuple[int, ...]) -> str:
 
     Its columns: accuracy in % for each seed, their mean and standard deviation, mean and standard deviation of the gain,
     and seconds per step.
-
-    Args:
-        rows: rows from `rank`.
-        seeds: seeds in the order of the runs.
     """
     return markdown_table([_cells(row, seeds) for row in rows])
 

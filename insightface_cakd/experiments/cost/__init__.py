@@ -71,22 +71,13 @@ def bench(
 
 
 def machine(device: torch.device) -> str:
-    """Return one line about the machine of the measurement.
-
-    Args:
-        device: the device of the measurement.
-    """
+    """Return one line about the machine of the measurement."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return f"{device.type} {name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def reading_speed(folder: Path, limit: int = 5000) -> float:
-    """Return how many images per second one process reads and decodes.
-
-    Args:
-        folder: folder with train.rec and train.idx.
-        limit: largest number of records to read.
-    """
+    """Return how many images per second one process reads and decodes."""
     records = FaceRecords(folder)
     count = min(len(records), limit)
     started = time.perf_counter()

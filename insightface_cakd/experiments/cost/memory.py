@@ -17,10 +17,6 @@ def peak_memory(run: Callable[[], object], device: torch.device) -> int:
     so that calls on different networks can be compared. On CUDA it is `max_memory_allocated` minus what was allocated
     before, including scratch memory of the kernels. On other devices it is the largest total size of live storages that
     were made during the call (see `LiveTensors`), without scratch memory of the kernels.
-
-    Args:
-        run: the call; it runs once.
-        device: device of its tensors.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -48,13 +48,6 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
     them, the teacher's embeddings without prompts, by another forward or with `prompts.plain` by a look-up in a cache,
     which here is in memory and has one batch; the distillation step.
 
-    Args:
-        recipe: the recipe to time; its teacher gets random weights.
-        student: network of the student.
-        batch: images per step.
-        device: device of all calls.
-        precision: precision of the student's backbone.
-
     Raises:
         CAKDError: a network does not exist or does not fit the recipe, or the device lacks the precision.
     """
