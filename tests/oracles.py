@@ -128,6 +128,7 @@ ORACLES: dict[str, Callable[..., float]] = {
     "askd": map_oracles.askd,
     "fskd": map_oracles.fskd,
     "fskd_relation": map_oracles.fskd_relation,
+    "pair_contrast": pair_oracles.pair_contrast,
 }
 
 # Values on the fixture of tests/losses/test_contract.py, worked out outside this project.
@@ -157,11 +158,15 @@ KNOWN: dict[str, float] = {
     "askd": 0.229960802,
     "fskd": 0.433452405,
     "fskd_relation": 0.661957738,
+    "pair_contrast": 1.498145741,
 }
 
 # Losses that do not change when the student's embedding is scaled.
 SCALE_FREE = {
     *("cosine", "fcd", "rkd_distance", "rkd_angle", "urfm_anchor", "prompt_anchor", "mse", "angular", "qud"),
-    "relation_aware",
+    *("relation_aware", "pair_contrast"),
     *("sp", "cckd", "darkrank", "ekd", "triplet_distillation", "at", "askd", "fskd", "fskd_relation"),
 }
+
+# Losses that depend on the order of the batch: a pair's difference points from the earlier image to the later one.
+ORDERED = {"pair_contrast"}

@@ -147,3 +147,24 @@ def relation_aware(student: Array, teacher: Array, labels: Array, q: float = 0.0
         for k in HARDEST[label]:
             total += max(0.0, cosine(rows[k], s) - cosine(rows[k], t) - q)
     return total / (len(labels) * len(HARDEST[0]))
+
+
+def pair_contrast(student: Array, teacher: Array, temperature: float = 0.1) -> float:
+    """Cross-entropy of each difference of two images among those of the teacher; equal images make no pair."""
+
+    def direction(rows: Array, i: int, j: int) -> Array | None:
+        a, b = (row / math.sqrt(float(row @ row)) if row.any() else row for row in (rows[i], rows[j]))
+        length = math.sqrt(float((a - b) @ (a - b)))
+        return (a - b) / length if length > 1e-6 else None
+
+    kept = []
+    for i in range(len(student)):
+        for j in range(i + 1, len(student)):
+            pair = direction(student, i, j), direction(teacher, i, j)
+            if pair[0] is not None and pair[1] is not None:
+                kept.append(pair)
+    total = 0.0
+    for number, (ours, _) in enumerate(kept):
+        exponents = [float(ours @ theirs) / temperature for _, theirs in kept]
+        total += math.log(sum(math.exp(e - exponents[number]) for e in exponents))
+    return total / len(kept) if kept else 0.0

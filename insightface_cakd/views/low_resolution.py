@@ -2,126 +2,94 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from insightface_cakd.errors import RecipeError
+from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.views.resize import DOWN, UP
 from insightface_cakd.views.view import as_pixels, levels
-
-# OpenCV's constant of the cubic.
-SHARPNESS = -0.75
 
 
 class LowResolution:
-    """Shrink a face by averaging, then enlarge it again.
+    """Shrink a face, then enlarge it again.
 
-    Enlarging is by the bicubic of OpenCV. small = round(D x D^T), seen = round(U small U^T), with D the area averages and U the bicubic
-    weights, border pixels repeated; levels are rounded to 0..255 both times, as in a file.
+    small = round(D x D^T), seen = round(U small U^T), with D and U the weights of OpenCV's interpolations, border pixels repeated; levels
+    are rounded to 0..255 both times, as in a file.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1].
 
     Args:
         sizes: pixels per side in between; of several, each image draws one.
+        down: interpolation to fewer pixels: `area` (the average), `nearest`, `linear`, `cubic` or `lanczos`; of several, each image draws
+            one.
+        up: interpolation back: `cubic`, `nearest`, `linear` or `lanczos`; of several, each image draws one, apart from `down`.
 
     Raises:
-        RecipeError: no sizes, or one that is no whole number from 1.
+        RecipeError: no sizes, one that is no whole number from 1, or an unknown interpolation.
 
     Edge cases:
         A size of S or more leaves an image as it is.
 
     Source:
         Down by area, up by cubic, as low-resolution recognition is measured. Equal to
-        cv2.resize, but for a level at some sizes, and for ties where two pixels become one.
+        cv2.resize, but for a level at some sizes, and for ties where two pixels become one. Drawn sizes and interpolations: F-SKD.
     """
 
-    def __init__(self, sizes: int | Sequence[int]) -> None:
+    def __init__(
+        self, sizes: int | Sequence[int], down: str | Sequence[str] = "area", up: str | Sequence[str] = "cubic"
+    ) -> None:
         given = [sizes] if isinstance(sizes, int) else list(sizes)
         if not given or not all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in given):
             raise RecipeError(
                 f"sizes is {sizes!r}; expected whole numbers from 1, pixels a side. Give for example [14, 28]."
             )
-        self.sizes = given
+        self.ways = list(product(given, _kinds(down, "down", DOWN), _kinds(up, "up", UP)))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the images at the drawn sizes."""
-        if len(self.sizes) == 1:
-            return lower(images, self.sizes[0])
-        drawn = torch.randint(len(self.sizes), (len(images),), generator=generator)
-        seen = images.clone()
-        for number, size in enumerate(self.sizes):
-            chosen = (drawn == number).nonzero().view(-1).to(images.device, non_blocking=True)
-            seen[chosen] = lower(images[chosen], size)
-        return seen
+        side = images.shape[-1]
+        down, up, whole = _weights(side, tuple(self.ways), images.device, images.dtype)
+        if len(self.ways) == 1:
+            return _resized(images, down[0], up[0]) if self.ways[0][0] < side else images
+        drawn = torch.randint(len(self.ways), (len(images),), generator=generator).to(images.device, non_blocking=True)
+        # (B, 1, size, S): one product for all colours of an image.
+        seen = _resized(images, down[drawn].unsqueeze(1), up[drawn].unsqueeze(1))
+        return torch.where(whole[drawn].view(-1, 1, 1, 1), images, seen)
 
 
-def lower(images: Tensor, size: int) -> Tensor:
-    """Return images averaged to `size` pixels per side and enlarged again.
+def _kinds(given: str | Sequence[str], name: str, known: dict) -> list[str]:
+    kinds = [given] if isinstance(given, str) else list(given)
+    for kind in kinds or [None]:
+        if kind not in known:
+            raise RecipeError(
+                f"{name} is {given!r}; expected one or more of {', '.join(known)}.{did_you_mean(str(kind), known)} Correct it."
+            )
+    return kinds
 
-    Shape:
-        images: (B, 3, S, S), RGB in [-1, 1]. Returns the same shape.
 
-    Args:
-        size: pixels per side in between.
-    """
-    side = images.shape[-1]
-    if size >= side:
-        return images
-    down, up = _weights(side, size, images.device, images.dtype)
-    small = levels(as_pixels(down @ levels(images) @ down.T))
-    return as_pixels(up @ small @ up.T)
+def _resized(images: Tensor, down: Tensor, up: Tensor) -> Tensor:
+    small = levels(as_pixels(down @ levels(images) @ down.mT))
+    return as_pixels(up @ small @ up.mT)
 
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(mode=False)
-def _weights(side: int, size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return both matrices on the device, to which they are copied once."""
-    matrices = area_weights(side, size), cubic_weights(size, side)
-    down, up = (torch.from_numpy(matrix).to(device, dtype) for matrix in matrices)
-    return down, up
+def _weights(
+    side: int, ways: tuple[tuple[int, str, str], ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the matrices of all ways, (N, size, S) and (N, S, size), and which ways leave an image as it is.
 
-
-def area_weights(side: int, size: int) -> np.ndarray:
-    """Return the share of each pixel in each of fewer, larger pixels.
-
-    A matrix (size, side) whose rows sum to 1.
-
-    Args:
-        side: pixels before.
-        size: pixels after.
+    Smaller sizes are filled up with rows, and columns, of zeros. All are copied to the device once.
     """
-    edges = np.arange(size + 1) * side / size
-    pixels = np.arange(side)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.clip(overlap, 0, None) * size / side
-
-
-def cubic_weights(size: int, side: int) -> np.ndarray:
-    """Return the bicubic weights that enlarge a row of pixels.
-
-    A matrix (side, size): the weights of four neighbours in each of more, smaller pixels; rows sum to 1.
-
-    Args:
-        size: pixels before.
-        side: pixels after.
-    """
-    places = (np.arange(side) + 0.5) * size / side - 0.5
-    weights = np.zeros((side, size))
-    for offset in (-1, 0, 1, 2):
-        near = np.floor(places) + offset
-        np.add.at(weights, (np.arange(side), np.clip(near, 0, size - 1).astype(int)), cubic(np.abs(places - near)))
-    return weights
-
-
-def cubic(distance: np.ndarray) -> np.ndarray:
-    """Return the bicubic weight at a distance in pixels.
-
-    Args:
-        distance: >= 0.
-    """
-    a, x = SHARPNESS, distance
-    near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-    far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+    most = max(min(size, side) for size, _, _ in ways)
+    down, up = np.zeros((len(ways), most, side)), np.zeros((len(ways), side, most))
+    for number, (size, shrink, enlarge) in enumerate(ways):
+        small = min(size, side)
+        down[number, :small] = DOWN[shrink](side, small)
+        up[number, :, :small] = UP[enlarge](small, side)
+    whole = torch.tensor([size >= side for size, _, _ in ways], device=device)
+    return torch.from_numpy(down).to(device, dtype), torch.from_numpy(up).to(device, dtype), whole

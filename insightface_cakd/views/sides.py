@@ -13,12 +13,26 @@ from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
 from insightface_cakd.runtime.objects import construct, import_object, is_place
 from insightface_cakd.runtime.ranks import rank
+from insightface_cakd.views.augment import Affine, Blur, Colour, CutOut, Mix, Noise
+from insightface_cakd.views.crop import Crop, EyeStrip
 from insightface_cakd.views.low_resolution import LowResolution
 from insightface_cakd.views.mask import Mask
 from insightface_cakd.views.mirror import Mirror
 from insightface_cakd.views.view import View
 
-VIEWS: dict[str, Any] = {"low_resolution": LowResolution, "mask": Mask, "mirror": Mirror}
+VIEWS: dict[str, Any] = {
+    "low_resolution": LowResolution,
+    "mask": Mask,
+    "mirror": Mirror,
+    "crop": Crop,
+    "eye_strip": EyeStrip,
+    "affine": Affine,
+    "colour": Colour,
+    "blur": Blur,
+    "noise": Noise,
+    "cut_out": CutOut,
+    "mix": Mix,
+}
 
 
 def build_view(spec: NamedSpec, where: str) -> View:

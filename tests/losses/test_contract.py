@@ -24,7 +24,7 @@ from tests.losses.cases import (
     shaped,
     value_and_gradient,
 )
-from tests.oracles import KNOWN, ORACLES, SCALE_FREE
+from tests.oracles import KNOWN, ORACLES, ORDERED, SCALE_FREE
 
 # A margin loss compares with labels, not with a teacher; tests/losses/test_prompts.py holds it to the same.
 COMPARING = {name for name, kind in LOSSES.items() if kind.reads != "prompted_logits"}
@@ -96,11 +96,12 @@ def test_the_teacher_gets_no_gradient_unless_the_loss_says_so(name):
     assert student.grad.abs().max() > 0
 
 
-def test_the_order_of_the_batch_does_not_matter(name):
+def test_the_order_of_the_batch_matters_only_where_it_should(name):
     student, teacher = random_pair(name)
     order = torch.randperm(len(student), generator=torch.Generator().manual_seed(1))
     shuffled = evaluate(name, student[order], teacher[order], identities(len(order))[order])
-    assert float(shuffled) == pytest.approx(float(evaluate(name, student, teacher)), rel=1e-12)
+    unchanged = float(shuffled) == pytest.approx(float(evaluate(name, student, teacher)), rel=1e-12)
+    assert unchanged == (name not in ORDERED)
 
 
 def test_the_students_scale_matters_only_where_it_should(shipped):
