@@ -110,10 +110,6 @@ def load_pickle(data: bytes, where: str) -> Any:
 
     Args:
         data: the pickle, of any protocol, from Python 2 or 3.
-        where: names the file in an error.
-
-    Raises:
-        DataError: it is not a pickle, is truncated, or names anything else; nothing that it names was called.
     """
     try:
         return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())

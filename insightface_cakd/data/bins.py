@@ -41,9 +41,6 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
 
     Args:
         path: the `.bin`.
-
-    Raises:
-        DataError: the file is missing, is not such a pickle, names code to run, or the counts do not match.
     """
     content = load_pickle(read_bytes(path), str(path))
     if not (isinstance(content, (tuple, list)) and len(content) == 2 and all(map(_is_sequence, content))):

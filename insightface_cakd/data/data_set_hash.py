@@ -27,9 +27,6 @@ def data_set_hash(folder: str | Path) -> str:
 
     Args:
         folder: holds train.rec and train.idx, or one folder of images per person.
-
-    Raises:
-        DataError: the folder is neither, or a record is damaged.
     """
     path = Path(folder)
     count, item = _records(path) if (path / "train.rec").exists() else _people(path)

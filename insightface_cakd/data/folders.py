@@ -38,20 +38,13 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
     """Return the key that sorts paths in natural order.
 
     The whole path counts. Runs of digits compare as numbers (`id_2` before `id_10`), everything else by code point.
-
-    Args:
-        path: the path to sort.
     """
     parts = _DIGITS.split(str(path))
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
 
 def is_dangling(path: Path) -> bool:
-    """Return whether a path is a link whose target does not exist.
-
-    Args:
-        path: any path.
-    """
+    """Return whether a path is a link whose target does not exist."""
     return path.is_symlink() and not path.exists()
 
 
@@ -62,9 +55,6 @@ def find_people(folder: str | os.PathLike[str]) -> People:
 
     Args:
         folder: has one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing, or has no subfolder with an image in it.
     """
     root, people = Path(folder), People()
     if not root.is_dir():
@@ -86,29 +76,14 @@ def find_people(folder: str | os.PathLike[str]) -> People:
 
 @contextmanager
 def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path, moved to `out` when the block succeeds.
-
-    Args:
-        out: the new file or folder.
-
-    Raises:
-        DataError: the disk is full or the place cannot be written; nothing is left behind.
-    """
+    """Yield a temporary path, moved to `out` when the block succeeds."""
     with atomic.writing(out, DataError) as temporary, naming(temporary, out):
         yield temporary
 
 
 @contextmanager
 def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
-    """Make errors name the user's path instead of the temporary one.
-
-    Args:
-        temporary: the path that errors of the block name.
-        given: the path that the user gave.
-
-    Raises:
-        DataError: the block raised one.
-    """
+    """Make errors name the user's path instead of the temporary one."""
     try:
         yield
     except DataError as error:
@@ -123,9 +98,6 @@ def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[st
     Args:
         out: must not exist yet, or be an empty folder.
         source: the input folder, which must not contain `out`.
-
-    Raises:
-        DataError: `out` exists and is not an empty folder, or lies inside `source`.
     """
     atomic.require_new(out, DataError)
     target = Path(out)

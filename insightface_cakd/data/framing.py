@@ -24,9 +24,6 @@ def frame(data: bytes) -> bytes:
 
     Args:
         data: the bytes of one record, fewer than 2^29.
-
-    Raises:
-        DataError: 2^29 bytes or more, which the format cannot hold.
     """
     if len(data) > LENGTH_MASK:
         raise DataError(
@@ -54,12 +51,7 @@ def read_framed(descriptor: int, offset: int, where: str) -> tuple[bytes, int]:
     The record is returned as bytes, without its frame.
 
     Args:
-        descriptor: file descriptor of the open file.
         offset: position of the record, in bytes from the start of the file.
-        where: names the record in an error.
-
-    Raises:
-        DataError: no record starts there, the file ends inside it, or a part of it is missing.
     """
     flag, data, offset = _read_part(descriptor, offset, where)
     if flag not in (0, 1):

@@ -22,11 +22,7 @@ _END, _WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
 
 
 def image_format(data: bytes) -> str:
-    """Return `jpeg`, `png` or `other`, judged by the first bytes.
-
-    Args:
-        data: the encoded image.
-    """
+    """Return `jpeg`, `png` or `other`, judged by the first bytes."""
     if data.startswith(_JPEG):
         return "jpeg"
     return "png" if data.startswith(_PNG) else "other"
@@ -62,9 +58,6 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
 def image_fault(data: bytes) -> str | None:
     """Return what is wrong with an encoded image, without decoding it.
 
-    Args:
-        data: the encoded image.
-
     Returns:
         That it is empty or truncated, in words; None if no fault is found.
     """
@@ -99,9 +92,6 @@ def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
     Args:
         rgb: uint8 (H, W, 3) RGB.
         quality: JPEG quality, 1 to 100.
-
-    Raises:
-        DataError: the quality is out of range.
     """
     if not 1 <= quality <= 100:
         raise DataError(f"JPEG quality {quality}: expected 1 to 100. 95 is the usual choice.")
@@ -141,15 +131,10 @@ def face_bytes(path: str | os.PathLike[str], quality: int = 95, keep_bytes: bool
     is resized first (by area when larger, bicubic when smaller).
 
     Args:
-        path: the image file.
         quality: quality of the JPEG if one is made, 1 to 100.
-        keep_bytes: False encodes every image anew.
 
     Returns:
         The bytes, and whether they are those of the file.
-
-    Raises:
-        DataError: the file is empty, truncated or not an image, or the image is not square.
     """
     data = read_bytes(path)
     if fault := image_fault(data):

@@ -14,14 +14,8 @@ from insightface_cakd.errors import DataError
 def read_index(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return keys and offsets of a `train.idx`, in the file's order.
 
-    Args:
-        path: the index file.
-
     Returns:
         The keys and the offsets in bytes, both int64 (N,).
-
-    Raises:
-        DataError: the file is missing or empty, or a line is not `key<TAB>offset`.
     """
     try:
         with warnings.catch_warnings():

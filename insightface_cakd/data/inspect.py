@@ -71,9 +71,6 @@ def info(folder: str | os.PathLike[str]) -> Info:
 
     Args:
         folder: holds `train.rec` and `train.idx`.
-
-    Raises:
-        DataError: a file is missing, a header is damaged, or a sampled image cannot be decoded.
     """
     faces = FaceRecords(folder)
     scanned, labels = faces.reader.scan(faces.keys), faces.labels()
@@ -123,9 +120,6 @@ def check(
 
     Returns:
         Findings in file order, none if all is well; of each kind the first 20, then one line with the number of others.
-
-    Raises:
-        DataError: there is no record file or no index to check.
     """
     audit = Audit(open_records(folder), Path(folder), num_classes)
     audit.read_all(progress)

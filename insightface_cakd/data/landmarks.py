@@ -35,14 +35,7 @@ class PointSet:
         return len(self.files)
 
     def image(self, index: int) -> np.ndarray:
-        """Return an image, uint8 (H, W, 3), RGB.
-
-        Args:
-            index: number of the image.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """Return an image, uint8 (H, W, 3), RGB."""
         path = self.folder / self.files[index]
         return decode_rgb(read_bytes(path), str(path))
 
@@ -52,7 +45,6 @@ class PointSet:
         The coordinate is p = 2 x / width - 1, and likewise with the height for y.
 
         Args:
-            index: number of the image.
             image: the image, if it has been read already.
         """
         height, width = (self.image(index) if image is None else image).shape[:2]
@@ -60,15 +52,7 @@ class PointSet:
 
 
 def read_points(folder: Path, name: str) -> PointSet:
-    """Read `<folder>/<name>.csv`, whose images are in `<folder>/<name>/`.
-
-    Args:
-        folder: folder of the data set.
-        name: part of the data set: train, test, ...
-
-    Raises:
-        DataError: there is no such file, or a line does not match the first one.
-    """
+    """Read `<folder>/<name>.csv`, whose images are in `<folder>/<name>/`."""
     path = folder / f"{name}.csv"
     if not path.is_file():
         found = ", ".join(sorted(file.stem for file in folder.glob("*.csv"))) or "none"

@@ -107,10 +107,6 @@ def raise_faults(faults: list[str], count: int) -> None:
 
     Args:
         faults: one line per unusable image; none if all are usable.
-        count: number of images in all.
-
-    Raises:
-        DataError: there are faults; the first three are quoted.
     """
     if len(faults) == 1:
         raise DataError(faults[0])

@@ -36,9 +36,6 @@ def most_pairs(folder: str | os.PathLike[str]) -> int:
 
     Args:
         folder: has one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing or holds no people.
     """
     same, different = _supply([len(images) for images in find_people(folder).images])
     return min(same, different) // FOLDS * _STEP
@@ -63,9 +60,6 @@ def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pa
         folder: has one subfolder per person.
         count: number of pairs, a multiple of 20.
         seed: the same folder, count and seed give the same pairs in the same order.
-
-    Raises:
-        DataError: `count` is not a positive multiple of 20, there is just one person, or there are too few images.
     """
     if count <= 0 or count % _STEP:
         raise DataError(
@@ -128,9 +122,6 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
 
     Args:
         path: the list, a text file in UTF-8.
-
-    Raises:
-        DataError: the file is missing, not text or empty, a line is not a pair, or an image is missing.
     """
     folder, pairs = Path(path).parent, []
     try:

@@ -65,10 +65,6 @@ class Record:
 
         Args:
             data: the bytes inside the frame.
-            where: names the record in an error.
-
-        Raises:
-            DataError: there are fewer bytes than the header and its labels need.
         """
         flag, label, identity, identity2 = _HEADER.unpack_from(data) if len(data) >= _HEADER.size else (0, 0.0, 0, 0)
         start = _HEADER.size + 4 * flag

@@ -24,14 +24,8 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
 
     Args:
         faces: aligned faces, one folder per person.
-        out: the folder to create.
-        name: name of the verification set.
         seed: seed of the split and of the pairs.
         pairs: largest number of verification pairs.
-
-    Raises:
-        DataError: no folder, too few people to split, or too few images of those in the verification set; `out` is in
-            use or cannot be written.
     """
     if not faces.is_dir():
         raise DataError(f"{faces}: no such folder; expected aligned 112x112 faces, one folder per person.")

@@ -79,9 +79,6 @@ def labels_of(target: Tensor) -> Tensor:
     """Return the identities of a batch, (B,).
 
     Integer targets are returned as they are; a floating-point target gives -1, no identity, for each row.
-
-    Args:
-        target: what the loop passes to the head.
     """
     if target.is_floating_point():
         return torch.full((len(target),), -1, dtype=torch.int64, device=target.device)

@@ -18,9 +18,6 @@ def check_initial(student: StudentSpec | None) -> None:
 
     Args:
         student: part `student` of the recipe; None where no trained weights are to be loaded.
-
-    Raises:
-        RecipeError: `student` is given without weights.
     """
     if student is not None and student.weights is None:
         raise RecipeError(
@@ -32,11 +29,7 @@ def load_initial(backbone: nn.Module, weights: str) -> None:
     """Load a student's initial weights strictly.
 
     Args:
-        backbone: the host's network.
         weights: file of a bare state dict, or of a checkpoint with `state_dict_backbone`.
-
-    Raises:
-        RunError: the file does not exist, is damaged, or is of another network or width; nothing was loaded.
     """
     try:
         path = existing_file(weights, "student weights", FIX)

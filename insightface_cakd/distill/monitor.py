@@ -32,10 +32,6 @@ class Monitor:
         """Log the last forward, and the gradients of the last measured one.
 
         On the CPU reading a value costs nothing, so there a NaN stops the run at the step where it appears.
-
-        Args:
-            step: the terms, which have just been computed.
-            student: measures the gradients.
         """
         due = step.step % self.every == 0
         if due or next(iter(step.raw.values())).device.type == "cpu":
@@ -76,9 +72,5 @@ class Monitor:
 
 
 def log_folder(output: str) -> Path:
-    """Return where a run's terms are logged for TensorBoard.
-
-    Args:
-        output: folder of the run.
-    """
+    """Return where a run's terms are logged for TensorBoard."""
     return Path(output) / "tensorboard" / "distill"

@@ -32,13 +32,6 @@ def planned_length(cfg: Any, world_size: int) -> Length:
     """Return a run's length as arcface_torch plans it.
 
     An epoch has num_image // (batch_size * world_size) batches.
-
-    Args:
-        cfg: a config with num_image, batch_size and num_epoch.
-        world_size: number of ranks.
-
-    Raises:
-        RunError: the plan has no batch.
     """
     batches = cfg.num_image // (cfg.batch_size * world_size)
     if batches < 1:

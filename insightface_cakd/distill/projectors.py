@@ -113,13 +113,6 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
     Args:
         kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_tokens`, `tokens_to_map`; or
             `package.module:Class`, called with both shapes.
-        student_shape: without the batch.
-        teacher_shape: without the batch.
-        where: prefix of error messages.
-
-    Raises:
-        RecipeError: there is no such kind.
-        ShapeError: the kind does not join these shapes, or tokens are no square grid.
     """
     if is_place(kind):
         return import_object(kind, f"{where}: projector", "projector")(student_shape, teacher_shape)
@@ -142,16 +135,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
 
 
 def check_shapes(where: str, student_shape: Shape, teacher_shape: Shape) -> None:
-    """Check that two activations can be compared as they are.
-
-    Args:
-        where: prefix of error messages.
-        student_shape: without the batch.
-        teacher_shape: without the batch.
-
-    Raises:
-        ShapeError: they differ; the message names both shapes and the projector that joins them.
-    """
+    """Check that two activations can be compared as they are."""
     if student_shape != teacher_shape:
         raise ShapeError(
             f"{where}: student {student_shape} vs teacher {teacher_shape}; expected equal shapes. "
@@ -173,12 +157,8 @@ def build_projectors(
     The shapes of terms that need none are checked.
 
     Args:
-        terms: terms that read activations.
         student: shapes of the student's taps without the batch, the embedding's under None.
         teacher_of: gives those of the teacher that a term reads.
-
-    Raises:
-        ShapeError: a term's two sides do not fit.
     """
     projectors = nn.ModuleDict()
     for term in terms:

@@ -29,13 +29,8 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
     Prototypes that serve as class centres are checked too.
 
     Args:
-        recipe: of the run.
         teachers: of the run; the prototypes belong to the first.
         data: the run's data folder; None where it is not known.
-
-    Raises:
-        RecipeError: a term needs them and the recipe names none.
-        TeacherError: they are missing, damaged, or of another teacher or data set.
     """
     teacher = next(iter(teachers.values()), None)
     if teacher is None:
@@ -65,13 +60,7 @@ def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pat
     What is not known is not compared.
 
     Args:
-        prototypes: to be used.
-        where: prefix of error messages.
-        teacher: of the run.
         data: the run's data folder; None where it is not known.
-
-    Raises:
-        TeacherError: they are of another teacher or data set.
     """
     meta, where = prototypes.meta, f"{where} {prototypes.folder}"
     digests = (meta.teacher_sha256, teacher.sha256)
@@ -100,10 +89,6 @@ def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:
 
     Args:
         prototypes: of the run; None is accepted.
-        num_classes: of the head, all ranks together.
-
-    Raises:
-        ShapeError: the numbers differ.
     """
     if prototypes is not None and prototypes.meta.num_classes != num_classes:
         count = prototypes.meta.num_classes
@@ -117,7 +102,6 @@ def start_terms(step: DistillationStep, prototypes: Prototypes | None) -> None:
     """Give the terms that need them a copy of the prototypes.
 
     Args:
-        step: has the losses of the terms.
         prototypes: None where no term needs them.
     """
     if prototypes is None:

@@ -95,11 +95,6 @@ class Snapshots:
         """Write the first snapshot just before the student's first training step.
 
         A resumed run, which has taken that step, writes none.
-
-        Args:
-            distillation: whose student has just been built.
-            network: of the student.
-            embedding_size: of the student.
         """
         student = distillation.student
         assert student is not None
@@ -120,12 +115,6 @@ class Snapshots:
         """Write the second snapshot, at the end of a run.
 
         A run that built no student writes nothing.
-
-        Args:
-            distillation: of the run.
-
-        Raises:
-            RunError: a term is not finite.
         """
         if self._origin is not None:
             distillation.step.check_finite()
@@ -144,11 +133,7 @@ class Snapshots:
 
 
 def wants_snapshots(recipe: Recipe) -> bool:
-    """Return whether a recipe has fields or prompts to look at.
-
-    Args:
-        recipe: of the run.
-    """
+    """Return whether a recipe has fields or prompts to look at."""
     return recipe.urfm is not None or recipe.teacher.prompts is not None
 
 
@@ -158,9 +143,7 @@ def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots
     To be called on the run's first rank. None for a method without fields and prompts.
 
     Args:
-        recipe: of the run.
         teacher: of the run; None in one without.
-        cfg: the run's config.
     """
     if teacher is None or not wants_snapshots(recipe):
         return None
@@ -168,23 +151,12 @@ def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots
 
 
 def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies of a state's tensors on the CPU.
-
-    Args:
-        state: tensors by name.
-    """
+    """Return copies of a state's tensors on the CPU."""
     return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read what `Snapshots` wrote.
-
-    Args:
-        path: of the snapshot.
-
-    Raises:
-        RunError: there is no such file, or it is damaged or no snapshot.
-    """
+    """Read what `Snapshots` wrote."""
     if not path.is_file():
         when = (
             "at its first step" if path.name == BEFORE else "when it ends; a run that was stopped goes on with --resume"
@@ -205,14 +177,8 @@ def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: 
     The weights are the initial ones; load a snapshot with `put`.
 
     Args:
-        origin: of a snapshot.
-        get_model: the host's factory.
         device: where both run.
         weights: the teacher's file, if it is no longer where it was; it must be the same file.
-
-    Raises:
-        TeacherError: the teacher's file is gone, or is another.
-        CAKDError: the student's network is not known here.
     """
     recipe = origin.parsed
     first = recipe.teacher
@@ -231,10 +197,6 @@ def put(student: DistilledStudent, snapshot: Snapshot) -> None:
 
     Args:
         student: from `rebuild`.
-        snapshot: of the same run.
-
-    Raises:
-        RunError: it is of another student or method.
     """
     try:
         student.load_state_dict(snapshot.student)

@@ -16,9 +16,6 @@ def method_state(distillation: Distillation) -> dict[str, Tensor]:
     """Return what a resumed run needs besides the host's own state.
 
     That is step count, projectors, fields, prompts and buffers of losses, each under the prefix `cakd.`.
-
-    Args:
-        distillation: of the run.
     """
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
@@ -35,11 +32,7 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     An empty state, that of a plain head, leaves the method as it is.
 
     Args:
-        distillation: of the run; changed in place.
         state: entries of a checkpoint that begin with `cakd.`.
-
-    Raises:
-        RunError: the state is another recipe's.
     """
     if not state:
         return

@@ -64,29 +64,17 @@ class DistillationStep(nn.Module):
         return total
 
     def weight(self, term: TermSpec) -> float:
-        """Return a term's weight at the current step by its schedule.
-
-        Args:
-            term: of this step.
-        """
+        """Return a term's weight at the current step by its schedule."""
         return term.weight * factor(term.schedule, self.step, self.length)
 
     def watch(self, name: str, value: Tensor) -> None:
-        """Log and check a value beside the terms (the margin loss).
-
-        Args:
-            name: under which it is logged.
-            value: a scalar; detached.
-        """
+        """Log and check a value beside the terms (the margin loss)."""
         self._note(name, value.detach())
 
     def check_finite(self) -> None:
         """Stop the run if a term became NaN or infinite.
 
         Looks at all steps since the last check. Reads the device: call it seldom.
-
-        Raises:
-            RunError: names the term, the step and the rank.
         """
         for name, first_bad in self._first_bad.items():
             step = int(first_bad)

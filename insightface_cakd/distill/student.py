@@ -93,9 +93,6 @@ class DistilledStudent(nn.Module):
 
         Shape:
             images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image; only where a source reads them.
-
-        Raises:
-            ShapeError: the recipe reads the landmarks of each image, and there are none, or they do not fit the images.
         """
         if not self.training:
             return self.backbone(images)
@@ -147,8 +144,6 @@ class DistilledStudent(nn.Module):
         """Load the bare backbone's state.
 
         Args:
-            state_dict: of the backbone.
-            strict: refuse missing and unexpected keys.
             assign: as in `torch.nn.Module.load_state_dict`.
         """
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)

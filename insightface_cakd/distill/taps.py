@@ -48,11 +48,7 @@ class Taps:
         self._handles, self._outputs = [], {}
 
     def collect(self) -> dict[str, Tensor]:
-        """Return path -> output of the forward that just ran.
-
-        Raises:
-            TapError: a tap did not fire exactly once, gave no tensor, or was overwritten in place after it fired.
-        """
+        """Return path -> output of the forward that just ran."""
         return {path: self._one(path, fired) for path, fired in self._outputs.items()}
 
     def _hook(self, path: str) -> Callable[..., None]:
@@ -91,11 +87,7 @@ def tappable(teacher: Teacher, paths: list[str]) -> tuple[nn.Module, list[str]]:
     """Return the module that teacher taps hook, and their paths.
 
     Args:
-        teacher: to be tapped.
         paths: module paths in the teacher's network; may be empty.
-
-    Raises:
-        TapError: there are paths, and the teacher has no modules.
     """
     if paths and teacher.network is None:
         raise TapError(

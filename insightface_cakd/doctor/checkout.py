@@ -69,7 +69,6 @@ def examine_fixes(wanted: Iterable[str], unwanted: Iterable[str]) -> Iterator[Fi
 
     Args:
         wanted: names of fixes that change results and were requested with --fix.
-        unwanted: names of fixes to leave out.
     """
     idle = []
     for fix in FIXES:

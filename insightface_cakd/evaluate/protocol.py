@@ -56,9 +56,6 @@ def find_protocol(name: str) -> type[Protocol]:
 
     Args:
         name: one of `protocol_names`, or `package.module:Class`.
-
-    Raises:
-        EvaluationError: nothing has that name, or it is no protocol.
     """
     if ":" in name:
         found = import_object(name, "protocol", "protocol", EvaluationError)
@@ -87,9 +84,6 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
     Args:
         name: see `find_protocol`.
         options: option name -> value; text is converted to the option's type.
-
-    Raises:
-        EvaluationError: the protocol or an option is unknown, or a value has the wrong type.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -111,11 +105,7 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
 
 
 def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
-    """Return a protocol's help and that of each option, from its docstring.
-
-    Args:
-        kind: the protocol's class.
-    """
+    """Return a protocol's help and that of each option, from its docstring."""
     text, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", arguments, re.MULTILINE)
     return text.strip(), {name: " ".join(help.split()) for name, help in entries}
@@ -142,7 +132,6 @@ class Measure:
 
         Args:
             step: of the run; the package's own protocols do not use it, but one that logs may.
-            network: on the device on which it is measured.
         """
         from insightface_cakd.evaluate.execution import Execution
         from insightface_cakd.networks.modes import evaluating

@@ -89,17 +89,9 @@ def export_variant(
     Args:
         source: output folder of a run, .pt weights, or a float32 .onnx file.
         out: the .onnx file to write; replaced only by a file that passed the checks.
-        get_model: the host's factory of networks.
-        network: name of the network of .pt weights.
-        wish: settings of the export.
 
     Returns:
         The result of the check, and the measurements of every file, the first of them the plain float32 one.
-
-    Raises:
-        ExportError: the source cannot be exported or converted, calibration faces are missing, or the check fails.
-        DataError: a verification set or the calibration faces cannot be read.
-        EvaluationError: weights that cannot be loaded, or sets that cannot be judged.
     """
     _require_fitting(source, out, network, wish)
     sets = list(load_sets(wish.bins).values())
@@ -264,7 +256,6 @@ def table(variants: Sequence[Variant], bins: Sequence[Path], threads: int) -> st
     Args:
         variants: measurements from `export_variant`.
         bins: the verification sets, in the order of the accuracies.
-        threads: number of threads in the timing.
     """
     timing = f"ms ({threads} thread{'s'[: threads > 1]})"
     return plain_table([_cells(one, variants[0], [path.stem for path in bins], timing) for one in variants])

@@ -77,9 +77,6 @@ class Checkout:
 
         Args:
             name: full name of the module, such as `train_v2`.
-
-        Raises:
-            RunError: host code raised an exception at import; the message gives file and line.
         """
         try:
             with warnings.catch_warnings():
@@ -99,9 +96,6 @@ class Checkout:
         """Check that `train_v2.py` binds the three names a recipe replaces.
 
         The file is parsed, not imported.
-
-        Raises:
-            RunError: the file is missing, is not Python, or lacks one of the names.
         """
         script = self.folder / "train_v2.py"
         bound = bound_names(_parsed(script))
@@ -118,9 +112,6 @@ def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
 
     Args:
         path: the clone, its `recognition`, `arcface_torch` itself, or a folder in it; None takes `$ARCFACE_TORCH`.
-
-    Raises:
-        RunError: no folder is given, it is not a checkout, or it is older than `partial_fc_v2.PartialFC_V2`.
     """
     given = os.fspath(path) if path is not None else os.environ.get(ENVIRONMENT, "")
     where = f"--host {given}" if path is not None else f"{ENVIRONMENT}={given}"
@@ -171,9 +162,6 @@ def bound_names(tree: ast.Module) -> set[str]:
     """Return the names that a module binds at top level.
 
     Names bound inside `if`, `try` and `with` count too.
-
-    Args:
-        tree: the parsed module.
     """
     names: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
@@ -194,10 +182,6 @@ def where_raised(error: BaseException, folder: Path) -> str:
     """Return `file:line` of the innermost frame inside the folder.
 
     Without such a frame it is the folder itself; for a SyntaxError it is the line that cannot be parsed.
-
-    Args:
-        error: the exception, with its traceback.
-        folder: folder of the host code.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"

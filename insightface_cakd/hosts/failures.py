@@ -34,10 +34,6 @@ def describe(error: BaseException) -> str:
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print the traceback on stderr if `CAKD_TRACEBACK=1`.
-
-    Args:
-        error: the exception, with its traceback.
-    """
+    """Print the traceback on stderr if `CAKD_TRACEBACK=1`."""
     if os.environ.get(TRACEBACK) == "1":
         traceback.print_exception(error, file=sys.stderr)

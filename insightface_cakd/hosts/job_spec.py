@@ -134,12 +134,7 @@ class CheckoutJobSpec(JobSpec):
 
 
 def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:
-    """Yield what is wrong with a config, one line per key.
-
-    Args:
-        cfg: the config.
-        spec: the model of its host.
-    """
+    """Yield what is wrong with a config, one line per key."""
     for key in spec.NEEDED:
         if cfg.get(key) is None:
             yield f"config: {key} is not set; a run needs it. Pass --set {key}=..., or set it in the config file."
@@ -151,14 +146,6 @@ def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:
 
 
 def check_job(cfg: Mapping[str, Any], spec: type[JobSpec]) -> None:
-    """Check a config's values.
-
-    Args:
-        cfg: the config.
-        spec: the model of its host.
-
-    Raises:
-        RunError: the first line of `job_problems`.
-    """
+    """Check a config's values."""
     for problem in job_problems(cfg, spec):
         raise RunError(problem)

@@ -19,9 +19,6 @@ def check_limits(cfg: EasyDict) -> None:
 
     Args:
         cfg: the config; its values already have the right types.
-
-    Raises:
-        RunError: the loop would stop.
     """
     m1, _, m3 = cfg.margin_list
     if m3 <= 0 and (m1 != 1 or m3 != 0):
@@ -54,12 +51,6 @@ def check_first_record(faces: FaceRecords) -> None:
     """Check the record that `dataset.py` reads first.
 
     arcface_torch takes a first record with several labels for a header.
-
-    Args:
-        faces: the opened record files.
-
-    Raises:
-        DataError: arcface_torch would stop, or read other images.
     """
     if faces.header is not None:
         return

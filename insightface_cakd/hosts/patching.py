@@ -48,9 +48,6 @@ def status(folder: Path) -> list[PatchState]:
 
     Args:
         folder: the checkout, the folder with `train_v2.py`.
-
-    Raises:
-        PatchError: the checkout has the patches of another version of this package.
     """
     files = _Files(folder)
     states = []
@@ -69,10 +66,6 @@ def apply(folder: Path, only: Group | None = None) -> list[Patch]:
 
     Returns:
         The patches that were applied; empty when all were applied before.
-
-    Raises:
-        PatchError: a file is missing, differs from the pinned one or cannot be written, or the checkout has the patches
-            of another version.
     """
     files = _Files(folder)
     wanted = [patch for patch in files.series if only in (None, patch.group) and files.lacking(patch)]
@@ -102,9 +95,6 @@ def revert(folder: Path, only: Group | None = None) -> list[Patch]:
 
     Returns:
         The patches that were reverted; empty when none was applied.
-
-    Raises:
-        PatchError: a file cannot be written, or the checkout has the patches of another version.
     """
     files = _Files(folder)
     unwanted = [patch for patch in files.series if only in (None, patch.group) and files.holding(patch)]

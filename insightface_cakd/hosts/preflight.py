@@ -26,14 +26,7 @@ def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
     """Check a config against the ranks, the data and the output folder.
 
     Args:
-        cfg: the config of the run.
         rank: of this process, from 0.
-        world_size: number of ranks.
-
-    Raises:
-        RunError: a key is missing or out of range, there are more ranks than classes, a label has no class, there is
-            less than one batch of images, a verification set cannot be evaluated, or there is nothing to resume from.
-        DataError: the record file or a verification set is damaged.
     """
     check_job(cfg, CheckoutJobSpec)
     check_limits(cfg)
@@ -49,12 +42,7 @@ def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
     The checkpoint is needed only when the run is resumed.
 
     Args:
-        cfg: the config of the run.
         rank: of this process, from 0.
-        world_size: number of ranks.
-
-    Raises:
-        RunError: there are more ranks than classes, or this rank has no checkpoint to resume from.
     """
     if cfg.num_classes < world_size:
         raise RunError(
@@ -75,11 +63,6 @@ def check_data(rec: str, num_classes: int, total_batch: int) -> None:
     Args:
         rec: folder with `train.rec` or with one folder per person, or "synthetic", which is not checked.
         num_classes: number of classes; all labels must lie below it.
-        total_batch: images in one batch of all ranks together.
-
-    Raises:
-        RunError: a label has no class, or there are fewer images than one batch.
-        DataError: the data is missing or damaged.
     """
     if rec == "synthetic":
         return
@@ -99,9 +82,6 @@ def verification_sets(cfg: EasyDict) -> list[Path]:
     """Return the existing files of the sets named in val_targets.
 
     arcface_torch skips missing sets without a message.
-
-    Args:
-        cfg: the config of the run.
     """
     paths = [Path(str(cfg.rec)) / f"{name}.bin" for name in cfg.val_targets]
     return [path for path in paths if path.is_file()]
@@ -113,13 +93,6 @@ def check_folds(path: Path) -> None:
     There are ten folds: each tenth of the file, in its order.
 
     arcface_torch divides by the number of same pairs and of different pairs in a fold.
-
-    Args:
-        path: the .bin file of the set.
-
-    Raises:
-        RunError: a fold has one kind only, and a run would stop at its first verification.
-        DataError: the file is damaged.
     """
     _, same = read_bin(path)
     for number, fold in enumerate(np.array_split(np.asarray(same, bool), FOLDS)):
@@ -138,9 +111,6 @@ def count_records(rec: str) -> tuple[int, int]:
 
     Args:
         rec: folder with `train.rec` and `train.idx`.
-
-    Raises:
-        DataError: the files are missing or damaged.
     """
     faces = FaceRecords(rec)
     if len(faces) == 0:
@@ -161,9 +131,6 @@ def count_folders(rec: str) -> tuple[Any, int]:
 
     Args:
         rec: folder with one folder of images per person.
-
-    Raises:
-        DataError: there is no such folder, or it has no sub-folders.
     """
     folder = Path(rec)
     people = sum(child.is_dir() for child in folder.iterdir()) if folder.is_dir() else 0

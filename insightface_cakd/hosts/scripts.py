@@ -36,17 +36,11 @@ def run_script(
 
     Args:
         script: name of the script; see `find_script`.
-        args: command-line arguments of the script.
         host: the checkout; None takes `$ARCFACE_TORCH`.
         wanted: names of the requested fixes among those that change results.
-        unwanted: names of fixes to leave out.
 
     Returns:
         The script's exit code.
-
-    Raises:
-        RunError: no checkout, no such script, no such fix, or the script stopped with an error; one line gives the
-            place. With `CAKD_TRACEBACK=1` its traceback is printed first.
     """
     checkout = find_checkout(host)
     path = find_script(checkout, script)
@@ -71,9 +65,6 @@ def find_script(checkout: Checkout, script: str) -> Path:
         checkout: where to look.
         script: as upstream's documents write it: `eval_ijbc.py`, `scripts/shuffle_rec.py`,
             `../_evaluation_/ijb/ijb_evals.py`, or any path.
-
-    Raises:
-        RunError: there is no such file; the message lists the nearest names.
     """
     places = (checkout.folder / script, checkout.folder.parent / script, Path(script))
     for place in places:
@@ -132,8 +123,6 @@ def in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
     The line gives the place in host code and the reason.
 
     Args:
-        error: the exception that the script raised.
-        script: file of the script.
         checkout: its checkout; an error raised outside of host code is placed at the line of host code that led there.
     """
     inside = checkout.folder if script.is_relative_to(checkout.folder) else script.parent

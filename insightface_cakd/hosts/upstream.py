@@ -63,9 +63,6 @@ class Host:
 
         Args:
             name: path of a config file, or a job of the checkout: `configs/NAME`, with or without `.py`, or `NAME`.
-
-        Raises:
-            RunError: there is no such config, it raises an exception, or it does not set `config`.
         """
         path = find_config(name, self.checkout)
         module = f"configs.{path.stem}"
@@ -88,9 +85,6 @@ class Host:
 
         Args:
             cfg: config from `get_config`.
-
-        Raises:
-            RunError: host code raised an exception, see `train`.
         """
         names = self.train_v2
         with self._errors_in_one_line():
@@ -139,10 +133,6 @@ def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[st
     Args:
         checkout: from `find_checkout`.
         wanted: names of the requested fixes among those that change results.
-        unwanted: names of fixes to leave out.
-
-    Raises:
-        RunError: the checkout cannot take a recipe, a fix does not exist, or host code raises an exception at import.
     """
     checkout.require_seam()
     with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
@@ -169,9 +159,6 @@ def find_config(name: str, checkout: Checkout) -> Path:
     Args:
         name: path of a config file, `configs/NAME` or `NAME`, each with or without `.py`.
         checkout: where jobs are looked up.
-
-    Raises:
-        RunError: there is no such file.
     """
     file = name if name.endswith(".py") else f"{name}.py"
     jobs = checkout.folder / "configs"

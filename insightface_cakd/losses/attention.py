@@ -84,9 +84,6 @@ def by_position(maps: Tensor) -> Tensor:
 
     Shape:
         maps: (B, C, H, W), which becomes (B, H W, C), row by row; or tokens (B, N, C), which stay.
-
-    Raises:
-        ShapeError: neither map nor tokens.
     """
     if maps.dim() == 4:
         return maps.flatten(2).transpose(1, 2)
@@ -102,9 +99,6 @@ def grid(maps: Tensor) -> tuple[int, int]:
 
     Shape:
         maps: (B, C, H, W), or (B, N, C) with a square number N.
-
-    Raises:
-        ShapeError: the tokens are no square.
     """
     if maps.dim() == 4:
         return maps.shape[2], maps.shape[3]

@@ -71,10 +71,6 @@ def facts_of(name: str, where: str = "loss") -> type[LossFacts]:
 
     Args:
         name: name of a loss of this package, or `package.module:Class`.
-        where: beginning of the error message.
-
-    Raises:
-        RecipeError: there is no such loss.
     """
     if ":" in name:
         return _own_class(name, where)

@@ -154,6 +154,5 @@ def hardest_first(cosines: Tensor, chosen: Tensor, most: int) -> torch.return_ty
     Args:
         cosines: (P,).
         chosen: (P,), boolean.
-        most: how many at most.
     """
     return cosines.detach().masked_fill(~chosen, float("-inf")).topk(min(most, len(cosines)))

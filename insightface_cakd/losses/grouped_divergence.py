@@ -41,10 +41,6 @@ def grouped_divergence(
     Args:
         student: (N, n), N > 0, float32 or float64.
         teacher: (N, n), without gradient.
-        group: the primary group, made from the student's logits.
-        weights: of the parts.
-        temperature: T.
-        classes: the class axis.
     """
     return _GroupedDivergence.apply(student, teacher, group, weights, temperature, classes)
 
@@ -123,10 +119,7 @@ class _Pair:
         """Return the gradient of the mean times T^2, (N, n).
 
         Args:
-            peaks: of all ranks.
-            sums: of all ranks.
             shares: (N, 2, 2), b by side and group.
-            weights: of the parts.
         """
         within = peaks.new_tensor([weights.primary, weights.secondary])
         scale = self.temperature / len(peaks)

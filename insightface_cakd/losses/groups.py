@@ -50,7 +50,6 @@ class Group:
 
         Args:
             logits: (N, n), those that the group was made from.
-            rows: some of them.
         """
         ours, threshold = logits[rows], self.threshold[rows]
         positions = torch.arange(ours.shape[1], device=ours.device)
@@ -69,9 +68,6 @@ def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassA
     Shape:
         logits: (N, n), float32 or float64. columns: (N, 1), -1 where the class is not among the n; a row whose class no rank has gets the
         `size` largest. size: a number, or (1, 1).
-
-    Args:
-        classes: the class axis.
     """
     own = own_logits(logits, columns)
     goal = (count_classes(logits, classes).clamp(max=size) - classes.sum((columns >= 0).long())).double()
@@ -89,8 +85,6 @@ def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, 
         logits: (N, n), float32 or float64.
         columns: (N, 1), as `largest` takes them.
         share: of the probability, in (0, 1].
-        temperature: T.
-        classes: the class axis.
     """
     own = own_logits(logits, columns)
     masses = Masses(logits, own, temperature, classes)
@@ -105,11 +99,6 @@ def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> 
 
     Shape:
         logits: (N, n), float32 or float64.
-
-    Args:
-        share: of the probability.
-        step: between two sizes.
-        classes: the class axis.
     """
     shift = classes.max(logits)
     parts = [(logits[rows] - shift[rows]).exp_().sum(dim=1, keepdim=True) for rows in row_chunks(logits)]
@@ -133,8 +122,6 @@ def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, class
         logits: (N, n).
         columns: (N, 1).
         goal: (N, 1), what the others must weigh.
-        weights: of the entries; equal entries weigh the same.
-        classes: the class axis.
     """
     own = own_logits(logits, columns)
     threshold = highest(lambda value: classes.sum(weights.where(torch.ge, value)) >= goal, own)
@@ -170,6 +157,5 @@ def count_classes(logits: Tensor, classes: ClassAxis) -> Tensor:
 
     Args:
         logits: (N, n).
-        classes: the class axis.
     """
     return classes.sum(torch.full((1, 1), logits.shape[1], device=logits.device))

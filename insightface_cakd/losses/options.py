@@ -41,9 +41,6 @@ def at_least(other: str) -> AfterValidator:
     """Return an annotation: not below another option.
 
     The other stands before this one.
-
-    Args:
-        other: its name.
     """
 
     def check(value: float, info: ValidationInfo) -> float:
@@ -59,10 +56,6 @@ def only_with(other: str, *choices: str) -> AfterValidator:
     """Return an annotation: only where another option has certain values.
 
     The other stands before this one.
-
-    Args:
-        other: its name.
-        choices: its values.
     """
 
     def check(value: object, info: ValidationInfo) -> object:
@@ -77,9 +70,6 @@ def one_above_0(*others: str) -> AfterValidator:
     """Return an annotation: above 0 where all other weights are 0.
 
     The others stand before this one.
-
-    Args:
-        others: their names.
     """
 
     def check(value: float, info: ValidationInfo) -> float:
@@ -124,10 +114,6 @@ def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object
 
     Args:
         constructor: `__init__` of a loss.
-        given: options by today's or earlier names.
-
-    Raises:
-        RecipeError: one is given by both.
     """
     names, found = option_names(constructor), {}
     for key, value in given.items():
@@ -143,11 +129,6 @@ def check_options(constructor: Callable[..., None], given: Mapping[str, object],
 
     Args:
         constructor: `__init__` of a loss.
-        given: options by name.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: one is out of range, does not fit another, or is missing.
     """
     model = _model(constructor)
     try:

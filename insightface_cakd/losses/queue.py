@@ -47,9 +47,6 @@ class FeatureQueue(nn.Module):
 
         Shape:
             like: (B, D).
-
-        Raises:
-            ShapeError: the queue holds rows of another width.
         """
         if self.rows.shape[1] == 0:
             self._allocate(like)

@@ -177,7 +177,6 @@ def count(entries: Tensor, own: Tensor, compare: Compare, value: Tensor) -> Tens
     Args:
         entries: (N, n).
         own: (N, 1), the own classes' logits.
-        compare: which entries count.
         value: (N, 1). The result has this shape, int64.
     """
     parts = [

@@ -90,7 +90,6 @@ def onnx_embedder(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray
 
     Args:
         file: a recogniser with an input [batch, 3, 112, 112].
-        threads: number of threads within one operator.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -118,7 +118,6 @@ def providers(device: torch.device, where: str) -> list[str]:
 
     Args:
         device: where the graph should run.
-        where: beginning of the warning.
     """
     if device.type != "cuda":
         return CPU
@@ -136,9 +135,6 @@ def normalises_itself(path: Path) -> bool:
     """Return whether a graph normalises its images itself.
 
     It does if it subtracts the mean and divides by the deviation, judged by InsightFace's naming rule.
-
-    Args:
-        path: the .onnx file.
     """
     return named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
 

@@ -16,13 +16,6 @@ def check_parts(recipe: Recipe, where: str) -> None:
     """Check that terms and prompts have the parts they need.
 
     Terms read parts; prompts learn from a term.
-
-    Args:
-        recipe: valid key by key.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: a part is missing, or read by nothing.
     """
     check_head(recipe, where)
     _check_names(recipe, where)
@@ -55,13 +48,6 @@ def check_head(recipe: Recipe, where: str) -> None:
 
     A recipe needs a term or a `head`, unless its task is another than identification. No term may compare logits if each
     image has its own margin (`head.margin: quality`).
-
-    Args:
-        recipe: valid key by key.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: the recipe has neither, or such a term.
     """
     if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
         raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
@@ -107,10 +93,6 @@ def source_class(spec: NamedSpec, where: str) -> Any:
 
     Args:
         spec: names it as `package.module:Class`.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: there is no such class, or it offers nothing.
     """
     found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):

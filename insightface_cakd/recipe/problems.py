@@ -26,10 +26,6 @@ def first_problem(error: ValidationError, whole: type[BaseModel]) -> str:
     """Return one line about one of the errors.
 
     A misspelt key is reported before the key that is missing because of it.
-
-    Args:
-        error: error of the recipe's model.
-        whole: the recipe's model.
     """
     problems = error.errors()
     problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])

@@ -43,8 +43,5 @@ def reading(name: str) -> Reading:
     """Return what a reading needs.
 
     A reading of a source from outside the package needs nothing.
-
-    Args:
-        name: name of the reading.
     """
     return READINGS.get(name, OTHER)

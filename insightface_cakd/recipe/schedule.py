@@ -85,8 +85,6 @@ def factor(schedule: ScheduleSpec, step: int, length: Length | None) -> float:
     """Return the factor of the weight in a step.
 
     Args:
-        schedule: schedule of the term.
-        step: number of batches before this one.
         length: length of the run; read only if the schedule needs it.
     """
     if schedule.kind == "constant":

@@ -49,11 +49,7 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     or an ONNX file replace its `network` too.
 
     Args:
-        content: the mapping that the YAML file holds.
         settings: each `KEY=VALUE`; a key with dots as the file nests, a term by its name, a value in YAML.
-
-    Raises:
-        RecipeError: no `=`, a value that is not YAML, a term that the recipe does not have, or a key below a plain value.
     """
     content = copy.deepcopy(content)
     for setting in settings:

@@ -11,9 +11,6 @@ def find_recipe(name: str) -> Path:
 
     Args:
         name: a path, or the name of a shipped recipe.
-
-    Raises:
-        RecipeError: there is no such file.
     """
     path = Path(name)
     if path.is_file():

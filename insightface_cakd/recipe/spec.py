@@ -62,11 +62,7 @@ class TermSpec(BaseModel):
         return facts_of(self.loss)
 
     def check_options(self) -> None:
-        """Check the loss's options without building it.
-
-        Raises:
-            RecipeError: the loss cannot have them.
-        """
+        """Check the loss's options without building it."""
         check_options(self.facts.__init__, self.options, self.facts.title())
 
     @property

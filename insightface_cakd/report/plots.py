@@ -174,7 +174,6 @@ def svg_of(figure: Figure, prefix: str) -> str:
     Equal curves give equal text.
 
     Args:
-        figure: to be drawn.
         prefix: for its ids; no other element of the page may have the same.
     """
     content = io.StringIO()

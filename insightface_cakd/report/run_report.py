@@ -58,16 +58,7 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, which needs no other file and no network.
-
-    Args:
-        path: the .html file, written atomically.
-        report: what it shows.
-
-    Raises:
-        EvaluationError: a run's folder does not exist, or the page cannot be written.
-        RunError: a run's files are damaged.
-    """
+    """Write the page, which needs no other file and no network."""
     for title, folder in report.runs.items():
         if not folder.is_dir():
             raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")
@@ -76,16 +67,7 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def write_result(path: Path, title: str, result: Result) -> None:
-    """Write the page of one measurement.
-
-    Args:
-        path: the .html file, written atomically.
-        title: of the page.
-        result: what was measured.
-
-    Raises:
-        EvaluationError: the page cannot be written.
-    """
+    """Write the page of one measurement."""
     write_report(path, Report(title, (), sections=page_sections(result)))
 
 
@@ -93,9 +75,6 @@ def page_sections(result: Result) -> list[Section]:
     """Return a measurement's sections for a page.
 
     The first one gets the pictures.
-
-    Args:
-        result: the measurement.
     """
     first, *rest = result.sections()
     return [replace(first, drawings=result.drawings()), *rest]

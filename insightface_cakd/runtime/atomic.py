@@ -53,13 +53,7 @@ def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = ""
     Works as `replacing` does, but a full disk or an unwritable place is reported as an error of the user.
 
     Args:
-        path: the file or folder to create.
-        kind: class of the error to raise.
         where: beginning of the error line; `path` if empty.
-
-    Raises:
-        CAKDError: of class `kind`: the disk is full, or the place cannot be written. Whatever was there before is
-            unchanged.
     """
     try:
         with replacing(path) as temporary:
@@ -76,8 +70,6 @@ def write_text(path: str | os.PathLike[str], text: str, kind: type[CAKDError], w
 
     Args:
         path: the file to write; an existing file is replaced.
-        text: its content.
-        kind: class of the error to raise.
         where: beginning of the error line; `path` if empty.
     """
     with writing(path, kind, where) as temporary:
@@ -90,7 +82,6 @@ def write_json(path: str | os.PathLike[str], content: Any, kind: type[CAKDError]
     Args:
         path: the file to write; an existing file is replaced.
         content: anything that `json.dumps` accepts.
-        kind: class of the error to raise.
     """
     write_text(path, json.dumps(content, indent=1), kind)
 
@@ -102,10 +93,6 @@ def require_new(path: str | os.PathLike[str], kind: type[CAKDError]) -> None:
 
     Args:
         path: must not exist yet, or be an empty folder.
-        kind: class of the error to raise.
-
-    Raises:
-        CAKDError: of class `kind`: the path is a file, or a folder that is not empty.
     """
     target = Path(path)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

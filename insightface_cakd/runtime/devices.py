@@ -22,9 +22,6 @@ def choose_device(name: str | None) -> torch.device:
 
     Args:
         name: "cuda", "cuda:1", "mps", "cpu", or None.
-
-    Raises:
-        RunError: the name is not a device, or the device is not available on this machine.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -66,9 +63,6 @@ def process_group(device: torch.device) -> Iterator[None]:
 
     Args:
         device: of this process; the backend is NCCL for cuda and Gloo for cpu.
-
-    Raises:
-        RunError: several processes on mps, for which torch.distributed has no backend.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():

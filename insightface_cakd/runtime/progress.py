@@ -12,9 +12,6 @@ def progress_bar(what: str) -> Iterator[Progress]:
     """Show a progress bar on stderr and yield its callback.
 
     The callback takes (done, total) and moves the bar.
-
-    Args:
-        what: label shown before the bar.
     """
     from rich import progress as rich
     from rich.console import Console

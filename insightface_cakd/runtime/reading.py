@@ -15,14 +15,9 @@ def reading(
     """Report whatever goes wrong while a file is read in one line.
 
     Args:
-        where: beginning of the error line, usually the path.
-        kind: class of the error to raise.
         expected: what the file should be and how to fix it, as sentences.
         damage: exceptions, besides OSError, that the reader raises for a damaged or wrong file; a CAKDError is
             re-raised unchanged.
-
-    Raises:
-        CAKDError: of class `kind`: the file cannot be read.
     """
     caught: tuple[type[Exception], ...] = (OSError, *damage)
     try:
@@ -39,7 +34,6 @@ def read_text(path: Path, kind: type[CAKDError], expected: str) -> str:
 
     Args:
         path: a file in UTF-8.
-        kind: class of the error to raise.
         expected: what the file should be and how to fix it, as sentences.
     """
     with reading(path, kind, expected, UnicodeDecodeError):

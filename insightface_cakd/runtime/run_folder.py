@@ -104,20 +104,12 @@ class RunFolder:
 
     @cached_property
     def saved(self) -> Saved:
-        """The content of `run.json`: how the network was made.
-
-        Raises:
-            RunError: the file is damaged.
-        """
+        """The content of `run.json`: how the network was made."""
         return self._read(RUN, Saved)
 
     @cached_property
     def result(self) -> Measured:
-        """The content of `result.json`: what was measured.
-
-        Raises:
-            RunError: the file is damaged.
-        """
+        """The content of `result.json`: what was measured."""
         return self._read(RESULT, Measured)
 
     @property
@@ -147,14 +139,7 @@ class RunFolder:
         return self.saved.teacher
 
     def require(self, *names: str) -> None:
-        """Check that files exist in the folder.
-
-        Args:
-            names: file names below the folder.
-
-        Raises:
-            RunError: a file is missing.
-        """
+        """Check that files exist in the folder."""
         for name in names:
             if not (self.path / name).is_file():
                 raise RunError(
@@ -167,9 +152,6 @@ class RunFolder:
 
         Args:
             facts: keys of `Saved`, and others that are never read back.
-
-        Raises:
-            RunError: it cannot be written.
         """
         write_json(self.path / RUN, facts)
 

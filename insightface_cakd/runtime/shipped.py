@@ -7,9 +7,6 @@ def shipped_folder(name: str) -> Path:
     """Return a top-level folder of the project.
 
     A wheel carries it inside the package; an editable install leaves it beside the package, in the checkout.
-
-    Args:
-        name: "recipes" or "patches".
     """
     package = Path(__file__).resolve().parents[1]
     inside = package / name

@@ -18,9 +18,6 @@ def save_atomically(content: Any, path: Path) -> None:
     Args:
         content: what `torch.save` accepts.
         path: the file to write; an existing file is replaced.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
     """
     try:
         with replacing(path) as temporary:

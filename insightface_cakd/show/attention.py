@@ -107,7 +107,6 @@ def overlap(first: View, second: View) -> tuple[float, float]:
     The overlap is the sum over the face of the smaller share, averaged over centres and faces.
 
     Args:
-        first: of some faces.
         second: of the same faces and centres, on any grid.
 
     Returns:
@@ -125,10 +124,6 @@ def chosen(count: int, most: int) -> list[int]:
     """Return at most `most` of the numbers 0 to `count` - 1.
 
     They are evenly spread, from the first to the last.
-
-    Args:
-        count: how many there are.
-        most: how many are wanted.
     """
     if count <= most:
         return list(range(count))
@@ -142,7 +137,6 @@ def sentences(views: Sequence[View], shown: Sequence[int]) -> list[str]:
 
     Args:
         views: student before, student after, teacher before, teacher after.
-        shown: the centres that the picture shows.
     """
     pairs = [(views[0], views[1]), (views[2], views[3])]
     faces, count = views[0].maps.shape[:2]

@@ -29,14 +29,7 @@ def as_images(faces: np.ndarray, device: torch.device) -> Tensor:
 
 
 def read_face(path: Path) -> np.ndarray:
-    """Return an aligned face, uint8 (112, 112, 3) RGB.
-
-    Args:
-        path: of the image.
-
-    Raises:
-        DataError: it cannot be read, or is of another size.
-    """
+    """Return an aligned face, uint8 (112, 112, 3) RGB."""
     rgb = decode_rgb(read_bytes(path), str(path))
     if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
         raise DataError(
@@ -50,7 +43,6 @@ def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
     """Return the paths of the run's verification sets that exist.
 
     Args:
-        origin: names the sets.
         data: where the data is now, if it was moved.
     """
     folder = data if data is not None else Path(origin.rec)
@@ -63,12 +55,7 @@ def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarra
     They are from its first verification set, else from its training images.
 
     Args:
-        origin: names the data.
-        count: maximum number of faces.
         data: where the data is now, if it was moved.
-
-    Raises:
-        DataError: the data is gone or damaged.
     """
     folder = data if data is not None else Path(origin.rec)
     sets = verification_sets(origin, data)
@@ -82,10 +69,5 @@ def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarra
 
 
 def spread(count: int, wanted: int) -> np.ndarray:
-    """Return at most `wanted` indices below `count`, evenly spread.
-
-    Args:
-        count: how many there are.
-        wanted: how many are wanted.
-    """
+    """Return at most `wanted` indices below `count`, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))

@@ -73,10 +73,6 @@ def draw(look: Look, title: str) -> Figure:
     """Return the picture of the local centres.
 
     The first face has four rows of maps, the others two; below, panels show where the centres lie, averaged over all faces.
-
-    Args:
-        look: what to draw.
-        title: above it.
     """
     page = _Page(look)
     page.text(MARGIN, MARGIN, title, ha="left", va="top", fontsize=14)
@@ -96,9 +92,6 @@ def save_picture(figure: Figure, path: Path) -> None:
     Args:
         figure: from `draw`.
         path: its suffix is the format: .png, .pdf or .svg.
-
-    Raises:
-        EvaluationError: another suffix, or the file cannot be written.
     """
     require_format(path)
     with writing(path, EvaluationError) as temporary:
@@ -106,14 +99,7 @@ def save_picture(figure: Figure, path: Path) -> None:
 
 
 def require_format(path: Path) -> None:
-    """Check that the suffix of a path is a format of pictures.
-
-    Args:
-        path: to be written.
-
-    Raises:
-        EvaluationError: it has another suffix.
-    """
+    """Check that the suffix of a path is a format of pictures."""
     if path.suffix.lower() not in FORMATS:
         raise EvaluationError(
             f"{path}: no name of a picture; expected one that ends in {', '.join(FORMATS)}. Rename it."

@@ -61,13 +61,8 @@ def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> 
     """Build student and teacher of a run that left snapshots.
 
     Args:
-        folder: output of the run.
         device: where they are to run.
         teacher: the teacher's weights, if they are no longer where they were.
-
-    Raises:
-        RunError: no such folder, a run without receptive fields and prompts, or a snapshot that is missing or damaged.
-        TeacherError: the teacher's file is gone, or is another.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; expected the output of a run of CAKD. Correct the path.")
@@ -84,13 +79,8 @@ def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Loo
     tokens: those of a batch of the run's images stand in for them, as in the run's first step.
 
     Args:
-        run: with receptive fields.
         images: aligned faces of 112x112; some of the run's when not given.
         data: where the run's data is now, if it was moved.
-
-    Raises:
-        RunError: the run has no receptive fields.
-        DataError: an image is damaged or of another size, or the run's data is gone.
     """
     if run.origin.parsed.urfm is None:
         raise RunError(_without_fields(run.folder))
@@ -114,11 +104,7 @@ def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
     The accuracy is measured on the run's verification sets.
 
     Args:
-        run: any; one without prompts gives no rows.
         data: where the run's data is now, if it was moved.
-
-    Raises:
-        DataError: a verification set is damaged.
     """
     if run.origin.parsed.teacher.prompts is None:
         return []
@@ -149,12 +135,7 @@ def _measured_by_the_run(run: Run) -> dict[str, float]:
 
 
 def show_fields(run: Run, look: Look) -> Figure:
-    """Return the picture of a run's local centres.
-
-    Args:
-        run: with receptive fields.
-        look: of the run.
-    """
+    """Return the picture of a run's local centres."""
     teacher, student = run.student.teacher.name, run.origin.network
     return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps")
 
@@ -163,12 +144,6 @@ def method_sections(run: Run) -> list[Section]:
     """Return the sections of a report about a run's method.
 
     They show where the centres look, and the teacher's accuracy with and without prompts.
-
-    Args:
-        run: with receptive fields, prompts, or both.
-
-    Raises:
-        DataError: the run's data is gone or damaged.
     """
     sections = []
     if run.origin.parsed.urfm is not None:

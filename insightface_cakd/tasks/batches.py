@@ -93,11 +93,6 @@ def embedded_length(cfg: Any, task: Task, ranks: int) -> Length:
     """Return the length of a run on the embedded host.
 
     Its steps come from the data.
-
-    Args:
-        cfg: of the run; the task has filled it.
-        task: of the run.
-        ranks: number of ranks.
     """
     images = cfg.num_image if task.has_own_data else len(open_faces(str(cfg.rec)))
     return Length(-(-images // ranks) // cfg.batch_size, cfg.num_epoch)

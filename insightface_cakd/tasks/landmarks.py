@@ -222,9 +222,6 @@ def measure_points(network: nn.Module, points: PointSet) -> PointError:
     Args:
         network: answers (B, 2 K); put into eval mode for as long as it is measured.
         points: the set; its first two points are the eyes.
-
-    Raises:
-        DataError: an image is damaged.
     """
     device = next(network.parameters()).device
     found, shapes = [], []

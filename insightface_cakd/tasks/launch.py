@@ -113,11 +113,6 @@ def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
     """Run a loop, and record in `run.json` how the network came about.
 
     The recipe is put into the loop if there is one.
-
-    Args:
-        job: the options of the run.
-        cfg: the run's config.
-        loop: the host's.
     """
     first = int(os.environ.get("RANK", "0")) == 0
     result, taught = (loop.run(), {}) if job.distill is None else distil(job, cfg, loop, first)
@@ -132,9 +127,6 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     Returns the result, and the facts about recipe and teacher for `run.json`.
 
     Args:
-        job: names the recipe.
-        cfg: the run's config.
-        loop: the host's.
         first: whether this process logs and measures the teacher.
     """
     data = Path(str(cfg.rec))
@@ -160,7 +152,6 @@ def write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
     The record has config, versions, machine and the facts given.
 
     Args:
-        output: folder of the run.
         cfg: the run's config; only simple values are recorded, and no key that ends in `_key`.
         more: further facts by name: the checkout, and for a distilled network the resolved recipe and the teacher's hash.
     """

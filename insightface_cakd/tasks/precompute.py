@@ -38,13 +38,8 @@ def cache_teacher(
 
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.
-        records: folder with train.rec.
-        out: folder to create.
         settings: `KEY=VALUE` changes to the recipe.
         progress: called with the number of images done and of all.
-
-    Raises:
-        CAKDError: recipe, teacher or data cannot be used, or `out` exists.
     """
     faces = FaceRecords(records)
     return write_cache(_teacher(recipe, settings), _batches(faces), out, progress, total=len(faces))
@@ -66,13 +61,9 @@ def make_prototypes(
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.
         data: folder with train.rec, or one folder of images per person.
-        out: folder to create.
         settings: `KEY=VALUE` changes to the recipe.
         nearest: number of most similar identities for each.
         progress: called with the number of images and identities done and of all.
-
-    Raises:
-        CAKDError: recipe, teacher or data cannot be used, or `out` exists.
     """
     require_new_folder(out, data)
     faces = open_faces(str(data))

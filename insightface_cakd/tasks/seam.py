@@ -56,14 +56,8 @@ def installed(
         recipe: task, student, teachers and terms of the run.
         teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
-        every: steps between two log lines.
         snapshots: from `snapshots_of`; the second is written when the block ends without an error.
-        plan: what the recipe must know of the run.
         task: the recipe's, which has filled the config; made anew when not given.
-
-    Raises:
-        RecipeError, TeacherError: files or a run's length that the recipe needs are missing, or files are of another teacher or data set.
-        TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
     """
     before = {name: getattr(namespace, name) for name in NAMES if hasattr(namespace, name)}
     distillation = install(namespace, recipe, teachers, log_dir, every, snapshots, plan, task)
@@ -96,9 +90,7 @@ def install(
         recipe: task, student, teachers and terms of the run.
         teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
-        every: steps between two log lines.
         snapshots: from `snapshots_of`.
-        plan: what the recipe must know of the run.
         task: the recipe's, which has filled the config; made anew when not given.
     """
     _check_landmarks(namespace, recipe)
@@ -124,7 +116,6 @@ def install_task(namespace: ModuleType, task: Task) -> None:
 
     Args:
         namespace: a module with the five names of `train_v2`.
-        task: of the run.
     """
     if task.has_own_data:
 
@@ -184,11 +175,7 @@ def _replace_model(
 
 
 def _check_landmarks(namespace: ModuleType, recipe: Recipe) -> None:
-    """Check that a host gives the landmarks that a recipe reads.
-
-    Raises:
-        RecipeError: it does not.
-    """
+    """Check that a host gives the landmarks that a recipe reads."""
     reads = recipe.urfm is not None and recipe.urfm.landmarks == "batch"
     if reads and not getattr(namespace, "GIVES_LANDMARKS", False):
         raise RecipeError(

@@ -18,12 +18,7 @@ def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | st
 
     Args:
         teacher: as `build_teacher` made it.
-        spec: names the .bin and the floor.
         device: where the images are prepared.
-
-    Raises:
-        TeacherError: the accuracy is below the floor, or the teacher is a cache, which knows no other images.
-        DataError: the .bin is missing or broken.
     """
     if spec.check is None:
         return None

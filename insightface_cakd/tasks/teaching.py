@@ -44,9 +44,6 @@ def make_teachers(
         device: where they run.
         checks: measure them on their .bin; one rank of a run is enough.
         data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
-
-    Raises:
-        TeacherError: one cannot be built, or is below its floor.
     """
     built, accuracies = {}, []
     for name, spec in recipe.named_teachers.items():
@@ -65,7 +62,6 @@ def find_check_bin(spec: TeacherSpec, data: Path) -> None:
 
     Args:
         spec: of the teacher; changed in place.
-        data: the run's data folder.
     """
     check = spec.check
     if check is not None and not Path(check.bin).is_file() and (data / check.bin).is_file():

@@ -54,8 +54,5 @@ class TrainedTeacher(Teacher):
         """Return the answers of a batch, with their graph.
 
         The graph is kept where gradients are enabled.
-
-        Raises:
-            ShapeError: the images are not (B, 3, H, W) floats, or the answers have another shape than the teacher was made for.
         """
         return self._embed(images)

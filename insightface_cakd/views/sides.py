@@ -25,13 +25,6 @@ def build_view(spec: NamedSpec, where: str) -> View:
     """Return a view that a recipe names.
 
     It is one of `VIEWS`, or `package.module:Class`.
-
-    Args:
-        spec: its name and options.
-        where: prefix of error messages.
-
-    Raises:
-        RecipeError: there is no such view, or it does not take these options.
     """
     if spec.kind not in VIEWS and not is_place(spec.kind):
         raise RecipeError(
@@ -67,10 +60,6 @@ class Sides:
 
         Args:
             spec: part `views` of the recipe.
-            seed: of the run.
-
-        Raises:
-            RecipeError: a view is not known, or does not take its options.
         """
         lists = {
             side: [
@@ -86,7 +75,6 @@ class Sides:
 
         Args:
             images: (B, 3, S, S), of the data set.
-            step: batches before this one.
         """
         generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + step) * 4099 + rank()) % 2**63)
         for view in self.both:

@@ -87,9 +87,6 @@ def load_detector(path: Path) -> Any:
 
     Args:
         path: see `Detector`.
-
-    Raises:
-        DataError: the file is missing, damaged, or not a detector with landmarks.
     """
     if not path.is_file():
         raise DataError(f"detector {path}: does not exist; expected an .onnx file. Correct the path.")

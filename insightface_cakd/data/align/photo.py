@@ -83,9 +83,6 @@ def read_photo(path: Path) -> np.ndarray:
 
     Args:
         path: see `align_photo`.
-
-    Raises:
-        DataError: the path is a dangling link; or the file cannot be read, is empty, truncated or not an image.
     """
     if is_dangling(path):
         raise DataError(f"{path}: a link to a file that is not there; expected a photo. Restore it or remove the link.")

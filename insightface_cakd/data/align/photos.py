@@ -32,9 +32,6 @@ def find_photos(folder: Path) -> Photos:
 
     Args:
         folder: photos, or one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected photos, or one subfolder for each person. Check the path.")

@@ -62,7 +62,6 @@ class Alignment:
         It contains no time, number of workers or name of the machine, so that the same work gives the same bytes.
 
         Args:
-            rules: the rules by which faces were chosen.
             size: side of the detector's input in pixels; 0 for insightface's own two sizes.
             detector: file name and sha256 of the detector.
         """
@@ -83,10 +82,6 @@ class Alignment:
         """Return the report as a few lines.
 
         They give the counts, the first photos for each reason, and the first skipped files.
-
-        Args:
-            out: path of what was written.
-            report: path of the full report.
         """
         people = f" of {self.people} people" if self.people else ""
         lines = [f"{out}: {self.aligned} faces{people} from {self.photos} photos"]
@@ -118,12 +113,7 @@ def require_enough(alignment: Alignment, folder: Path, max_corrupt: float) -> No
     """Check that enough photos could be used.
 
     Args:
-        alignment: result for all photos.
-        folder: folder of the photos.
         max_corrupt: largest fraction of files that may be damaged, in [0, 1].
-
-    Raises:
-        DataError: too many files are damaged, or no photo gave a face.
     """
     corrupt = alignment.reasons().get(CORRUPT, 0)
     if corrupt > max_corrupt * alignment.photos:

@@ -58,13 +58,8 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
 
     Args:
         folder: photos, one subfolder per person; photos that are not sorted by person can only be made into a `folder`.
-        out: the folder or .bin to create.
         work: see `Work`.
         progress: called with (photos done, photos in all).
-
-    Raises:
-        DataError: no photos, no detector, an invalid size or number of pairs, too many damaged files, no face at all,
-            too few people or photos for the pairs, `out` exists, or it cannot be written; nothing is left behind.
     """
     if work.kind == "bin" and out.exists():
         raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
@@ -97,7 +92,6 @@ def report_path(out: Path, kind: Kind) -> Path:
     """Return the path of an alignment's report.
 
     Args:
-        out: the folder or .bin that is created.
         kind: see `Work`.
     """
     return out.with_name(f"{out.name}.{REPORT}") if kind == "bin" else out / REPORT

@@ -27,14 +27,10 @@ def align_all(
     The outcomes do not depend on the number of workers.
 
     Args:
-        photos: image files.
         detector: path of the detector, see `Detector`.
         size: side of the detector's input, see `Detector`.
         rules: see `Rules`.
         workers: number of processes; with 1 the work is done in the current one.
-
-    Raises:
-        DataError: the detector cannot be loaded, or a worker was killed.
     """
     own = Detector(detector, size)
     if workers == 1 or len(photos) < 2:

@@ -25,7 +25,6 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
             int64.
 
     Args:
-        images: the batch.
         seed: another seed gives an independent hash.
 
     Source:

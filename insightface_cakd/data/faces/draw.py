@@ -43,12 +43,7 @@ class _Sketch:
 
 
 def draw_face(person: Person, view: View) -> np.ndarray:
-    """Return a picture, uint8 (112, 112, 3), RGB.
-
-    Args:
-        person: what is the same in every picture.
-        view: what changes between pictures.
-    """
+    """Return a picture, uint8 (112, 112, 3), RGB."""
     sketch = _Sketch(view)
     _background(sketch)
     _head(sketch, person)
@@ -70,7 +65,6 @@ def ellipse(x: float, y: float, width: float, height: float, bulge: float = 0.0,
         width: half-axis before rotation, in head units.
         height: other half-axis, in head units.
         bulge: offset out of the face, in head units.
-        slant: rotation in the picture, radians.
     """
     dx, dy = width * np.cos(ANGLES), height * np.sin(ANGLES)
     return surface(x + dx * np.cos(slant) - dy * np.sin(slant), y + dx * np.sin(slant) + dy * np.cos(slant), bulge)

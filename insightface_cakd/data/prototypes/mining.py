@@ -34,7 +34,6 @@ def nearest_others(
     Args:
         rows: unit vectors on the device that computes, which must support float64.
         nearest: number of other rows, >= 1.
-        progress: called with the number of rows done.
         chunks: numbers of rows and columns that are compared at a time.
     """
     count, wanted = len(rows), min(nearest, len(rows) - 1)

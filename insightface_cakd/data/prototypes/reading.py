@@ -71,10 +71,6 @@ class Prototypes:
 
         Args:
             folder: written by `write_prototypes`; `~` is the home folder.
-            where: beginning of an error line.
-
-        Raises:
-            TeacherError: the folder does not exist, holds no prototypes, or is damaged.
         """
         path = Path(folder).expanduser()
         where = f"{where} {path}"

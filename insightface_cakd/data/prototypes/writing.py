@@ -57,15 +57,9 @@ def write_prototypes(
 
     Args:
         teacher: computes the embeddings; a cache of them will do.
-        faces: the training set.
         out: folder to create; it appears once everything is done.
         nearest: number of other identities listed for each, >= 1; at most as many as there are.
         progress: called with (steps done, steps in all); the steps are the images, then the identities.
-
-    Raises:
-        DataError: `out` is in use or cannot be written; an identity has no image; there is one identity only; `nearest`
-            is less than 1.
-        TeacherError: an embedding is not finite, or an identity's mean is zero.
     """
     require_new_folder(out, faces.folder)
     if nearest < 1:
@@ -102,14 +96,9 @@ def save_prototypes(
         rows: (C, D) float32. hardest: (C, K) int32. images: (C,) int64.
 
     Args:
-        out: the folder to create.
-        meta: its metadata.
         rows: unit vectors, one per identity.
         hardest: the K most similar other identities of each identity.
         images: number of images of each identity.
-
-    Raises:
-        DataError: the place cannot be written.
     """
     with writing(out) as temporary:
         temporary.mkdir()
@@ -119,14 +108,7 @@ def save_prototypes(
 
 
 def count_images(faces: LabelledFaces) -> np.ndarray:
-    """Return how many images each identity has, (C,) int64.
-
-    Args:
-        faces: the training set.
-
-    Raises:
-        DataError: an identity has no image, a label is out of range, or there is one identity only.
-    """
+    """Return how many images each identity has, (C,) int64."""
     count = faces.num_classes
     if count < 2:
         raise DataError(

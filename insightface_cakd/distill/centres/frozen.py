@@ -35,15 +35,7 @@ class TeacherCentres(CentreRule):
         self.centres = centres
 
     def check(self, width: int, classes: int) -> None:
-        """Check that the centres fit teacher, student and training set.
-
-        Args:
-            width: of the student's embeddings.
-            classes: of the training set.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Check that the centres fit teacher, student and training set."""
         rows, columns = self.centres.shape
         if columns != self.teacher_width:
             raise ShapeError(
@@ -64,11 +56,7 @@ class TeacherCentres(CentreRule):
             head.weight.copy_(self.centres[head.class_start : head.class_start + head.num_local])
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
-        """Refuse a checkpoint whose rows are not the teacher's.
-
-        Raises:
-            RunError: the checkpoint has other rows.
-        """
+        """Refuse a checkpoint whose rows are not the teacher's."""
         saved = state.get("weight")
         # A host that loads a state while it builds the head does so before the teacher's rows are put into it.
         if head.weight.requires_grad or not isinstance(saved, Tensor) or saved.shape != head.weight.shape:

@@ -26,7 +26,6 @@ def quality_margins(near: Tensor, low: float, high: float) -> Tensor:
 
     Args:
         low: margin of an image at 90 degrees or more from its centre.
-        high: margin of the batch's nearest image.
     """
     share = near / near.amax().clamp_min(LEAST)
     return (low + (high - low) * share).clamp(low, high)
@@ -65,9 +64,6 @@ class QualityMargin(nn.Module):
 
         Shape:
             cosines: (N, n) in [-1, 1]. labels: (N, 1) or (N,), -1 where another rank has the class. Returns (N, n).
-
-        Raises:
-            RunError: the margins of the batch, (N,), were not set.
         """
         if self.margins is None:
             raise RunError("head.margin: quality has no margins for this batch; expected a head with a `head` rule.")

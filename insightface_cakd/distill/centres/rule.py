@@ -24,15 +24,7 @@ class CentreRule:
         self.teacher_width = teacher_width
 
     def check(self, width: int, classes: int) -> None:
-        """Check that the embeddings of student and teacher are of one width.
-
-        Args:
-            width: of the student's embeddings.
-            classes: of the training set.
-
-        Raises:
-            ShapeError: they are not.
-        """
+        """Check that the embeddings of student and teacher are of one width."""
         if self.teacher_width != width:
             raise ShapeError(
                 f"head.centres: the student's embeddings have {width} values, the teacher's {self.teacher_width}; expected the same, since "
@@ -44,7 +36,6 @@ class CentreRule:
 
         Args:
             head: `PartialFC_V2` of a host.
-            classes: of all ranks together.
         """
         self.check(head.embedding_size, classes)
         head.weight.requires_grad_(False)
@@ -58,7 +49,6 @@ class CentreRule:
             labels: (B,), classes of this rank's images.
 
         Args:
-            head: about to compute the margin loss.
             features: of the student's forward, with `teacher.embedding` and `student.embedding`, (B, D).
         """
         return {}
@@ -67,10 +57,6 @@ class CentreRule:
         """Refuse a checkpoint that would replace rows that must stay.
 
         Called before the checkpoint is loaded.
-
-        Args:
-            head: of the run.
-            state: of the host's head.
         """
 
 

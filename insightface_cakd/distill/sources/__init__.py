@@ -29,13 +29,6 @@ def build_sources(recipe: Recipe, teachers: Mapping[str, Teacher]) -> list[Sourc
     """Return the sources of a run.
 
     Those of the package that take part come first, then those that the recipe names.
-
-    Args:
-        recipe: of the run.
-        teachers: by name.
-
-    Raises:
-        RecipeError: a part of the recipe that a source needs is missing, or its options do not fit.
     """
 
     own = [kind(made) for kind in SOURCES if kind.takes_part(made := _setting(recipe, teachers, kind))]

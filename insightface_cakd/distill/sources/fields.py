@@ -98,9 +98,5 @@ class ReceptiveFields(Source):
 
 
 def fields_of(sources: Iterable[Source]) -> ReceptiveFields:
-    """Return the source of receptive fields of a run.
-
-    Args:
-        sources: of a run that has such a source.
-    """
+    """Return the source of receptive fields of a run."""
     return next(source for source in sources if isinstance(source, ReceptiveFields))

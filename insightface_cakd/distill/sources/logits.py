@@ -50,11 +50,7 @@ class SeenMargin(nn.Module):
         return logits
 
     def taken(self) -> tuple[Tensor, Tensor]:
-        """Return the clones of the last logits and labels.
-
-        Raises:
-            RunError: the head has not called its margin.
-        """
+        """Return the clones of the last logits and labels."""
         if self.logits is None or self.labels is None:
             raise RunError(
                 "head: a term reads the logits, but the head has not called its margin; expected an arcface_torch head."

@@ -14,7 +14,6 @@ def common_grid(student: TokenGrid, teacher: TokenGrid) -> TokenGrid:
     It has no extra tokens.
 
     Args:
-        student: grid of the student's tokens.
         teacher: grid of the teacher's tokens.
     """
     return TokenGrid(min(student.rows, teacher.rows), min(student.columns, teacher.columns))
@@ -24,10 +23,6 @@ def shares(fine: int, coarse: int) -> Tensor:
     """Return the share of each fine cell in each coarse cell.
 
     Both divide one line into equal cells.
-
-    Args:
-        fine: number of fine cells.
-        coarse: number of coarse cells.
 
     Shape:
         Returns (coarse, fine), float64; columns sum to 1.
@@ -42,10 +37,6 @@ def regrid(grid: TokenGrid, common: TokenGrid) -> Tensor | None:
     """Return the matrix that resamples a patch map to a coarser grid.
 
     Resampling is by area. None where the grids are the same.
-
-    Args:
-        grid: of the map.
-        common: the coarser grid.
 
     Shape:
         Returns (rows * columns of `grid`, rows * columns of `common`), float32; rows sum to 1.

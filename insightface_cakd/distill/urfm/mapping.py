@@ -134,9 +134,6 @@ class URFM(nn.Module):
             student_tokens: (B, N_S, student_width). teacher_tokens: (B, N_T, teacher_width).
             landmarks: (B, 5, 2), pixels of the 112x112 image; those of the alignment template when not given.
             embedding: (B, D), the teacher's; needed by a read-out only.
-
-        Raises:
-            ShapeError: tokens of another number or width than the grids say; landmarks that do not fit; no embedding for the read-out.
         """
         if landmarks is not None:
             check_landmarks(landmarks, student_tokens.shape[0])
@@ -236,8 +233,6 @@ def warn_of_many_centres(spec: URFMSpec, student: TokenGrid, teacher: TokenGrid)
     """Warn of more centres than patches.
 
     Args:
-        spec: of the recipe.
-        student: the student's grid.
         teacher: the teacher's grid.
     """
     fewest = min(student.rows * student.columns, teacher.rows * teacher.columns)

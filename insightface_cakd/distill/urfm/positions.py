@@ -24,9 +24,6 @@ def grid_points(grid: TokenGrid) -> Tensor:
 
     The cells are in order row by row; coordinates are pixels of the 112x112 image.
 
-    Args:
-        grid: over the image.
-
     Shape:
         Returns (rows * columns, 2), float64.
     """
@@ -40,9 +37,6 @@ def template(dtype: torch.dtype = torch.float64) -> Tensor:
     """Return the landmarks of an aligned face, (5, 2).
 
     They are eyes, tip of the nose and corners of the mouth, in pixels of the 112x112 image.
-
-    Args:
-        dtype: of the result.
     """
     return torch.tensor(TEMPLATE, dtype=dtype)
 
@@ -111,9 +105,6 @@ def facial_distance(points: Tensor, landmarks: Tensor, spec: URFMSpec) -> Tensor
 
     Units:
         Points and landmarks in pixels of the 112x112 image.
-
-    Args:
-        spec: origin, structure, gamma and cell.
     """
     points, landmarks = points.to(landmarks) / spec.cell, landmarks / spec.cell
     middle = torch.full_like(landmarks[..., NOSE, :], IMAGE / 2 / spec.cell)
@@ -134,11 +125,6 @@ def piecewise_index(distances: Tensor, alpha: float = 1.9, beta: float = 3.8, re
     Shape:
         distances: any. Returns the same shape, int64, in [-floor(beta), floor(beta)].
 
-    Args:
-        alpha: end of the linear part.
-        beta: limit of the index.
-        reach: distance that the limit belongs to.
-
     Source:
         iRPE (2107.14222), eq. 18 and its defaults 1.9, 3.8, 15.2.
     """
@@ -158,7 +144,6 @@ def bucket_table(grid: TokenGrid, landmarks: Tensor, spec: URFMSpec) -> Tensor:
 
     Args:
         grid: where the tokens, or the centres, lie.
-        spec: distances and index function.
     """
     distance = facial_distance(grid_points(grid), landmarks, spec)
     index = piecewise_index(distance, spec.alpha, spec.beta, spec.reach)
@@ -172,10 +157,6 @@ def check_landmarks(landmarks: Tensor, batch: int) -> None:
 
     Args:
         landmarks: of a batch, in pixels.
-        batch: number of images.
-
-    Raises:
-        ShapeError: they are not (B, 5, 2), or one lies outside the 112x112 image or is not finite.
     """
     if tuple(landmarks.shape) != (batch, 5, 2):
         raise ShapeError(

@@ -20,10 +20,6 @@ def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[
 
     Args:
         extra: tokens before the patches that have no place on the face; maps have none.
-        where: prefix of error messages.
-
-    Raises:
-        ShapeError: it has no grid, or another number of tokens than a square and `extra` make.
 
     Edge cases:
         A map whose first two sides are equal and whose last two are not is read as (B, H, W, C), any other as (B, C, H, W).

@@ -115,9 +115,6 @@ def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> Pai
     Args:
         sets: name -> distances of the models, which are the same in each set.
         baseline: name of a model; the first one when not given.
-
-    Raises:
-        EvaluationError: no set, an unknown baseline, distances that are not finite, or pairs that cannot be judged.
     """
     if not sets:
         raise EvaluationError("compare: no verification set; expected at least one. Pass --sets FOLDER_OR_BIN.")
@@ -146,11 +143,7 @@ def choose_baseline(names: Sequence[str], baseline: str | None) -> str:
     """Return the baseline's name, by default that of the first model.
 
     Args:
-        names: of the models.
         baseline: as the user wrote it, None if not given.
-
-    Raises:
-        EvaluationError: no model has that name.
     """
     if baseline is not None and baseline not in names:
         raise EvaluationError(

@@ -37,7 +37,6 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
     The numbers are spaced evenly on a logarithmic scale, from 1 to all different pairs; equal ones are merged.
 
     Args:
-        verified: the judged pairs.
         points: the largest number of points.
     """
     genuine, impostors = np.sort(verified.distances[verified.same]), np.sort(verified.distances[~verified.same])
@@ -50,7 +49,6 @@ def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[
     """Yield ROC and DET of each set, then accuracy against cost.
 
     Args:
-        comparison: the numbers.
         costs: model -> cost.
     """
     for number, name in enumerate(comparison.sets):
@@ -91,7 +89,6 @@ def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure
     The two plots stand side by side.
 
     Args:
-        comparison: the numbers.
         costs: model -> cost.
     """
     figure = Figure(figsize=(8, 3.4), layout="constrained")

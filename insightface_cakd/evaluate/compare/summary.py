@@ -47,16 +47,10 @@ def compare_runs(
 
     Args:
         runs: name -> output folder; the first is the baseline.
-        place: the .bin file.
         device: where embeddings are computed; latency is measured on the CPU.
-        get_model: the host's model factory.
         mixed: names of a teacher and a student for mixed enrolment, which is left out where their embeddings have
             different widths and so cannot be compared.
         most: largest number of pairs to use, evenly spread over the set; all of them when not given.
-
-    Raises:
-        EvaluationError: a run has no weights, or the set or a model cannot be used.
-        DataError: the set is damaged.
     """
     entries = [run_entry(name, folder) for name, folder in runs.items()]
     execution = Execution(device, BATCH, bar=progress_bar)

@@ -55,14 +55,7 @@ class Faults:
     lines: list[str] = field(default_factory=list)
 
     def add(self, error: DataError) -> None:
-        """Count one picture.
-
-        Args:
-            error: what is wrong with it.
-
-        Raises:
-            DataError: it is one too many.
-        """
+        """Count one picture."""
         self.lines.append(str(error))
         if len(self.lines) > self.limit:
             more = f" It is fault {len(self.lines)}; --max-corrupt {self.limit} allows no more." if self.limit else ""
@@ -127,12 +120,7 @@ def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
 
     Args:
         probes: one subfolder per person; people with two pictures or more are used.
-        distractors: pictures at any depth.
         seed: of the distractors' order; the same files and seed give the same order.
-
-    Raises:
-        DataError: a folder is missing or holds no pictures.
-        EvaluationError: nobody has two pictures, or no distractor is left.
     """
     found = [images for images in find_people(probes).images]
     several = [images for images in found if len(images) > 1]
@@ -166,12 +154,6 @@ def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, fau
     Args:
         embed: see `verify`.
         pictures: see `find_pictures`.
-        execution: how to run.
-        faults: counts pictures that are left out.
-
-    Raises:
-        DataError: more pictures than allowed cannot be read.
-        EvaluationError: as in `identify`.
     """
     with execution.bar("probes") as progress:
         kept, rows = [], []
@@ -198,14 +180,7 @@ def embed_files(
 
     Args:
         embed: see `verify`.
-        files: aligned faces.
-        execution: how to run.
-        faults: counts files that are left out.
         progress: called with (files done, files in all).
-
-    Raises:
-        DataError: more files than allowed cannot be read.
-        EvaluationError: the embeddings are not finite, or not of shape (B, D).
     """
     for start in range(0, len(files), CHUNK):
         places, faces = [], []

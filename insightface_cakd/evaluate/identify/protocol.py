@@ -78,11 +78,6 @@ def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np
         probes: embeddings (N, D) of people's pictures.
         people: person on each picture; people with only one picture are left out.
         distractors: embeddings (n, D) piece by piece, in random order.
-        total: number of distractors in all pieces.
-
-    Raises:
-        EvaluationError: nobody has two pictures, there are no distractors, or embeddings are not finite or differ in
-            width.
 
     Edge cases:
         A distractor that is exactly as near as the person's picture counts as nearer: equal embeddings find nobody.
@@ -126,9 +121,6 @@ def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
     Args:
         probes: (N, D).
         people: (N,), the person on each.
-
-    Raises:
-        EvaluationError: nobody has two pictures.
     """
     units = unit_rows(probes)
     scores: list[np.ndarray] = []
@@ -151,11 +143,7 @@ def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
 
 
 def growing(total: int) -> list[int]:
-    """Return 10, 100, 1000, ... below a total, and the total.
-
-    Args:
-        total: number of distractors.
-    """
+    """Return 10, 100, 1000, ... below a total, and the total."""
     steps, size = [], 10
     while size < total:
         steps.append(size)
@@ -199,11 +187,7 @@ class TopScores:
         self.waiting: list[np.ndarray] = []
 
     def add(self, scores: np.ndarray) -> None:
-        """Add scores.
-
-        Args:
-            scores: of any shape.
-        """
+        """Add scores."""
         self.waiting.append(scores[scores > self.floor])
         if sum(map(len, self.waiting)) > 2 * self.room:
             self._settle()

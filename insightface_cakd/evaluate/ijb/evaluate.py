@@ -62,12 +62,7 @@ def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) 
     """Measure, and write the folder of the report.
 
     Args:
-        question: what to measure.
-        get_model: the host's model factory, for weights.
         execution: how to run; `faces_at_a_time` gives a good batch size.
-
-    Raises:
-        CAKDError: a list, an image, the model or saved embeddings cannot be used.
     """
     if question.enrolled is None and question.enrolled_network is not None:
         raise EvaluationError(

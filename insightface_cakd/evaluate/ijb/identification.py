@@ -136,7 +136,6 @@ def identify(templates: Templates, search: Search, enrolled: Templates | None = 
 
     Args:
         templates: of length 1, including all galleries' and probes'.
-        search: the lists.
         enrolled: templates of the galleries as another model embeds them; None where one model embeds everything.
     """
     known = enrolled or templates

@@ -52,12 +52,7 @@ def read_lists(tree: Tree, faces: Faces, protocol: Protocol) -> Lists:
     """Read the lists that a protocol needs.
 
     Args:
-        tree: of the set.
-        faces: already read.
         protocol: `auto` is both, 1:N only if one of its lists exists.
-
-    Raises:
-        DataError: a list is missing or damaged.
     """
     ids = np.unique(faces.templates)
     pairs = read_pairs(tree, ids) if protocol != "1N" else None
@@ -77,17 +72,9 @@ def measure(
     """Measure embeddings in some modes, one after the other.
 
     Args:
-        embeddings: of the faces.
-        lists: what is compared.
-        preset: the conventions.
-        modes: at least one.
-        workers: number of threads.
         progress: called with (pairs scored, pairs in all), for each mode.
         enrolled: another model's embeddings, used for what is enrolled: the first template of each pair, and both
             galleries of 1:N.
-
-    Raises:
-        EvaluationError: embeddings are not finite, a template has no image left, or pairs are of one kind.
     """
     found = []
     for mode in modes:

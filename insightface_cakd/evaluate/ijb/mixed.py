@@ -123,18 +123,7 @@ def measure_mixed(
     side.
 
     Args:
-        teacher: the model that enrolled.
-        student: the model that is to embed the probes.
-        lists: what is compared.
-        preset: the conventions.
-        modes: at least one.
-        target: IJBB or IJBC.
-        out: folder of the reports.
-        workers: number of threads.
         progress: called with (pairs scored, pairs in all), for each combination and mode.
-
-    Raises:
-        EvaluationError: embeddings are of two widths or not finite, or the folder cannot be written.
     """
     require_one_width(*((model.name, model.embeddings.plain.shape[1]) for model in (teacher, student)))
 

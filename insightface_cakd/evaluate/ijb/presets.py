@@ -50,9 +50,6 @@ class Preset:
 
         Args:
             letters: N, D and F, each with 0 or 1.
-
-        Raises:
-            EvaluationError: the letters are of another form.
         """
         if not MODE.fullmatch(letters):
             raise EvaluationError(
@@ -120,9 +117,6 @@ def find_preset(name: str) -> Preset:
 
     Args:
         name: a key of `PRESETS`.
-
-    Raises:
-        EvaluationError: there is none of that name.
     """
     if name not in PRESETS:
         known = ", ".join(PRESETS)
@@ -138,9 +132,6 @@ def choose_modes(preset: Preset, letters: str | None) -> list[Mode]:
     Args:
         preset: gives the letters their meaning, and the mode when none is given.
         letters: modes separated by commas, `all` for all eight, or None for the preset's own.
-
-    Raises:
-        EvaluationError: letters are of another form.
     """
     if letters is None:
         return [preset.mode(preset.default_mode)]

@@ -108,13 +108,6 @@ def save(folder: Path, result: IjbResult) -> None:
     """Write `report.md` and `report.json`, and the files of 1:1.
 
     These are `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png`.
-
-    Args:
-        folder: of the report.
-        result: what to write.
-
-    Raises:
-        EvaluationError: the folder cannot be written.
     """
     try:
         with replacing(folder / "report.md") as temporary:

@@ -80,9 +80,6 @@ def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
     Args:
         scores: (P,), larger is more alike.
         same: bool (P,).
-
-    Raises:
-        EvaluationError: pairs of one kind only, or a score is not finite.
     """
     genuine, impostors = scores[same], scores[~same]
     if not len(genuine) or not len(impostors):

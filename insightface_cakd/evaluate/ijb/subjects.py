@@ -67,11 +67,7 @@ class ModelOrSaved:
 
     @cached_property
     def model(self) -> Embed:
-        """Return the model, loaded once.
-
-        Raises:
-            CAKDError: its file is damaged, or not of its network.
-        """
+        """Return the model, loaded once."""
         embed = self.entry.load(self.extraction.get_model, self.extraction.execution.device)
         return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
 
@@ -93,9 +89,6 @@ class ModelOrSaved:
         """Return the embedding width.
 
         It is read from saved embeddings, or found by embedding one face of zeros.
-
-        Raises:
-            CAKDError: the model cannot be used, or its folder holds embeddings of another origin.
         """
         if is_saved(self.entry.path):
             return int(self._opened.plain.shape[1])
@@ -112,9 +105,6 @@ class ModelOrSaved:
 
         Args:
             progress: called with (faces embedded, faces in all).
-
-        Raises:
-            CAKDError: the model or a picture cannot be used, or the saved embeddings have another origin.
         """
         if is_saved(self.entry.path):
             return self._opened
@@ -146,10 +136,6 @@ def find_subject(path: Path, network: str | None, option: str) -> Entry:
     Args:
         path: an .onnx, weights, the output folder of a run, or saved embeddings.
         network: for weights that name none.
-        option: by which the user names the network.
-
-    Raises:
-        EvaluationError: there is no such file, a folder is neither a run nor embeddings, or the network is not known.
     """
     if is_saved(path):
         return Entry(title(path), path)
@@ -165,13 +151,6 @@ def require_writable(folder: Path, option: str) -> None:
     """Check that a folder can be created or written.
 
     Otherwise hours of work could be lost.
-
-    Args:
-        folder: existing or not.
-        option: by which the user names it.
-
-    Raises:
-        EvaluationError: it or one of its parents is a file, or may not be written.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     fault = "may not be written" if nearest.is_dir() else "is no folder"

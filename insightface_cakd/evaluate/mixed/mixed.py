@@ -70,8 +70,6 @@ class Combinations(Generic[T]):
         """Return a function's result for each combination.
 
         Args:
-            teacher: the deployed model.
-            student: the model that replaces it.
             make: takes the model of the gallery and the model of the probes.
         """
         return cls(make(teacher, teacher), make(student, student), make(teacher, student), make(student, teacher))
@@ -81,15 +79,7 @@ class Combinations(Generic[T]):
 
 
 def require_one_space(teacher: Embedded, student: Embedded) -> None:
-    """Check that embeddings of two models can be compared with each other.
-
-    Args:
-        teacher: the embeddings of one model.
-        student: those of the other.
-
-    Raises:
-        EvaluationError: widths or numbers of faces differ, both have one name, or numbers are not finite.
-    """
+    """Check that embeddings of two models can be compared with each other."""
     require_one_width((teacher.name, teacher.gallery.shape[1]), (student.name, student.gallery.shape[1]))
     for one, other in ((teacher.gallery, student.gallery), (teacher.probe, student.probe)):
         if one.shape != other.shape:
@@ -107,15 +97,7 @@ def require_one_space(teacher: Embedded, student: Embedded) -> None:
 
 
 def require_one_width(teacher: tuple[str, int], student: tuple[str, int]) -> None:
-    """Check that two models have different names and one embedding width.
-
-    Args:
-        teacher: name and width of one model.
-        student: those of the other.
-
-    Raises:
-        EvaluationError: the widths differ, or the names do not.
-    """
+    """Check that two models have different names and one embedding width."""
     (old, before), (new, after) = teacher, student
     if before != after:
         raise EvaluationError(

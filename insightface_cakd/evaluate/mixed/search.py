@@ -96,12 +96,8 @@ def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Sea
     """Search every probe in all four combinations.
 
     Args:
-        name: of the data.
         models: embeddings of the model that enrolled, and those of the same pictures by the other.
         own: row in the gallery of each probe's person, (P,).
-
-    Raises:
-        EvaluationError: the embeddings are of different widths or not finite.
     """
     require_one_space(*models)
 
@@ -117,15 +113,8 @@ def search_people(
     """Enrol each person's first picture, and search with the others.
 
     Args:
-        teacher: name and model that enrolled.
         student: name and model that is to embed the probes.
         folder: one subfolder per person.
-        execution: how to run.
-        faults: counts pictures that are left out.
-
-    Raises:
-        DataError: no such folder, or a picture cannot be read.
-        EvaluationError: nobody has two pictures, or the embeddings are of different widths.
     """
     images = find_people(folder).images
     files = [path for person in images for path in person]

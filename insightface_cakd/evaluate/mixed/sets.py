@@ -171,14 +171,7 @@ def mixed_sets(
     The first image of a pair is the enrolled one, the second the probe.
 
     Args:
-        teacher: name and model that enrolled.
         student: name and model that is to embed the probes.
-        places: .bin files and folders of them.
-        execution: how to run.
-
-    Raises:
-        EvaluationError: a set or model cannot be used, or the embeddings are of different widths.
-        DataError: a set is damaged.
     """
     results = []
     for name, variant, pairs in varied_sets(places, parse_variants(())):
@@ -195,13 +188,7 @@ def mixed_set(
     """Measure two models alone and mixed from their embeddings.
 
     Args:
-        name: of the set.
-        pairs: the set.
         teacher: name, and embeddings (2P, D) of the set's images.
-        student: the same of the other model.
-
-    Raises:
-        EvaluationError: the embeddings are of different widths or not finite, or the pairs are too few or of one kind.
     """
     old, new = (Embedded(who, rows[0::2], rows[1::2]) for who, rows in (teacher, student))
     require_one_space(old, new)

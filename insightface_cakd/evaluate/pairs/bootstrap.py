@@ -61,8 +61,6 @@ def mean_interval(values: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> 
 
     Args:
         values: (N,), at least one.
-        count: number of resamples.
-        seed: of the draw.
     """
     random = np.random.default_rng(seed)
     means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(count)]

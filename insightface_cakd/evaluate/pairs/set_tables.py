@@ -91,11 +91,7 @@ def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[st
 
 
 def verification_facts(verified: VerificationResult) -> dict[str, Any]:
-    """Return the numbers of judged pairs as values that JSON can represent.
-
-    Args:
-        verified: the judged pairs.
-    """
+    """Return the numbers of judged pairs as values that JSON can represent."""
     return {
         "same": int(verified.same.sum()),
         "different": int((~verified.same).sum()),

@@ -48,12 +48,6 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
     """Return name -> path of verification sets.
 
     Files come in the order given, the .bin files of a folder sorted by name.
-
-    Args:
-        places: .bin files and folders of them.
-
-    Raises:
-        EvaluationError: a folder contains no .bin, or two sets have one name.
     """
     found: dict[str, Path] = {}
     for place in places:
@@ -78,10 +72,6 @@ def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
 
     Args:
         places: see `find_sets`.
-
-    Raises:
-        EvaluationError: no such set, two of one name, too few pairs, or pairs of one kind only.
-        DataError: a set is damaged.
     """
     loaded = {}
     for name, path in find_sets(places).items():
@@ -100,11 +90,6 @@ def varied_sets(
     Args:
         places: see `find_sets`.
         variants: of each set.
-        on: which images of a pair are changed.
-
-    Raises:
-        EvaluationError: no such set, too few pairs, or pairs of one kind only.
-        DataError: a set is damaged.
     """
     found = find_sets(places)
     for path in found.values():
@@ -123,13 +108,8 @@ def embed_pairs(
 
     Args:
         embed: see `verify`.
-        pairs: the set, already changed to the variant.
         variant: defines whether the mirror image's embedding is added.
-        execution: how to run.
         what: title of the progress bar, and beginning of an error message.
-
-    Raises:
-        EvaluationError: the embeddings are not finite, or not of shape (B, D).
     """
     try:
         with execution.bar(what) as progress:
@@ -146,14 +126,7 @@ def measure_sets(
 
     Args:
         embed: see `verify`.
-        places: .bin files and folders of them.
         variants: of each set.
-        execution: how to run.
-        on: which images of a pair are changed.
-
-    Raises:
-        EvaluationError: a set or the model cannot be used.
-        DataError: a set is damaged.
     """
     results = []
     for name, variant, pairs in varied_sets(places, variants, on):
@@ -170,10 +143,6 @@ def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[fl
     """Return the interval of TAR at each supported FAR.
 
     A FAR is supported where there are enough different pairs.
-
-    Args:
-        verified: the judged pairs.
-        resamples: of these pairs.
     """
     return {
         far: interval_of(resamples.tar(verified.distances, far))
@@ -188,7 +157,6 @@ def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
     n is the smallest step that suffices.
 
     Args:
-        pairs: the set.
         most: largest number of pairs.
 
     Edge cases:
@@ -203,10 +171,5 @@ def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
 
 
 def titled(name: str, variant: str) -> str:
-    """Return a set's name, followed by its variant unless that is plain.
-
-    Args:
-        name: of the set.
-        variant: name of the variant.
-    """
+    """Return a set's name, followed by its variant unless that is plain."""
     return name if variant == PLAIN else f"{name}, {variant}"

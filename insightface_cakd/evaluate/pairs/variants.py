@@ -47,9 +47,6 @@ def parse_variants(names: Sequence[str]) -> list[Variant]:
 
     Args:
         names: `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped`, or `all` for six of them; none for `plain`.
-
-    Raises:
-        EvaluationError: a name is unknown.
     """
     wanted = [name for given in names or (PLAIN,) for name in (ALL if given == "all" else (given,))]
     return [_variant(name) for name in dict.fromkeys(wanted)]
@@ -59,8 +56,6 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
     """Return a variant of a set.
 
     Args:
-        pairs: the set.
-        variant: how to change images.
         on: `probe` leaves the first image of each pair, the enrolled one, unchanged.
     """
     images = pairs.images.copy()
@@ -76,7 +71,6 @@ def seen_faces(faces: np.ndarray, view: View) -> np.ndarray:
 
     Args:
         faces: uint8 (B, S, S, 3), RGB.
-        view: draws nothing.
     """
     images = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float() / 127.5 - 1
     seen = levels(view(images, torch.Generator())).round().clamp(0, 255).to(torch.uint8)

@@ -118,11 +118,7 @@ def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | No
     Args:
         distances: (P,), squared, in [0, 4].
         same: bool (P,).
-        where: beginning of an error message.
         xnorm: mean norm of the embeddings, if it is known.
-
-    Raises:
-        EvaluationError: fewer than ten pairs, pairs of one kind only, or distances that are not finite.
     """
     require_kinds(same, where)
     bad = int((~np.isfinite(distances)).sum())
@@ -141,10 +137,6 @@ def require_kinds(same: np.ndarray, where: str) -> None:
 
     Args:
         same: bool (P,).
-        where: beginning of an error message.
-
-    Raises:
-        EvaluationError: fewer than ten pairs, or pairs of one kind only.
     """
     same = np.asarray(same, dtype=bool)
     if len(same) < FOLDS or same.all() or not same.any():
@@ -158,9 +150,6 @@ def fold_sizes(pairs: int) -> np.ndarray:
     """Return the number of pairs in each of the ten contiguous folds.
 
     Where the pairs do not divide evenly, the first folds have one more.
-
-    Args:
-        pairs: number of all pairs.
     """
     return np.array([len(fold) for fold in np.array_split(np.arange(pairs), FOLDS)])
 
@@ -263,8 +252,6 @@ def accepted_share(genuine: np.ndarray, impostors: np.ndarray, false_accepts: in
     The threshold accepts at most `false_accepts` of the impostors.
 
     Args:
-        genuine: distances of same pairs.
-        impostors: distances of different pairs.
         false_accepts: number of impostors that may be accepted, fewer than there are.
     """
     limit = np.partition(impostors, false_accepts)[false_accepts]

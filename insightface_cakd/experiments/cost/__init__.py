@@ -41,7 +41,6 @@ def bench(
     Args:
         recipe: name or path of the recipe; its `teacher.weights` and `teacher.centres` are not read, since random ones
             cost the same.
-        student: network of the student.
         settings: `KEY=VALUE` changes to the recipe, such as another `teacher.network`.
         batch: images per step.
         steps: timed repetitions of each call.
@@ -50,9 +49,6 @@ def bench(
 
     Returns:
         Lines of text: machine, medians in milliseconds, peak memory in MiB (see `peak_memory`), ratio to the floor.
-
-    Raises:
-        CAKDError: no such recipe or network, they do not fit each other, or the records cannot be read.
     """
     device = choose_device(None)
     loaded = load_recipe(recipe, settings)

@@ -82,16 +82,6 @@ def export_runtime(
     Args:
         student: an .onnx file that meets InsightFace's contract, see `export_onnx`.
         runtime: one of `RUNTIMES`.
-        out: the folder to make.
-        bins: verification sets on which both are measured.
-        threads: number of threads of both in the timing.
-        rounds: number of rounds of the timing.
-
-    Raises:
-        ExportError: the runtime is not installed, cannot convert or run the student, or gives other embeddings; or
-            `out` exists.
-        DataError: a verification set cannot be read.
-        EvaluationError: a verification set cannot be evaluated, or two have the same name.
     """
     where = f"export-runtime {runtime.name} {student.name}"
     _require_installed(runtime)

@@ -72,9 +72,6 @@ class WatchedProcess(multiprocessing.Process):
 
         Args:
             timeout: seconds to wait, for this process alone; None waits until it ends.
-
-        Raises:
-            RunError: one of them stopped with an error.
         """
         if timeout is not None:
             super().join(timeout)

@@ -42,11 +42,7 @@ def check_output(output: Path, resume: bool) -> None:
     """Check the output folder before anything is built.
 
     Args:
-        output: output folder of the run.
         resume: whether the run continues from a checkpoint.
-
-    Raises:
-        RunError: a new run would overwrite an old one, or there is no checkpoint to resume from.
     """
     used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
     if used and not resume:
@@ -58,14 +54,7 @@ def check_output(output: Path, resume: bool) -> None:
 
 
 def make_output(output: Path) -> None:
-    """Create the output folder.
-
-    Args:
-        output: output folder of the run.
-
-    Raises:
-        RunError: it cannot be created.
-    """
+    """Create the output folder."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -78,21 +67,13 @@ def checkpoint_path(output: Path, rank: int) -> Path:
     """Return the path of a rank's checkpoint, named as in arcface_torch.
 
     Args:
-        output: output folder of the run.
         rank: from 0.
     """
     return output / f"checkpoint_gpu_{rank}.pt"
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a rank's checkpoint on the CPU.
-
-    Args:
-        path: the checkpoint file.
-
-    Raises:
-        RunError: there is none, it is damaged, or it is a file of another kind.
-    """
+    """Read a rank's checkpoint on the CPU."""
     if not path.is_file():
         raise RunError(
             f"--resume: {path} does not exist; expected the checkpoint of a run that was stopped. Start it without --resume."
@@ -116,8 +97,6 @@ def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
     It has arcface_torch's keys, with the same meaning, and those of `ADDED`.
 
     Args:
-        parts: the parts of the run.
-        student: state dict of the backbone.
         best: best value of each verification set so far.
     """
     content = {
@@ -140,9 +119,6 @@ def schedule_in_batches(parts: Parts) -> dict[str, Any]:
 
     arcface_torch's scheduler steps with every batch, this host's counts optimiser steps: the two differ where
     `gradient_acc` exceeds 1.
-
-    Args:
-        parts: the parts of the run.
     """
     batches = len(parts.loader)
     return parts.scheduler.state_dict() | {
@@ -164,9 +140,6 @@ def load(parts: Parts) -> dict[str, float]:
 
     Returns:
         Best value of each verification set so far; empty where the checkpoint has none.
-
-    Raises:
-        RunError: no checkpoint, a damaged one, or one of another config.
     """
     saved = load_checkpoint(checkpoint_path(parts.output, rank()))
     if saved.get("world_size", world_size()) != world_size():
@@ -187,16 +160,7 @@ def load(parts: Parts) -> dict[str, float]:
 
 
 def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
-    """Load one part of a checkpoint.
-
-    Args:
-        name: of the part, for the error message.
-        load: takes the state.
-        state: the part's state in the checkpoint.
-
-    Raises:
-        RunError: the state belongs to another config.
-    """
+    """Load one part of a checkpoint."""
     try:
         load(state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -210,10 +174,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """Load the optimiser's buffers of every parameter.
 
     Learning rates and other settings stay the config's.
-
-    Args:
-        optimizer: the optimiser of the run.
-        state: its state in the checkpoint.
 
     Raises:
         ValueError: the state is of the other optimiser, or of other parameters.
@@ -231,11 +191,6 @@ def place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
     """Set step and schedule to the end of an epoch.
 
     The power of the schedule comes from the checkpoint, arcface_torch's included.
-
-    Args:
-        parts: the parts of the run.
-        epoch: number of completed epochs.
-        schedule: the schedule's state in the checkpoint.
 
     Raises:
         ValueError: the state is of another schedule.
@@ -255,10 +210,6 @@ def say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
     """Print what a checkpoint of arcface_torch lacks.
 
     The line also says what this run does instead.
-
-    Args:
-        saved: content of the checkpoint.
-        parts: the parts of the run.
     """
     means = [
         f"no {key} ({meaning})"

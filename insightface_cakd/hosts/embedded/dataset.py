@@ -173,14 +173,7 @@ class Batches:
 
 
 def open_faces(root_dir: str) -> Any:
-    """Open "synthetic", a folder with train.rec, or a folder of people.
-
-    Args:
-        root_dir: "synthetic" or the path of the folder.
-
-    Raises:
-        DataError: it is none of these.
-    """
+    """Open "synthetic", a folder with train.rec, or a folder of people."""
     if root_dir == "synthetic":
         return SyntheticFaces()
     folder = Path(root_dir)
@@ -218,10 +211,6 @@ def get_dataloader(
         num_workers: reading processes; 0 reads in this one.
         device: device of the batches; None takes CUDA device `local_rank`, or the CPU.
         num_classes: labels must lie below it; None checks nothing.
-
-    Raises:
-        RunError: DALI is requested, a label is out of range, or there is less than one batch.
-        DataError: the data cannot be read, or shows one person only.
     """
     if dali or dali_aug:
         raise RunError(
@@ -259,11 +248,6 @@ def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
 
     Args:
         labels: (N,), whole numbers.
-        num_classes: number of class centres.
-        where: name of the data for the error message.
-
-    Raises:
-        RunError: a label has none; the message names the first such image.
     """
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(outside):

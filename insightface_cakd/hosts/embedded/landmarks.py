@@ -35,10 +35,6 @@ def read_landmarks(folder: Path, images: int) -> np.ndarray:
 
     Args:
         folder: folder with `landmarks.npy`.
-        images: expected number of images.
-
-    Raises:
-        DataError: there is no such file, or its content is something else.
     """
     path = folder / LANDMARKS
     hint = f"Write it with numpy.save, float32 ({images}, 5, 2), or set urfm.landmarks: template."

@@ -59,9 +59,6 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
 
     Returns:
         Accuracy and speed; also written to `result.json`.
-
-    Raises:
-        RunError, DataError: the run cannot start or continue; the last good checkpoint stays.
     """
     device = choose_device(cfg.get("device"))
     with process_group(device):
@@ -85,11 +82,7 @@ def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, C
 
     Args:
         cfg: config from `get_config`; a missing number of classes is filled in.
-        device: device on which it trains.
         resume: continue from the checkpoint in `cfg.output`.
-
-    Raises:
-        RunError, DataError, EvaluationError: the run cannot start or continue.
     """
     fill_from_data(cfg)
     check_job(cfg, EmbeddedJobSpec)
@@ -102,22 +95,13 @@ def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, C
 
 
 def fill_from_data(cfg: EasyDict) -> None:
-    """Read a missing number of classes from the data.
-
-    Args:
-        cfg: config of the run; changed in place.
-    """
+    """Read a missing number of classes from the data."""
     if cfg.get("num_classes") is None and cfg.get("rec") is not None:
         cfg.num_classes = int(open_faces(str(cfg.rec)).num_classes)
 
 
 def build(cfg: EasyDict, device: torch.device) -> Parts:
-    """Build loader, student, head, optimiser and schedule.
-
-    Args:
-        cfg: config of the run.
-        device: device on which it trains.
-    """
+    """Build loader, student, head, optimiser and schedule."""
     setup_seed(cfg.seed, cuda_deterministic=False)
     loader = get_dataloader(
         str(cfg.rec), rank(), cfg.batch_size, cfg.dali, cfg.dali_aug, cfg.seed, cfg.num_workers, device, cfg.num_classes
@@ -144,12 +128,7 @@ def build(cfg: EasyDict, device: torch.device) -> Parts:
 
 
 def make_optimizer(cfg: EasyDict, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return SGD with the config's momentum, or AdamW.
-
-    Args:
-        cfg: config of the run.
-        groups: parameter groups, those of the head last.
-    """
+    """Return SGD with the config's momentum, or AdamW."""
     if cfg.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
     return torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
@@ -159,10 +138,6 @@ def distribute(backbone: nn.Module, device: torch.device) -> nn.Module:
     """Wrap the student for several ranks as arcface_torch does.
 
     One process needs no wrapper: the student itself is returned.
-
-    Args:
-        backbone: the student.
-        device: device on which it trains.
     """
     if world_size() == 1:
         return backbone
@@ -178,8 +153,6 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     """Run the remaining epochs; verify and save after each.
 
     Args:
-        parts: the parts of the run.
-        verification: verifies the backbone on the verification sets.
         writer: TensorBoard writer, on rank 0 only.
     """
     cfg = parts.cfg
@@ -211,9 +184,7 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
     """Train on every batch of an epoch once.
 
     Args:
-        parts: the parts of the run.
         epoch: from 0.
-        log: logs the loss.
         verification: further verifications, every `cfg.verbose` steps.
     """
     cfg, losses = parts.cfg, AverageMeter()
@@ -242,7 +213,6 @@ def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_ste
     `no_sync` (pytorch issue 143580).
 
     Args:
-        parts: the parts of the run.
         inputs: arguments of the student: the images, and the landmarks if it reads them.
         labels: (B,), class ids.
         micro_steps: micro-batches in this optimiser step, by which the loss is divided.
@@ -253,11 +223,7 @@ def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_ste
 
 
 def update(parts: Parts) -> None:
-    """Clip the student's gradient, step, and advance the schedule.
-
-    Args:
-        parts: the parts of the run.
-    """
+    """Clip the student's gradient, step, and advance the schedule."""
     parts.scaler.unscale_(parts.optimizer)
     nn.utils.clip_grad_norm_(parts.backbone.parameters(), MAX_NORM)
     parts.scaler.step(parts.optimizer)
@@ -268,15 +234,7 @@ def update(parts: Parts) -> None:
 
 
 def require_finite(loss: Tensor, step: int) -> None:
-    """Stop a run whose loss is NaN or infinite.
-
-    Args:
-        loss: a scalar.
-        step: number of the step, for the error message.
-
-    Raises:
-        RunError: the loss is not finite; the message names the step.
-    """
+    """Stop a run whose loss is NaN or infinite."""
     if not torch.isfinite(loss):
         raise RunError(
             f"step {step}: the loss is {float(loss.detach())} (rank {rank()}); expected a number. Nothing was saved over the last good "
@@ -288,11 +246,6 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
     """End an epoch: average batch-norm statistics, verify and save.
 
     Saves the student, the student with the best verification, and the checkpoint.
-
-    Args:
-        parts: the parts of the run.
-        verification: verifies the backbone on the verification sets.
-        result: gets what was measured.
     """
     mean_buffers(parts.backbone, world_size())
     require_finite_weights(parts)
@@ -315,14 +268,7 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
 
 
 def require_finite_weights(parts: Parts) -> None:
-    """Stop before a checkpoint of NaN weights is written.
-
-    Args:
-        parts: the parts of the run.
-
-    Raises:
-        RunError: a weight of student or head is not finite.
-    """
+    """Stop before a checkpoint of NaN weights is written."""
     weights = [*parts.backbone.parameters(), *parts.head.parameters()]
     if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
         raise RunError(

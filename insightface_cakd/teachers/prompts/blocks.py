@@ -58,26 +58,17 @@ class PromptBlocks(ABC):
 
         Args:
             block: one of `blocks`.
-            forward: the block's own forward.
-            tokens: as the network gives them to the block.
             prompts: (B, t, C).
             recompute: run the block again in the backward pass instead of keeping its activations.
         """
 
     @abstractmethod
     def grid(self, tokens: Tensor) -> tuple[int, int]:
-        """Return rows and columns of the patches among a block's tokens.
-
-        Args:
-            tokens: of a block, in the network's own layout.
-        """
+        """Return rows and columns of the patches among a block's tokens."""
 
     @abstractmethod
     def patches(self, tokens: Tensor) -> Tensor:
         """Return the patches among a block's tokens, row by row.
-
-        Args:
-            tokens: of a block, in the network's own layout.
 
         Shape:
             Returns (B, rows * columns, C).
@@ -90,8 +81,6 @@ def run(function: Callable[..., Any], *tensors: Tensor, recompute: bool) -> Any:
     A checkpoint is used only where there is a backward pass. The random state is not kept for it: nothing frozen is random.
 
     Args:
-        function: of tensors.
-        tensors: its arguments.
         recompute: whether to use a checkpoint.
     """
     if recompute and torch.is_grad_enabled():
@@ -106,7 +95,6 @@ def forwards(modules: Sequence[nn.Module], replacements: Sequence[Callable[..., 
     Hooks fire as before.
 
     Args:
-        modules: to be changed.
         replacements: one per module.
     """
     before = [vars(module).get("forward") for module in modules]

@@ -34,7 +34,6 @@ class SwinBlocks(PromptBlocks):
         """Return the blocks of a Swin of timm, None for another network.
 
         Args:
-            network: any.
             input_size: side of the images, in pixels.
         """
         return cls(network, input_size) if isinstance(network, SwinTransformer) else None

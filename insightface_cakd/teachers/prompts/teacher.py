@@ -128,9 +128,6 @@ class PromptedTeacher(Teacher):
         """Return the embeddings of a batch, with the graph to the prompts.
 
         The graph is kept where gradients are enabled.
-
-        Raises:
-            ShapeError: the images are not (B, 3, H, W) floats.
         """
         self._now = None
         modules = self._blocks.blocks
@@ -148,10 +145,6 @@ class PromptedTeacher(Teacher):
         """Return the embeddings without prompts.
 
         They are computed by the frozen network, or looked up if a cache of them was given.
-
-        Raises:
-            ShapeError: the images are not (B, 3, H, W) floats.
-            TeacherError: an image is not in the cache.
         """
         return self._embed(images) if self.remembered is None else self.remembered(images)
 
@@ -224,12 +217,7 @@ def find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks
     If the network itself has none, its children are searched.
 
     Args:
-        network: the frozen network.
         input_size: side of the images, in pixels.
-        where: prefix of error messages.
-
-    Raises:
-        TeacherError: the network is none of the three kinds.
     """
     for module in (network, *network.children()):
         for kind in (SwinBlocks, ViTBlocks):

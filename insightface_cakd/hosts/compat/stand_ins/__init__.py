@@ -18,7 +18,6 @@ def stand_in(stack: ExitStack, package: str) -> None:
     Args:
         stack: when it closes, the path entry and the imported modules are removed, and modules that were there before
             return.
-        package: one of the folders beside this file.
     """
     before = _take_out(package)
     root = str(Path(__file__).parent / package)

@@ -27,9 +27,6 @@ def tail_precision(activations: Tensor) -> AbstractContextManager:
 
     These layers ignore any autocast around them: faces are compared by the embedding's direction, of which half
     precision keeps 11 bits. No context at all is opened where none is needed, so exporters see plain layers.
-
-    Args:
-        activations: the body's output; only its device is read.
     """
     device = activations.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
@@ -41,9 +38,5 @@ def in_dtype_of(layer: nn.Module, activations: Tensor) -> Tensor:
     """Return the activations in the precision of the layer's weights.
 
     This is also the embedding's precision.
-
-    Args:
-        layer: a module with parameters.
-        activations: the body's output, any shape.
     """
     return activations.to(next(layer.parameters()).dtype)

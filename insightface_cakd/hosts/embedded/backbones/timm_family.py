@@ -17,11 +17,6 @@ def timm_backbone(name: str, num_features: int = 512, fp16: bool = False) -> nn.
 
     Args:
         name: `timm:` and a name of `timm.list_models()`.
-        num_features: width of the embedding.
-        fp16: run the body in half precision on CUDA.
-
-    Raises:
-        RunError: timm has no such network, or cannot build it for 112 x 112.
     """
     return timm_face(name.removeprefix(TIMM), num_features, SIZE, RunError, fp16)
 
@@ -31,10 +26,6 @@ def swin_tiny(num_features: int = 512, fp16: bool = False) -> TimmFace:
 
     Patches of 4 x 4 pixels, maps of 28 x 28, 14 x 14 and 7 x 7, and two blocks at each, the second with shifted
     windows.
-
-    Args:
-        num_features: width of the embedding.
-        fp16: run the body in half precision on CUDA.
     """
     body = SwinTransformer(
         img_size=SIZE,

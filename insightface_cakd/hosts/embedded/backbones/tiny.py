@@ -16,11 +16,6 @@ def conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
     """Return 3x3 convolution, batch norm and PReLU.
 
     The convolution is dense, since depthwise convolutions train ten times slower on a CPU.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-        stride: step of the convolution.
     """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
@@ -144,7 +139,6 @@ def cnn_tiny(num_features: int = 512, fp16: bool = False) -> TinyCNN:
     """Return the tiny CNN in the channels-last memory layout, which suits it.
 
     Args:
-        num_features: width of the embedding.
         fp16: run all but the last two layers in half precision on CUDA.
     """
     return TinyCNN(num_features, fp16).to(memory_format=torch.channels_last)
@@ -154,7 +148,6 @@ def vit_tiny(num_features: int = 512, fp16: bool = False) -> TinyViT:
     """Return the tiny Transformer.
 
     Args:
-        num_features: width of the embedding.
         fp16: run the layers before `norm` in half precision on CUDA.
     """
     return TinyViT(num_features, fp16=fp16)

@@ -188,7 +188,6 @@ def mean_buffers(module: nn.Module, world_size: int) -> None:
 
     Args:
         module: the network that is about to be verified or saved.
-        world_size: number of ranks in the process group.
     """
     if world_size == 1:
         return

@@ -19,9 +19,6 @@ def get_config(config_file: str) -> EasyDict:
 
     Args:
         config_file: a job of the package by name, or the path of a Python file that sets `config` to a mapping.
-
-    Raises:
-        RunError: there is no such job, the file cannot be run, or it does not set `config`.
     """
     path = find_config(config_file)
     try:
@@ -46,9 +43,6 @@ def find_config(name: str) -> Path:
 
     Args:
         name: path of a Python file, or name of a job of the package.
-
-    Raises:
-        RunError: there is no such file or job.
     """
     path = Path(name)
     if path.is_file():

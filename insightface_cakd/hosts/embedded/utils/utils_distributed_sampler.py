@@ -57,7 +57,6 @@ def setup_seed(seed: int, cuda_deterministic: bool = True) -> None:
     Whatever must differ between ranks seeds itself.
 
     Args:
-        seed: of all three.
         cuda_deterministic: also make cuDNN deterministic and switch off its benchmark mode.
     """
     random.seed(seed)

@@ -19,11 +19,7 @@ class AverageMeter:
         self.count = 0
 
     def update(self, value: Tensor) -> None:
-        """Add a scalar.
-
-        Args:
-            value: a scalar tensor on any device.
-        """
+        """Add a scalar."""
         value = value.detach()
         self.total = value.clone() if self.total is None else self.total + value
         self.count += 1
@@ -42,10 +38,6 @@ def init_logging(rank: int, models_root: str) -> None:
     """Send the run's messages to the screen and to `training.log`.
 
     Ranks other than 0 print nothing.
-
-    Args:
-        rank: rank of this process.
-        models_root: output folder.
     """
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)

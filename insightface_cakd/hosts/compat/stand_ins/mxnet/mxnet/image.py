@@ -21,10 +21,6 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
     Args:
         buf: the encoded bytes, or a uint8 array of them as in some .bin files.
         flag: only 1 (three channels) is served.
-        to_rgb: only true is served.
-
-    Raises:
-        DataError: the bytes are not an image.
     """
     if flag != 1 or not to_rgb:
         raise not_served(f"mxnet.image.imdecode with flag={flag}, to_rgb={to_rgb}")

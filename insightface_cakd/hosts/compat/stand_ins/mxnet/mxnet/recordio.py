@@ -95,11 +95,7 @@ class MXIndexedRecordIO:
         return self._written if self._reader is None else self._reader.keys.tolist()
 
     def read_idx(self, idx: int) -> bytes:
-        """Return the record of a key, as `unpack` takes it.
-
-        Args:
-            idx: the key.
-        """
+        """Return the record of a key, as `unpack` takes it."""
         if self._reader is None:
             raise not_served("mxnet.recordio.MXIndexedRecordIO.read_idx on a file opened with 'w'")
         return self._reader.read(int(idx)).to_bytes()
@@ -108,7 +104,6 @@ class MXIndexedRecordIO:
         """Append a record made by `pack`.
 
         Args:
-            idx: its key.
             buf: bytes of the record.
         """
         if self._writer is None:

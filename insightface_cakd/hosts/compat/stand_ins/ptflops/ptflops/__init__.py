@@ -22,10 +22,8 @@ def get_model_complexity_info(
 
     Args:
         model: the network; it is in eval mode while it is counted.
-        input_res: shape of one image.
         print_per_layer_stat: print each module's share.
         as_strings: return texts with units.
-        verbose: print what is counted.
     """
     training = model.training
     counter = FlopCounterMode(depth=2, display=False)
