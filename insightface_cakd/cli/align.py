@@ -45,7 +45,6 @@ def align(
         max_corrupt_share: largest accepted share of damaged files, in [0, 1].
         quality: quality of the JPEG faces, 1 to 100.
         pairs: number of pairs of a verification set, half of them of one person.
-        seed: seed of what is drawn at random.
     """
     from insightface_cakd.data.align.photo import Rules
     from insightface_cakd.data.align.run import Work, align_photos, report_path

@@ -1,7 +1,4 @@
-"""Verification sets in InsightFace's `.bin` layout.
-
-The file is a pickled pair (encoded images, same or not).
-"""
+"""Verification sets in InsightFace's `.bin` layout."""
 
 import os
 import pickle

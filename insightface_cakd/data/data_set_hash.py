@@ -1,7 +1,4 @@
-"""A hash that identifies a training set and is cheap to compute.
-
-It keeps what was made from one set from being used with another.
-"""
+"""A hash that identifies a training set and is cheap to compute."""
 
 import hashlib
 from collections.abc import Callable

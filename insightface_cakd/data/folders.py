@@ -1,7 +1,4 @@
-"""Reads folders of people; writes outputs completely or not at all.
-
-A folder of people has one subfolder per person, with the person's images in it.
-"""
+"""Reads folders of people; writes outputs completely or not at all."""
 
 import os
 import re

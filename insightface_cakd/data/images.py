@@ -1,7 +1,4 @@
-"""Encodes and decodes images through OpenCV.
-
-JPEG, PNG and other formats are decoded to RGB; RGB is encoded as JPEG or PNG.
-"""
+"""Encodes and decodes images through OpenCV."""
 
 import os
 import re

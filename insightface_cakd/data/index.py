@@ -1,7 +1,4 @@
-"""The text file that gives the offset of each record.
-
-It is `train.idx`, beside the record file.
-"""
+"""The text file that gives the offset of each record."""
 
 import os
 import warnings

@@ -1,7 +1,4 @@
-"""Inspects a record folder.
-
-`info` summarises its content, `check` finds everything that is wrong with it.
-"""
+"""Inspects a record folder."""
 
 import os
 from collections import Counter

@@ -1,7 +1,4 @@
-"""Images with landmarks: a CSV beside a folder of images.
-
-The first line of the CSV names the columns.
-"""
+"""Images with landmarks: a CSV beside a folder of images."""
 
 import csv
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Splits a folder of people into training and verification sets.
-
-No person is in both.
-"""
+"""Splits a folder of people into training and verification sets."""
 
 import random
 import tempfile

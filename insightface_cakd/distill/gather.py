@@ -1,7 +1,4 @@
-"""Gathers rows and classes of all ranks, with gradients.
-
-The gradients equal those of one process on the joined batch.
-"""
+"""Gathers rows and classes of all ranks, with gradients."""
 
 from typing import Any
 

@@ -1,7 +1,4 @@
-"""Projectors from the student's space to the teacher's.
-
-They are trained with the student and dropped at export.
-"""
+"""Projectors from the student's space to the teacher's."""
 
 import math
 from collections.abc import Callable, Iterable

@@ -1,7 +1,4 @@
-"""Prototypes of the training set in a run.
-
-They are read once, compared with teacher, data and head, and given to the terms that need them.
-"""
+"""Prototypes of the training set in a run."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""Snapshots of a run's method before and after training.
-
-Student, fields and prompts are written to two files beside the student's own.
-"""
+"""Snapshots of a run's method before and after training."""
 
 import warnings
 from dataclasses import asdict, dataclass, fields

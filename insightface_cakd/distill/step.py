@@ -1,7 +1,4 @@
-"""Runs the distillation terms of one training step.
-
-It applies weights and schedules, gathers over ranks and checks that every value is finite.
-"""
+"""Runs the distillation terms of one training step."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""The one module that the training loop wraps.
-
-It contains the student and what the method trains beside it, and runs the teachers.
-"""
+"""The one module that the training loop wraps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""Examination of a checkout of arcface_torch.
-
-Its version and patches, the packages it needs, and the compatibility fixes that it gets in this process.
-"""
+"""Examination of a checkout of arcface_torch."""
 
 from collections.abc import Iterable, Iterator
 

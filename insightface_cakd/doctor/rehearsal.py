@@ -39,8 +39,6 @@ class Host:
     """The parts of a host that a rehearsal needs.
 
     Args:
-        train_v2: the host's training script.
-        get_config: returns a job's config by name or path.
         device: returns the device of a run with this config; None stands for no config.
         build: checks a config and its data, and returns student and head in training mode, as a run builds them.
         length: returns the length of a run with this config, filled by this task.

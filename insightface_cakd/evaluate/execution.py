@@ -1,9 +1,4 @@
-"""How a model is run while it is measured.
-
-No result depends on it.
-
-No result depends on it.
-"""
+"""How a model is run while it is measured."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -39,8 +34,6 @@ class Execution:
     Args:
         device: where the images go.
         batch_size: images per forward.
-        workers: threads that decode pictures and pool templates.
-        bar: opens a progress bar, see `Bar`.
     """
 
     device: torch.device

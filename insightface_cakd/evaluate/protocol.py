@@ -52,11 +52,7 @@ def protocol_names() -> list[str]:
 
 
 def find_protocol(name: str) -> type[Protocol]:
-    """Return a protocol's class.
-
-    Args:
-        name: one of `protocol_names`, or `package.module:Class`.
-    """
+    """Return a protocol's class."""
     if ":" in name:
         found = import_object(name, "protocol", "protocol", EvaluationError)
         if not (inspect.isclass(found) and issubclass(found, Protocol)):
@@ -82,7 +78,6 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
     """Return a protocol with its options.
 
     Args:
-        name: see `find_protocol`.
         options: option name -> value; text is converted to the option's type.
     """
     from pydantic import TypeAdapter, ValidationError
@@ -116,8 +111,6 @@ class Measure:
     """A protocol as a training loop calls it.
 
     Args:
-        protocol: how to measure.
-        data: files or folders to measure on.
         batch_size: images per forward.
     """
 

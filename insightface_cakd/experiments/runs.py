@@ -1,7 +1,4 @@
-"""The runs of a comparison, which differ in the recipe alone.
-
-Data, teacher, config, schedule and seed are the same.
-"""
+"""The runs of a comparison, which differ in the recipe alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,9 +29,7 @@ class Comparison:
     """Settings of a comparison.
 
     Args:
-        recipes: names or paths of the recipes.
         seeds: seeds of weights, order and, if faces are drawn, of the faces; every recipe is trained once per seed.
-        student: config of every student.
         teacher: config by which a teacher is trained for each seed, or the file of one teacher for all seeds.
         data: folder with train.rec and the verification sets; None draws faces for each seed.
         centres: files of the teacher's class centres, for recipes that need them; a teacher trained here has its own.

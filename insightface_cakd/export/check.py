@@ -1,7 +1,4 @@
-"""Check of an exported file against its network.
-
-The file is run by onnxruntime and loaded by InsightFace's own model zoo.
-"""
+"""Check of an exported file against its network."""
 
 import contextlib
 import io
@@ -81,9 +78,7 @@ def check_against(
     """Compare a file with any network, and load it as InsightFace does.
 
     Args:
-        path: see `check_onnx`.
         network: gives the expected embeddings; on the CPU, in float32 and eval mode.
-        floor: the cosine of every image must be above it.
         draw: returns the requested number of images, float32 (B, 3, 112, 112) in [-1, 1].
     """
     where = f"export {path.name}"
@@ -222,7 +217,6 @@ def lowest_cosine(
     Args:
         found: (B, D), embeddings of the file.
         expected: (B, D), embeddings of the reference.
-        floor: each cosine must be above it.
         advice: end of the error message for a cosine that is too low: what the user can do.
     """
     if found.shape != expected.shape:

@@ -32,9 +32,6 @@ class PackReport:
     """Result of the check of a pack.
 
     Args:
-        path: the folder of the pack.
-        width: length of the embedding.
-        photos: number of photos that were examined.
         faces: number of faces that were found and embedded in them.
         cosine: lowest cosine with the embeddings of our own pipeline; None without a face.
     """

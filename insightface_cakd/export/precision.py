@@ -1,7 +1,4 @@
-"""Conversion of a float32 ONNX file to float16 or int8.
-
-float16 halves the file; int8 is faster on a CPU.
-"""
+"""Conversion of a float32 ONNX file to float16 or int8."""
 
 import contextlib
 import logging

@@ -64,9 +64,7 @@ def export_checked(
     """Export a network, and put the file in place once checked.
 
     Args:
-        backbone: see `export_onnx`.
         out: the .onnx file to write; a temporary folder beside it is used meanwhile.
-        exporter: see `export_onnx`.
     """
     with (
         writing(out, ExportError, f"export {out}") as checked,

@@ -1,7 +1,4 @@
-"""Checks the values of a job's config before a run.
-
-`JobSpec` has the keys that both hosts read; each host has a subclass.
-"""
+"""Checks the values of a job's config before a run."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -37,8 +34,6 @@ class JobSpec(BaseModel):
         num_classes: number of identities, at least 1.
         num_epoch: number of epochs, at least 1.
         num_workers: reading processes per rank, at least 0.
-        optimizer: "sgd" or "adamw".
-        val_targets: names of the verification sets.
         warmup_epoch: epochs of learning-rate warm-up, at least 0.
         weight_decay: of the optimiser, at least 0.
     """
@@ -72,9 +67,6 @@ class EmbeddedJobSpec(JobSpec):
     Its base config sets all keys but `rec` and `num_classes`.
 
     Args:
-        batch_size, embedding_size, frequent, gradient_acc, interclass_filtering_threshold, lr: see `JobSpec`.
-        margin_list, num_classes, num_epoch, num_workers, optimizer, val_targets: see `JobSpec`.
-        warmup_epoch, weight_decay: see `JobSpec`.
         momentum: of SGD, at least 0.
         sample_rate: share of the class centres used in a step, at least 0.
         seed: of the run, at least 0.
@@ -99,10 +91,7 @@ class CheckoutJobSpec(JobSpec):
     arcface_torch's base config lacks the first six keys of `NEEDED`.
 
     Args:
-        batch_size, embedding_size, frequent, gradient_acc, interclass_filtering_threshold, lr: see `JobSpec`.
-        margin_list, num_classes, num_epoch, num_workers, optimizer, val_targets: see `JobSpec`.
         warmup_epoch: epochs of learning-rate warm-up; any finite number, negative ones included.
-        weight_decay: see `JobSpec`.
         num_image: number of training images, at least 0.
         sample_rate: share of the class centres used in a step, above 0 and up to 1.
         verbose: steps between two verifications, at least 1.

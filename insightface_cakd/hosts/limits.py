@@ -1,7 +1,4 @@
-"""Checks for valid-looking values that arcface_torch's own loop cannot handle.
-
-Each of them would stop the loop late, or with a message of many lines.
-"""
+"""Checks for valid-looking values that arcface_torch's own loop cannot handle."""
 
 import importlib.util
 import os
@@ -15,11 +12,7 @@ from insightface_cakd.errors import DataError, RunError
 
 
 def check_limits(cfg: EasyDict) -> None:
-    """Check the margins, the output folder and the imports of two options.
-
-    Args:
-        cfg: the config; its values already have the right types.
-    """
+    """Check the margins, the output folder and the imports of two options."""
     m1, _, m3 = cfg.margin_list
     if m3 <= 0 and (m1 != 1 or m3 != 0):
         raise RunError(

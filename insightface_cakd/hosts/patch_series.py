@@ -20,8 +20,6 @@ class Hunk:
 
     Args:
         start: index of the first of them, from 0.
-        removed: the pinned lines; empty for an insertion.
-        added: the new lines.
     """
 
     start: int
@@ -31,11 +29,7 @@ class Hunk:
 
 @dataclass(frozen=True)
 class Patch:
-    """One file of `patches/`.
-
-    Args:
-        path: path of the file.
-    """
+    """One file of `patches/`."""
 
     path: Path
 

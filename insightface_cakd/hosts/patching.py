@@ -26,8 +26,6 @@ class PatchState:
     """State of one patch in a checkout.
 
     Args:
-        patch: the patch.
-        applied: whether the checkout has it.
         problem: the file to which it cannot be applied and why, or None.
     """
 

@@ -1,7 +1,4 @@
-"""Checks a run on a checkout before its first step.
-
-It finds what would stop the run, or would let it train nothing without an error.
-"""
+"""Checks a run on a checkout before its first step."""
 
 from pathlib import Path
 from typing import Any
@@ -62,7 +59,6 @@ def check_data(rec: str, num_classes: int, total_batch: int) -> None:
 
     Args:
         rec: folder with `train.rec` or with one folder per person, or "synthetic", which is not checked.
-        num_classes: number of classes; all labels must lie below it.
     """
     if rec == "synthetic":
         return
@@ -108,9 +104,6 @@ def count_records(rec: str) -> tuple[int, int]:
 
     The header gives the number of people. Where there is no header, or it does not give that number, labels are read:
     all of a small file, a sample of a large one, which is enough to notice the num_classes of another data set.
-
-    Args:
-        rec: folder with `train.rec` and `train.idx`.
     """
     faces = FaceRecords(rec)
     if len(faces) == 0:

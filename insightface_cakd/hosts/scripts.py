@@ -1,7 +1,4 @@
-"""Runs any script of an arcface_torch checkout on current package versions.
-
-It behaves as `python SCRIPT ARGS` would.
-"""
+"""Runs any script of an arcface_torch checkout on current package versions."""
 
 import difflib
 import importlib
@@ -35,7 +32,6 @@ def run_script(
     to, mean what they mean to the caller. The script's folder and then the checkout come first on `sys.path`.
 
     Args:
-        script: name of the script; see `find_script`.
         host: the checkout; None takes `$ARCFACE_TORCH`.
         wanted: names of the requested fixes among those that change results.
 

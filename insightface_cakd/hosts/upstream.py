@@ -1,7 +1,4 @@
-"""Runs a checkout's own `train_v2.main`.
-
-The loop is entirely the checkout's; this module only prepares its surroundings.
-"""
+"""Runs a checkout's own `train_v2.main`."""
 
 import importlib.util
 import logging
@@ -31,9 +28,7 @@ class Host:
     """A checkout whose `train_v2` is imported, with the fixes applied.
 
     Args:
-        checkout: the folder.
         train_v2: its training script as a module; the process group is open.
-        fixes: the fixes that are applied.
     """
 
     checkout: Checkout
@@ -82,9 +77,6 @@ class Host:
         """Return student and head in training mode.
 
         They are built as the checkout's `main` builds them, from the names that `train_v2` has at the time of the call.
-
-        Args:
-            cfg: config from `get_config`.
         """
         names = self.train_v2
         with self._errors_in_one_line():
@@ -131,7 +123,6 @@ def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[st
     The fixes that this process needs are applied, and no trace of either is left afterwards.
 
     Args:
-        checkout: from `find_checkout`.
         wanted: names of the requested fixes among those that change results.
     """
     checkout.require_seam()

@@ -35,9 +35,6 @@ class Losses(Mapping[str, "type[DistillLoss]"]):
     def __getitem__(self, name: str) -> "type[DistillLoss]":
         """Return the class of a loss.
 
-        Args:
-            name: of this package, or `package.module:Class`.
-
         Raises:
             KeyError: no loss of this package has this name.
             RecipeError: the module or the class does not exist, or is no loss.
@@ -68,9 +65,6 @@ def facts_of(name: str, where: str = "loss") -> type[LossFacts]:
     """Return the facts of a loss, with the signature of its constructor.
 
     For a loss of this package, torch is not imported.
-
-    Args:
-        name: name of a loss of this package, or `package.module:Class`.
     """
     if ":" in name:
         return _own_class(name, where)

@@ -1,7 +1,4 @@
-"""Divergence within two groups of classes and between them.
-
-Value and gradient come in one pass, on whole or sharded logits.
-"""
+"""Divergence within two groups of classes and between them."""
 
 from typing import Any, NamedTuple
 
@@ -15,13 +12,7 @@ from insightface_cakd.losses.thresholds import row_chunks
 
 
 class GroupWeights(NamedTuple):
-    """Weights of the three parts.
-
-    Args:
-        primary: within the primary group.
-        binary: between the groups.
-        secondary: within the secondary group.
-    """
+    """Weights of the three parts."""
 
     primary: float
     binary: float

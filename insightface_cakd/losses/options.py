@@ -1,7 +1,4 @@
-"""The options of a loss, checked by annotations, without torch.
-
-An option is an argument of the constructor; its annotation says what values it takes.
-"""
+"""The options of a loss, checked by annotations, without torch."""
 
 import functools
 import inspect
@@ -29,9 +26,6 @@ class OldName:
     """An earlier name of an option, as part of its annotation.
 
     Recipes may still use it.
-
-    Args:
-        name: the earlier name.
     """
 
     name: str
@@ -98,11 +92,7 @@ def _parameters(constructor: Callable[..., None]) -> dict[str, inspect.Parameter
 
 @functools.cache
 def option_names(constructor: Callable[..., None]) -> dict[str, str]:
-    """Return every name of an option in recipes, with its present name.
-
-    Args:
-        constructor: `__init__` of a loss.
-    """
+    """Return every name of an option in recipes, with its present name."""
     names = {name: name for name in _parameters(constructor)}
     for name, field in _model(constructor).model_fields.items():
         names |= {old.name: name for old in field.metadata if isinstance(old, OldName)}
@@ -110,11 +100,7 @@ def option_names(constructor: Callable[..., None]) -> dict[str, str]:
 
 
 def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object]) -> dict[str, object]:
-    """Return options by the names that they have today.
-
-    Args:
-        constructor: `__init__` of a loss.
-    """
+    """Return options by the names that they have today."""
     names, found = option_names(constructor), {}
     for key, value in given.items():
         name = names.get(key, key)
@@ -125,11 +111,7 @@ def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object
 
 
 def check_options(constructor: Callable[..., None], given: Mapping[str, object], where: str) -> None:
-    """Refuse options that cannot be meant.
-
-    Args:
-        constructor: `__init__` of a loss.
-    """
+    """Refuse options that cannot be meant."""
     model = _model(constructor)
     try:
         model.model_validate(dict(given))
@@ -145,11 +127,7 @@ def check_options(constructor: Callable[..., None], given: Mapping[str, object],
 
 
 def checked(constructor: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor that checks its arguments by their annotations first.
-
-    Args:
-        constructor: `__init__` of a loss.
-    """
+    """Return a constructor that checks its arguments by their annotations first."""
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)

@@ -63,8 +63,6 @@ class Masses(Weights):
     Args:
         logits: (N, n).
         own: (N, 1), the own classes' logits, NaN where another rank has them.
-        temperature: T.
-        classes: the class axis.
     """
 
     def __init__(self, logits: Tensor, own: Tensor, temperature: float, classes: ClassAxis) -> None:
@@ -150,8 +148,6 @@ def top(logits: Tensor, count: int) -> Tensor:
 
     Shape:
         logits: (N, n). Returns (N, count).
-    Args:
-        count: how many of each row.
     """
     return torch.cat([logits[rows].topk(count, sorted=False).values for rows in row_chunks(logits)])
 

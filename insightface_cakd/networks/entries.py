@@ -1,7 +1,4 @@
-"""Turns the models that a user names into loadable entries.
-
-An entry has a name, a file size and a runtime.
-"""
+"""Turns the models that a user names into loadable entries."""
 
 import os
 from collections.abc import Sequence
@@ -24,8 +21,6 @@ class Entry:
     """A model to be compared.
 
     Args:
-        name: name in the table.
-        path: an .onnx file, or weights.
         network: the network that the weights belong to; None for an .onnx.
         option: the command-line option by which the user names the network.
     """

@@ -1,7 +1,4 @@
-"""Builds the torch networks that can serve as teachers.
-
-They come from the host, from timm, from a user's own code, or from a TorchScript file.
-"""
+"""Builds the torch networks that can serve as teachers."""
 
 import importlib
 import inspect
@@ -23,7 +20,6 @@ def host_network(name: str, embedding_size: int, get_model: GetModel, device: to
     """Build one of the host's networks by name.
 
     Args:
-        name: as the host's `get_model` knows it.
         device: on CUDA the network is set to compute its body in float16, as in training; its tail stays float32.
     """
     try:
@@ -60,7 +56,6 @@ def own_network(target: str, embedding_size: int | None) -> nn.Module:
 
     Args:
         target: an importable module, a colon, and a name in it.
-        embedding_size: width of the embedding, if known.
     """
     where = f"teacher.network {target}"
     module_name, _, attribute = target.partition(":")
@@ -91,7 +86,6 @@ def torchscript_network(path: Path, device: torch.device, where: str) -> nn.Modu
     """Load a TorchScript file.
 
     Args:
-        path: written by `torch.jit.save`.
         device: where its tensors are placed.
     """
     expected = "a file written by torch.jit.save. It is truncated, damaged or no TorchScript: get it again, or correct teacher.network."

@@ -77,7 +77,6 @@ def load_onnx(path: Path, device: torch.device) -> Embed:
 
     Args:
         path: a graph with one float32 image input of 112 x 112 and one output.
-        device: see `load_embedder`.
     """
     require_file(path, "an ONNX recogniser")
     with _evaluation_errors():

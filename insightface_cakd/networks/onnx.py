@@ -53,14 +53,8 @@ class OnnxNetwork(nn.Module):
         images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
 
     Args:
-        path: the .onnx file.
         device: on CUDA, onnxruntime's CUDA provider is used if there is one, otherwise the CPU, with a warning.
         input_size: side S of the images in pixels.
-        where: beginning of an error line.
-        advice: end of an error line.
-
-    Raises:
-        TeacherError: the file is truncated or not ONNX, or the graph has other inputs or outputs than stated.
     """
 
     def __init__(

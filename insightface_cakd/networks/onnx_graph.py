@@ -1,7 +1,4 @@
-"""Rewrites of an ONNX graph that do not change its output.
-
-Batch norms are folded into the layers before them, and PReLU is expressed by faster operators.
-"""
+"""Rewrites of an ONNX graph that do not change its output."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""Networks of timm, adapted to faces.
-
-They are built for the size of the images, and get the head of a face recogniser where they are trained here.
-"""
+"""Networks of timm, adapted to faces."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +25,6 @@ class TimmFace(nn.Module):
 
     Args:
         body: returns a map (B, C, H, W) or (B, H, W, C), or tokens (B, N, C).
-        num_features: width of the embedding.
         input_size: side S of the images in pixels.
         fp16: run the body in half precision on CUDA; the head always runs in its own precision.
     """
@@ -86,7 +82,6 @@ def create_timm(name: str, input_size: int, error: type[CAKDError], **options: A
     Args:
         name: as in `timm.list_models()`, without `timm:`.
         input_size: side of the images in pixels, for networks that are built for one size.
-        options: further arguments of `timm.create_model`.
     """
     where = f"network {TIMM}{name}"
     if not timm.is_model(name):

@@ -1,7 +1,4 @@
-"""Reads a teacher's weights strictly.
-
-Anything but the right file, complete and for the right network, is an error.
-"""
+"""Reads a teacher's weights strictly."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,8 +20,6 @@ class Advice:
 
     Args:
         shapes: advice if the keys are right and only shapes differ.
-        keys: advice if the keys are those of another network.
-        torchscript: advice if the file is a TorchScript file.
         width: advice if no weight shows the width of the embedding.
     """
 
@@ -47,7 +42,6 @@ def weights_file(weights: str | None, network: str) -> Path:
 
     Args:
         weights: the setting `teacher.weights`, or None.
-        network: the setting `teacher.network`, for the error line.
     """
     if weights is None:
         raise TeacherError(

@@ -1,7 +1,4 @@
-"""A part of a recipe that names a class, with its options.
-
-The class is one of the package, or `package.module:Class`.
-"""
+"""A part of a recipe that names a class, with its options."""
 
 from typing import Any
 
@@ -12,10 +9,6 @@ class NamedSpec(BaseModel):
     """The name of a class, and its options.
 
     In the file, the options are keys beside `kind`; a class without options can be given as its name alone.
-
-    Args:
-        kind: a name that the package knows, or `package.module:Class`.
-        options: arguments of its constructor.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -40,8 +33,6 @@ class ViewsSpec(BaseModel):
 
     Args:
         both: views for both sides, drawn once for the two and applied before their own views.
-        student: views for the student only.
-        teacher: views for every teacher.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

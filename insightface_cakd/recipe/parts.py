@@ -90,9 +90,6 @@ def source_class(spec: NamedSpec, where: str) -> Any:
     """Return the class of a source that a recipe names.
 
     Its options are checked when a run builds it.
-
-    Args:
-        spec: names it as `package.module:Class`.
     """
     found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):

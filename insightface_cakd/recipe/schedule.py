@@ -1,7 +1,4 @@
-"""How the weight of a term changes over a run.
-
-Pure functions of the step and of the run's length.
-"""
+"""How the weight of a term changes over a run."""
 
 import math
 from dataclasses import dataclass
@@ -25,7 +22,6 @@ class Length:
 
     Args:
         epoch: batches per rank in an epoch.
-        epochs: number of epochs.
     """
 
     epoch: int
@@ -48,7 +44,6 @@ class ScheduleSpec(BaseModel):
         kind: `constant`: 1. `linear`: from 0 in the first step to 1 after `steps` steps or `epochs` epochs. `by_epoch`:
             min(e / epochs, 1), e the epoch, counted from 0: GKD's warm-up, so that the term does nothing in the first epoch.
             `cosine`: half a cosine from 1 in the first step to `to` at the end of the run.
-        steps: length of `linear` in steps.
         epochs: length of `linear`, fractions allowed, or of `by_epoch`, in epochs; 10 for the latter if not given.
         to: final factor of `cosine`; 0 if not given.
     """

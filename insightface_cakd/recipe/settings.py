@@ -25,10 +25,6 @@ def given(
     `--teacher`, `--centres`, `--prototypes` and `--init` are short for a setting each.
 
     Args:
-        teacher: value of `teacher.weights`.
-        centres: value of `teacher.centres`.
-        prototypes: value of `teacher.prototypes`.
-        init: value of `student.weights`.
         more: further settings, each `KEY=VALUE`; they take precedence over the others.
     """
     values = {

@@ -7,11 +7,7 @@ from insightface_cakd.runtime.shipped import shipped_folder
 
 
 def find_recipe(name: str) -> Path:
-    """Return the file of a recipe.
-
-    Args:
-        name: a path, or the name of a shipped recipe.
-    """
+    """Return the file of a recipe."""
     path = Path(name)
     if path.is_file():
         return path

@@ -23,10 +23,8 @@ class TermSpec(BaseModel):
     """One term of the objective: `weight * loss(student, teacher)`.
 
     Args:
-        loss: a name of `cakd recipes list`, or `package.module:Class`.
         name: name of the term in the logs; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
-        schedule: how the weight changes over the run.
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
         projector: how the student's activation gets the teacher's shape; a kind of `build_projector`.

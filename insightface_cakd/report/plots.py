@@ -20,12 +20,8 @@ class Panel:
     """One plot.
 
     Args:
-        title: shown above it.
-        unit: label of the y axis.
         tags: what it shows: exact tags, or prefixes ending in `/` that stand for several.
-        caption: what to look for.
         logarithmic: whether the y axis is logarithmic where all values are positive and span more than a decade.
-        level: a horizontal line to compare with.
     """
 
     title: str
@@ -38,13 +34,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a plot.
-
-    Args:
-        run: title of the run.
-        what: name of the curve within the plot.
-        curve: its points.
-    """
+    """One curve of a plot."""
 
     run: str
     what: str

@@ -13,8 +13,6 @@ class Drawing:
     """A picture in the text of a page.
 
     Args:
-        title: its first words.
-        caption: what it shows.
         svg: an `<svg>` element whose ids are unique in the page.
     """
 
@@ -25,16 +23,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Args:
-        title: of the section.
-        rows: of its table.
-        picture: content of a .png file.
-        caption: of the picture, in sentences.
-        notes: paragraphs below the table.
-        drawings: SVG pictures below the notes.
-    """
+    """A part of a report."""
 
     title: str
     rows: Sequence[Row] = ()

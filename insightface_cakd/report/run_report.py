@@ -1,7 +1,4 @@
-"""The report of an experiment, in one HTML file.
-
-It shows the result table, curves and facts about the runs.
-"""
+"""The report of an experiment, in one HTML file."""
 
 import base64
 import html
@@ -43,10 +40,8 @@ class Report:
     """The content of a report.
 
     Args:
-        title: of the page.
         rows: of the result table; a cell that a row lacks stays empty.
         runs: title -> output folder; curves and facts are read from there.
-        notes: paragraphs below the table.
         sections: further sections, such as on the method.
     """
 

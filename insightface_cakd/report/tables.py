@@ -36,9 +36,7 @@ def plain_table(rows: Sequence[Row], to_the_left: int = 1, ruled: bool = False) 
     """Return rows as columns separated by two blanks.
 
     Args:
-        rows: see `markdown_table`.
         to_the_left: number of columns aligned to the left; the others are aligned to the right.
-        ruled: whether there is a line below the header.
     """
     padded = _padded(_lines(rows), to_the_left)
     rules = [["-" * len(cell) for cell in padded[0]]] if ruled else []

@@ -51,9 +51,6 @@ def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = ""
     """Yield a temporary sibling of `path`; report a failed write as `kind`.
 
     Works as `replacing` does, but a full disk or an unwritable place is reported as an error of the user.
-
-    Args:
-        where: beginning of the error line; `path` if empty.
     """
     try:
         with replacing(path) as temporary:
@@ -66,23 +63,13 @@ def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = ""
 
 
 def write_text(path: str | os.PathLike[str], text: str, kind: type[CAKDError], where: str = "") -> None:
-    """Write a UTF-8 text file, completely or not at all; see `writing`.
-
-    Args:
-        path: the file to write; an existing file is replaced.
-        where: beginning of the error line; `path` if empty.
-    """
+    """Write a UTF-8 text file, completely or not at all; see `writing`."""
     with writing(path, kind, where) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], content: Any, kind: type[CAKDError] = RunError) -> None:
-    """Write a JSON file, completely or not at all; see `writing`.
-
-    Args:
-        path: the file to write; an existing file is replaced.
-        content: anything that `json.dumps` accepts.
-    """
+    """Write a JSON file, completely or not at all; see `writing`."""
     write_text(path, json.dumps(content, indent=1), kind)
 
 

@@ -19,10 +19,8 @@ class Taught(BaseModel):
     """The teacher of a run.
 
     Args:
-        name: name of the teacher's network.
         sha256: hash of the teacher's file; None if it came from no file.
         accuracy: its verification accuracy before the first step, in [0, 1]; None if it was not measured.
-        licence: licence of its weights, as the recipe states it.
     """
 
     model_config = ConfigDict(strict=True)
@@ -37,12 +35,7 @@ class Saved(BaseModel):
     """The content of `run.json`; earlier versions wrote less of it.
 
     Args:
-        insightface_cakd: version of this package.
-        config: the host's config.
-        versions: versions of the other software involved.
-        ranks: number of processes.
         host: the checkout; None for the embedded host.
-        recipe_name: name of the recipe.
         recipe: the resolved recipe; None for a run without a teacher.
         teacher: the teacher; None for a run without one.
     """
@@ -64,9 +57,6 @@ class Measured(BaseModel):
 
     Args:
         accuracy: final accuracy in [0, 1] of each verification set.
-        steps: number of steps taken.
-        seconds: duration of the whole run.
-        images_per_second: throughput of all ranks together.
     """
 
     model_config = ConfigDict(strict=True)
@@ -84,9 +74,6 @@ class RunFolder:
     """Reads what a run left behind, each file once.
 
     A missing file counts as an empty one.
-
-    Args:
-        path: output folder of the run.
     """
 
     def __init__(self, path: Path) -> None:

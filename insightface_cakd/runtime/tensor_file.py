@@ -14,10 +14,6 @@ def save_atomically(content: Any, path: Path) -> None:
     """Save with `torch.save`, completely or not at all.
 
     Whatever goes wrong, the file is either the old one or the new one.
-
-    Args:
-        content: what `torch.save` accepts.
-        path: the file to write; an existing file is replaced.
     """
     try:
         with replacing(path) as temporary:

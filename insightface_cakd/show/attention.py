@@ -1,7 +1,4 @@
-"""Where the local centres of a network look on the face.
-
-Heat maps in pixels, and numbers that summarise them.
-"""
+"""Where the local centres of a network look on the face."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,9 +103,6 @@ def overlap(first: View, second: View) -> tuple[float, float]:
 
     The overlap is the sum over the face of the smaller share, averaged over centres and faces.
 
-    Args:
-        second: of the same faces and centres, on any grid.
-
     Returns:
         Two numbers in [0, 1]: of a centre with the same centre, 1 where all maps are the same; and of a centre with the others, with which
         the first is to be compared. Tokens without a place do not count.
@@ -134,9 +128,6 @@ def sentences(views: Sequence[View], shown: Sequence[int]) -> list[str]:
     """Return the sentences of a caption about student and teacher.
 
     They compare the maps before and after training.
-
-    Args:
-        views: student before, student after, teacher before, teacher after.
     """
     pairs = [(views[0], views[1]), (views[2], views[3])]
     faces, count = views[0].maps.shape[:2]

@@ -1,7 +1,4 @@
-"""The faces with which a finished run is inspected.
-
-They are from the run's data, or a user's own.
-"""
+"""The faces with which a finished run is inspected."""
 
 from pathlib import Path
 

@@ -1,7 +1,4 @@
-"""The picture of the local centres.
-
-It shows where student and teacher look, before and after training.
-"""
+"""The picture of the local centres."""
 
 import io
 import textwrap
@@ -87,12 +84,7 @@ def draw(look: Look, title: str) -> Figure:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure to a file, completely or not at all.
-
-    Args:
-        figure: from `draw`.
-        path: its suffix is the format: .png, .pdf or .svg.
-    """
+    """Write a figure to a file, completely or not at all."""
     require_format(path)
     with writing(path, EvaluationError) as temporary:
         figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=DPI)
@@ -107,11 +99,7 @@ def require_format(path: Path) -> None:
 
 
 def as_png(figure: Figure) -> bytes:
-    """Return a figure as the bytes of a .png.
-
-    Args:
-        figure: from `draw`.
-    """
+    """Return a figure as the bytes of a .png."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI)
     return content.getvalue()
@@ -137,9 +125,6 @@ def apart(places: np.ndarray, radius: float) -> np.ndarray:
 
     Shape:
         places: (P, 2). Returns (P, 2).
-
-    Args:
-        radius: of the circle, in the places' unit.
     """
     moved = places.astype(float).copy()
     for place in np.unique(places, axis=0):

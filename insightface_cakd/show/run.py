@@ -1,7 +1,4 @@
-"""Inspects the method of a finished run.
-
-It finds where the local centres look, and what the prompts changed in the teacher.
-"""
+"""Inspects the method of a finished run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,9 +35,6 @@ class Run:
     """A finished run with its two snapshots.
 
     Args:
-        folder: its output.
-        before: the first snapshot.
-        after: the last.
         student: beside its teacher, both to be loaded from a snapshot.
         device: where they are.
     """

@@ -67,11 +67,6 @@ class EpochSampler(DistributedSampler):
     """This rank's part of a shuffled epoch.
 
     The data set learns the epoch with it.
-
-    Args:
-        dataset: gets the epoch.
-        count: items in it.
-        seed: seed of the order.
     """
 
     def __init__(self, dataset: Any, count: int, seed: int) -> None:

@@ -1,7 +1,4 @@
-"""The task of facial landmarks: regression of five points.
-
-It is measured by the normalised mean error.
-"""
+"""The task of facial landmarks: regression of five points."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -124,10 +121,6 @@ class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
     """Images and their points, mirrored at random.
 
     Items are uint8 (3, 112, 112) and points (2 K,), mirrored or not by (seed, epoch, index).
-
-    Args:
-        points: the set.
-        seed: of the mirroring.
     """
 
     def __init__(self, points: PointSet, seed: int) -> None:
@@ -176,9 +169,7 @@ class PointError(Result):
     """Normalised error of found points, as a fraction of the eye distance.
 
     Args:
-        nme: mean over images and points.
         failures: share of images whose mean lies above 0.1.
-        images: number of images measured.
     """
 
     nme: float
@@ -221,7 +212,6 @@ def measure_points(network: nn.Module, points: PointSet) -> PointError:
 
     Args:
         network: answers (B, 2 K); put into eval mode for as long as it is measured.
-        points: the set; its first two points are the eyes.
     """
     device = next(network.parameters()).device
     found, shapes = [], []

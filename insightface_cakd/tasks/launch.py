@@ -1,7 +1,4 @@
-"""Starts a training run, on the embedded host or on a checkout.
-
-It resolves config, overrides, recipe and teacher, and writes the files that the run leaves behind.
-"""
+"""Starts a training run, on the embedded host or on a checkout."""
 
 import os
 import platform
@@ -62,11 +59,8 @@ class Loop:
     """A host's training loop, ready to run.
 
     Args:
-        namespace: the module that has the loop's names.
         device: where it trains, and where the teacher runs.
-        run: runs the loop to its end.
         length: gives the length of a run for the task that has filled the config.
-        facts: what `run.json` says about the host.
     """
 
     namespace: ModuleType
@@ -125,9 +119,6 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     """Run a loop with a recipe.
 
     Returns the result, and the facts about recipe and teacher for `run.json`.
-
-    Args:
-        first: whether this process logs and measures the teacher.
     """
     data = Path(str(cfg.rec))
     recipe = load_recipe(str(job.distill), job.recipe_settings)

@@ -16,12 +16,8 @@ class MeasureCallback:
     """Measure the network with a task's measures, on rank 0.
 
     Args:
-        task: gives the measures.
-        val_targets: names of the sets.
-        rec_prefix: the config's `rec`.
         summary_writer: for TensorBoard; None writes nothing.
         image_size: of the host's sets; not read.
-        wandb_logger: an object with `log`, if any.
 
     Attributes:
         best: the best value so far of each set.
@@ -57,11 +53,7 @@ class MeasureCallback:
 
     @staticmethod
     def summary(results: Mapping[str, Result]) -> dict[str, Any]:
-        """Return the part of a run's result about a measurement.
-
-        Args:
-            results: of a measurement, by the name of the set.
-        """
+        """Return the part of a run's result about a measurement."""
         return {"measured": {name: found.facts() for name, found in results.items()}}
 
     def _total(self, values: Mapping[str, float]) -> float:

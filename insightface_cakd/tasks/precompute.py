@@ -1,7 +1,4 @@
-"""Runs a recipe's teacher once over a training set.
-
-The result is a cache of its embeddings, or prototypes of the identities.
-"""
+"""Runs a recipe's teacher once over a training set."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -62,7 +59,6 @@ def make_prototypes(
         recipe: name or path; its teacher is run, its losses are ignored.
         data: folder with train.rec, or one folder of images per person.
         settings: `KEY=VALUE` changes to the recipe.
-        nearest: number of most similar identities for each.
         progress: called with the number of images and identities done and of all.
     """
     require_new_folder(out, data)

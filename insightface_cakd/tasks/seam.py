@@ -53,8 +53,6 @@ def installed(
 
     Args:
         namespace: a module with the five names of `train_v2`.
-        recipe: task, student, teachers and terms of the run.
-        teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
         snapshots: from `snapshots_of`; the second is written when the block ends without an error.
         task: the recipe's, which has filled the config; made anew when not given.
@@ -87,10 +85,7 @@ def install(
 
     Args:
         namespace: a module with the five names of `train_v2`.
-        recipe: task, student, teachers and terms of the run.
-        teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
-        snapshots: from `snapshots_of`.
         task: the recipe's, which has filled the config; made anew when not given.
     """
     _check_landmarks(namespace, recipe)

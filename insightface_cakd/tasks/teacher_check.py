@@ -17,7 +17,6 @@ def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | st
     None when the recipe asks for no check.
 
     Args:
-        teacher: as `build_teacher` made it.
         device: where the images are prepared.
     """
     if spec.check is None:

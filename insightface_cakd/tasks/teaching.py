@@ -18,7 +18,6 @@ class Teaching:
     """The teachers of a run.
 
     Args:
-        teachers: by name.
         accuracy: of the first on the recipe's .bin, in [0, 1]; None where it was not measured.
     """
 
@@ -40,7 +39,6 @@ def make_teachers(
 
     Args:
         namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
-        recipe: names the teachers.
         device: where they run.
         checks: measure them on their .bin; one rank of a run is enough.
         data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
@@ -58,11 +56,7 @@ def make_teachers(
 
 
 def find_check_bin(spec: TeacherSpec, data: Path) -> None:
-    """Resolve a `teacher.check.bin` that names a set in the data folder.
-
-    Args:
-        spec: of the teacher; changed in place.
-    """
+    """Resolve a `teacher.check.bin` that names a set in the data folder."""
     check = spec.check
     if check is not None and not Path(check.bin).is_file() and (data / check.bin).is_file():
         check.bin = str(data / check.bin)

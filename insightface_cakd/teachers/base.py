@@ -221,7 +221,6 @@ def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, w
     It is found by running two blank images.
 
     Args:
-        embedder: in eval mode, on `device`.
         device: where to run.
         input_size: side of the blank images, in pixels.
     """

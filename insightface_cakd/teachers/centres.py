@@ -1,7 +1,4 @@
-"""Reads a teacher's class centres.
-
-They are the rows of its PartialFC head, or the prototypes of a training set.
-"""
+"""Reads a teacher's class centres."""
 
 from collections.abc import Iterable
 from pathlib import Path

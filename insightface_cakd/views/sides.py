@@ -1,7 +1,4 @@
-"""The views of student and teacher on a batch.
-
-They are seeded so that a resumed run sees the same.
-"""
+"""The views of student and teacher on a batch."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,4 @@
-"""Reports which photos were aligned and which were left out.
-
-The report exists as JSON and as a short text.
-"""
+"""Reports which photos were aligned and which were left out."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field

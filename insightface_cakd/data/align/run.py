@@ -1,7 +1,4 @@
-"""Aligns a folder of photos into a training or verification set.
-
-The result is a record file, a folder of aligned faces or a `.bin`, written completely or not at all.
-"""
+"""Aligns a folder of photos into a training or verification set."""
 
 import hashlib
 import json

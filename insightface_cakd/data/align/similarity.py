@@ -1,7 +1,4 @@
-"""Warps a face to InsightFace's 112 x 112 template.
-
-The warp is the least-squares similarity transform of five landmarks.
-"""
+"""Warps a face to InsightFace's 112 x 112 template."""
 
 import cv2
 import numpy as np

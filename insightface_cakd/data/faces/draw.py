@@ -1,7 +1,4 @@
-"""Draws a person in a view.
-
-The points of a simple 3D head are rotated, projected and filled.
-"""
+"""Draws a person in a view."""
 
 import cv2
 import numpy as np

@@ -1,7 +1,4 @@
-"""Finds the most similar other rows for each row, exactly.
-
-The memory needed grows with the number of rows, not with the number of pairs.
-"""
+"""Finds the most similar other rows for each row, exactly."""
 
 from collections.abc import Callable
 

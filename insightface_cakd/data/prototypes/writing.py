@@ -1,7 +1,4 @@
-"""Computes the prototypes of a training set.
-
-It takes one pass of the teacher over the images, then one comparison of all pairs of identities.
-"""
+"""Computes the prototypes of a training set."""
 
 import json
 from collections.abc import Callable, Iterable

@@ -1,7 +1,4 @@
-"""The teacher's class centres, frozen in the student's head.
-
-The margin is the host's (ProxylessKD, ArcDistill) or set by quality (MarginDistillation).
-"""
+"""The teacher's class centres, frozen in the student's head."""
 
 from typing import Any
 

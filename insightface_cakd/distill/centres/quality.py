@@ -1,7 +1,4 @@
-"""An arc margin per image: larger the nearer to its class.
-
-How near is measured by the teacher: the cosine of its embedding and the class centre.
-"""
+"""An arc margin per image: larger the nearer to its class."""
 
 from typing import Any
 

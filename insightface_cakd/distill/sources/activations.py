@@ -1,7 +1,4 @@
-"""Embeddings, and the maps or tokens that taps read.
-
-The student's side passes through its projector.
-"""
+"""Embeddings, and the maps or tokens that taps read."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,4 @@
-"""Unified receptive fields: local fields, their attention, and the anchor.
-
-The anchor is the embedding that is read out of the teacher's fields.
-"""
+"""Unified receptive fields: local fields, their attention, and the anchor."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal

@@ -1,7 +1,4 @@
-"""The class logits of student and teacher.
-
-On the class centres (rows) that the head used in a step.
-"""
+"""The class logits of student and teacher."""
 
 from collections.abc import Mapping
 from typing import Any

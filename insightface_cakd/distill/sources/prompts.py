@@ -1,7 +1,4 @@
-"""Prompts: parameters that learn inside a frozen teacher.
-
-This source compares the teacher's embeddings with and without them.
-"""
+"""Prompts: parameters that learn inside a frozen teacher."""
 
 from collections.abc import Mapping
 

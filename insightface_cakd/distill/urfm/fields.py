@@ -1,7 +1,4 @@
-"""From the tokens of one side to local fields.
-
-Centres attend over the tokens; what they gather passes through self-attention.
-"""
+"""From the tokens of one side to local fields."""
 
 from typing import Any, Literal, NamedTuple
 

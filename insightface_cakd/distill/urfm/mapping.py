@@ -1,7 +1,4 @@
-"""The mapping of student and teacher onto the same local fields.
-
-It keeps both sides from agreeing on a constant.
-"""
+"""The mapping of student and teacher onto the same local fields."""
 
 import math
 import warnings

@@ -1,7 +1,4 @@
-"""Facial positional encoding.
-
-It turns the distance of a point of the face from its origin, in space and in facial structure, into a bucket.
-"""
+"""Facial positional encoding."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,4 @@
-"""Models compared with a baseline on the same pairs.
-
-Intervals come from resamples that all models share; differences are tested in pairs.
-"""
+"""Models compared with a baseline on the same pairs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +18,6 @@ class Difference:
     """A model's difference from the baseline.
 
     Args:
-        gain: accuracy minus the baseline's; over several sets, the mean.
-        interval: of the gain, by paired bootstrap.
         paired: number of pairs on which only one of the two models is right. Over several sets, the first variant of
             each is counted: other variants contain the same pairs again.
     """
@@ -40,7 +35,6 @@ class Scored:
         verified: set -> judged pairs.
         intervals: set -> interval of the accuracy.
         tar_intervals: set -> FAR -> interval of TAR.
-        mean_interval: of the mean accuracy over the sets.
         differences: set -> difference from the baseline on that set; empty for the baseline itself.
         difference: over all sets; None for the baseline itself.
     """

@@ -10,10 +10,7 @@ class Cost:
     """What it costs to run a model.
 
     Args:
-        runtime: name of what ran it.
         megabytes: size of its file, in 10^6 bytes.
-        parameters: number of weights.
-        latency: for one face on this CPU.
     """
 
     runtime: str

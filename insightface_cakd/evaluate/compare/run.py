@@ -36,7 +36,6 @@ def compare_models(
     """Measure models on the same pairs.
 
     Args:
-        sets: names, variants and pairs, see `varied_sets`.
         execution: how to run; latency is always measured on the CPU.
         baseline: name of the model that the others are compared with; the first one when not given.
     """
@@ -64,11 +63,7 @@ def compare_models(
 
 
 def write_outcome(folder: Path, outcome: Result, title: str) -> None:
-    """Write `compare.html`, `compare.md` and `compare.json`, each atomically.
-
-    Args:
-        folder: created if missing.
-    """
+    """Write `compare.html`, `compare.md` and `compare.json`, each atomically."""
     write_result(folder / PAGE, title, outcome)
     try:
         with replacing(folder / TEXT) as temporary:

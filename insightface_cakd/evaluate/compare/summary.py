@@ -27,7 +27,6 @@ class RunComparison:
     """The outcome of comparing several runs.
 
     Args:
-        sections: for a report.
         sentences: what a model gains over the first, and what the teacher's gallery costs under the student's probes.
     """
 

@@ -21,7 +21,6 @@ class ModelComparison(Result):
     """What models achieve on the same pairs, and what they cost.
 
     Args:
-        comparison: the numbers.
         costs: model -> cost.
         embeddings: model -> embeddings (2P, D) of the last set's images, for mixed enrolment.
     """

@@ -28,9 +28,6 @@ class Pictures:
     """The pictures to search for, and those to search among.
 
     Args:
-        probes: files of people with at least two pictures.
-        people: number of the person on each probe.
-        distractors: files, in an order drawn from a seed.
         alone: number of people left out because they have one picture.
         doubles: number of distractors left out because a probe has the same bytes.
     """
@@ -48,7 +45,6 @@ class Faults:
 
     Args:
         limit: how many may be left out.
-        lines: messages about those left out so far.
     """
 
     limit: int
@@ -67,8 +63,6 @@ class IdentifiedFolders(Result):
     """The result of identification in folders.
 
     Args:
-        found: the numbers.
-        pictures: what was searched.
         left_out: pictures that could not be read, with the reason.
     """
 
@@ -150,10 +144,6 @@ def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, fau
     """Embed pictures chunk by chunk, and identify the probes.
 
     The embedding of a picture is the sum of those of the picture and of its mirror image.
-
-    Args:
-        embed: see `verify`.
-        pictures: see `find_pictures`.
     """
     with execution.bar("probes") as progress:
         kept, rows = [], []
@@ -179,7 +169,6 @@ def embed_files(
     images.
 
     Args:
-        embed: see `verify`.
         progress: called with (files done, files in all).
     """
     for start in range(0, len(files), CHUNK):

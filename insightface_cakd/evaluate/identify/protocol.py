@@ -1,7 +1,4 @@
-"""Identification among distractors, as in MegaFace.
-
-A person's other picture must be nearer than all strangers.
-"""
+"""Identification among distractors, as in MegaFace."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +21,6 @@ class Ranked:
     """Rank-1 among a number of distractors.
 
     Args:
-        distractors: their number.
         rank1: share of pairs (probe, enrolled picture of the same person) in which no distractor is as near.
         interval: of rank-1, by bootstrap over the people.
     """
@@ -42,8 +38,6 @@ class Identified:
         ranked: rank-1 for growing numbers of distractors, the last being all of them.
         tar: FAR -> share of pairs of one person above the threshold that at most this share of the (probe, distractor)
             scores exceed, read strictly; None where there are too few such scores.
-        pairs: number of ordered pairs of one person's pictures.
-        people: number of people.
         impostors: number of (probe, distractor) scores.
     """
 
@@ -174,10 +168,6 @@ class TopScores:
     """The highest of many scores, enough for some false accept rates.
 
     As many are kept as the thresholds of these rates need.
-
-    Args:
-        fars: the rates.
-        total: number of scores that will be added.
     """
 
     def __init__(self, fars: Sequence[float], total: int) -> None:

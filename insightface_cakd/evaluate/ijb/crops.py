@@ -24,7 +24,6 @@ class Batch:
     """Consecutive faces.
 
     Args:
-        start: row of the first.
         images: uint8 (B, 112, 112, 3) RGB; black where the image is corrupt.
         corrupt: row -> what is wrong with the image.
     """

@@ -1,7 +1,4 @@
-"""Embeds all faces of an IJB tree, batch by batch.
-
-Threads decode the next batches meanwhile.
-"""
+"""Embeds all faces of an IJB tree, batch by batch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +37,6 @@ def extract(
     Args:
         load: returns the model, which maps (B, 3, 112, 112) to (B, D); not called when everything is saved.
         tree: where the pictures are.
-        faces: rows in their order.
         folder: where embeddings are saved; an extraction that was stopped is resumed there.
         execution: how to run; the batch size counts faces, and each is embedded with its mirror image.
         max_corrupt: number of images that may be corrupt; they are left out of their templates.

@@ -31,7 +31,6 @@ class Search:
     """Probes and the galleries in which they are searched.
 
     Args:
-        galleries: two; in each, every subject has one template.
         probes: their subjects may be in either gallery or in none.
     """
 

@@ -1,7 +1,4 @@
-"""The lists of an IJB tree: faces and pairs of templates.
-
-Each face has a template and a medium.
-"""
+"""The lists of an IJB tree: faces and pairs of templates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +22,6 @@ class Faces:
     """Rows of `<s>_name_5pts_score.txt` and `<s>_face_tid_mid.txt`, in their order.
 
     Args:
-        names: image files in `loose_crop`.
         points: float32 (N, 5, 2), x and y of eyes, nose and mouth corners.
         scores: float32 (N,), the detector's.
         templates: int32 (N,), ids.
@@ -64,12 +60,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Tree:
-    """The location of an IJB set.
-
-    Args:
-        folder: contains `meta` and `loose_crop`.
-        target: which set.
-    """
+    """The location of an IJB set."""
 
     folder: Path
     target: Target
@@ -80,11 +71,7 @@ class Tree:
         return self.folder / "loose_crop"
 
     def meta(self, name: str) -> Path:
-        """Return the path of a list.
-
-        Args:
-            name: of its file, without the beginning `ijbb_` or `ijbc_`.
-        """
+        """Return the path of a list."""
         return self.folder / "meta" / f"{self.target.lower()}_{name}"
 
 
@@ -160,11 +147,7 @@ def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray)
 
 
 def require_images(tree: Tree, names: list[str]) -> None:
-    """Check that every listed image exists.
-
-    Args:
-        names: image files in `loose_crop`.
-    """
+    """Check that every listed image exists."""
     if not tree.images.is_dir():
         raise DataError(f"{tree.images}: does not exist; expected the folder of the pictures. Is it a whole IJB tree?")
     present = {entry.name for entry in tree.images.iterdir()}

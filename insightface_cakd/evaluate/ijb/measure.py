@@ -21,7 +21,6 @@ class Lists:
     """The lists to measure on.
 
     Args:
-        faces: rows of the set.
         pairs: for 1:1, None when not asked for.
         search: for 1:N, None when not asked for or not available.
     """
@@ -36,7 +35,6 @@ class Measured:
     """The numbers of one mode.
 
     Args:
-        mode: how embeddings were weighted.
         scores: float64 (P,), in the order of the pair list; None without 1:1.
         roc: of the pairs; None without 1:1.
         identification: of the probes; None without 1:N.

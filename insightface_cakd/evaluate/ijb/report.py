@@ -26,9 +26,6 @@ class Subject:
     """What was measured.
 
     Args:
-        name: of the model, as tables show it.
-        target: IJBB or IJBC.
-        preset: the conventions.
         pixels: input scale of the embeddings, None where it is not known.
         corrupt: name of the image -> what is wrong with it; such images are left out of their templates.
     """
@@ -51,10 +48,6 @@ class IjbResult(SectionedResult):
     """The result of an IJB run, as upstream reads it and strictly.
 
     The strict reading gives no number that the data do not support.
-
-    Args:
-        subject: what was measured.
-        modes: the numbers of each mode, at least one.
     """
 
     subject: Subject

@@ -1,7 +1,4 @@
-"""The ROC curve of pair scores, and TAR at FAR.
-
-TAR is read as upstream reads it, and strictly.
-"""
+"""The ROC curve of pair scores, and TAR at FAR."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Reads saved embeddings.
-
-They come from this package, from ijb_evals `-E`, or as a plain array.
-"""
+"""Reads saved embeddings."""
 
 from pathlib import Path
 

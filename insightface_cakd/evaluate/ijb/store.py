@@ -1,7 +1,4 @@
-"""Image embeddings in a folder: their origin, and how to read them.
-
-A folder is complete, or its name ends in `.partial`.
-"""
+"""Image embeddings in a folder: their origin, and how to read them."""
 
 import hashlib
 import json
@@ -24,13 +21,8 @@ class Origin:
     """What embeddings were computed from; those of another origin are refused.
 
     Args:
-        model: file name.
-        model_sha256: hash of the file.
         network: name of the network of weights, None for ONNX.
         pixels: input scale, a key of `presets.PIXELS`.
-        target: IJBB or IJBC.
-        faces_sha256: hash of names and points.
-        count: number of faces.
     """
 
     model: str
@@ -60,11 +52,7 @@ class Embeddings:
 
 
 def faces_sha256(tree: Tree, faces: Faces) -> str:
-    """Return a hash of a set's names and points, in order.
-
-    Args:
-        faces: rows in their order.
-    """
+    """Return a hash of a set's names and points, in order."""
     digest = hashlib.sha256(f"{tree.target}\n".encode())
     digest.update("\n".join(faces.names).encode())
     digest.update(np.ascontiguousarray(faces.points).tobytes())
@@ -75,9 +63,6 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
     """Return the metadata of a finished folder, and its embeddings.
 
     The embeddings are mapped from disk.
-
-    Args:
-        folder: written by `extract`.
     """
     if partial_folder(folder).is_dir() and not folder.exists():
         raise EvaluationError(

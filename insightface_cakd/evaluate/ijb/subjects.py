@@ -1,7 +1,4 @@
-"""What a run measures: a model, a run's folder or saved embeddings.
-
-It is checked before the first face is embedded.
-"""
+"""What a run measures: a model, a run's folder or saved embeddings."""
 
 import os
 from dataclasses import dataclass, replace
@@ -35,12 +32,8 @@ class Extraction:
     It is the same for both models of mixed enrolment.
 
     Args:
-        preset: defines how images are scaled.
         tree: where the pictures are.
-        faces: rows in their order.
-        execution: how to run.
         max_corrupt: number of images that may be corrupt.
-        get_model: the host's model factory, for weights.
     """
 
     preset: Preset
@@ -58,7 +51,6 @@ class ModelOrSaved:
     Args:
         entry: its name, file and network; without a network the file is an .onnx or of embeddings.
         folder: where a model's embeddings are saved.
-        extraction: what is embedded.
     """
 
     entry: Entry

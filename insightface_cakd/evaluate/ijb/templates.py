@@ -35,10 +35,7 @@ class Weighting:
     """Turns image embeddings into the weighted embeddings that are averaged.
 
     Args:
-        embeddings: of all faces.
         scores: float32 (N,), the detector's.
-        mode: which of norm, score and mirror image count.
-        preset: gives the precision, and how norms are computed.
     """
 
     embeddings: Embeddings

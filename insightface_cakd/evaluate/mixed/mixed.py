@@ -21,7 +21,6 @@ class Embedded:
     """The embeddings of one model.
 
     Args:
-        name: of the model.
         gallery: (G, D), of the enrolled images.
         probe: (P, D), of the images compared with them.
     """
@@ -33,12 +32,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Combination:
-    """Which model's gallery is compared with which model's probes.
-
-    Args:
-        gallery: name of the model that embedded the gallery.
-        probe: name of the model that embeds the probes.
-    """
+    """Which model's gallery is compared with which model's probes."""
 
     gallery: str
     probe: str
@@ -51,14 +45,7 @@ class Combination:
 
 @dataclass(frozen=True, eq=False)
 class Combinations(Generic[T]):
-    """One value for each combination of two models' galleries and probes.
-
-    Args:
-        teacher_alone: the deployed model as it is.
-        student_alone: everyone enrolled again with the new model.
-        kept: the teacher's gallery with the student's probes.
-        reverse: the student's gallery with the teacher's probes.
-    """
+    """One value for each combination of two models' galleries and probes."""
 
     teacher_alone: T
     student_alone: T

@@ -1,7 +1,4 @@
-"""Closed-set identification under mixed enrolment.
-
-The person of every probe is enrolled, by the same model or by the other one.
-"""
+"""Closed-set identification under mixed enrolment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +23,6 @@ class Found:
     """Which probes are identified in one combination.
 
     Args:
-        models: whose gallery and whose probes.
         first: bool (P,), whether each probe's own entry is the nearest.
     """
 
@@ -39,9 +35,7 @@ class Searched(Result):
     """Which probes are identified in each combination.
 
     Args:
-        name: of the data.
         found: probes identified, per combination.
-        enrolled: number of people in the gallery.
     """
 
     name: str
@@ -113,7 +107,6 @@ def search_people(
     """Enrol each person's first picture, and search with the others.
 
     Args:
-        student: name and model that is to embed the probes.
         folder: one subfolder per person.
     """
     images = find_people(folder).images

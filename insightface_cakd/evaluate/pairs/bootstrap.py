@@ -1,7 +1,4 @@
-"""Bootstrap intervals over pairs, and an exact test of two models.
-
-The test compares two models on the same pairs.
-"""
+"""Bootstrap intervals over pairs, and an exact test of two models."""
 
 import math
 from dataclasses import dataclass
@@ -25,7 +22,6 @@ class Interval:
     """A percentile interval.
 
     Args:
-        low: lower end.
         high: upper end.
     """
 
@@ -36,11 +32,7 @@ class Interval:
         return Interval(-self.high, -self.low)
 
     def points(self, signed: bool = False) -> str:
-        """Return the interval in percent or percentage points, as `[1.00, 2.50]`.
-
-        Args:
-            signed: whether positive numbers get a plus sign.
-        """
+        """Return the interval in percent or percentage points, as `[1.00, 2.50]`."""
         sign = "+" if signed else ""
         return f"[{100 * self.low:{sign}.2f}, {100 * self.high:{sign}.2f}]"
 
@@ -78,8 +70,6 @@ class Resamples:
 
     Args:
         same: bool (P,), whether both images show one person.
-        count: number of resamples.
-        seed: of the draw.
     """
 
     def __init__(self, same: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> None:
@@ -124,12 +114,7 @@ class Resamples:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two models on the same pairs.
-
-    Args:
-        first_only: number of pairs that only the first judges right.
-        second_only: number of pairs that only the second judges right.
-    """
+    """Two models on the same pairs."""
 
     first_only: int
     second_only: int

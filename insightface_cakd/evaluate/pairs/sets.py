@@ -28,11 +28,7 @@ class SetResult:
     """A model's numbers on one variant of a set.
 
     Args:
-        name: of the set.
-        variant: name of the variant.
-        verified: the judged pairs.
         xnorm: mean norm of the embeddings of plain and of mirrored images.
-        interval: of the accuracy.
         tar_intervals: FAR -> interval of TAR, for the FARs that are supported.
     """
 
@@ -69,9 +65,6 @@ def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
     """Load verification sets into memory: name -> set.
 
     Each is checked to be fit for ten folds.
-
-    Args:
-        places: see `find_sets`.
     """
     loaded = {}
     for name, path in find_sets(places).items():
@@ -86,10 +79,6 @@ def varied_sets(
     """Yield name, variant and images of all variants of all sets.
 
     One set is in memory at a time.
-
-    Args:
-        places: see `find_sets`.
-        variants: of each set.
     """
     found = find_sets(places)
     for path in found.values():
@@ -107,8 +96,6 @@ def embed_pairs(
     """Return embeddings (2P, D), not normalised, and XNorm.
 
     Args:
-        embed: see `verify`.
-        variant: defines whether the mirror image's embedding is added.
         what: title of the progress bar, and beginning of an error message.
     """
     try:
@@ -122,12 +109,7 @@ def embed_pairs(
 def measure_sets(
     embed: Embed, places: Sequence[Path], variants: Sequence[Variant], execution: Execution, on: On = "probe"
 ) -> list[SetResult]:
-    """Measure a model on all variants of all sets.
-
-    Args:
-        embed: see `verify`.
-        variants: of each set.
-    """
+    """Measure a model on all variants of all sets."""
     results = []
     for name, variant, pairs in varied_sets(places, variants, on):
         what = titled(name, variant.name)

@@ -1,7 +1,4 @@
-"""Variants of sets of aligned faces: masked, low resolution, mirrored.
-
-What they do to an image is a view, the same that a recipe may train with; nothing in them is drawn by chance.
-"""
+"""Variants of sets of aligned faces: masked, low resolution, mirrored."""
 
 import re
 from collections.abc import Sequence
@@ -31,7 +28,6 @@ class Variant:
     """A version of a set.
 
     Args:
-        name: as the user writes it.
         view: what is done to an image; None for nothing.
         mirrored: whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
             in that sum, so that `flipped` goes without, and `single` shows what going without costs.

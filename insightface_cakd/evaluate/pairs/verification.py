@@ -118,7 +118,6 @@ def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | No
     Args:
         distances: (P,), squared, in [0, 4].
         same: bool (P,).
-        xnorm: mean norm of the embeddings, if it is known.
     """
     require_kinds(same, where)
     bad = int((~np.isfinite(distances)).sum())

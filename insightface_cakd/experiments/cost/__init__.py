@@ -1,7 +1,4 @@
-"""`cakd bench`: the cost of a recipe on this machine.
-
-A recipe's step is compared with its floor. On request, the speed of reading records is measured too.
-"""
+"""`cakd bench`: the cost of a recipe on this machine."""
 
 import os
 import platform
@@ -43,7 +40,6 @@ def bench(
             cost the same.
         settings: `KEY=VALUE` changes to the recipe, such as another `teacher.network`.
         batch: images per step.
-        steps: timed repetitions of each call.
         precision: precision of the student; on CUDA the teacher computes in half precision, as in a run.
         records: folder with a train.rec whose reading is timed; None times no reading.
 

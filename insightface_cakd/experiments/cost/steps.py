@@ -1,7 +1,4 @@
-"""The calls that `cakd bench` times.
-
-They are a step of the student alone, the parts of the teacher, and a step of the recipe.
-"""
+"""The calls that `cakd bench` times."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,4 @@
-"""Runs arcface_torch without CUDA.
-
-This is for a smoke run on a laptop or a CI machine. Nothing here applies where CUDA is available.
-"""
+"""Runs arcface_torch without CUDA."""
 
 import functools
 from contextlib import ExitStack, nullcontext

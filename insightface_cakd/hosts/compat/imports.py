@@ -19,7 +19,6 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
     the block in which they were imported.
 
     Args:
-        stack: when it closes, later imports are no longer changed.
         name: full name of the module, such as `utils.utils_callbacks`.
         change: called with the module; it must leave a module alone that is not what it expects.
     """

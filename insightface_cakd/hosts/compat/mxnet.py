@@ -1,7 +1,4 @@
-"""mxnet, whose last release cannot be imported with NumPy 2.
-
-Its record, image and array calls are served by our own reader.
-"""
+"""mxnet, whose last release cannot be imported with NumPy 2."""
 
 import importlib
 import importlib.util

@@ -1,7 +1,4 @@
-"""Processes that a script starts and waits for.
-
-If one stops with an error, the others must not be left waiting.
-"""
+"""Processes that a script starts and waits for."""
 
 import multiprocessing
 import signal
@@ -23,9 +20,6 @@ class WatchedProcess(multiprocessing.Process):
     That may be the process itself or one of its siblings. An uncaught exception in it becomes one line, sent to the
     process that started it. If one of them stopped that way, `join()` without a timeout ends all started processes and
     raises the line as a RunError.
-
-    Args:
-        args, kwargs: see `multiprocessing.Process`.
     """
 
     started: ClassVar[list["WatchedProcess"]] = []

@@ -1,7 +1,4 @@
-"""SciPy, scikit-image, scikit-learn, menpo and ptflops.
-
-The scripts need the last two for one call each.
-"""
+"""SciPy, scikit-image, scikit-learn, menpo and ptflops."""
 
 import functools
 import importlib

@@ -1,7 +1,4 @@
-"""A run's output folder and its checkpoints.
-
-A checkpoint has what a stopped run needs to continue as if it had not stopped.
-"""
+"""A run's output folder and its checkpoints."""
 
 import functools
 from collections.abc import Callable
@@ -39,11 +36,7 @@ ADDED = {
 
 
 def check_output(output: Path, resume: bool) -> None:
-    """Check the output folder before anything is built.
-
-    Args:
-        resume: whether the run continues from a checkpoint.
-    """
+    """Check the output folder before anything is built."""
     used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
     if used and not resume:
         raise RunError(
@@ -95,9 +88,6 @@ def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
     """Write this rank's checkpoint.
 
     It has arcface_torch's keys, with the same meaning, and those of `ADDED`.
-
-    Args:
-        best: best value of each verification set so far.
     """
     content = {
         "epoch": parts.epoch,

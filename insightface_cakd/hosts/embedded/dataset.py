@@ -1,7 +1,4 @@
-"""Training images as batches on the device.
-
-They come from record files or image folders, or are synthetic.
-"""
+"""Training images as batches on the device."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +33,6 @@ class Flipped(Dataset[Item | DataError]):
 
     Args:
         faces: data set with items (uint8 (112, 112, 3), label).
-        seed: seed of the flips.
     """
 
     def __init__(self, faces: Any, seed: int) -> None:
@@ -68,9 +64,6 @@ class FolderFaces:
     """Aligned images, one folder per person.
 
     The folders are in the order of `cakd data pack`.
-
-    Args:
-        folder: folder that contains the persons' folders.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -136,7 +129,6 @@ class Batches:
 
     Args:
         loader: loader of uint8 images and labels on the CPU.
-        device: device of the batches.
     """
 
     def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
@@ -147,11 +139,7 @@ class Batches:
         return len(self.loader)
 
     def with_landmarks(self, folder: Path) -> None:
-        """Read the landmarks of every image once; see `read_landmarks`.
-
-        Args:
-            folder: folder with `landmarks.npy`.
-        """
+        """Read the landmarks of every image once; see `read_landmarks`."""
         dataset: Any = self.loader.dataset
         dataset.landmarks = read_landmarks(folder, len(dataset))
 
@@ -202,12 +190,10 @@ def get_dataloader(
     The last incomplete batch of an epoch is left out.
 
     Args:
-        root_dir: see `open_faces`.
         local_rank: rank of this process on its machine; gives the device if `device` is None.
         batch_size: images per batch and rank.
         dali: not supported here.
         dali_aug: not supported here.
-        seed: seed of order and flips.
         num_workers: reading processes; 0 reads in this one.
         device: device of the batches; None takes CUDA device `local_rank`, or the CPU.
         num_classes: labels must lie below it; None checks nothing.

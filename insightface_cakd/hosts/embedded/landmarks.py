@@ -1,7 +1,4 @@
-"""The five landmarks of every training face.
-
-They are read from a `landmarks.npy` beside the records, for recipes that need them.
-"""
+"""The five landmarks of every training face."""
 
 from pathlib import Path
 
@@ -32,9 +29,6 @@ def read_landmarks(folder: Path, images: int) -> np.ndarray:
         Returns (images, 5, 2), float32: x and y of eyes, nose and corners of the mouth in pixels of the aligned image,
             in
         the order of the images of `open_faces`.
-
-    Args:
-        folder: folder with `landmarks.npy`.
     """
     path = folder / LANDMARKS
     hint = f"Write it with numpy.save, float32 ({images}, 5, 2), or set urfm.landmarks: template."

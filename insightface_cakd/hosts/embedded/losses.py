@@ -20,13 +20,9 @@ class CombinedMarginLoss(nn.Module):
             n.
         Returns (N, n).
     Args:
-        s: scale.
         m1: factor of the angle; only 1 is supported.
         m2: margin added to the angle, in radians, within [0, pi).
-        m3: margin subtracted from the cosine.
         interclass_filtering_threshold: negatives with a larger cosine become 0; 0 switches it off.
-    Raises:
-        RunError: a combination that arcface_torch would silently run as something else.
     """
 
     def __init__(self, s: float, m1: float, m2: float, m3: float, interclass_filtering_threshold: float = 0) -> None:

@@ -17,10 +17,7 @@ class PolynomialLRWarmup(LRScheduler):
     its very first step at the full rate; this schedule does not.
 
     Args:
-        optimizer: the optimiser whose learning rates are set.
         warmup_iters: w >= 0.
-        total_iters: T; should exceed w.
-        power: exponent of the decay.
         last_epoch: the iteration last completed; -1 to begin.
     """
 

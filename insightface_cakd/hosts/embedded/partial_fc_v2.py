@@ -1,7 +1,4 @@
-"""The classification head: class centres sharded over ranks.
-
-They are optionally sampled; the softmax over all shards is exact.
-"""
+"""The classification head: class centres sharded over ranks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,13 +25,8 @@ class PartialFC_V2(nn.Module):
 
     Args:
         margin_loss: (cosines (N, n), labels (N, 1), -1 for classes of other ranks) -> logits (N, n).
-        embedding_size: width of the embeddings.
         num_classes: C, at least one per rank.
         sample_rate: share of the rows used in a step, in [0, 1]; at least one row is.
-        fp16: compute cosines in half precision under CUDA autocast.
-
-    Raises:
-        RunError: fewer classes than ranks, or a sample rate outside [0, 1].
     """
 
     def __init__(

@@ -28,11 +28,7 @@ def rng_state() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Restore every generator to a state from `rng_state`.
-
-    Args:
-        state: result of `rng_state`.
-    """
+    """Restore every generator to a state from `rng_state`."""
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

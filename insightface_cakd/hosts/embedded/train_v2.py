@@ -53,10 +53,6 @@ SCALE = 64
 def main(cfg: EasyDict, resume: bool = False) -> RunResult:
     """Train as the config says.
 
-    Args:
-        cfg: config from `get_config`.
-        resume: continue from the checkpoint in `cfg.output`.
-
     Returns:
         Accuracy and speed; also written to `result.json`.
     """
@@ -82,7 +78,6 @@ def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, C
 
     Args:
         cfg: config from `get_config`; a missing number of classes is filled in.
-        resume: continue from the checkpoint in `cfg.output`.
     """
     fill_from_data(cfg)
     check_job(cfg, EmbeddedJobSpec)
@@ -185,7 +180,6 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
 
     Args:
         epoch: from 0.
-        verification: further verifications, every `cfg.verbose` steps.
     """
     cfg, losses = parts.cfg, AverageMeter()
     parts.loader.set_epoch(epoch)

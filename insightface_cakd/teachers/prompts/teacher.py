@@ -25,8 +25,6 @@ class Prompts(nn.Module):
     There is one set for each block before which a new set begins.
 
     Args:
-        widths: channels of each set.
-        tokens: prompts in a set.
         patch: side of the network's patches in pixels.
     """
 
@@ -62,21 +60,14 @@ class PromptedTeacher(Teacher):
 
     Args:
         embedder: a ViT of arcface_torch or timm, or a Swin of timm; or a module that has one as a child.
-        name: of the teacher in logs and errors.
-        embedding_size: width of the embedding.
         device: where it runs.
         spec: the prompts; the default ones when not given.
-        sha256: of the file that the teacher was loaded from.
         input_size: side of the images that it takes, in pixels.
-        autocast: run in half precision on CUDA.
         remembered: gives the embeddings without prompts in place of the network; the network when not given.
 
     Attributes:
         prompts: the module to train.
         grid: grid of the tokens of the last forward; known from the start.
-
-    Raises:
-        TeacherError: the network is none of the three, or cannot be run with prompts.
     """
 
     def __init__(

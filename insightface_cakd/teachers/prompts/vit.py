@@ -21,7 +21,6 @@ class ViTBlocks(PromptBlocks):
     norm and head are left as they are.
 
     Args:
-        network: with `blocks`, `norm` and `patch_embed`.
         prefix: tokens that stand before the patches (a class token, registers).
         input_size: side of the images, in pixels.
     """

@@ -22,7 +22,6 @@ class Network(NamedTuple):
     """How the network of one name is built.
 
     Args:
-        build: callable that returns the module.
         settings: keyword arguments of `build` that distinguish this name from its siblings.
     """
 

@@ -1,7 +1,4 @@
-"""The r-family: residual networks for faces of 112 x 112 pixels.
-
-They keep the 7 x 7 grid up to one large linear layer.
-"""
+"""The r-family: residual networks for faces of 112 x 112 pixels."""
 
 from collections.abc import Sequence
 
@@ -21,9 +18,8 @@ class IBasicBlock(nn.Module):
     Shape:
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride).
     Args:
-        in_channels: C_in.
-        out_channels: C_out.
         stride: 1, or 2 with a strided 1x1 convolution on the shortcut.
+
     Source:
         Duta et al., Improved Residual Networks, 2020; Deng et al., ArcFace, CVPR 2019, section 3.1 (block "IR").
     """
@@ -61,10 +57,9 @@ class IResNet(nn.Module):
     Shape:
         (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
     Args:
-        blocks: residual blocks in each of the four stages.
-        num_features: width of the embedding.
         fp16: run all but the last two layers in half precision on CUDA.
         dropout: probability of zeroing a flattened feature before the linear layer, in train mode.
+
     Edge cases:
         Train mode needs at least 2 images (BatchNorm); eval mode takes any number.
     """

@@ -1,7 +1,4 @@
-"""mbf and mbf_large: the MobileFaceNet family.
-
-Inverted bottlenecks followed by a depthwise convolution over the whole grid.
-"""
+"""mbf and mbf_large: the MobileFaceNet family."""
 
 from collections.abc import Sequence
 
@@ -19,12 +16,7 @@ class LinearBlock(nn.Module):
     Shape:
         (B, C_in, H, W) -> (B, C_out, H', W') with H' = floor((H + 2 padding - kernel) / stride) + 1, W' likewise.
     Args:
-        in_channels: C_in.
-        out_channels: C_out.
         kernel: side of the square kernel, in pixels.
-        stride: step of the convolution.
-        padding: rows and columns of zeros on each side.
-        groups: groups of the convolution; `out_channels` makes it depthwise.
     """
 
     def __init__(
@@ -44,11 +36,7 @@ class LinearBlock(nn.Module):
 
 
 class ConvBlock(LinearBlock):
-    """`LinearBlock` followed by a PReLU with one slope per channel.
-
-    Args:
-        in_channels, out_channels, kernel, stride, padding, groups: see `LinearBlock`.
-    """
+    """`LinearBlock` followed by a PReLU with one slope per channel."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
@@ -65,10 +53,6 @@ class DepthWise(nn.Module):
     Shape:
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride).
     Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        hidden: channels of the depthwise convolution.
-        stride: step of the depthwise convolution.
         residual: whether the input is added; needs stride 1 and C_in == C_out.
     """
 
@@ -97,10 +81,6 @@ class Residual(nn.Module):
 
     Shape:
         (B, C, H, W) -> the same.
-    Args:
-        length: number of bottlenecks.
-        channels: C.
-        hidden: channels of the depthwise convolution in each bottleneck.
     """
 
     def __init__(self, length: int, channels: int, hidden: int) -> None:
@@ -124,8 +104,6 @@ class GDC(nn.Module):
 
     Shape:
         (B, 512, 7, 7) -> (B, num_features).
-    Args:
-        num_features: width of the embedding.
     """
 
     def __init__(self, num_features: int) -> None:
@@ -157,8 +135,8 @@ class MobileFaceNet(nn.Module):
     Args:
         blocks: blocks at 56 x 56, 28 x 28, 14 x 14 and 7 x 7.
         scale: multiple of 64 channels at 28 x 28, doubled from 14 x 14 on.
-        num_features: width of the embedding.
         fp16: run the layers before `conv_sep` in half precision on CUDA.
+
     Edge cases:
         Train mode needs at least 2 images (BatchNorm); eval mode takes any number.
     Source:

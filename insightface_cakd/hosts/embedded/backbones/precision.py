@@ -1,7 +1,4 @@
-"""Which part of a backbone computes in half precision.
-
-The body does on CUDA when asked to, the tail never does.
-"""
+"""Which part of a backbone computes in half precision."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -17,7 +14,6 @@ def body_precision(images: Tensor, fp16: bool) -> AbstractContextManager:
 
     Args:
         images: (B, 3, H, W); only its device is read.
-        fp16: whether the run asked for half precision.
     """
     return torch.autocast("cuda", torch.float16) if fp16 and images.is_cuda else nullcontext()
 

@@ -1,7 +1,4 @@
-"""Networks of timm as backbones.
-
-Any of them by name, and a small Swin that trains on a CPU in minutes.
-"""
+"""Networks of timm as backbones."""
 
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn

@@ -1,7 +1,4 @@
-"""A small CNN and a small Transformer that train on CPU.
-
-Training takes minutes. Both are this project's own, not arcface_torch's.
-"""
+"""A small CNN and a small Transformer that train on CPU."""
 
 from itertools import pairwise
 
@@ -34,7 +31,6 @@ class TinyCNN(nn.Module):
         (128, 7, 7); embedding (B, num_features), float32.
 
     Args:
-        num_features: width of the embedding.
         fp16: run all but the last two layers in half precision on CUDA.
     """
 
@@ -64,12 +60,7 @@ class TinyCNN(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm Transformer block.
-
-    Args:
-        width: channels of a token.
-        heads: number of attention heads.
-    """
+    """A pre-norm Transformer block."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -102,10 +93,6 @@ class TinyViT(nn.Module):
             float32.
 
     Args:
-        num_features: width of the embedding.
-        width: channels of a token.
-        depth: number of blocks.
-        heads: number of attention heads.
         fp16: run the layers before `norm` in half precision on CUDA.
     """
 

@@ -25,8 +25,6 @@ class PatchEmbed(nn.Module):
 
     Shape:
         (B, 3, 112, 112) -> (B, 144, width).
-    Args:
-        width: channels of a token.
     """
 
     def __init__(self, width: int) -> None:
@@ -49,6 +47,7 @@ class Attention(nn.Module):
         (B, N, width) -> the same.
     Args:
         width: channels of a token, divisible by 8.
+
     Source:
         Vaswani et al., NeurIPS 2017, section 3.2.
     """
@@ -79,8 +78,6 @@ class Mlp(nn.Module):
 
     Shape:
         (B, N, width) -> the same.
-    Args:
-        width: channels of a token.
     """
 
     def __init__(self, width: int) -> None:
@@ -107,6 +104,7 @@ class DropPath(nn.Module):
         (B, N, C) -> the same.
     Args:
         rate: probability of dropping a sample's branch, in [0, 1).
+
     Source:
         Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
     """
@@ -132,9 +130,6 @@ class Block(nn.Module):
 
     Shape:
         (B, N, width) -> the same.
-    Args:
-        width: channels of a token.
-        drop_path: rate of `DropPath` on both branches.
     """
 
     def __init__(self, width: int, drop_path: float) -> None:
@@ -164,13 +159,11 @@ class VisionTransformer(nn.Module):
     Shape:
         (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
     Args:
-        width: channels of a token.
-        depth: number of blocks.
         drop_path: `DropPath` rate of the last block; rates rise linearly from 0 at the first.
         mask_ratio: share of tokens left out in train mode, in [0, 1). 0 keeps all of them in order.
         checkpointed: recompute the blocks in the backward pass of training instead of storing their activations.
-        num_features: width of the embedding.
         fp16: run the layers before `norm` in half precision on CUDA.
+
     Edge cases:
         Train mode needs at least 2 images (BatchNorm); eval mode takes any number. With `mask_ratio` 0, `mask_token` is
         never read and therefore frozen.

@@ -1,7 +1,4 @@
-"""The tiny Swin on a small face set.
-
-It is a teacher with maps and windows, as the paper's teacher is.
-"""
+"""The tiny Swin on a small face set."""
 
 from easydict import EasyDict
 

@@ -1,7 +1,4 @@
-"""The tiny Transformer on a small face set.
-
-It is a teacher for the tiny CNN.
-"""
+"""The tiny Transformer on a small face set."""
 
 from easydict import EasyDict
 

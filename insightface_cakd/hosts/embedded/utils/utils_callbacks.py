@@ -20,19 +20,12 @@ class CallBackVerification:
     """Verify the network on .bin sets, on rank 0.
 
     Args:
-        val_targets: names of the sets.
         rec_prefix: folder with the files `<name>.bin`.
-        summary_writer: TensorBoard writer for the accuracies, if any.
         image_size: height and width of the sets' images, in pixels.
-        wandb_logger: an object with `log`, if any.
 
     Attributes:
         best: the highest accuracy so far of each set.
         improved: whether the last verification raised one of them.
-
-    Raises:
-        RunError: a set is missing; arcface_torch would skip it without a message.
-        DataError, EvaluationError: a set is damaged, or too small to be evaluated.
     """
 
     def __init__(
@@ -71,11 +64,7 @@ class CallBackVerification:
 
     @staticmethod
     def summary(results: dict[str, VerificationResult]) -> dict[str, Any]:
-        """Return what a run's result records about a verification.
-
-        Args:
-            results: result of each set, by name.
-        """
+        """Return what a run's result records about a verification."""
         return {"accuracy": {name: found.accuracy for name, found in results.items()}}
 
     def _report(self, step: int, name: str, result: VerificationResult) -> None:
@@ -118,11 +107,7 @@ class CallBackLogging:
     A log line is written every `frequent` steps. Scalars go to TensorBoard in either case.
 
     Args:
-        frequent: steps between two readings of the loss.
-        total_step: number of steps of the run.
         batch_size: images per rank and step.
-        start_step: step at which a resumed run begins.
-        writer: TensorBoard writer, if any.
         world_size: number of ranks, for the images per second of all of them.
     """
 

@@ -1,7 +1,4 @@
-"""The order of the training images.
-
-It is the same for every number of workers, and reproducible from seed and epoch.
-"""
+"""The order of the training images."""
 
 import random
 from collections.abc import Iterator
@@ -16,13 +13,6 @@ class DistributedSampler(Sampler[int]):
 
     The order is a permutation seeded with seed + epoch, repeated to a multiple of the ranks; rank k of W takes every
     W-th index from k on.
-
-    Args:
-        length: number of images.
-        num_replicas: W.
-        rank: k.
-        seed: seed of the permutation.
-        shuffle: False gives the images in order.
     """
 
     def __init__(self, length: int, num_replicas: int, rank: int, seed: int = 0, shuffle: bool = True) -> None:

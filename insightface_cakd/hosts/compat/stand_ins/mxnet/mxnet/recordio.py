@@ -21,8 +21,6 @@ class IRHeader(NamedTuple):
     Args:
         flag: number of labels if `label` is an array; 0 if it is a number.
         label: a number, or an array of `flag` float32 labels.
-        id: id of the record.
-        id2: second id of the record.
     """
 
     flag: int
@@ -67,10 +65,7 @@ class MXIndexedRecordIO:
     It can be used under fork and spawn.
 
     Args:
-        idx_path: path of the index file.
-        uri: path of the record file.
         flag: `r` or `w`. Written files appear at `close`, complete or not at all.
-        key_type: only int is served.
 
     Raises:
         DataError: on reading, a file is missing or is no index; `read_idx` also where a record is missing or damaged.

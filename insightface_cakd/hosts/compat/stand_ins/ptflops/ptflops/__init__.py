@@ -23,7 +23,6 @@ def get_model_complexity_info(
     Args:
         model: the network; it is in eval mode while it is counted.
         print_per_layer_stat: print each module's share.
-        as_strings: return texts with units.
     """
     training = model.training
     counter = FlopCounterMode(depth=2, display=False)
