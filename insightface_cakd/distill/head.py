@@ -43,7 +43,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             """
             answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
-            labels = labels_of(target)
+            labels = _labels_of(target)
             found = [source.before_loss(self, features, labels) for source in sources]
             own = super().forward(answer, target)
             for name, value in [(loss_name, own), *(pair for logged in found for pair in logged.items())]:
@@ -75,7 +75,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
     return DistilledHead
 
 
-def labels_of(target: Tensor) -> Tensor:
+def _labels_of(target: Tensor) -> Tensor:
     """Return the identities of a batch, (B,).
 
     Integer targets are returned as they are; a floating-point target gives -1, no identity, for each row.

@@ -20,7 +20,7 @@ from insightface_cakd.teachers import Teacher
 from insightface_cakd.teachers.centres import holds_prototypes
 
 # The name of arcface_torch's synthetic data, which has no folder.
-SYNTHETIC = "synthetic"
+_SYNTHETIC = "synthetic"
 
 
 def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path | None) -> Prototypes | None:
@@ -44,7 +44,7 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
         for number, path in enumerate(recipe.teacher.centres):
             if holds_prototypes(path):
                 where = f"teacher.centres[{number}]"
-                check_origin(Prototypes.open(path, where), where, teacher, data)
+                _check_origin(Prototypes.open(path, where), where, teacher, data)
     term = recipe.needs_prototypes
     if term is None:
         return None
@@ -55,11 +55,11 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
         )
     where = "teacher.prototypes"
     prototypes = Prototypes.open(recipe.teacher.prototypes, where)
-    check_origin(prototypes, where, teacher, data)
+    _check_origin(prototypes, where, teacher, data)
     return prototypes
 
 
-def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
+def _check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
     """Refuse prototypes of another teacher or another data set.
 
     What is not known is not compared.
@@ -85,7 +85,7 @@ def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pat
             f"{where}: rows of {meta.embedding_size} values, teacher {teacher.name} gives {teacher.embedding_size}; expected one width. "
             f"Write them again with {HOW} and this teacher."
         )
-    if data is None or str(data) == SYNTHETIC:
+    if data is None or str(data) == _SYNTHETIC:
         return
     found = data_set_hash(data)
     if found != meta.data:

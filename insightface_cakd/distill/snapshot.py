@@ -136,8 +136,8 @@ class Snapshots:
         assert student is not None
         content = {
             "step": distillation.step.step,
-            "student": on_cpu(student.state_dict()),
-            "method": on_cpu(student.method.state_dict()),
+            "student": _on_cpu(student.state_dict()),
+            "method": _on_cpu(student.method.state_dict()),
             "origin": asdict(self._origin),  # type: ignore[arg-type]
         }
         save_atomically(content, self.folder / name)
@@ -167,7 +167,7 @@ def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots
     return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg)
 
 
-def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return copies of a state's tensors on the CPU.
 
     Args:

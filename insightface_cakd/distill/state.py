@@ -24,8 +24,7 @@ def method_state(distillation: Distillation) -> dict[str, Tensor]:
     state = {f"{PREFIX}step": torch.tensor(step.step)}
     state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
     if distillation.student is not None:
-        method = distillation.student.method.state_dict()
-        state |= {f"{PREFIX}{key}": value for key, value in method.items()}
+        state |= {f"{PREFIX}{key}": value for key, value in distillation.student.method.state_dict().items()}
     return state
 
 
@@ -55,8 +54,7 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     distillation.step.step = int(state[f"{PREFIX}step"])
     _load_part(distillation.step.losses, state, f"{PREFIX}losses.")
     if distillation.student is not None:
-        method = distillation.student.method
-        method.load_state_dict({key: state[f"{PREFIX}{key}"] for key in method.state_dict()})
+        _load_part(distillation.student.method, state, PREFIX)
 
 
 def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bool:
@@ -70,4 +68,4 @@ def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bo
 
 
 def _load_part(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
-    module.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    module.load_state_dict({key: state[f"{prefix}{key}"] for key in module.state_dict()})

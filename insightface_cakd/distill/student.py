@@ -4,20 +4,27 @@ It contains the student and what the method trains beside it, and runs the teach
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.embedding_gradients import EmbeddingGradients
 from insightface_cakd.distill.sources import Context, Seen, Source
-from insightface_cakd.distill.sources.source import unique
-from insightface_cakd.distill.taps import Taps, tappable
+from insightface_cakd.distill.taps import Taps, teacher_taps
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.views import Sides
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass
+class EmbeddingGradients:
+    """Squared gradient norms at the embedding in one step; None before the backward."""
+
+    margin: Tensor | None = None
+    distillation: Tensor | None = None
 
 
 class DistilledStudent(nn.Module):
@@ -61,11 +68,11 @@ class DistilledStudent(nn.Module):
         self.sources = list(sources)
         self._taught = taught
         self._sides = sides
-        self._teachers = dict(teachers)
-        self._student_taps = Taps(backbone, unique([path for source in sources for path in source.student_taps()]))
+        self.teachers = dict(teachers)
+        self._student_taps = Taps(backbone, [path for source in sources for path in source.student_taps()])
         self._teacher_taps = {
-            name: Taps(*tappable(teacher, unique([path for source in sources for path in source.teacher_taps(name)])))
-            for name, teacher in self._teachers.items()
+            name: teacher_taps(teacher, [path for source in sources for path in source.teacher_taps(name)])
+            for name, teacher in self.teachers.items()
         }
         self.gradients = EmbeddingGradients()
         self.measures_gradients = False
@@ -74,14 +81,9 @@ class DistilledStudent(nn.Module):
         self.method = self._build_method(image_size)
 
     @property
-    def teachers(self) -> dict[str, Teacher]:
-        """The teachers by name."""
-        return self._teachers
-
-    @property
     def teacher(self) -> Teacher:
         """The first teacher."""
-        return next(iter(self._teachers.values()))
+        return next(iter(self.teachers.values()))
 
     @property
     def reads_landmarks(self) -> bool:
@@ -130,7 +132,7 @@ class DistilledStudent(nn.Module):
             mode: True for train mode.
         """
         super().train(mode)
-        for teacher in self._teachers.values():
+        for teacher in self.teachers.values():
             teacher.train(mode)
         return self
 
@@ -170,10 +172,10 @@ class DistilledStudent(nn.Module):
             return Seen(embedding.float(), taps.collect())
 
     def _run_teachers(self, images: Tensor) -> dict[str, Seen]:
-        return {name: self._run_teacher(name, images) for name in self._teachers}
+        return {name: self._run_teacher(name, images) for name in self.teachers}
 
     def _run_teacher(self, name: str, images: Tensor) -> Seen:
-        teacher = self._teachers[name]
+        teacher = self.teachers[name]
         # The parameters of a teacher that learn, its prompts or all of them, need this graph.
         with torch.set_grad_enabled(teacher.learns and torch.is_grad_enabled()), self._teacher_taps[name] as taps:
             return Seen(teacher(images), taps.collect())
@@ -185,7 +187,7 @@ class DistilledStudent(nn.Module):
         """
         if not any(source.reads_plain for source in self.sources):
             return {}
-        return {name: teacher.plain(images) for name, teacher in self._teachers.items() if teacher.prompts is not None}
+        return {name: teacher.plain(images) for name, teacher in self.teachers.items() if teacher.prompts is not None}
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
         """Record this step's gradient norms at the embedding, when asked.
@@ -215,7 +217,7 @@ class DistilledStudent(nn.Module):
         self.backbone.eval()
         student = self._run_student(blank)
         self.backbone.train(was_training)
-        context = Context(blank, student, {name: self._blank_teacher(name, blank) for name in self._teachers})
+        context = Context(blank, student, {name: self._blank_teacher(name, blank) for name in self.teachers})
         method = nn.ModuleDict()
         for source in self.sources:
             module = source.build(context)
@@ -234,7 +236,7 @@ class DistilledStudent(nn.Module):
 
         A teacher that neither learns nor is tapped, such as an ONNX or cached one, is not run: its embedding is zeros.
         """
-        teacher = self._teachers[name]
+        teacher = self.teachers[name]
         if self._teacher_taps[name].paths or teacher.learns:
             return self._run_teacher(name, blank.to(teacher.device))
         return Seen(blank.new_zeros(1, *teacher.answer))

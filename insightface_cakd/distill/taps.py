@@ -26,12 +26,13 @@ class Taps:
 
     def __init__(self, network: nn.Module, paths: Iterable[str]) -> None:
         modules = dict(network.named_modules())
-        self.paths = list(paths)
+        self.paths = list(dict.fromkeys(paths))
         for path in self.paths:
             if path not in modules or not path:
+                examples = [path for path in modules if path and path.count(".") <= 1][:6]
                 raise TapError(
                     f"tap '{path}': module not found in {type(network).__name__}; expected a module path such as "
-                    f"{', '.join(_examples(modules))}.{did_you_mean(path, modules)}"
+                    f"{', '.join(examples)}.{did_you_mean(path, modules)}"
                 )
         self._modules = {path: modules[path] for path in self.paths}
         self._handles: list[RemovableHandle] = []
@@ -82,24 +83,11 @@ class Taps:
         return output
 
 
-def _examples(modules: dict[str, nn.Module]) -> list[str]:
-    """Return a few short paths, to show what a path looks like."""
-    return [path for path in modules if path and path.count(".") <= 1][:6]
-
-
-def tappable(teacher: Teacher, paths: list[str]) -> tuple[nn.Module, list[str]]:
-    """Return the module that teacher taps hook, and their paths.
-
-    Args:
-        teacher: to be tapped.
-        paths: module paths in the teacher's network; may be empty.
-
-    Raises:
-        TapError: there are paths, and the teacher has no modules.
-    """
+def teacher_taps(teacher: Teacher, paths: list[str]) -> Taps:
+    """Return the taps of a teacher; refuse them where it has no modules."""
     if paths and teacher.network is None:
         raise TapError(
             f"teacher tap '{paths[0]}': teacher {teacher.name} gives embeddings only, it has no modules to tap; "
             "expected a torch teacher. Leave the term's `teacher` out to use the embedding, or use a torch teacher."
         )
-    return teacher.network if teacher.network is not None else nn.Identity(), paths
+    return Taps(teacher.network if teacher.network is not None else nn.Identity(), paths)

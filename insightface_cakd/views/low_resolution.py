@@ -11,7 +11,7 @@ from insightface_cakd.errors import RecipeError
 from insightface_cakd.views.view import as_pixels, levels
 
 # OpenCV's constant of the cubic.
-SHARPNESS = -0.75
+_SHARPNESS = -0.75
 
 
 class LowResolution:
@@ -48,16 +48,16 @@ class LowResolution:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the images at the drawn sizes."""
         if len(self.sizes) == 1:
-            return lower(images, self.sizes[0])
+            return _lower(images, self.sizes[0])
         drawn = torch.randint(len(self.sizes), (len(images),), generator=generator)
         seen = images.clone()
         for number, size in enumerate(self.sizes):
             chosen = (drawn == number).nonzero().view(-1).to(images.device, non_blocking=True)
-            seen[chosen] = lower(images[chosen], size)
+            seen[chosen] = _lower(images[chosen], size)
         return seen
 
 
-def lower(images: Tensor, size: int) -> Tensor:
+def _lower(images: Tensor, size: int) -> Tensor:
     """Return images averaged to `size` pixels per side and enlarged again.
 
     Shape:
@@ -111,17 +111,17 @@ def cubic_weights(size: int, side: int) -> np.ndarray:
     weights = np.zeros((side, size))
     for offset in (-1, 0, 1, 2):
         near = np.floor(places) + offset
-        np.add.at(weights, (np.arange(side), np.clip(near, 0, size - 1).astype(int)), cubic(np.abs(places - near)))
+        np.add.at(weights, (np.arange(side), np.clip(near, 0, size - 1).astype(int)), _cubic(np.abs(places - near)))
     return weights
 
 
-def cubic(distance: np.ndarray) -> np.ndarray:
+def _cubic(distance: np.ndarray) -> np.ndarray:
     """Return the bicubic weight at a distance in pixels.
 
     Args:
         distance: >= 0.
     """
-    a, x = SHARPNESS, distance
+    a, x = _SHARPNESS, distance
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))

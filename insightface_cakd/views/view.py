@@ -25,7 +25,7 @@ class View(Protocol):
 
 
 # Steps of a level that are told apart.
-FINE = 256
+_FINE = 256
 
 
 def levels(images: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def levels(images: Tensor) -> Tensor:
         images: any, in [-1, 1]. Returns the same shape.
     """
     # Whole levels come out whole, so that a mean that lies between two of them is rounded as in a file.
-    return ((images + 1) * (127.5 * FINE)).round() / FINE
+    return ((images + 1) * (127.5 * _FINE)).round() / _FINE
 
 
 def as_pixels(values: Tensor) -> Tensor:

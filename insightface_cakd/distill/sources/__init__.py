@@ -1,7 +1,4 @@
-"""Sources: what the terms read, one file per source.
-
-The sources of a run follow from what its terms read.
-"""
+"""Sources: what the terms read, one file per source."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,13 +26,6 @@ def build_sources(recipe: Recipe, teachers: Mapping[str, Teacher]) -> list[Sourc
     """Return the sources of a run.
 
     Those of the package that take part come first, then those that the recipe names.
-
-    Args:
-        recipe: of the run.
-        teachers: by name.
-
-    Raises:
-        RecipeError: a part of the recipe that a source needs is missing, or its options do not fit.
     """
     own = [kind(made) for kind in SOURCES if kind.takes_part(made := _setting(recipe, teachers, kind))]
     named = [(_checked(spec), spec.options) for spec in recipe.sources]

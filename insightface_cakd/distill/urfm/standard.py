@@ -1,9 +1,9 @@
 """Tokens without what all images have in common."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from insightface_cakd.distill.gather import sum_over_ranks
 from insightface_cakd.runtime.ranks import world_size
 
 
@@ -16,16 +16,8 @@ class Standardised(nn.Module):
     images, the rest where a token lies. Of what centres gather from such tokens, 0.06 % distinguishes images, and two sides that agree on
     the constant have agreed on nothing. Networks with a fully connected head standardise in the same way: by the batch norm behind it.
 
-    Shape:
-        tokens: (B, N, C), float32; the result too.
-
-    Args:
-        count: N.
-        width: C.
-        momentum: share of a step in the running means; the first steps count equally.
-
-    Edge cases:
-        The moments are constants for the gradient. They are updated in train mode only; before the first update they are the batch's.
+    `momentum` is the share of a step in the running means; the first steps count equally. The moments are constants for the gradient. They
+    are updated in train mode only; before the first update they are the batch's.
     """
 
     moments: Tensor
@@ -38,11 +30,7 @@ class Standardised(nn.Module):
         self.register_buffer("steps", torch.zeros(()))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return standardised tokens; train mode first updates the moments.
-
-        Shape:
-            tokens: (B, N, C), float32. Returns the same shape.
-        """
+        """Return standardised tokens, (B, N, C) float32; train mode first updates the moments."""
         mean, variance = self._moments(tokens.detach())
         return (tokens - mean) * variance.clamp_min(1e-6).rsqrt()
 
@@ -51,8 +39,9 @@ class Standardised(nn.Module):
         """Return mean and variance, (2, N, C), updated in train mode."""
         if not self.training:
             return torch.where(self.steps > 0, self.moments, torch.stack((tokens.mean(0), tokens.var(0, correction=0))))
-        mean = over_ranks(tokens.mean(0))
-        variance = over_ranks((tokens - mean).square().mean(0))
+        # Every rank has equally many images, so that the mean over ranks is that of the joined batch.
+        mean = sum_over_ranks(tokens.mean(0)) / world_size()
+        variance = sum_over_ranks((tokens - mean).square().mean(0)) / world_size()
         self.steps += 1
         share = (1 / self.steps).clamp_min(self.momentum)
         # The variance of the joined batches: their own variances, and the squared distance of their means.
@@ -60,17 +49,3 @@ class Standardised(nn.Module):
         joined = torch.lerp(self.moments, torch.stack((mean, variance)), share)
         self.moments = torch.stack((joined[0], joined[1] + apart))
         return self.moments
-
-
-def over_ranks(mean: Tensor) -> Tensor:
-    """Return the mean over ranks.
-
-    Every rank has equally many images, so that it is the mean of the joined batch.
-
-    Shape:
-        mean: any, of this rank; overwritten.
-    """
-    if world_size() > 1:
-        dist.all_reduce(mean)
-        mean /= world_size()
-    return mean
