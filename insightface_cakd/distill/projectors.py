@@ -1,7 +1,4 @@
-"""Projectors from the student's space to the teacher's.
-
-They are trained with the student and dropped at export.
-"""
+"""Projectors from the student's space to the teacher's, dropped at export."""
 
 import math
 from collections.abc import Callable
@@ -16,13 +13,9 @@ Shape = tuple[int, ...]
 
 
 class _MapToMap(nn.Module):
-    """Resample a map to the teacher's grid and project its channels.
+    """Resample a map bilinearly to the teacher's grid, then a 1x1 convolution.
 
-    Bilinear resampling, then a 1x1 convolution: (B, C_s, h, w) -> (B, C_t, H, W).
-
-    Args:
-        student: (C_s, h, w).
-        teacher: (C_t, H, W).
+    (B, C_s, h, w) -> (B, C_t, H, W).
     """
 
     def __init__(self, student: Shape, teacher: Shape) -> None:
@@ -31,11 +24,6 @@ class _MapToMap(nn.Module):
         self.channels = nn.Conv2d(student[0], teacher[0], kernel_size=1, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the map on the teacher's grid.
-
-        Shape:
-            maps: (B, C_s, h, w). Returns (B, C_t, H, W).
-        """
         if tuple(maps.shape[2:]) != self.grid:
             maps = interpolate(maps, size=self.grid, mode="bilinear", align_corners=False)
         return self.channels(maps)
@@ -45,10 +33,6 @@ class _MapToTokens(nn.Module):
     """Turn a map into the teacher's tokens, row by row.
 
     (B, C_s, h, w) -> (B, N, D), N a square grid.
-
-    Args:
-        student: (C_s, h, w).
-        teacher: (N, D).
     """
 
     def __init__(self, student: Shape, teacher: Shape) -> None:
@@ -57,11 +41,6 @@ class _MapToTokens(nn.Module):
         self.to_map = _MapToMap(student, (teacher[1], side, side))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the tokens.
-
-        Shape:
-            maps: (B, C_s, h, w). Returns (B, N, D).
-        """
         return self.to_map(maps).flatten(2).transpose(1, 2)
 
 
@@ -69,10 +48,6 @@ class _TokensToMap(nn.Module):
     """Turn tokens into the teacher's map, row by row.
 
     (B, N, D) -> (B, C_t, H, W), N a square grid.
-
-    Args:
-        student: (N, D).
-        teacher: (C_t, H, W).
     """
 
     def __init__(self, student: Shape, teacher: Shape) -> None:
@@ -82,11 +57,6 @@ class _TokensToMap(nn.Module):
         self.side = side
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the map.
-
-        Shape:
-            tokens: (B, N, D). Returns (B, C_t, H, W).
-        """
         return self.to_map(tokens.transpose(1, 2).unflatten(2, (self.side, self.side)))
 
 
@@ -139,16 +109,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
 
 
 def check_shapes(where: str, student_shape: Shape, teacher_shape: Shape) -> None:
-    """Check that two activations can be compared as they are.
-
-    Args:
-        where: prefix of error messages.
-        student_shape: without the batch.
-        teacher_shape: without the batch.
-
-    Raises:
-        ShapeError: they differ; the message names both shapes and the projector that joins them.
-    """
+    """Check that two activations, of shapes without the batch, can be compared as they are."""
     if student_shape != teacher_shape:
         raise ShapeError(
             f"{where}: student {student_shape} vs teacher {teacher_shape}; expected equal shapes. "

@@ -1,7 +1,4 @@
-"""The state of the method in a checkpoint.
-
-It is what a resumed run needs besides the host's own state.
-"""
+"""The state of the method in a checkpoint."""
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +13,6 @@ def method_state(distillation: Distillation) -> dict[str, Tensor]:
     """Return what a resumed run needs besides the host's own state.
 
     That is step count, projectors, fields, prompts and buffers of losses, each under the prefix `cakd.`.
-
-    Args:
-        distillation: of the run.
     """
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
@@ -29,16 +23,9 @@ def method_state(distillation: Distillation) -> dict[str, Tensor]:
 
 
 def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> None:
-    """Load what `method_state` returned.
+    """Load what `method_state` returned, in place.
 
-    An empty state, that of a plain head, leaves the method as it is.
-
-    Args:
-        distillation: of the run; changed in place.
-        state: entries of a checkpoint that begin with `cakd.`.
-
-    Raises:
-        RunError: the state is another recipe's.
+    An empty state, that of a plain head, leaves the method as it is; another recipe's is a RunError.
     """
     if not state:
         return
@@ -58,10 +45,7 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
 
 
 def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bool:
-    """Return whether a saved tensor can be loaded.
-
-    A queue of width 0 accepts any width, since it learns its width from its first rows.
-    """
+    """Return whether a saved shape fits; a queue of width 0 learns its width from its rows."""
     if saved is None or not expected or expected[-1] != 0:
         return saved == expected
     return saved[:-1] == expected[:-1]

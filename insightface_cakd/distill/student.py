@@ -1,7 +1,4 @@
-"""The one module that the training loop wraps.
-
-It contains the student and what the method trains beside it, and runs the teachers.
-"""
+"""The one module that the training loop wraps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,10 +32,6 @@ class DistilledStudent(nn.Module):
     In train mode `forward` returns `(embedding, features)`, a plain tuple of a tensor and a dict of tensors: a static-graph
     DistributedDataParallel synchronises no other container. In eval mode it returns the embedding and runs no teacher.
     `state_dict` and `load_state_dict` are the bare backbone's, so a saved student loads into plain arcface_torch.
-
-    Shape:
-        images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image.
-        embedding: (B, D). features: what the sources give, with `student.embedding` and each teacher's, `teacher.embedding`.
 
     Args:
         backbone: the student, an ordinary network of the host.
@@ -95,9 +88,7 @@ class DistilledStudent(nn.Module):
 
         Shape:
             images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image; only where a source reads them.
-
-        Raises:
-            ShapeError: the recipe reads the landmarks of each image, and there are none, or they do not fit the images.
+            embedding: (B, D). features: what the sources give, with `student.embedding` and each teacher's, `teacher.embedding`.
         """
         if not self.training:
             return self.backbone(images)
@@ -124,35 +115,18 @@ class DistilledStudent(nn.Module):
         return for_margin, features
 
     def train(self, mode: bool = True) -> "DistilledStudent":
-        """Switch the student between train and eval mode.
-
-        Frozen teachers stay in eval mode; a teacher that trains switches with the student.
-
-        Args:
-            mode: True for train mode.
-        """
+        """Switch the student, and teachers that train, between train and eval mode."""
         super().train(mode)
         for teacher in self.teachers.values():
             teacher.train(mode)
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the bare backbone's state: its keys, no projector, no teacher.
-
-        Args:
-            *args: passed to the backbone's `state_dict`.
-            **kwargs: passed to the backbone's `state_dict`.
-        """
+        """Return the bare backbone's state: its keys, no projector, no teacher."""
         return self.backbone.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # type: ignore[override]
-        """Load the bare backbone's state.
-
-        Args:
-            state_dict: of the backbone.
-            strict: refuse missing and unexpected keys.
-            assign: as in `torch.nn.Module.load_state_dict`.
-        """
+        """Load the bare backbone's state."""
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)
 
     @torch.no_grad()
@@ -160,9 +134,6 @@ class DistilledStudent(nn.Module):
         """Return embeddings and taps of both sides, without gradients.
 
         The networks stay in the mode that they are in.
-
-        Shape:
-            images: (B, 3, H, W), RGB in [-1, 1].
         """
         return Context(images, self._run_student(images), self._run_teachers(images))
 
@@ -181,19 +152,16 @@ class DistilledStudent(nn.Module):
             return Seen(teacher(images), taps.collect())
 
     def _run_plain(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the embeddings of prompted teachers without their prompts.
+        """Return the embeddings of prompted teachers without their prompts, where read.
 
-        They are computed where a source reads them. An anchor that prompts can move would be drawn to where it is easily reached.
+        An anchor that prompts can move would be drawn to where it is easily reached.
         """
         if not any(source.reads_plain for source in self.sources):
             return {}
         return {name: teacher.plain(images) for name, teacher in self.teachers.items() if teacher.prompts is not None}
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
-        """Record this step's gradient norms at the embedding, when asked.
-
-        Nothing is copied from the device.
-        """
+        """Record this step's gradient norms at the embedding, when asked; leave them on the device."""
         if not self.measures_gradients:
             return
         self.gradients = gradients = EmbeddingGradients()
@@ -207,10 +175,7 @@ class DistilledStudent(nn.Module):
 
     @torch.no_grad()
     def _build_method(self, image_size: int) -> nn.ModuleDict:
-        """Build what the sources train beside the student.
-
-        The shapes are learned from one blank image.
-        """
+        """Build what the sources train; the shapes are learned from one blank image."""
         device = next(self.backbone.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, device=device)
         was_training = self.backbone.training

@@ -14,14 +14,8 @@ class Taps:
     """Record the outputs of named modules during a `with` block.
 
     Hooks exist only inside the block. Each tap must fire exactly once per block: a module that is not called, or is called again by a
-    recomputing checkpoint, cannot be compared with anything.
-
-    Args:
-        network: the network to listen to.
-        paths: module paths as in `network.named_modules()`.
-
-    Raises:
-        TapError: a path does not exist; the message suggests the nearest ones.
+    recomputing checkpoint, cannot be compared with anything. Paths, as in `network.named_modules()`, may repeat; one that does not exist is
+    a TapError that suggests the nearest ones.
     """
 
     def __init__(self, network: nn.Module, paths: Iterable[str]) -> None:
@@ -51,8 +45,7 @@ class Taps:
     def collect(self) -> dict[str, Tensor]:
         """Return path -> output of the forward that just ran.
 
-        Raises:
-            TapError: a tap did not fire exactly once, gave no tensor, or was overwritten in place after it fired.
+        A tap that did not fire exactly once, gave no tensor, or was overwritten in place after it fired is a TapError.
         """
         return {path: self._one(path, fired) for path, fired in self._outputs.items()}
 
