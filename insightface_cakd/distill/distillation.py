@@ -10,7 +10,7 @@ from insightface_cakd.distill.student import DistilledStudent
 
 
 class Distillation:
-    """State shared by student and head; the seam makes it before either exists.
+    """State shared by student and head; made before either exists.
 
     `prototypes` are those from which terms were started, if a term needs them.
     """

@@ -1,4 +1,4 @@
-"""Gathers over ranks; gradients equal those of one process on the joined batch."""
+"""Gathers over ranks, with the gradients of one process."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from insightface_cakd.runtime.ranks import rank, world_size
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenate over ranks; the backward is a rank's slice of the sum, times a factor."""
+    """Concatenate over ranks, differentiably.
+
+    The backward is a rank's own slice of the sum over ranks, multiplied by a factor.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, factor: int) -> Tensor:
@@ -90,7 +93,7 @@ class ShardedClasses:
     """
 
     def max(self, logits: Tensor) -> Tensor:
-        """Return the largest logit of each row over all ranks, (N, 1), without gradient."""
+        """Return each row's largest logit over all ranks, (N, 1), without gradient."""
         largest = logits.detach().amax(dim=1, keepdim=True)
         dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return largest
@@ -100,6 +103,6 @@ class ShardedClasses:
         return _SumOverRanks.apply(values.sum(dim=1, keepdim=True))
 
     def before(self, counts: Tensor) -> Tensor:
-        """Return the summed counts, (N, 1), of the ranks before this one, without gradient."""
+        """Return the summed counts of the ranks before this one, without gradient."""
         parts = gather_constant(counts).chunk(world_size())
         return torch.zeros_like(counts) + sum(parts[: rank()])

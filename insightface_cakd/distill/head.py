@@ -33,7 +33,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 source.begin(self, classes)
 
         def forward(self, outputs: Outputs, target: Tensor) -> Tensor:
-            """Return the host's loss + the sum of the weighted terms, a scalar."""
+            """Return the host's loss + the sum of the weighted terms."""
             answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
             labels = _labels_of(target)
@@ -69,7 +69,10 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
 
 def _labels_of(target: Tensor) -> Tensor:
-    """Return the identities of a batch, (B,), a copy; -1, none, for floating-point targets."""
+    """Return a copy of the identities of a batch, (B,).
+
+    A floating-point target gives -1, no identity, for each row.
+    """
     if target.is_floating_point():
         return torch.full((len(target),), -1, dtype=torch.int64, device=target.device)
     return target.view(-1).clone()

@@ -67,5 +67,5 @@ class Monitor:
 
 
 def log_folder(output: str) -> Path:
-    """Return where a run's terms are logged for TensorBoard, under its output folder."""
+    """Return where a run logs its terms for TensorBoard."""
     return Path(output) / "tensorboard" / "distill"

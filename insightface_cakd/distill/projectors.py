@@ -77,16 +77,11 @@ _WORDS = {1: "an embedding (D)", 2: "tokens (N, D)", 3: "a map (C, H, W)"}
 def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where: str) -> nn.Module:
     """Return the module that takes the student's activation to the teacher's shape.
 
+    Shapes are without the batch. One that the kind does not join, or tokens that are no square grid, are a ShapeError.
+
     Args:
         kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_tokens`, `tokens_to_map`; or
             `package.module:Class`, called with both shapes.
-        student_shape: without the batch.
-        teacher_shape: without the batch.
-        where: prefix of error messages.
-
-    Raises:
-        RecipeError: there is no such kind.
-        ShapeError: the kind does not join these shapes, or tokens are no square grid.
     """
     if is_place(kind):
         return import_object(kind, f"{where}: projector", "projector")(student_shape, teacher_shape)
@@ -109,7 +104,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
 
 
 def check_shapes(where: str, student_shape: Shape, teacher_shape: Shape) -> None:
-    """Check that two activations, of shapes without the batch, can be compared as they are."""
+    """Check that activations of these shapes, without batch, can be compared."""
     if student_shape != teacher_shape:
         raise ShapeError(
             f"{where}: student {student_shape} vs teacher {teacher_shape}; expected equal shapes. "

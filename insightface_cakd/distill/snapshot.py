@@ -61,7 +61,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Writes a run's two snapshots, beside the student; to be made on its first rank."""
+    """Writes a run's two snapshots; to be made on its first rank."""
 
     def __init__(self, folder: Path, recipe: Recipe, teacher: Teacher, cfg: Any) -> None:
         self.folder = folder
@@ -98,9 +98,9 @@ class Snapshots:
         hook = student.register_forward_pre_hook(before_forward)
 
     def write_after(self, distillation: Distillation) -> None:
-        """Write the second snapshot, at the end of a run, if it built a student.
+        """Write the second snapshot, at the end of a run.
 
-        A term that is not finite is a RunError instead.
+        A run that built no student writes nothing; a term that is not finite is a RunError.
         """
         if self._origin is not None:
             distillation.step.check_finite()
@@ -124,9 +124,9 @@ def wants_snapshots(recipe: Recipe) -> bool:
 
 
 def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots | None:
-    """Return the writer of a run's snapshots; None without teacher, fields and prompts.
+    """Return the writer of a run's snapshots, or None.
 
-    To be called on the run's first rank.
+    To be called on the run's first rank. None for a method without fields and prompts.
     """
     if teacher is None or not wants_snapshots(recipe):
         return None

@@ -45,7 +45,10 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
 
 
 def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bool:
-    """Return whether a saved shape fits; a queue of width 0 learns its width from its rows."""
+    """Return whether a saved tensor can be loaded.
+
+    A queue of width 0 accepts any width, since it learns its width from its first rows.
+    """
     if saved is None or not expected or expected[-1] != 0:
         return saved == expected
     return saved[:-1] == expected[:-1]

@@ -67,7 +67,10 @@ class DistillationStep(nn.Module):
         return term.weight * factor(term.schedule, self.step, self.length)
 
     def watch(self, name: str, value: Tensor) -> None:
-        """Log and check a scalar, and record on its device the first step it is not finite."""
+        """Log and check a scalar.
+
+        The first step at which it is not finite is recorded on its device, which is not waited for.
+        """
         value = value.detach()
         self.raw[name] = value
         first = self._first_bad.get(name)
@@ -77,9 +80,9 @@ class DistillationStep(nn.Module):
         self._first_bad[name] = torch.where(now_bad, self.step, first)
 
     def check_finite(self) -> None:
-        """Stop the run with a RunError if a term became NaN or infinite.
+        """Stop the run if a term became NaN or infinite.
 
-        Looks at all steps since the last check. Reads the device: call it seldom.
+        The RunError names term, step and rank. Looks at all steps since the last check. Reads the device: call it seldom.
         """
         for name, first_bad in self._first_bad.items():
             step = int(first_bad)

@@ -18,7 +18,7 @@ Outputs = tuple[Tensor, dict[str, Tensor]]
 
 @dataclass
 class EmbeddingGradients:
-    """Squared gradient norms at the embedding in one step; None before the backward."""
+    """Squared gradient norms at the embedding; None before the backward."""
 
     margin: Tensor | None = None
     distillation: Tensor | None = None
@@ -152,16 +152,19 @@ class DistilledStudent(nn.Module):
             return Seen(teacher(images), taps.collect())
 
     def _run_plain(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the embeddings of prompted teachers without their prompts, where read.
+        """Return the embeddings of prompted teachers without their prompts.
 
-        An anchor that prompts can move would be drawn to where it is easily reached.
+        They are computed where a source reads them. An anchor that prompts can move would be drawn to where it is easily reached.
         """
         if not any(source.reads_plain for source in self.sources):
             return {}
         return {name: teacher.plain(images) for name, teacher in self.teachers.items() if teacher.prompts is not None}
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
-        """Record this step's gradient norms at the embedding, when asked; leave them on the device."""
+        """Record this step's gradient norms at the embedding, when asked.
+
+        Nothing is copied from the device.
+        """
         if not self.measures_gradients:
             return
         self.gradients = gradients = EmbeddingGradients()
@@ -175,7 +178,7 @@ class DistilledStudent(nn.Module):
 
     @torch.no_grad()
     def _build_method(self, image_size: int) -> nn.ModuleDict:
-        """Build what the sources train; the shapes are learned from one blank image."""
+        """Build what the sources train, with shapes of one blank image."""
         device = next(self.backbone.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, device=device)
         was_training = self.backbone.training

@@ -77,7 +77,7 @@ class Taps:
 
 
 def teacher_taps(teacher: Teacher, paths: list[str]) -> Taps:
-    """Return the taps of a teacher; refuse them where it has no modules."""
+    """Return a teacher's taps; refuse them if it has no modules."""
     if paths and teacher.network is None:
         raise TapError(
             f"teacher tap '{paths[0]}': teacher {teacher.name} gives embeddings only, it has no modules to tap; "

@@ -16,7 +16,10 @@ MASK_COLOUR = (142, 180, 206)
 
 
 class Mask:
-    """Put a surgical mask on nose, mouth and chin of an aligned face."""
+    """Put a surgical mask on an aligned face.
+
+    It covers nose, mouth and chin.
+    """
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the covered faces."""
@@ -43,9 +46,10 @@ def mask_corners() -> np.ndarray:
 @lru_cache(maxsize=64)
 @torch.inference_mode(mode=False)
 def _painting(side: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the covered pixels, bool (side, side), and their colour, (1, 3, 1, 1).
+    """Return the covered pixels and their colour, copied to the device once.
 
-    They are copied to the device once.
+    Shape:
+        Returns bool (side, side), and (1, 3, 1, 1).
     """
     covered = torch.from_numpy(_covered(side)).to(device)
     return covered, as_pixels(torch.tensor(MASK_COLOUR, device=device, dtype=dtype)).view(1, 3, 1, 1)

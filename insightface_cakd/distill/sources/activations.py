@@ -26,7 +26,10 @@ class Activations(Source):
         return True
 
     def build(self, blank: Context) -> nn.Module:
-        """Return the projectors of the terms that name one; check the others' shapes."""
+        """Return the projectors of the terms that name one.
+
+        The shapes of terms that need none are checked.
+        """
         self.projectors = nn.ModuleDict()
         for term in self.setting.terms:
             where = f"term '{term.name}'"

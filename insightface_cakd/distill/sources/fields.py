@@ -54,7 +54,7 @@ class ReceptiveFields(Source):
         return self.mapping
 
     def forward(self, context: Context) -> dict[str, Tensor]:
-        """Return attention and fields of both sides, and the anchor's pair if a term reads it."""
+        """Return attention and fields of both sides, and the anchor's if read."""
         assert self.mapping is not None
         first = self.setting.first
         tokens = self.tokens(context)

@@ -1,4 +1,4 @@
-"""The class logits of student and teacher, on the rows the head used."""
+"""The logits of student and teacher, on the rows the head used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -76,7 +76,7 @@ class Logits(Source):
         self._fitting(classes)
 
     def begin(self, head: Any, classes: int) -> None:
-        """Take this rank's rows of the teacher's unit class centres; release the others."""
+        """Take this rank's rows of the teacher's unit centres; release the others."""
         start, end = head.class_start, head.class_start + head.num_local
         self.rows = normalize(self._fitting(end)[start:end].float(), eps=1e-6)
         self.centres = None
@@ -119,7 +119,10 @@ class Logits(Source):
         return loss(*self.pair(term, features), features[_COLUMNS], axis)
 
     def _teacher_logits(self, head: Any, embedding: Tensor, seen: SeenMargin) -> Tensor:
-        """Return the teacher's logits (N, n) with the student's margin, on the head's rows."""
+        """Return the teacher's logits (N, n) with the student's margin.
+
+        They are computed on the rows that this rank used in this step.
+        """
         assert self.rows is not None, "taken when the head was built"
         rows = self.rows = self.rows.to(embedding.device)
         if head.sample_rate < 1:

@@ -9,12 +9,12 @@ EPS = 1e-6
 
 
 def common_grid(student: TokenGrid, teacher: TokenGrid) -> TokenGrid:
-    """Return the grid with the fewer rows and the fewer columns, without extra tokens."""
+    """Return the grid with the fewer rows and columns, without extra tokens."""
     return TokenGrid(min(student.rows, teacher.rows), min(student.columns, teacher.columns))
 
 
 def shares(fine: int, coarse: int) -> Tensor:
-    """Return the share of each fine cell in each coarse cell of one line.
+    """Return each fine cell's share in each coarse cell of a line.
 
     A float64 matrix (coarse, fine) whose columns sum to 1.
     """
@@ -25,9 +25,10 @@ def shares(fine: int, coarse: int) -> Tensor:
 
 
 def regrid(grid: TokenGrid, common: TokenGrid) -> Tensor | None:
-    """Return the matrix that resamples a patch map to a coarser grid, by area.
+    """Return the matrix that resamples a patch map to a coarser grid.
 
-    It is float32 (cells of `grid`, cells of `common`), and its rows sum to 1. None where the grids are the same.
+    Resampling is by area. The matrix is float32 (cells of `grid`, cells of `common`), and its rows sum to 1. None where the grids are the
+    same.
     """
     if (grid.rows, grid.columns) == (common.rows, common.columns):
         return None

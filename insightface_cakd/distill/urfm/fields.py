@@ -56,7 +56,11 @@ class _SelfAttention(nn.Module):
         self.out = _linear(width, width, bias=True)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return attention, (B, heads, L, L), and output, (B, L, d), of rows (B, L, d)."""
+        """Return the attention and the output.
+
+        Shape:
+            rows: (B, L, d). Returns (B, heads, L, L) and (B, L, d).
+        """
         split = self.qkv(rows).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, heads, d / heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # (B, heads, L, d / heads)
         attention = (query @ key.mT * query.shape[-1] ** -0.5).softmax(dim=-1)  # (B, heads, L, L)
@@ -122,7 +126,10 @@ class LocalFields(nn.Module):
         return rows.unflatten(-1, (self.spec.mapping_heads, -1)).transpose(-2, -3)
 
     def _weights(self, name: str, side: Side) -> Tensor:
-        """Return keys or values behind the input projection, per head, (H, d / H, width)."""
+        """Return a side's keys or values behind its input projection.
+
+        As one matrix per head, (H, d / H, width).
+        """
         whole = self._part(name, side).weight @ self._part("input", side).weight
         return whole.unflatten(0, (self.spec.mapping_heads, -1))
 

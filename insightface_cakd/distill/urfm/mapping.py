@@ -25,9 +25,9 @@ class _ReadOut(nn.Module):
         self.embedding = nn.Linear(width, embedding_size, bias=False)
 
     def forward(self, fields: Tensor) -> Tensor:
-        """Return sum_i w_i * h_i behind a linear layer, (B, L, d) to (B, D).
+        """Return sum_i w_i * h_i behind a linear layer.
 
-        Without bias, so that a constant carries no information.
+        (B, L, d) -> (B, D). Without bias, so that a constant carries no information.
         """
         return self.embedding((fields * self.weight).sum(dim=1))
 
@@ -177,7 +177,10 @@ class URFM(nn.Module):
         return nn.Identity()
 
     def _run(self, side: Side, tokens: Tensor, landmarks: Tensor | None, held: bool = False) -> Fields:
-        """Map one side; if `held`, the teacher's fields train no parameter of the mapping."""
+        """Map one side.
+
+        With `held`, no gradient reaches the parameters that make the teacher's fields.
+        """
         buckets = getattr(self, f"{side}_buckets")
         if landmarks is not None and buckets is not None:
             buckets = bucket_table(self._placed(side), precise(landmarks.to(tokens.device)), self.spec)

@@ -21,7 +21,10 @@ TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493
 
 
 def grid_points(grid: TokenGrid) -> Tensor:
-    """Return the centre of every cell of a grid, row by row, (cells, 2) float64."""
+    """Return the centre of every cell of a grid, row by row.
+
+    Float64 (cells, 2), in pixels.
+    """
     across = (torch.arange(grid.columns, dtype=torch.float64) + 0.5) * (IMAGE / grid.columns)
     down = (torch.arange(grid.rows, dtype=torch.float64) + 0.5) * (IMAGE / grid.rows)
     y, x = torch.meshgrid(down, across, indexing="ij")
@@ -34,7 +37,7 @@ def template(dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def _landmark_distances(points: Tensor, landmarks: Tensor) -> Tensor:
-    """Return the distance of every point to every landmark, (..., P, 2) to (..., P, 5)."""
+    """Return the distance of every point to every landmark, (..., P, 5)."""
     return torch.linalg.vector_norm(points.unsqueeze(-2) - landmarks.unsqueeze(-3), dim=-1)
 
 
@@ -48,9 +51,9 @@ def _saliency_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Ten
 
 
 def _relative_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tensor:
-    """Return |v_i - v_origin| / sqrt(5), v the distances to the five landmarks.
+    """Return each point's distance from the origin, in distances to the landmarks.
 
-    CAKD names the distance; the formula is an assumption.
+    |v_i - v_origin| / sqrt(5), v the distances to the five landmarks. CAKD names the distance; the formula is an assumption.
     """
     ours, theirs = _landmark_distances(points, landmarks), _landmark_distances(origin.unsqueeze(-2), landmarks)
     return torch.linalg.vector_norm(ours - theirs, dim=-1) / landmarks.shape[-2] ** 0.5

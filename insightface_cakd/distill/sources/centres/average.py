@@ -34,7 +34,7 @@ class AverageCentres(CentreRule):
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Move this rank's class centres; log the mean of a over the gathered batch."""
+        """Move this rank's class centres; log the batch's mean of a."""
         if not head.training:
             return {}
         teacher = normalize(self.taught(features), eps=EPS)
@@ -54,9 +54,9 @@ class AverageCentres(CentreRule):
 
 
 def _class_means(rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean over the rows of each row's class, and which rows are first.
+    """Return the mean over the rows of each row's class.
 
-    The device is not waited for.
+    Also returns which rows are the first of their class. The device is not waited for.
 
     Shape:
         rows: (N, D); classes: (N,). Returns (N, D) and (N,).

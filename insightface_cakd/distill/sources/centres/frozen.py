@@ -83,7 +83,7 @@ class QualityCentres(TeacherCentres):
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Set the margin of each image of the gathered batch; log their mean."""
+        """Set each image's margin in the gathered batch; log their mean."""
         taught = gather_constant(self.taught(features))
         mine, rows = own_rows(head, gather_constant(labels))
         near = sum_over_ranks(cosines(taught, head.weight[rows]).masked_fill(~mine, 0))

@@ -1,4 +1,4 @@
-"""An arc margin per image: larger the nearer the teacher puts it to its class."""
+"""An arc margin per image: larger the nearer to its class."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ LEAST = 1e-6
 
 
 def quality_margins(near: Tensor, low: float, high: float) -> Tensor:
-    """Return an arc margin per image, in radians, by its nearness to the centre.
+    """Return an arc margin per image, by its nearness to the centre.
 
     m_i = (high - low) / D_max * near_i + low, clamped to [low, high], with D_max = max(max_j near_j, 1e-6).
 
@@ -19,7 +19,7 @@ def quality_margins(near: Tensor, low: float, high: float) -> Tensor:
     far below it in a batch of nothing else. `high` is the margin of the batch's nearest image.
 
     Shape:
-        near: (N,), cosine of the teacher's embedding and centre, over the gathered batch. Returns (N,).
+        near: (N,), cosine of the teacher's embedding and centre, over the gathered batch. Returns (N,), radians.
     """
     share = near / near.amax().clamp_min(LEAST)
     return (low + (high - low) * share).clamp(low, high)

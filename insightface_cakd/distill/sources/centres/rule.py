@@ -54,9 +54,9 @@ class CentreRule(Source):
 
 
 def own_rows(head: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which classes this rank has, and the row of each, 0 for others.
+    """Return which classes this rank has, and the row of each.
 
-    The device is not waited for.
+    The row is 0 for classes of other ranks. The device is not waited for.
 
     Shape:
         classes: (N,), global ids. Returns (N,) and (N,).
@@ -67,6 +67,6 @@ def own_rows(head: Any, classes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cosines(first: Tensor, second: Tensor) -> Tensor:
-    """Return the cosine of each pair of rows, (N, D) to (N,); 0 for rows of zeros."""
+    """Return the cosine of each pair of rows; 0 for zeros."""
     unit = torch.nn.functional.normalize
     return (unit(first, eps=EPS) * unit(second, eps=EPS)).sum(1)
