@@ -23,7 +23,7 @@ class Taps:
         self.paths = list(dict.fromkeys(paths))
         for path in self.paths:
             if path not in modules or not path:
-                examples = [path for path in modules if path and path.count(".") <= 1][:6]
+                examples = [name for name in modules if name and name.count(".") <= 1][:6]
                 raise TapError(
                     f"tap '{path}': module not found in {type(network).__name__}; expected a module path such as "
                     f"{', '.join(examples)}.{did_you_mean(path, modules)}"
