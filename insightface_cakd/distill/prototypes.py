@@ -1,4 +1,4 @@
-"""Prototypes of the training set in a run."""
+"""Prototypes of the training set: opened, checked and given to the terms."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,17 +17,14 @@ from insightface_cakd.teachers import Teacher
 from insightface_cakd.teachers.centres import holds_prototypes
 
 # The name of arcface_torch's synthetic data, which has no folder.
-SYNTHETIC = "synthetic"
+_SYNTHETIC = "synthetic"
 
 
 def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path | None) -> Prototypes | None:
     """Open the prototypes that a recipe's terms need; None without such terms.
 
-    Prototypes that serve as class centres are checked too.
-
-    Args:
-        teachers: of the run; the prototypes belong to the first.
-        data: the run's data folder; None where it is not known.
+    Prototypes that serve as class centres are checked too. They must be of the first teacher and of `data`, the run's folder; what is not
+    known, None, is not compared.
     """
     teacher = next(iter(teachers.values()), None)
     if teacher is None:
@@ -36,7 +33,7 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
         for number, path in enumerate(recipe.teacher.centres):
             if holds_prototypes(path):
                 where = f"teacher.centres[{number}]"
-                check_origin(Prototypes.open(path, where), where, teacher, data)
+                _check_origin(Prototypes.open(path, where), where, teacher, data)
     term = recipe.needs_prototypes
     if term is None:
         return None
@@ -47,18 +44,12 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
         )
     where = "teacher.prototypes"
     prototypes = Prototypes.open(recipe.teacher.prototypes, where)
-    check_origin(prototypes, where, teacher, data)
+    _check_origin(prototypes, where, teacher, data)
     return prototypes
 
 
-def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
-    """Refuse prototypes of another teacher or another data set.
-
-    What is not known is not compared.
-
-    Args:
-        data: the run's data folder; None where it is not known.
-    """
+def _check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
+    """Refuse prototypes of another teacher or another data set."""
     meta, where = prototypes.meta, f"{where} {prototypes.folder}"
     digests = (meta.teacher_sha256, teacher.sha256)
     if None not in digests and digests[0] != digests[1]:
@@ -71,7 +62,7 @@ def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pat
             f"{where}: rows of {meta.embedding_size} values, teacher {teacher.name} gives {teacher.embedding_size}; expected one width. "
             f"Write them again with {HOW} and this teacher."
         )
-    if data is None or str(data) == SYNTHETIC:
+    if data is None or str(data) == _SYNTHETIC:
         return
     found = data_set_hash(data)
     if found != meta.data:
@@ -82,11 +73,7 @@ def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pat
 
 
 def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:
-    """Refuse prototypes of another number of identities than the head has.
-
-    Args:
-        prototypes: of the run; None is accepted.
-    """
+    """Refuse prototypes of another number of identities than the head has."""
     if prototypes is not None and prototypes.meta.num_classes != num_classes:
         count = prototypes.meta.num_classes
         raise ShapeError(
@@ -96,11 +83,7 @@ def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:
 
 
 def start_terms(step: DistillationStep, prototypes: Prototypes | None) -> None:
-    """Give the terms that need them a copy of the prototypes.
-
-    Args:
-        prototypes: None where no term needs them.
-    """
+    """Give the terms that need them a copy of the prototypes."""
     if prototypes is None:
         return
     for term in step.terms:

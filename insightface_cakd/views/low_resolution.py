@@ -11,7 +11,7 @@ from insightface_cakd.errors import RecipeError
 from insightface_cakd.views.view import as_pixels, levels
 
 # OpenCV's constant of the cubic.
-SHARPNESS = -0.75
+_SHARPNESS = -0.75
 
 
 class LowResolution:
@@ -20,17 +20,8 @@ class LowResolution:
     Enlarging is by the bicubic of OpenCV. small = round(D x D^T), seen = round(U small U^T), with D the area averages and U the bicubic
     weights, border pixels repeated; levels are rounded to 0..255 both times, as in a file.
 
-    Shape:
-        images: (B, 3, S, S), RGB in [-1, 1].
-
     Args:
-        sizes: pixels per side in between; of several, each image draws one.
-
-    Raises:
-        RecipeError: no sizes, or one that is no whole number from 1.
-
-    Edge cases:
-        A size of S or more leaves an image as it is.
+        sizes: pixels per side in between, from 1; of several, each image draws one. A size of S or more leaves an image as it is.
 
     Source:
         Down by area, up by cubic, as low-resolution recognition is measured. Equal to
@@ -48,24 +39,16 @@ class LowResolution:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the images at the drawn sizes."""
         if len(self.sizes) == 1:
-            return lower(images, self.sizes[0])
+            return _lower(images, self.sizes[0])
         drawn = torch.randint(len(self.sizes), (len(images),), generator=generator)
         seen = images.clone()
         for number, size in enumerate(self.sizes):
             chosen = (drawn == number).nonzero().view(-1).to(images.device, non_blocking=True)
-            seen[chosen] = lower(images[chosen], size)
+            seen[chosen] = _lower(images[chosen], size)
         return seen
 
 
-def lower(images: Tensor, size: int) -> Tensor:
-    """Return images averaged to `size` pixels per side and enlarged again.
-
-    Shape:
-        images: (B, 3, S, S), RGB in [-1, 1]. Returns the same shape.
-
-    Args:
-        size: pixels per side in between.
-    """
+def _lower(images: Tensor, size: int) -> Tensor:
     side = images.shape[-1]
     if size >= side:
         return images
@@ -87,10 +70,6 @@ def area_weights(side: int, size: int) -> np.ndarray:
     """Return the share of each pixel in each of fewer, larger pixels.
 
     A matrix (size, side) whose rows sum to 1.
-
-    Args:
-        side: pixels before.
-        size: pixels after.
     """
     edges = np.arange(size + 1) * side / size
     pixels = np.arange(side)
@@ -102,26 +81,18 @@ def cubic_weights(size: int, side: int) -> np.ndarray:
     """Return the bicubic weights that enlarge a row of pixels.
 
     A matrix (side, size): the weights of four neighbours in each of more, smaller pixels; rows sum to 1.
-
-    Args:
-        size: pixels before.
-        side: pixels after.
     """
     places = (np.arange(side) + 0.5) * size / side - 0.5
     weights = np.zeros((side, size))
     for offset in (-1, 0, 1, 2):
         near = np.floor(places) + offset
-        np.add.at(weights, (np.arange(side), np.clip(near, 0, size - 1).astype(int)), cubic(np.abs(places - near)))
+        np.add.at(weights, (np.arange(side), np.clip(near, 0, size - 1).astype(int)), _cubic(np.abs(places - near)))
     return weights
 
 
-def cubic(distance: np.ndarray) -> np.ndarray:
-    """Return the bicubic weight at a distance in pixels.
-
-    Args:
-        distance: >= 0.
-    """
-    a, x = SHARPNESS, distance
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """Return the bicubic weight at a distance in pixels, >= 0."""
+    a, x = _SHARPNESS, distance
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))

@@ -19,10 +19,7 @@ VIEWS: dict[str, Any] = {"low_resolution": LowResolution, "mask": Mask, "mirror"
 
 
 def build_view(spec: NamedSpec, where: str) -> View:
-    """Return a view that a recipe names.
-
-    It is one of `VIEWS`, or `package.module:Class`.
-    """
+    """Return a view that a recipe names: one of `VIEWS`, or `package.module:Class`."""
     if spec.kind not in VIEWS and not is_place(spec.kind):
         raise RecipeError(
             f"{where}: view '{spec.kind}' is not known; known: {', '.join(VIEWS)}, or package.module:Class."
@@ -36,13 +33,7 @@ class Sides:
     """Applies the views of each side to a batch.
 
     What is drawn depends on seed, step and rank alone, so a resumed run sees what it would have seen without the stop. `both` is applied
-    once, so that both sides see it alike.
-
-    Args:
-        both: views that both sides see.
-        student: views of the student, applied after `both`.
-        teacher: views of every teacher, applied after `both`.
-        seed: seed of the random draws.
+    once, before the others, so that both sides see it alike; `teacher` is for every teacher.
     """
 
     def __init__(
@@ -53,11 +44,7 @@ class Sides:
 
     @classmethod
     def of(cls, spec: ViewsSpec, seed: int = 0) -> "Sides | None":
-        """Return the sides of a recipe, None for one without views.
-
-        Args:
-            spec: part `views` of the recipe.
-        """
+        """Return the sides of a recipe, None for one without views."""
         lists = {
             side: [
                 build_view(view, f"recipe: views.{side}[{number}]") for number, view in enumerate(getattr(spec, side))
