@@ -19,12 +19,12 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of a record file; `str()` gives it as one line.
+    """One problem of a record file.
 
     Args:
         severity: `error` if training would stop or learn from wrong data; `warning` if it is only worth knowing.
         kind: a short name, the same for all findings of one kind.
-        message: the line, with record key and offset if it is about one record.
+        message: one line, with record key and offset if it is about one record.
     """
 
     severity: Literal["error", "warning"]
@@ -32,17 +32,13 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        """Return `severity: message`."""
         return f"{self.severity}: {self.message}"
 
 
 class Audit:
     """Reads a record file from start to end and collects findings.
 
-    Args:
-        reader: the file and its index.
-        folder: the folder that may hold `property`.
-        num_classes: the number of classes that all labels must be below, if known.
+    `folder` may hold `property`; all labels must be below `num_classes`, if it is known.
     """
 
     def __init__(self, reader: RecordReader, folder: Path, num_classes: int | None):
@@ -70,10 +66,7 @@ class Audit:
     def read_all(self, progress: Callable[[int, int], None] | None) -> None:
         """Read every record of the file.
 
-        After a damaged record, reading continues at the next offset of the index.
-
-        Args:
-            progress: called with (bytes done, bytes in all), or None.
+        After a damaged record, reading continues at the next offset of the index. `progress` takes bytes done, bytes in all.
         """
         size = self._reader.path.stat().st_size
         keys = dict(zip(self._reader.offsets.tolist(), self._reader.keys.tolist(), strict=True))
@@ -142,10 +135,7 @@ class Audit:
             )
 
     def conclude(self) -> list[Finding]:
-        """Compare the records with header and index, and return all findings.
-
-        The identity records and `property` are checked too.
-        """
+        """Compare records, header, index and `property`, and return all findings."""
         self._look_at_keys()
         self._look_at_classes()
         self._look_at_identities()
@@ -191,10 +181,7 @@ class Audit:
             )
 
     def _look_at_identities(self) -> None:
-        """Check that identity records give the key ranges of the images.
-
-        Each range must have a single label.
-        """
+        """Check that each identity record gives the keys of one person's images."""
         if self._header is None or self._header[0] > FLOAT32_EXACT:
             return
         for key in sorted(self._bare.keys() - {0}):

@@ -18,16 +18,7 @@ PART = struct.Struct("<II")
 
 
 def frame(data: bytes) -> bytes:
-    """Return a record's bytes as mxnet writes them to a file.
-
-    They are cut at aligned magics, and each part gets its header and is padded to 4 bytes.
-
-    Args:
-        data: the bytes of one record, fewer than 2^29.
-
-    Raises:
-        DataError: 2^29 bytes or more, which the format cannot hold.
-    """
+    """Return a record's bytes as mxnet writes them to a file."""
     if len(data) > LENGTH_MASK:
         raise DataError(
             f"record of {len(data)} bytes; a RecordIO record is shorter than 2^29 bytes. Store a smaller image."
@@ -49,18 +40,7 @@ def _cut(data: bytes) -> list[bytes]:
 
 
 def read_framed(descriptor: int, offset: int, where: str) -> tuple[bytes, int]:
-    """Return the record at `offset`, and the offset behind it.
-
-    The record is returned as bytes, without its frame.
-
-    Args:
-        descriptor: file descriptor of the open file.
-        offset: position of the record, in bytes from the start of the file.
-        where: names the record in an error.
-
-    Raises:
-        DataError: no record starts there, the file ends inside it, or a part of it is missing.
-    """
+    """Return the record at `offset` without its frame, and the offset behind it."""
     flag, data, offset = _read_part(descriptor, offset, where)
     if flag not in (0, 1):
         raise DataError(

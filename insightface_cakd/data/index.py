@@ -1,7 +1,4 @@
-"""The text file that gives the offset of each record.
-
-It is `train.idx`, beside the record file.
-"""
+"""Reads `train.idx`, the text file that gives the offset of each record."""
 
 import os
 import warnings
@@ -12,17 +9,7 @@ from insightface_cakd.errors import DataError
 
 
 def read_index(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return keys and offsets of a `train.idx`, in the file's order.
-
-    Args:
-        path: the index file.
-
-    Returns:
-        The keys and the offsets in bytes, both int64 (N,).
-
-    Raises:
-        DataError: the file is missing or empty, or a line is not `key<TAB>offset`.
-    """
+    """Return keys and offsets in bytes, both int64 (N,), in the file's order."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -1,7 +1,4 @@
-"""Inspects a record folder.
-
-`info` summarises its content, `check` finds everything that is wrong with it.
-"""
+"""Inspects a record folder: `info` summarises it, `check` finds what is wrong."""
 
 import os
 from collections import Counter
@@ -22,17 +19,15 @@ _SAMPLE = 64
 
 @dataclass(frozen=True)
 class Info:
-    """Content of a record folder; `str()` gives it as lines.
+    """Content of a record folder.
 
     Args:
-        folder: path of the record folder.
         style: `insightface` (with a header record) or `im2rec`.
         identities: number of classes, from the header, or the largest label plus one.
         empty_identities: number of classes without an image.
-        images: number of image records.
         key_gaps: number of keys missing between the smallest and the largest image key; harmless in im2rec style.
         images_per_identity: minimum, quartiles and maximum, over identities that have images.
-        image_bytes: minimum, quartiles and maximum of the encoded images' sizes, in bytes.
+        image_bytes: minimum, quartiles and maximum of the encoded images' sizes.
         formats: counts of `jpeg`, `png`, `other` among up to 64 images spread over the file.
         pixels: counts of (width, height) among the same images.
     """
@@ -49,7 +44,6 @@ class Info:
     pixels: dict[tuple[int, int], int]
 
     def __str__(self) -> str:
-        """Return the facts as lines `name: value`."""
         sampled = sum(self.formats.values())
         formats = ", ".join(f"{count} {name}" for name, count in self.formats.items())
         pixels = ", ".join(f"{count} of {width} x {height}" for (width, height), count in self.pixels.items())
@@ -65,16 +59,7 @@ class Info:
 
 
 def info(folder: str | os.PathLike[str]) -> Info:
-    """Count the people and images of a record folder.
-
-    Headers are read, and a sample of 64 images.
-
-    Args:
-        folder: holds `train.rec` and `train.idx`.
-
-    Raises:
-        DataError: a file is missing, a header is damaged, or a sampled image cannot be decoded.
-    """
+    """Count people and images from the headers and a sample of 64 images."""
     faces = FaceRecords(folder)
     scanned, labels = faces.reader.scan(faces.keys), faces.labels()
     counts = np.bincount(labels)
@@ -110,22 +95,16 @@ def check(
     num_classes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Finding]:
-    """Return everything that is wrong with a record folder.
+    """Return everything that is wrong with a record folder, in file order.
 
     Every byte is read and every image decoded. Checked are the frame of each record, whether index and file name the
     same records, the header's key ranges, each label (an integer, from 0, below the number of classes), each image
-    (decodes, complete, 112 x 112), classes without images, gaps in the keys, and `property`.
+    (decodes, complete, 112 x 112), classes without images, gaps in the keys, and `property`. Of each kind the first 20
+    findings are listed, then one line has the number of others.
 
     Args:
-        folder: holds `train.rec` and `train.idx`.
-        num_classes: number of classes of the training config; without it that of the header, if there is one.
+        num_classes: that of the training config; without it that of the header, if there is one.
         progress: called with (bytes done, bytes in all).
-
-    Returns:
-        Findings in file order, none if all is well; of each kind the first 20, then one line with the number of others.
-
-    Raises:
-        DataError: there is no record file or no index to check.
     """
     audit = Audit(open_records(folder), Path(folder), num_classes)
     audit.read_all(progress)

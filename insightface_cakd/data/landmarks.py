@@ -1,7 +1,4 @@
-"""Images with landmarks: a CSV beside a folder of images.
-
-The first line of the CSV names the columns.
-"""
+"""Images with landmarks: a CSV, whose first line names the columns, beside a folder of images."""
 
 import csv
 from dataclasses import dataclass
@@ -17,11 +14,9 @@ HEADER = "expected a first line `file,<point>_x,<point>_y,...` and a line of pix
 
 @dataclass(frozen=True)
 class PointSet:
-    """Images and their landmarks.
+    """N images of a folder and their K landmarks.
 
     Args:
-        folder: folder of the images.
-        files: N file names in that folder.
         points: (N, K, 2), float32, x and y in pixels of the image.
         names: names of the K landmarks.
     """
@@ -35,40 +30,21 @@ class PointSet:
         return len(self.files)
 
     def image(self, index: int) -> np.ndarray:
-        """Return an image, uint8 (H, W, 3), RGB.
-
-        Args:
-            index: number of the image.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """Return an image, uint8 (H, W, 3), RGB."""
         path = self.folder / self.files[index]
         return decode_rgb(read_bytes(path), str(path))
 
     def placed(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
         """Return an image's landmarks (K, 2) in units of the image.
 
-        The coordinate is p = 2 x / width - 1, and likewise with the height for y.
-
-        Args:
-            index: number of the image.
-            image: the image, if it has been read already.
+        The coordinate is p = 2 x / width - 1, and likewise with the height for y. `image` is given if it has been read already.
         """
         height, width = (self.image(index) if image is None else image).shape[:2]
         return self.points[index] * 2 / np.array([width, height], np.float32) - 1
 
 
 def read_points(folder: Path, name: str) -> PointSet:
-    """Read `<folder>/<name>.csv`, whose images are in `<folder>/<name>/`.
-
-    Args:
-        folder: folder of the data set.
-        name: part of the data set: train, test, ...
-
-    Raises:
-        DataError: there is no such file, or a line does not match the first one.
-    """
+    """Read `<folder>/<name>.csv`, whose images are in `<folder>/<name>/`."""
     path = folder / f"{name}.csv"
     if not path.is_file():
         found = ", ".join(sorted(file.stem for file in folder.glob("*.csv"))) or "none"
@@ -93,10 +69,7 @@ def read_points(folder: Path, name: str) -> PointSet:
 
 
 def _point_names(header: list[str], path: Path) -> tuple[str, ...]:
-    """Return the names of the landmarks.
-
-    The columns must be pairs `NAME_x,NAME_y`, or `x0,y0`.
-    """
+    """Return the landmarks' names from columns `NAME_x,NAME_y`, or `x0,y0`."""
     pairs = list(zip(header[1::2], header[2::2], strict=False))
     names = tuple(first.removesuffix("_x") for first, _ in pairs)
     fits = (

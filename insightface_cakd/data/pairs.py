@@ -16,13 +16,7 @@ _STEP = 2 * FOLDS
 
 
 class Pair(NamedTuple):
-    """Two image files and whether they show the same person.
-
-    Args:
-        first: path of one image.
-        second: path of the other image.
-        same: True if both show the same person.
-    """
+    """Two image files and whether they show the same person."""
 
     first: Path
     second: Path
@@ -30,16 +24,7 @@ class Pair(NamedTuple):
 
 
 def most_pairs(folder: str | os.PathLike[str]) -> int:
-    """Return how many balanced, distinct pairs a folder can give.
-
-    It is the largest such number, a multiple of 20.
-
-    Args:
-        folder: has one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing or holds no people.
-    """
+    """Return how many balanced, distinct pairs a folder can give, a multiple of 20."""
     same, different = _supply([len(images) for images in find_people(folder).images])
     return min(same, different) // FOLDS * _STEP
 
@@ -54,18 +39,10 @@ def _supply(counts: list[int]) -> tuple[int, int]:
 
 
 def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pair]:
-    """Draw distinct pairs, half same and half different.
+    """Draw distinct pairs, half same and half different; `count` is a multiple of 20.
 
     Every tenth of them is balanced too. Same pairs are spread over as many people as possible; for a different pair two
-    people are drawn uniformly, then an image of each.
-
-    Args:
-        folder: has one subfolder per person.
-        count: number of pairs, a multiple of 20.
-        seed: the same folder, count and seed give the same pairs in the same order.
-
-    Raises:
-        DataError: `count` is not a positive multiple of 20, there is just one person, or there are too few images.
+    people are drawn uniformly, then an image of each. The same folder, count and seed give the same pairs in one order.
     """
     if count <= 0 or count % _STEP:
         raise DataError(
@@ -121,16 +98,10 @@ def _draw_different(people: list[list[Path]], count: int, source: random.Random,
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
-    """Read a list of pairs, one `first second 0|1` per line.
+    """Read a list of pairs, a UTF-8 text with `first second 0|1` per line.
 
     1 means same. A line with tabs is split at the tabs, otherwise one with commas at the commas, otherwise at spaces.
     Paths are relative to the list's folder. Empty lines are skipped.
-
-    Args:
-        path: the list, a text file in UTF-8.
-
-    Raises:
-        DataError: the file is missing, not text or empty, a line is not a pair, or an image is missing.
     """
     folder, pairs = Path(path).parent, []
     try:

@@ -15,14 +15,7 @@ FLOAT32_EXACT = 1 << 24
 
 
 def open_records(folder: str | os.PathLike[str]) -> RecordReader:
-    """Open `train.rec` and `train.idx` of a folder.
-
-    Args:
-        folder: holds both files.
-
-    Raises:
-        DataError: a file is missing, or the index is not one.
-    """
+    """Open `train.rec` and `train.idx` of a folder."""
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: no such folder; expected one that holds train.rec and train.idx. Check the path.")
     return RecordReader(Path(folder, "train.rec"), Path(folder, "train.idx"))
@@ -34,12 +27,6 @@ def read_header(reader: RecordReader) -> tuple[int, int] | None:
     Images have keys 1 to a-1, identities keys a to b-1. A header is key 0 with two or more labels and no image; without
     one the file is in im2rec style, and None is returned. (An im2rec file made with `--pack-label` has several labels
     on its images too, so the labels alone do not decide.)
-
-    Args:
-        reader: the file and its index.
-
-    Raises:
-        DataError: record 0 is damaged, or its labels are not key ranges.
     """
     if not reader.has(np.array([0]))[0]:
         return None
@@ -61,10 +48,6 @@ def first_identity(reader: RecordReader, stated: int) -> int:
     """Return the key behind the last image, given the header's float32 label.
 
     Above 2^24 float32 is not exact: there it is the first key near the stated one that holds no image.
-
-    Args:
-        reader: the file and its index.
-        stated: the key that the header states.
     """
     if stated < FLOAT32_EXACT:
         return stated
@@ -76,13 +59,7 @@ def first_identity(reader: RecordReader, stated: int) -> int:
 
 
 def label_fault(label: float) -> str | None:
-    """Return why a first label is not an identity, or None.
-
-    It may be not finite, not an integer, negative, or too large for float32.
-
-    Args:
-        label: first label of a record.
-    """
+    """Return why a first label is not an identity, or None."""
     if not np.isfinite(label) or label != int(label) or not 0 <= label <= FLOAT32_EXACT:
         return f"label {label:g} is not an identity; expected a whole number from 0 to {FLOAT32_EXACT}"
     return None

@@ -16,7 +16,7 @@ class Photos:
         crops: for each image, the relative path of its aligned face: `person/name.jpg`, or `name.jpg` without people.
         skipped: entries that are not images, as paths relative to the folder; folders end in a slash, dangling links
             are marked.
-        people: names of the people; empty if the photos are not sorted by person.
+        people: names; empty if the photos are not sorted by person.
     """
 
     files: list[Path]
@@ -29,12 +29,6 @@ def find_photos(folder: Path) -> Photos:
     """List the photos of a folder.
 
     Where there are subfolders, each is a person; otherwise all photos lie side by side.
-
-    Args:
-        folder: photos, or one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected photos, or one subfolder for each person. Check the path.")
@@ -60,10 +54,7 @@ def _shown(path: Path, folder: Path) -> str:
 
 
 def _names(prefix: str, images: list[Path]) -> list[str]:
-    """Return a file name for the aligned face of each image.
-
-    A second `a`, as from a.jpg and a.png, becomes `a_2`.
-    """
+    """Return a file name for each aligned face; a second `a` becomes `a_2`."""
     names: dict[str, None] = {}
     for image in images:
         name, number = image.stem, 1

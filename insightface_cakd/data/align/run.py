@@ -1,7 +1,4 @@
-"""Aligns a folder of photos into a training or verification set.
-
-The result is a record file, a folder of aligned faces or a `.bin`, written completely or not at all.
-"""
+"""Aligns a folder of photos into a training or verification set."""
 
 import hashlib
 import json
@@ -33,12 +30,10 @@ class Work:
     Args:
         detector: an .onnx detector with five landmarks that insightface loads.
         kind: `rec` (a folder with train.rec), `folder` (aligned faces), or `bin` (a verification set).
-        rules: which face of a photo is taken.
         size: side of the detector's input in pixels, a multiple of 32; 0 for insightface's own two sizes.
         workers: number of processes; the result does not depend on it.
         max_corrupt: largest fraction of files that may be damaged, in [0, 1].
         pairs: number of pairs of a `bin`, a multiple of 20.
-        seed: seed for drawing the pairs.
     """
 
     detector: Path
@@ -54,17 +49,8 @@ class Work:
 def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None = None) -> Alignment:
     """Detect, choose and align one face per photo, and write the faces.
 
-    A report of what was left out, `align.json`, is written into the new folder, or beside a `bin` (see `report_path`).
-
-    Args:
-        folder: photos, one subfolder per person; photos that are not sorted by person can only be made into a `folder`.
-        out: the folder or .bin to create.
-        work: see `Work`.
-        progress: called with (photos done, photos in all).
-
-    Raises:
-        DataError: no photos, no detector, an invalid size or number of pairs, too many damaged files, no face at all,
-            too few people or photos for the pairs, `out` exists, or it cannot be written; nothing is left behind.
+    `out` is written completely or not at all, with a report of what was left out, `align.json`, in it, or beside a `bin`.
+    Photos that are not sorted by person can only be made into a `folder`.
     """
     if work.kind == "bin" and out.exists():
         raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
@@ -94,12 +80,7 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
 
 
 def report_path(out: Path, kind: Kind) -> Path:
-    """Return the path of an alignment's report.
-
-    Args:
-        out: the folder or .bin that is created.
-        kind: see `Work`.
-    """
+    """Return the path of an alignment's report."""
     return out.with_name(f"{out.name}.{REPORT}") if kind == "bin" else out / REPORT
 
 

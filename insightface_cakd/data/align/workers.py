@@ -22,19 +22,9 @@ _own: tuple[Detector, Rules] | None = None
 def align_all(
     photos: Sequence[Path], detector: Path, size: int, rules: Rules, workers: int
 ) -> Iterator[tuple[Path, Outcome]]:
-    """Yield each photo with its outcome, in the order of the photos.
+    """Yield the outcome of each photo, in their order.
 
-    The outcomes do not depend on the number of workers.
-
-    Args:
-        photos: image files.
-        detector: path of the detector, see `Detector`.
-        size: side of the detector's input, see `Detector`.
-        rules: see `Rules`.
-        workers: number of processes; with 1 the work is done in the current one.
-
-    Raises:
-        DataError: the detector cannot be loaded, or a worker was killed.
+    The outcomes do not depend on the number of workers. With one the work is done in this process.
     """
     own = Detector(detector, size)
     if workers == 1 or len(photos) < 2:

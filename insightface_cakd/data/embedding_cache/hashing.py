@@ -39,23 +39,16 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
 
 
 def looks_altered(images: Tensor) -> bool:
-    """Return whether images have values that no 8-bit image has.
+    """Return whether images in [-1, 1] have values that no 8-bit image has.
 
     Such images were resized or jittered after decoding.
-
-    Shape:
-        images: floats in [-1, 1], any shape.
     """
     values = levels(images)
     return bool(((values - values.round()).abs() > ALTERED).any())
 
 
 def levels(images: Tensor) -> Tensor:
-    """Return images on the scale of 8-bit pixels, not rounded.
-
-    Shape:
-        images: values in [-1, 1], any shape. Levels: in [0, 255], float32, the same shape.
-    """
+    """Return images in [-1, 1] on the scale of 8-bit pixels, float32, not rounded."""
     return images.float() * 127.5 + 127.5
 
 
@@ -74,8 +67,5 @@ def _mix(words: Tensor) -> Tensor:
 
 
 def _shift(words: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros.
-
-    torch's own shift of signed words copies the sign.
-    """
+    """Shift right and fill with zeros; torch's own shift copies the sign."""
     return (words >> bits) & ((1 << (64 - bits)) - 1)

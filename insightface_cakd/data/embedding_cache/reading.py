@@ -21,9 +21,7 @@ class CacheMeta:
     """The metadata of a cache.
 
     Args:
-        teacher: name of the teacher.
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
-        embedding_size: width of an embedding.
         image_size: side of the images in pixels.
         images: number of images given, including duplicates.
         rows: number of stored embeddings, two per image.

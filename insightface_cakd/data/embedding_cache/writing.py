@@ -45,17 +45,12 @@ def write_cache(
 ) -> CacheMeta:
     """Write a teacher's embeddings of images and their mirror images.
 
-    Args:
-        teacher: computes the embeddings.
-        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
-        out: folder to create; it appears once the cache is complete.
-        progress: called with (images done, `total`) after every batch.
-        total: number of images, for `progress`.
+    `out` appears once the cache is complete. Two different images that share a hash are an error, and so are embeddings
+    that half precision cannot represent.
 
-    Raises:
-        DataError: `out` is in use or cannot be written, there is no image, a batch has another shape, or two different
-            images share a hash.
-        TeacherError: half precision cannot represent the teacher's embeddings.
+    Args:
+        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
+        progress: called with (images done, `total`) after every batch.
     """
     target = Path(out).expanduser()
     where = f"cache {target}"
@@ -147,11 +142,7 @@ def _as_pixels(batch: np.ndarray | Tensor, side: int, where: str) -> Tensor:
 
 
 def _half(embeddings: Tensor, name: str) -> np.ndarray:
-    """Round embeddings to half precision.
-
-    Raises:
-        TeacherError: an embedding is too large, too small or not finite.
-    """
+    """Round embeddings to half precision, or raise `TeacherError`."""
     half = embeddings.to(torch.float16)
     error = ((half.float() - embeddings).norm(dim=1) / embeddings.norm(dim=1).clamp_min(1e-12)).max().item()
     if not error < WORST_ROUNDING:

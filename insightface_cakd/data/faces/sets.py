@@ -67,25 +67,20 @@ def write_face_set(
     others = max(8, people // 4)
     _check(out, {"people": (people, 2), "pictures": (pictures, 2), "seed": (seed, 0)}, pairs, others, pictures)
     total = (people + others) * pictures
-
-    def after(offset: int) -> Callable[[int], None]:
-        return lambda done: progress(offset + done, total) if progress else None
-
+    report = progress or (lambda done, total: None)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         require_new_folder(out, scratch)
         with writing(out) as temporary:
-            draw_folders(scratch / "train", range(people), pictures, seed, after(0))
-            draw_folders(scratch / "dev", range(people, people + others), pictures, seed, after(people * pictures))
+            draw_folders(scratch / "train", range(people), pictures, seed, lambda done: report(done, total))
+            strangers, before = range(people, people + others), people * pictures
+            draw_folders(scratch / "dev", strangers, pictures, seed, lambda done: report(before + done, total))
             pack(scratch / "train", temporary)
             make_bin(scratch / "dev", temporary / f"{name}.bin", pairs=pairs, seed=seed)
 
 
 def _check(out: Path, numbers: dict[str, tuple[int, int]], pairs: int, others: int, pictures: int) -> None:
-    """Raise `DataError` for impossible numbers, before anything is drawn.
-
-    A number is impossible if it is below its minimum, or if there are too few pictures for the pairs.
-    """
+    """Raise `DataError` for impossible numbers, before anything is drawn."""
     for key, (value, least) in numbers.items():
         if value < least:
             raise DataError(f"{out}: {key} is {value}; expected at least {least}. Nothing was drawn; raise it.")

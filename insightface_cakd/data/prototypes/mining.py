@@ -24,18 +24,13 @@ def nearest_others(
 ) -> Tensor:
     """Return for each row the other rows of highest cosine.
 
-    The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` of them at a time on
-    the device of the rows, with entries rounded to 2^-24 and no other error of note: the result is the same for all
-    chunks and devices.
+    The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` (rows, columns) of them
+    at a time on the device of the rows, with entries rounded to 2^-24 and no other error of note: the result is the same
+    for all chunks and devices. `progress` takes the number of rows done.
 
     Shape:
-        rows: (C, D), unit, 2 <= C <= 2^24. Returns (C, min(nearest, C - 1)), int32, on the CPU.
-
-    Args:
-        rows: unit vectors on the device that computes, which must support float64.
-        nearest: number of other rows, >= 1.
-        progress: called with the number of rows done.
-        chunks: numbers of rows and columns that are compared at a time.
+        rows: (C, D), unit, 2 <= C <= 2^24, on a device that supports float64. Returns (C, min(nearest, C - 1)), int32,
+            on the CPU.
     """
     count, wanted = len(rows), min(nearest, len(rows) - 1)
     found = torch.empty(count, wanted, dtype=torch.int32)
@@ -48,9 +43,7 @@ def nearest_others(
 
 
 def _nearest_of(rows: Tensor, start: int, end: int, wanted: int, width: int) -> Tensor:
-    """Return the nearest other rows of rows `start` to `end`.
-
-    The result has shape (end - start, wanted), int64.
+    """Return the nearest others of rows `start` to `end`, (end - start, wanted), int64.
 
     Cosine and row number are combined into one integer, so that no two are equal and the largest are the same however
     the columns are cut.

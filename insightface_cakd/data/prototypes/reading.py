@@ -19,13 +19,11 @@ class PrototypesMeta:
     """The metadata of a folder of prototypes.
 
     Args:
-        teacher: name of the teacher.
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
         data: `data_set_hash` of the training set.
         num_classes: number of identities C.
         embedding_size: width D of a row.
         nearest: number of other identities K listed for each identity.
-        images: number of images.
         single: number of identities with one image, whose row is that image's feature.
         version: version of this package that wrote the folder.
         kind: distinguishes the folder from others with a meta.json.
@@ -47,13 +45,9 @@ class PrototypesMeta:
 
 @dataclass(frozen=True)
 class Prototypes:
-    """An opened folder of prototypes.
-
-    The arrays stay on disk until they are read.
+    """An opened folder of prototypes, whose arrays stay on disk until they are read.
 
     Args:
-        folder: path of the folder.
-        meta: its metadata.
         rows: (C, D) float32, unit vectors.
         hardest: (C, K) int32, numbers of other identities, the most similar first.
         images: (C,) int64, number of images of each identity.
@@ -69,12 +63,7 @@ class Prototypes:
     def open(cls, folder: str | Path, where: str = "prototypes") -> "Prototypes":
         """Open a folder and check that its files belong together.
 
-        Args:
-            folder: written by `write_prototypes`; `~` is the home folder.
-            where: beginning of an error line.
-
-        Raises:
-            TeacherError: the folder does not exist, holds no prototypes, or is damaged.
+        `~` is the home folder, and `where` begins an error line.
         """
         path = Path(folder).expanduser()
         where = f"{where} {path}"
@@ -102,10 +91,7 @@ def _read_meta(path: Path) -> PrototypesMeta:
 
 
 def _check_arrays(arrays: list[np.ndarray], meta: PrototypesMeta) -> None:
-    """Reject arrays that do not match the metadata.
-
-    Shapes and types must be those stated, and the lists must point at existing identities.
-    """
+    """Reject arrays that are not as the metadata says, or point at no identity."""
     classes = meta.num_classes
     shapes = [(classes, meta.embedding_size), (classes, meta.nearest), (classes,)]
     for name, array, shape, kind in zip(

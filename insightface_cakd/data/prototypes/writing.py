@@ -28,7 +28,6 @@ class LabelledFaces:
     """A training set as input of `write_prototypes`.
 
     Args:
-        folder: path of the training set.
         data: its `data_set_hash`.
         labels: (N,) the identity of every image.
         num_classes: number of identities C.
@@ -56,16 +55,10 @@ def write_prototypes(
     Embeddings are not kept: memory grows with the number of identities, not of images.
 
     Args:
-        teacher: computes the embeddings; a cache of them will do.
-        faces: the training set.
+        teacher: a cache of its embeddings will do.
         out: folder to create; it appears once everything is done.
-        nearest: number of other identities listed for each, >= 1; at most as many as there are.
+        nearest: >= 1; at most as many as there are are listed.
         progress: called with (steps done, steps in all); the steps are the images, then the identities.
-
-    Raises:
-        DataError: `out` is in use or cannot be written; an identity has no image; there is one identity only; `nearest`
-            is less than 1.
-        TeacherError: an embedding is not finite, or an identity's mean is zero.
     """
     require_new_folder(out, faces.folder)
     if nearest < 1:
@@ -96,21 +89,7 @@ def write_prototypes(
 def save_prototypes(
     out: str | Path, meta: PrototypesMeta, rows: np.ndarray, hardest: np.ndarray, images: np.ndarray
 ) -> None:
-    """Write a folder of prototypes, completely or not at all.
-
-    Shape:
-        rows: (C, D) float32. hardest: (C, K) int32. images: (C,) int64.
-
-    Args:
-        out: the folder to create.
-        meta: its metadata.
-        rows: unit vectors, one per identity.
-        hardest: the K most similar other identities of each identity.
-        images: number of images of each identity.
-
-    Raises:
-        DataError: the place cannot be written.
-    """
+    """Write a folder of prototypes, completely or not at all; see `Prototypes`."""
     with writing(out) as temporary:
         temporary.mkdir()
         for name, array in ((PROTOTYPES, rows), (HARDEST, hardest), (IMAGES, images)):
@@ -119,14 +98,7 @@ def save_prototypes(
 
 
 def count_images(faces: LabelledFaces) -> np.ndarray:
-    """Return how many images each identity has, (C,) int64.
-
-    Args:
-        faces: the training set.
-
-    Raises:
-        DataError: an identity has no image, a label is out of range, or there is one identity only.
-    """
+    """Return how many images each identity has, (C,) int64; none may lack one."""
     count = faces.num_classes
     if count < 2:
         raise DataError(
@@ -149,11 +121,7 @@ def count_images(faces: LabelledFaces) -> np.ndarray:
 
 
 def _sum_features(teacher: Embeds, faces: LabelledFaces, progress: Callable[[int], None]) -> Tensor:
-    """Return the sum of each identity's unit features.
-
-    Returns:
-        (C, D) float32 on the CPU.
-    """
+    """Return the sum of each identity's unit features, (C, D) float32 on the CPU."""
     sums, done = torch.zeros(faces.num_classes, teacher.embedding_size), 0
     for batch in faces.batches:
         pixels = torch.from_numpy(batch).to(teacher.device).permute(0, 3, 1, 2).contiguous()
@@ -172,10 +140,7 @@ def _sum_features(teacher: Embeds, faces: LabelledFaces, progress: Callable[[int
 
 
 def _directions(sums: Tensor, teacher: str) -> Tensor:
-    """Normalise the rows to unit length, in place.
-
-    In place, since they may take gigabytes.
-    """
+    """Normalise the rows to unit length, in place, since they may take gigabytes."""
     lengths = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
     if float(lengths.min()) < SHORTEST:
         raise TeacherError(
