@@ -13,6 +13,7 @@ from insightface_cakd.data.images import FACE_SIZE, decode_rgb, image_fault
 from insightface_cakd.data.recordio import Record, RecordReader
 from insightface_cakd.data.records import FLOAT32_EXACT, label_fault, read_header
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.progress import Progress
 
 SHOWN = 20
 
@@ -63,7 +64,7 @@ class Audit:
             self._add("header", str(error))
             return None
 
-    def read_all(self, progress: Callable[[int, int], None] | None) -> None:
+    def read_all(self, progress: Progress | None) -> None:
         """Read every record of the file.
 
         After a damaged record, reading continues at the next offset of the index. `progress` takes bytes done, bytes in all.

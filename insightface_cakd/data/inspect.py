@@ -12,6 +12,7 @@ import numpy as np
 from insightface_cakd.data.audit import Audit, Finding
 from insightface_cakd.data.images import decode_rgb, image_format
 from insightface_cakd.data.records import FaceRecords, open_records
+from insightface_cakd.runtime.progress import Progress
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SAMPLE = 64
@@ -93,7 +94,7 @@ def _spread(values: tuple[float, ...]) -> str:
 def check(
     folder: str | os.PathLike[str],
     num_classes: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Finding]:
     """Return everything that is wrong with a record folder, in file order.
 

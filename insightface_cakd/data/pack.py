@@ -93,11 +93,11 @@ def _write_records(people: People, out: Path, quality: int, keep_bytes: bool, pr
                     progress(key, count)
         for offset, first_and_end in enumerate(ranges):
             writer.write(count + 1 + offset, Record(2, first_and_end, count + 1 + offset))
-    raise_faults(faults, count)
+    _raise_faults(faults, count)
     return kept
 
 
-def raise_faults(faults: list[str], count: int) -> None:
+def _raise_faults(faults: list[str], count: int) -> None:
     """Raise one error for all unusable images, with the first three faults."""
     if len(faults) == 1:
         raise DataError(faults[0])

@@ -25,17 +25,14 @@ class Pair(NamedTuple):
 
 def most_pairs(folder: str | os.PathLike[str]) -> int:
     """Return how many balanced, distinct pairs a folder can give, a multiple of 20."""
-    same, different = _supply([len(images) for images in find_people(folder).images])
+    same, different = _supply(find_people(folder).images)
     return min(same, different) // FOLDS * _STEP
 
 
-def _supply(counts: list[int]) -> tuple[int, int]:
-    """Return the numbers of distinct same and different pairs.
-
-    `counts` holds the number of images of each person.
-    """
-    same = sum(math.comb(count, 2) for count in counts)
-    return same, math.comb(sum(counts), 2) - same
+def _supply(people: list[list[Path]]) -> tuple[int, int]:
+    """Return the numbers of distinct same and different pairs."""
+    same = sum(math.comb(len(images), 2) for images in people)
+    return same, math.comb(sum(map(len, people)), 2) - same
 
 
 def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pair]:
@@ -51,7 +48,7 @@ def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pa
     people = find_people(folder)
     if len(people.images) < 2:
         raise DataError(f"{folder}: one person ('{people.names[0]}'); pairs of different people need 2. Add people.")
-    same, different = _supply([len(images) for images in people.images])
+    same, different = _supply(people.images)
     if min(same, different) < count // 2:
         most = min(same, different) // FOLDS * _STEP
         raise DataError(
@@ -62,8 +59,8 @@ def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pa
     alike = _draw_same(people.images, count // 2, source)
     unlike = _draw_different(people.images, count // 2, source, different)
     half = count // _STEP
-    tenths = [alike[i * half : (i + 1) * half] + unlike[i * half : (i + 1) * half] for i in range(FOLDS)]
-    return list(itertools.chain.from_iterable(tenths))
+    starts = range(0, count // 2, half)
+    return [pair for i in starts for pair in alike[i : i + half] + unlike[i : i + half]]
 
 
 def _draw_same(people: list[list[Path]], count: int, source: random.Random) -> list[Pair]:

@@ -41,10 +41,10 @@ def read_header(reader: RecordReader) -> tuple[int, int] | None:
             f"{reader.where(0)}: the header counts {first - 1:.0f} images, the index has {len(reader.keys)} lines; "
             "expected more lines than images. The index is not this file's, or is cut off."
         )
-    return first_identity(reader, int(first)), int(last)
+    return _first_identity(reader, int(first)), int(last)
 
 
-def first_identity(reader: RecordReader, stated: int) -> int:
+def _first_identity(reader: RecordReader, stated: int) -> int:
     """Return the key behind the last image, given the header's float32 label.
 
     Above 2^24 float32 is not exact: there it is the first key near the stated one that holds no image.

@@ -51,7 +51,12 @@ class Detector:
     """
 
     def __init__(self, path: Path, size: int = AUTOMATIC) -> None:
-        _require_size(size)
+        if size < 0 or size % STRIDE:
+            nearest = max(STRIDE, (size + STRIDE // 2) // STRIDE * STRIDE)
+            raise DataError(
+                f"--det-size {size}: is no multiple of {STRIDE}, the detector's coarsest stride; expected one, or 0 for "
+                f"128 and 640. Take {nearest}."
+            )
         self.model = load_detector(path)
         self.model.prepare(0, input_size=(size, size), det_thresh=FAINTEST)
 
@@ -60,15 +65,6 @@ class Detector:
         boxes, points = self.model.detect(bgr)
         rows = zip(boxes.tolist(), points, strict=True)
         return [Face(tuple(box[:4]), float(box[4]), five.astype(np.float32)) for box, five in rows]
-
-
-def _require_size(size: int) -> None:
-    if size < 0 or size % STRIDE:
-        nearest = max(STRIDE, (size + STRIDE // 2) // STRIDE * STRIDE)
-        raise DataError(
-            f"--det-size {size}: is no multiple of {STRIDE}, the detector's coarsest stride; expected one, or 0 for 128 "
-            f"and 640. Take {nearest}."
-        )
 
 
 def load_detector(path: Path) -> Any:

@@ -106,9 +106,5 @@ def _choose(faces: list[Face], bgr: np.ndarray, policy: Policy) -> Face:
     """Return the face that the policy takes, of equals the one with the better score."""
     if policy == "central":
         middle = np.array(bgr.shape[1::-1]) / 2
-        return min(faces, key=lambda face: float(np.linalg.norm(_centre(face) - middle)))
+        return min(faces, key=lambda face: float(np.linalg.norm(np.add(face.box[:2], face.box[2:]) / 2 - middle)))
     return max(faces, key=lambda face: face.area)
-
-
-def _centre(face: Face) -> np.ndarray:
-    return np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2

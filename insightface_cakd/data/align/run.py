@@ -88,7 +88,7 @@ def _align(folder: Path, photos: Photos, faces: Path, work: Work, progress: Prog
     """Write the aligned faces into the folder `faces`."""
     alignment = Alignment(len(photos.files), skipped=photos.skipped)
     outcomes = align_all(photos.files, work.detector, work.size, work.rules, work.workers)
-    for done, (crop, (photo, outcome)) in enumerate(zip(photos.crops, outcomes, strict=True), start=1):
+    for done, (photo, crop, outcome) in enumerate(zip(photos.files, photos.crops, outcomes, strict=True), start=1):
         if outcome.reason is None:
             file = faces / crop
             file.parent.mkdir(parents=True, exist_ok=True)

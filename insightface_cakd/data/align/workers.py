@@ -19,31 +19,26 @@ AHEAD = 16
 _own: tuple[Detector, Rules] | None = None
 
 
-def align_all(
-    photos: Sequence[Path], detector: Path, size: int, rules: Rules, workers: int
-) -> Iterator[tuple[Path, Outcome]]:
+def align_all(photos: Sequence[Path], detector: Path, size: int, rules: Rules, workers: int) -> Iterator[Outcome]:
     """Yield the outcome of each photo, in their order.
 
     The outcomes do not depend on the number of workers. With one the work is done in this process.
     """
     own = Detector(detector, size)
     if workers == 1 or len(photos) < 2:
-        yield from ((photo, align_photo(photo, own, rules)) for photo in photos)
+        yield from (align_photo(photo, own, rules) for photo in photos)
         return
     # Not fork: onnxruntime's threads and OpenCV's locks do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(photos)), context, _start, (detector, size, rules))
     waiting: deque[tuple[Path, Future[Outcome]]] = deque()
-    remaining = iter(photos)
     try:
-        for photo in remaining:
+        for photo in photos:
             waiting.append((photo, pool.submit(_align, photo)))
             if len(waiting) >= AHEAD * workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
+                yield waiting.popleft()[1].result()
         while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            yield waiting.popleft()[1].result()
     except BrokenProcessPool as error:
         raise DataError(
             f"align: a worker was killed near {waiting[0][0] if waiting else photos[-1]}, probably for want of memory; "

@@ -31,7 +31,7 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
     Source:
         mix is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), GOLDEN its increment.
     """
-    pixels = images if images.dtype == torch.uint8 else levels(images).round().clamp(0, 255).to(torch.uint8)
+    pixels = images if images.dtype == torch.uint8 else _levels(images).round().clamp(0, 255).to(torch.uint8)
     pixels = pixels.contiguous().flatten(1)  # (B, 3HW)
     words = pad(pixels, (0, -pixels.shape[1] % 8)).view(torch.int64)  # (B, 3HW / 8)
     mixed = _mix(words ^ _positions(words.shape[1], seed, words.device))  # (B, 3HW / 8)
@@ -43,11 +43,11 @@ def looks_altered(images: Tensor) -> bool:
 
     Such images were resized or jittered after decoding.
     """
-    values = levels(images)
+    values = _levels(images)
     return bool(((values - values.round()).abs() > ALTERED).any())
 
 
-def levels(images: Tensor) -> Tensor:
+def _levels(images: Tensor) -> Tensor:
     """Return images in [-1, 1] on the scale of 8-bit pixels, float32, not rounded."""
     return images.float() * 127.5 + 127.5
 

@@ -41,6 +41,7 @@ class CacheMeta:
     format: int = FORMAT
 
 
+@dataclass(frozen=True, eq=False)
 class EmbeddingCache:
     """An opened cache of teacher embeddings.
 
@@ -54,18 +55,15 @@ class EmbeddingCache:
         embeddings: (meta.rows, meta.embedding_size) float16.
     """
 
-    def __init__(
-        self, folder: Path, meta: CacheMeta, keys: np.ndarray, rows: np.ndarray, embeddings: np.ndarray
-    ) -> None:
-        self.folder = folder
-        self.meta = meta
-        self._keys = keys
-        self._rows = rows
-        self._embeddings = embeddings
+    folder: Path
+    meta: CacheMeta
+    keys: np.ndarray
+    rows: np.ndarray
+    embeddings: np.ndarray
 
     def __len__(self) -> int:
         """Return the number of different images, including mirror images."""
-        return len(self._keys)
+        return len(self.keys)
 
     @classmethod
     def open(cls, folder: str | Path) -> "EmbeddingCache":
@@ -100,9 +98,9 @@ class EmbeddingCache:
             hashes: (B,), int64, on any device. Rows: (B,).
         """
         wanted = hashes.cpu().numpy()
-        places = np.searchsorted(self._keys, wanted)
-        places[places == len(self._keys)] = 0
-        return np.where(self._keys[places] == wanted, self._rows[places], -1)
+        places = np.searchsorted(self.keys, wanted)
+        places[places == len(self.keys)] = 0
+        return np.where(self.keys[places] == wanted, self.rows[places], -1)
 
     def read(self, rows: np.ndarray) -> Tensor:
         """Return embeddings by row.
@@ -110,7 +108,7 @@ class EmbeddingCache:
         Shape:
             rows: (B,), integers. Embeddings: (B, D), float32, on the CPU.
         """
-        return torch.from_numpy(self._embeddings[rows].astype(np.float32))
+        return torch.from_numpy(self.embeddings[rows].astype(np.float32))
 
     def lookup(self, hashes: Tensor) -> Tensor:
         """Return the embeddings of images, given their hashes.

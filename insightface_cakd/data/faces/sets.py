@@ -12,6 +12,7 @@ from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.images import encode_jpeg
 from insightface_cakd.data.pack import pack
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.progress import Progress
 
 QUALITY = 90
 
@@ -46,7 +47,7 @@ def write_face_set(
     pairs: int = 2000,
     seed: int = 2048,
     name: str = "dev",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write `train.rec` of some people, and `<name>.bin` of others.
 

@@ -18,6 +18,7 @@ from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.prototypes.mining import nearest_others
 from insightface_cakd.data.prototypes.reading import HARDEST, IMAGES, META, PROTOTYPES, PrototypesMeta
 from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.runtime.progress import Progress
 
 # Shorter vectors have no meaningful direction.
 SHORTEST = 1e-6
@@ -46,7 +47,7 @@ def write_prototypes(
     faces: LabelledFaces,
     out: str | Path,
     nearest: int = 100,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PrototypesMeta:
     """Write a teacher's direction for each identity, and its nearest others.
 
