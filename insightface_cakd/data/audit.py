@@ -1,7 +1,6 @@
 """Walks through a record file and finds everything wrong with it."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,10 +19,9 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of a record file.
+    """One problem of a record file: an `error` if training would stop or learn wrongly.
 
     Args:
-        severity: `error` if training would stop or learn from wrong data; `warning` if it is only worth knowing.
         kind: a short name, the same for all findings of one kind.
         message: one line, with record key and offset if it is about one record.
     """
@@ -37,10 +35,7 @@ class Finding:
 
 
 class Audit:
-    """Reads a record file from start to end and collects findings.
-
-    `folder` may hold `property`; all labels must be below `num_classes`, if it is known.
-    """
+    """Reads a record file and collects findings; `folder` may hold `property`."""
 
     def __init__(self, reader: RecordReader, folder: Path, num_classes: int | None):
         self._reader, self._folder = reader, folder
@@ -48,7 +43,11 @@ class Audit:
         self._kinds: Counter[str] = Counter()
         self._images: dict[int, float] = {}  # key -> label
         self._bare: dict[int, Record] = {}  # key -> record without an image
-        self._header = self._read_header()
+        self._header: tuple[int, int] | None = None
+        try:
+            self._header = read_header(reader)
+        except DataError as error:
+            self._add("header", str(error))
         stated = self._header[1] - self._header[0] if self._header else 0
         self._num_classes = num_classes if num_classes is not None else stated or None
 
@@ -57,18 +56,8 @@ class Audit:
         if self._kinds[kind] <= SHOWN:
             self._findings.append(Finding(severity, kind, message))
 
-    def _read_header(self) -> tuple[int, int] | None:
-        try:
-            return read_header(self._reader)
-        except DataError as error:
-            self._add("header", str(error))
-            return None
-
     def read_all(self, progress: Progress | None) -> None:
-        """Read every record of the file.
-
-        After a damaged record, reading continues at the next offset of the index. `progress` takes bytes done, bytes in all.
-        """
+        """Read every record; after a damaged one go on at the index's next offset."""
         size = self._reader.path.stat().st_size
         keys = dict(zip(self._reader.offsets.tolist(), self._reader.keys.tolist(), strict=True))
         following = np.unique(self._reader.offsets)

@@ -94,10 +94,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(data: bytes, where: str) -> Any:
-    """Return the object of a pickle made of plain values.
+    """Return the object of a pickle made of plain values, without running anything.
 
-    Containers, bytes, numbers and numpy arrays are allowed, in any protocol of Python 2 or 3. Arrays are returned as flat
-    numpy arrays or lists, Python 2 strings as bytes. Nothing that a refused pickle names was called.
+    Containers, bytes, numbers and numpy arrays are allowed, in any protocol of Python 2 or 3. Arrays are returned as
+    flat numpy arrays or lists, Python 2 strings as bytes.
     """
     try:
         return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())

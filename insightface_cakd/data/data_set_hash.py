@@ -17,10 +17,9 @@ SAMPLED = 4096
 def data_set_hash(folder: str | Path) -> str:
     """Return a sha256 that identifies a training set, record file or folder of people.
 
-    It covers the number of images, and the label and file content of up to 4096 of them, evenly spaced. A folder of
-    people and the record file that `cakd data pack` makes of it have the same hash, where packing keeps the bytes.
-    Another order of the images gives another hash; in a set with more than 4096 images, a change of a few may leave the
-    hash the same.
+    It covers the number of images, and the label and file content of up to 4096 of them, evenly spaced, in order: in a
+    larger set a change may go unseen. A folder of people and the record file that `cakd data pack` makes of it have the
+    same hash, where packing keeps the bytes.
     """
     path = Path(folder)
     count, item = _records(path) if (path / "train.rec").exists() else _people(path)

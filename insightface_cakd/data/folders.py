@@ -19,9 +19,9 @@ class People:
     """The people of a folder and their images, both in natural order.
 
     Args:
-        images: of each person; a dangling link to an image counts as one, so that whoever reads it reports it.
+        images: of each person; a dangling link to an image counts, so that whoever reads it reports it.
         names: names of the people's folders.
-        skipped: files that are not images by their suffix, images outside a person's folder, and folders without images.
+        skipped: files that are not images by their suffix or lie in no person's folder, and folders without images.
     """
 
     images: list[list[Path]] = field(default_factory=list)
@@ -30,10 +30,7 @@ class People:
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Return the key that sorts paths in natural order.
-
-    The whole path counts. Runs of digits compare as numbers (`id_2` before `id_10`), everything else by code point.
-    """
+    """Return a key that compares runs of digits as numbers: `id_2` before `id_10`."""
     parts = _DIGITS.split(str(path))
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
@@ -65,10 +62,7 @@ def find_people(folder: str | os.PathLike[str]) -> People:
 
 @contextmanager
 def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path, moved to `out` when the block succeeds.
-
-    A `DataError` of the block, a full disk or an unwritable place leaves nothing behind.
-    """
+    """Yield a temporary path, moved to `out` when the block succeeds, else removed."""
     with atomic.writing(out, DataError) as temporary, naming(temporary, out):
         yield temporary
 
@@ -83,10 +77,7 @@ def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-    """Check that a new folder can be created at `out`, outside `source`.
-
-    Meant to be called before the work begins.
-    """
+    """Check, before any work, that a new folder can be made at `out`, outside `source`."""
     atomic.require_new(out, DataError)
     target = Path(out)
     if Path(source).resolve() in (target.resolve(), *target.resolve().parents):

@@ -53,10 +53,7 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
 
 
 def image_fault(data: bytes) -> str | None:
-    """Return what is wrong with an encoded image, without decoding it.
-
-    That is, that it is empty or truncated, in words; None if no fault is found.
-    """
+    """Say that an encoded image is empty or truncated, without decoding it; else None."""
     if not data:
         return "it has 0 bytes"
     kind = image_format(data)
@@ -68,10 +65,7 @@ def image_fault(data: bytes) -> str | None:
 
 
 def _ends_early(jpeg: bytes) -> bool:
-    """Return whether a JPEG lacks its end marker.
-
-    Segments are skipped by their length, so that the end marker of a thumbnail does not count.
-    """
+    """Return whether a JPEG lacks its end marker; one in a thumbnail does not count."""
     position = len(_JPEG)
     while (marker := _MARKER.search(jpeg, position)) is not None:
         code, position = jpeg[marker.start() + 1], marker.end()
@@ -114,8 +108,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 def face_bytes(path: str | os.PathLike[str], quality: int = 95, keep_bytes: bool = True) -> tuple[bytes, bool]:
     """Return a 112 x 112 face as JPEG or PNG, and whether the bytes are the file's.
 
-    A JPEG or PNG that already is 112 x 112 keeps its bytes, unless `keep_bytes` is False. Anything else is encoded as
-    JPEG; a square of another size is resized first (by area when larger, bicubic when smaller). Other images are errors.
+    They are for a JPEG or PNG of 112 x 112, unless `keep_bytes` is False. Anything else is encoded as JPEG; a square of
+    another size is resized first (by area when larger, bicubic when smaller). Images that are not square are errors.
     """
     data = read_bytes(path)
     if fault := image_fault(data):

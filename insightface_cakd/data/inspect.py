@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,9 +22,7 @@ class Info:
     """Content of a record folder.
 
     Args:
-        style: `insightface` (with a header record) or `im2rec`.
         identities: number of classes, from the header, or the largest label plus one.
-        empty_identities: number of classes without an image.
         key_gaps: number of keys missing between the smallest and the largest image key; harmless in im2rec style.
         images_per_identity: minimum, quartiles and maximum, over identities that have images.
         image_bytes: minimum, quartiles and maximum of the encoded images' sizes.
@@ -92,20 +89,14 @@ def _spread(values: tuple[float, ...]) -> str:
 
 
 def check(
-    folder: str | os.PathLike[str],
-    num_classes: int | None = None,
-    progress: Progress | None = None,
+    folder: str | os.PathLike[str], num_classes: int | None = None, progress: Progress | None = None
 ) -> list[Finding]:
     """Return everything that is wrong with a record folder, in file order.
 
     Every byte is read and every image decoded. Checked are the frame of each record, whether index and file name the
-    same records, the header's key ranges, each label (an integer, from 0, below the number of classes), each image
-    (decodes, complete, 112 x 112), classes without images, gaps in the keys, and `property`. Of each kind the first 20
-    findings are listed, then one line has the number of others.
-
-    Args:
-        num_classes: that of the training config; without it that of the header, if there is one.
-        progress: called with (bytes done, bytes in all).
+    same records, the header's key ranges, each label (an integer, from 0, below `num_classes` or the header's number),
+    each image (decodes, complete, 112 x 112), classes without images, gaps in the keys, and `property`. Of each kind
+    the first 20 findings are listed, then the number of others. `progress` counts bytes.
     """
     audit = Audit(open_records(folder), Path(folder), num_classes)
     audit.read_all(progress)

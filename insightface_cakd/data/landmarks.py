@@ -14,12 +14,7 @@ HEADER = "expected a first line `file,<point>_x,<point>_y,...` and a line of pix
 
 @dataclass(frozen=True)
 class PointSet:
-    """N images of a folder and their K landmarks.
-
-    Args:
-        points: (N, K, 2), float32, x and y in pixels of the image.
-        names: names of the K landmarks.
-    """
+    """N images of a folder and their K landmarks (N, K, 2), float32, x and y in pixels."""
 
     folder: Path
     files: tuple[str, ...]
@@ -35,9 +30,9 @@ class PointSet:
         return decode_rgb(read_bytes(path), str(path))
 
     def placed(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
-        """Return an image's landmarks (K, 2) in units of the image.
+        """Return an image's landmarks (K, 2) in units of the image: p = 2 x / width - 1.
 
-        The coordinate is p = 2 x / width - 1, and likewise with the height for y. `image` is given if it has been read already.
+        `image` is given if it has been read already.
         """
         height, width = (self.image(index) if image is None else image).shape[:2]
         return self.points[index] * 2 / np.array([width, height], np.float32) - 1

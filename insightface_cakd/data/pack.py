@@ -19,7 +19,6 @@ class PackSummary:
     """The result of packing.
 
     Args:
-        identities: number of people, with labels 0 to identities - 1.
         kept: number of images whose bytes were copied; the others were encoded anew, and resized where needed.
         skipped: files and folders left out because they are not images by their suffix, or hold none.
     """

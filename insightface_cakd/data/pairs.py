@@ -95,10 +95,10 @@ def _draw_different(people: list[list[Path]], count: int, source: random.Random,
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
-    """Read a list of pairs, a UTF-8 text with `first second 0|1` per line.
+    """Read a list of pairs, a UTF-8 text with `first second 0|1` per line; 1 means same.
 
-    1 means same. A line with tabs is split at the tabs, otherwise one with commas at the commas, otherwise at spaces.
-    Paths are relative to the list's folder. Empty lines are skipped.
+    A line with tabs is split at the tabs, otherwise one with commas at the commas, otherwise at spaces. Paths are
+    relative to the list's folder. Empty lines are skipped.
     """
     folder, pairs = Path(path).parent, []
     try:

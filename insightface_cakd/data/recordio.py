@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from insightface_cakd.data.framing import LENGTH_BITS, LENGTH_MASK, MAGIC, PART, frame, read_framed
-from insightface_cakd.data.index import read_index
+from insightface_cakd.data.framing import LENGTH_BITS, LENGTH_MASK, MAGIC, PART, frame, read_framed, read_index
 from insightface_cakd.errors import DataError
 
 _HEADER = struct.Struct("<IfQQ")
@@ -27,8 +26,7 @@ class Record:
 
     Args:
         labels: float32 values; ids above 16,777,216 are not exact.
-        id: unsigned 64-bit, by convention the record's key.
-        id2: unsigned 64-bit, 0 for images.
+        id, id2: unsigned 64-bit, by convention the record's key, and 0 for images.
         payload: the encoded image; empty for header and identity records.
     """
 
@@ -47,10 +45,10 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Return header, labels and payload as stored inside the frame."""
-        if self.flag == 0:
-            return _HEADER.pack(0, self.labels[0], self.id, self.id2) + self.payload
-        labels = struct.pack(f"<{self.flag}f", *self.labels)
-        return _HEADER.pack(self.flag, 0.0, self.id, self.id2) + labels + self.payload
+        label, several = (0.0, self.labels) if self.flag else (self.labels[0], ())
+        return (
+            _HEADER.pack(self.flag, label, self.id, self.id2) + struct.pack(f"<{self.flag}f", *several) + self.payload
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> "Record":

@@ -46,8 +46,8 @@ class Face:
 class Detector:
     """A face detector with five landmarks, run on the CPU.
 
-    It uses one thread, so that the result depends on the photo alone. Photos are scaled to a square with a side of `size`
-    pixels, a multiple of 32; 0 takes insightface's own two sizes.
+    It uses one thread, so that the result depends on the photo alone. Photos are scaled to a square of `size` pixels, a
+    multiple of 32; 0 takes insightface's own two sizes.
     """
 
     def __init__(self, path: Path, size: int = AUTOMATIC) -> None:

@@ -25,11 +25,10 @@ class Rules:
     """Which face of a photo is taken, and how it is saved.
 
     Args:
-        policy: which of several good enough faces is taken: the largest, the one nearest to the centre of the photo, or
-            none (`skip`).
+        policy: of several good faces the largest, the one nearest to the photo's centre, or none (`skip`).
         min_score: in [0, 1].
         min_face: smallest shorter side of the box, in pixels of the photo.
-        quality: JPEG quality, 1 to 100.
+        quality: of the JPEG, 1 to 100.
     """
 
     policy: Policy = "largest"
@@ -45,7 +44,6 @@ class Outcome:
     Args:
         reason: why the photo was left out, one of `REASONS`; None if a face was taken.
         detail: the reason with its values.
-        jpeg: the aligned face.
         faces: number of faces that are good enough.
     """
 
@@ -56,10 +54,7 @@ class Outcome:
 
 
 def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
-    """Detect, choose and align the face of a photo.
-
-    A photo rotated by its EXIF data is turned upright.
-    """
+    """Detect, choose and align the face of a photo, turned upright by its EXIF data."""
     try:
         bgr = read_photo(path)
     except DataError as error:

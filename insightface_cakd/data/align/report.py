@@ -25,7 +25,6 @@ class Alignment:
     """The result for a folder of photos.
 
     Args:
-        aligned: number of photos that gave a face.
         people: number of people with at least one face; 0 if the photos are not sorted by person.
         chosen_of_several: number of photos with several faces of which the policy chose one.
         without_faces: people none of whose photos gave a face.
@@ -46,10 +45,9 @@ class Alignment:
         return {reason: counted[reason] for reason in REASONS if counted[reason]}
 
     def as_json(self, rules: Rules, size: int, detector: dict[str, str]) -> dict[str, Any]:
-        """Return the whole report.
+        """Return the whole report, of which the same work gives the same bytes.
 
-        It contains no time, number of workers or name of the machine, so that the same work gives the same bytes. `detector`
-        has the file's name and sha256.
+        So it contains no time, number of workers or machine. `detector` has the file's name and sha256.
         """
         return {
             "photos": self.photos,

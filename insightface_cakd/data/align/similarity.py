@@ -43,12 +43,10 @@ def similarity(points: np.ndarray) -> np.ndarray | None:
 
 
 def align(bgr: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Return an aligned face, uint8 (112, 112, 3) RGB.
-
-    Pixels outside the photo are black. None is returned if no transform fits the landmarks.
+    """Return an aligned face, uint8 (112, 112, 3) RGB, or None if no transform fits.
 
     Shape:
-        bgr: uint8 (H, W, 3). points: float32 (5, 2), in pixels.
+        bgr: uint8 (H, W, 3); what lies outside it is black. points: float32 (5, 2), in pixels.
     """
     matrix = similarity(points)
     if matrix is None:

@@ -39,10 +39,7 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
 
 
 def looks_altered(images: Tensor) -> bool:
-    """Return whether images in [-1, 1] have values that no 8-bit image has.
-
-    Such images were resized or jittered after decoding.
-    """
+    """Return whether images in [-1, 1] were resized or jittered after decoding."""
     values = _levels(images)
     return bool(((values - values.round()).abs() > ALTERED).any())
 

@@ -22,7 +22,6 @@ class CacheMeta:
 
     Args:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
-        image_size: side of the images in pixels.
         images: number of images given, including duplicates.
         rows: number of stored embeddings, two per image.
         data: sha256 of the sorted hashes; the same images give the same value in any order.

@@ -46,8 +46,7 @@ def write_cache(
 ) -> CacheMeta:
     """Write a teacher's embeddings of images and their mirror images.
 
-    `out` appears once the cache is complete. Two different images that share a hash are an error, and so are embeddings
-    that half precision cannot represent.
+    Two different images that share a hash are an error, and so are embeddings that half precision cannot represent.
 
     Args:
         images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
@@ -101,10 +100,7 @@ def _save_table(hashes: np.ndarray, folder: Path, where: str) -> np.ndarray:
 
 
 def _as_pixels(batch: np.ndarray | Tensor, side: int, where: str) -> Tensor:
-    """Return a batch (B, S, S, 3) as (B, 3, S, S).
-
-    `side` is that of the previous batches, 0 for the first.
-    """
+    """Return a batch (B, S, S, 3) as (B, 3, S, S); S is `side`, unless that is 0."""
     pixels = torch.as_tensor(batch)
     square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] and pixels.shape[3] == 3
     if not square or pixels.dtype != torch.uint8 or side not in (0, pixels.shape[1]):

@@ -48,10 +48,7 @@ def draw_face(person: Person, view: View) -> np.ndarray:
 
 
 def _ellipse(x: float, y: float, width: float, height: float, bulge: float = 0.0, slant: float = 0.0) -> np.ndarray:
-    """Return the outline (n, 3) of an ellipse on the face, in head units.
-
-    `width` and `height` are half-axes before the rotation by `slant` radians. See `_surface` for `bulge`.
-    """
+    """Return the outline (n, 3) of an ellipse on the face, rotated by `slant` radians."""
     dx, dy = width * np.cos(ANGLES), height * np.sin(ANGLES)
     return _surface(x + dx * np.cos(slant) - dy * np.sin(slant), y + dx * np.sin(slant) + dy * np.cos(slant), bulge)
 

@@ -13,13 +13,11 @@ IRISES = np.array([(70, 45, 25), (110, 80, 40), (70, 110, 70), (80, 120, 170), (
 class Person:
     """The appearance of a person, the same in every picture; colours are RGB.
 
-    Lengths are in units of half the face's width.
-
     Args:
         shape: geometry, each in [-1, 1]: face height, jaw width, chin, eye distance, eye size, eye openness, eye slant,
             brow height, brow thickness, brow angle, nose length, nose width, mouth width, upper lip, lower lip, mouth
             height, hairline, ear size.
-        moles: rows (x, y, radius) on the face.
+        moles: rows (x, y, radius) on the face, in units of half its width.
     """
 
     shape: np.ndarray
@@ -44,21 +42,17 @@ class View:
     """The conditions of one picture; angles in radians, colours RGB.
 
     Args:
-        roll: rotation left by the alignment.
-        scale: scale factor left by the alignment.
-        shift: displacement (x, y) left by the alignment, pixels.
+        roll, scale, shift: rotation, scale factor and displacement (x, y) in pixels left by the alignment.
         light: direction (x, y) and strength of the gradient.
         tint: gain of each colour channel.
         smile: curvature of the mouth.
-        open_mouth: height of the open mouth, in head units.
-        brows: how far the brows are raised, in head units.
+        open_mouth, brows: how far the mouth is open and the brows are raised, in head units.
         lids: how far the eyes are closed, 0 to 1.
         gaze: displacement (x, y) of the irises.
         background: two colours, top and bottom.
         cover: what covers a part of the face: "", "glasses", "mask", "hat" or "patch".
         dye: colour that replaces the hair's.
-        blur: standard deviation in pixels.
-        noise: standard deviation in grey levels.
+        blur, noise: standard deviations in pixels and in grey levels.
         detail: side in pixels, at most 112, to which the picture is reduced before it is enlarged again.
         seed: seed of the noise and of the cover.
     """

@@ -17,20 +17,15 @@ ROWS, COLUMNS = 512, 16384
 
 
 def nearest_others(
-    rows: Tensor,
-    nearest: int,
-    progress: Callable[[int], None] | None = None,
-    chunks: tuple[int, int] = (ROWS, COLUMNS),
+    rows: Tensor, nearest: int, progress: Callable[[int], None] | None = None, chunks: tuple[int, int] = (ROWS, COLUMNS)
 ) -> Tensor:
     """Return for each row the other rows of highest cosine.
 
-    The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` (rows, columns) of them
-    at a time on the device of the rows, with entries rounded to 2^-24 and no other error of note: the result is the same
-    for all chunks and devices. `progress` takes the number of rows done.
+    The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` (rows, columns) at a
+    time, with entries rounded to 2^-24 and no other error of note: the result is the same for all chunks and devices.
 
     Shape:
-        rows: (C, D), unit, 2 <= C <= 2^24, on a device that supports float64. Returns (C, min(nearest, C - 1)), int32,
-            on the CPU.
+        rows: (C, D), unit, 2 <= C <= 2^24, on a device with float64. Returns (C, min(nearest, C - 1)), int32, CPU.
     """
     count, wanted = len(rows), min(nearest, len(rows) - 1)
     found = torch.empty(count, wanted, dtype=torch.int32)
@@ -45,8 +40,7 @@ def nearest_others(
 def _nearest_of(rows: Tensor, start: int, end: int, wanted: int, width: int) -> Tensor:
     """Return the nearest others of rows `start` to `end`, (end - start, wanted), int64.
 
-    Cosine and row number are combined into one integer, so that no two are equal and the largest are the same however
-    the columns are cut.
+    Cosine and row number form one integer, so that no two are equal and the cut of the columns does not matter.
     """
     count, own = len(rows), _whole(rows[start:end])
     numbers = torch.arange(count, device=rows.device)

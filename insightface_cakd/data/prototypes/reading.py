@@ -21,13 +21,9 @@ class PrototypesMeta:
     Args:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
         data: `data_set_hash` of the training set.
-        num_classes: number of identities C.
-        embedding_size: width D of a row.
-        nearest: number of other identities K listed for each identity.
+        num_classes, embedding_size, nearest: C, D and K of the arrays.
         single: number of identities with one image, whose row is that image's feature.
         version: version of this package that wrote the folder.
-        kind: distinguishes the folder from others with a meta.json.
-        format: version of the folder's format.
     """
 
     teacher: str
@@ -61,10 +57,7 @@ class Prototypes:
 
     @classmethod
     def open(cls, folder: str | Path, where: str = "prototypes") -> "Prototypes":
-        """Open a folder and check that its files belong together.
-
-        `~` is the home folder, and `where` begins an error line.
-        """
+        """Open a folder and check that its files belong together; `where` begins errors."""
         path = Path(folder).expanduser()
         where = f"{where} {path}"
         if not (path / META).is_file():

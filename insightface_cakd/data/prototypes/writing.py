@@ -1,7 +1,4 @@
-"""Computes the prototypes of a training set.
-
-It takes one pass of the teacher over the images, then one comparison of all pairs of identities.
-"""
+"""Computes the prototypes of a training set in one pass of the teacher."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -26,12 +23,11 @@ SHORTEST = 1e-6
 
 @dataclass(frozen=True)
 class LabelledFaces:
-    """A training set as input of `write_prototypes`.
+    """A training set of C identities as input of `write_prototypes`.
 
     Args:
         data: its `data_set_hash`.
         labels: (N,) the identity of every image.
-        num_classes: number of identities C.
         batches: uint8 (B, S, S, 3), RGB, in the order of the labels.
     """
 
@@ -43,23 +39,14 @@ class LabelledFaces:
 
 
 def write_prototypes(
-    teacher: Embeds,
-    faces: LabelledFaces,
-    out: str | Path,
-    nearest: int = 100,
-    progress: Progress | None = None,
+    teacher: Embeds, faces: LabelledFaces, out: str | Path, nearest: int = 100, progress: Progress | None = None
 ) -> PrototypesMeta:
     """Write a teacher's direction for each identity, and its nearest others.
 
     r_c = norm(mean of the unit features of the images of c), where an image's feature is the sum of the teacher's
     embeddings of the image and of its mirror image; then the `nearest` other identities of highest r_c . r_c'.
-    Embeddings are not kept: memory grows with the number of identities, not of images.
-
-    Args:
-        teacher: a cache of its embeddings will do.
-        out: folder to create; it appears once everything is done.
-        nearest: >= 1; at most as many as there are are listed.
-        progress: called with (steps done, steps in all); the steps are the images, then the identities.
+    Embeddings are not kept: memory grows with the number of identities, not of images. `progress` counts the images,
+    then the identities.
     """
     require_new_folder(out, faces.folder)
     if nearest < 1:
