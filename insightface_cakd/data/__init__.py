@@ -1,1 +1,1 @@
-"""Images on disk, as RGB uint8 (H, W, 3): record files, verification sets, folders of people."""
+"""Images on disk: record files, verification sets and folders of people."""

@@ -19,7 +19,7 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of a record file: an `error` if training would stop or learn wrongly.
+    """One problem of a record file; an `error` harms the training.
 
     Args:
         kind: a short name, the same for all findings of one kind.
@@ -57,7 +57,7 @@ class Audit:
             self._findings.append(Finding(severity, kind, message))
 
     def read_all(self, progress: Progress | None) -> None:
-        """Read every record; after a damaged one go on at the index's next offset."""
+        """Read every record, after a damaged one from the next indexed offset."""
         size = self._reader.path.stat().st_size
         keys = dict(zip(self._reader.offsets.tolist(), self._reader.keys.tolist(), strict=True))
         following = np.unique(self._reader.offsets)
@@ -69,11 +69,9 @@ class Audit:
             if progress:
                 progress(min(offset, size), size)
         for missed in sorted(set(keys) - met):
-            fault = (
-                "the file ends before it. Copy it again"
-                if missed >= size
-                else "no record begins there. Make the index anew"
-            )
+            fault = "no record begins there. Make the index anew"
+            if missed >= size:
+                fault = "the file ends before it. Copy it again"
             self._add("index", f"{self._name(keys[missed], missed)}: {fault}.")
 
     def _visit(self, key: int | None, offset: int, following: np.ndarray, size: int) -> int:
@@ -102,7 +100,12 @@ class Audit:
             self._bare[key] = record
             return
         self._images[key] = record.labels[0]
-        self._look_at_label(where, record.labels[0])
+        label = record.labels[0]
+        fault = label_fault(label)
+        if not fault and self._num_classes is not None and label >= self._num_classes:
+            fault = f"label {label:g}; expected less than {self._num_classes}, the number of classes"
+        if fault:
+            self._add("label", f"{where}: {fault}.")
         if fault := image_fault(record.payload):
             self._add("image", f"{where}: {fault}. Pack again without it.")
             return
@@ -112,17 +115,8 @@ class Audit:
             self._add("image", str(error))
             return
         if (width, height) != (FACE_SIZE, FACE_SIZE):
-            self._add(
-                "size", f"{where}: {width} x {height} pixels; expected 112 x 112. Align the faces and pack again."
-            )
-
-    def _look_at_label(self, where: str, label: float) -> None:
-        if fault := label_fault(label):
-            self._add("label", f"{where}: {fault}.")
-        elif self._num_classes is not None and label >= self._num_classes:
-            self._add(
-                "label", f"{where}: label {label:g}; expected less than {self._num_classes}, the number of classes."
-            )
+            found = f"{where}: {width} x {height} pixels"
+            self._add("size", f"{found}; expected 112 x 112. Align the faces and pack again.")
 
     def conclude(self) -> list[Finding]:
         """Compare records, header, index and `property`, and return all findings."""
@@ -139,17 +133,16 @@ class Audit:
 
     def _look_at_keys(self) -> None:
         values, times = np.unique(self._reader.keys, return_counts=True)
+        index = self._reader.index_path
         for key in values[times > 1][: SHOWN + 1]:
-            self._add(
-                "index", f"{self._reader.index_path}: key {key} stands there more than once. Make the index anew."
-            )
+            self._add("index", f"{index}: key {key} stands there more than once. Make the index anew.")
         first, behind = (1, self._header[0]) if self._header else (0, int(values[-1]) + 1)
         images = values[(values >= first) & (values < behind)]
         missing = behind - first - len(images)
         if not missing:
             return
         gap = first + int(np.argmax(np.append(images, behind) != np.arange(first, first + len(images) + 1)))
-        message = f"{self._reader.index_path}: {missing} keys are missing between {first} and {behind - 1}, first {gap}"
+        message = f"{index}: {missing} keys are missing between {first} and {behind - 1}, first {gap}"
         if self._header is not None:
             self._add("gap", f"{message}; the header counts them as images. Pack again.")
         else:
@@ -163,12 +156,8 @@ class Audit:
         count = max(self._num_classes or 0, int(labels.max()) + 1)
         empty = np.setdiff1d(np.arange(count), labels)
         if len(empty):
-            self._add(
-                "class",
-                f"{self._reader.path}: {len(empty)} of {count} classes have no image, first {empty[0]}. "
-                "Their centres are trained as negatives only.",
-                "warning",
-            )
+            message = f"{self._reader.path}: {len(empty)} of {count} classes have no image, first {empty[0]}. "
+            self._add("class", f"{message}Their centres are trained as negatives only.", "warning")
 
     def _look_at_identities(self) -> None:
         """Check that each identity record gives the keys of one person's images."""
@@ -180,10 +169,8 @@ class Audit:
             inside = range(first, behind) if behind <= self._header[0] else ()
             people = {self._images.get(image) for image in inside}
             if len(people) != 1 or None in people:
-                message = (
-                    f"{self._reader.where(key)}: keys {first} to {behind - 1} are not one person's images. Pack again."
-                )
-                self._add("identity", message, "warning")
+                keys = f"{self._reader.where(key)}: keys {first} to {behind - 1}"
+                self._add("identity", f"{keys} are not one person's images. Pack again.", "warning")
 
     def _look_at_property(self) -> None:
         path = self._folder / "property"
@@ -192,8 +179,5 @@ class Audit:
         fields = path.read_text(encoding="utf-8", errors="replace").split("\n")[0].strip().split(",")
         expected = self._num_classes
         if expected is not None and fields[0] != str(expected):
-            self._add(
-                "property",
-                f"{path}: says {fields[0]:.20} classes; expected {expected}. Write `{expected},112,112`.",
-                "warning",
-            )
+            message = f"{path}: says {fields[0]:.20} classes; expected {expected}. Write `{expected},112,112`."
+            self._add("property", message, "warning")

@@ -94,7 +94,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(data: bytes, where: str) -> Any:
-    """Return the object of a pickle made of plain values, without running anything.
+    """Return the object of a pickle of plain values, without running code.
 
     Containers, bytes, numbers and numpy arrays are allowed, in any protocol of Python 2 or 3. Arrays are returned as
     flat numpy arrays or lists, Python 2 strings as bytes.

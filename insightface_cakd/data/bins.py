@@ -32,7 +32,7 @@ class VerificationSet:
 
 
 def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
-    """Return the 2P encoded images, of bytes or arrays, and P booleans of a `.bin`."""
+    """Return the 2P encoded images and P booleans of a `.bin`."""
     content = load_pickle(read_bytes(path), str(path))
     if not (isinstance(content, (tuple, list)) and len(content) == 2 and all(map(_is_sequence, content))):
         raise DataError(f"{path}: its pickle is no pair (images, same); expected an InsightFace .bin. Make it anew.")

@@ -15,7 +15,7 @@ SAMPLED = 4096
 
 
 def data_set_hash(folder: str | Path) -> str:
-    """Return a sha256 that identifies a training set, record file or folder of people.
+    """Return a sha256 that identifies a record file or folder of people.
 
     It covers the number of images, and the label and file content of up to 4096 of them, evenly spaced, in order: in a
     larger set a change may go unseen. A folder of people and the record file that `cakd data pack` makes of it have the

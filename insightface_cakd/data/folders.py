@@ -30,7 +30,7 @@ class People:
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Return a key that compares runs of digits as numbers: `id_2` before `id_10`."""
+    """Return a sorting key that puts `id_2` before `id_10`."""
     parts = _DIGITS.split(str(path))
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
@@ -62,7 +62,7 @@ def find_people(folder: str | os.PathLike[str]) -> People:
 
 @contextmanager
 def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path, moved to `out` when the block succeeds, else removed."""
+    """Yield a temporary path, moved to `out` if the block succeeds."""
     with atomic.writing(out, DataError) as temporary, naming(temporary, out):
         yield temporary
 
@@ -77,7 +77,7 @@ def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-    """Check, before any work, that a new folder can be made at `out`, outside `source`."""
+    """Check that a new folder can be made at `out`, outside `source`."""
     atomic.require_new(out, DataError)
     target = Path(out)
     if Path(source).resolve() in (target.resolve(), *target.resolve().parents):

@@ -43,7 +43,7 @@ def _cut(data: bytes) -> list[bytes]:
 
 
 def read_framed(descriptor: int, offset: int, where: str) -> tuple[bytes, int]:
-    """Return the record at `offset` without its frame, and the offset behind it."""
+    """Return the record at `offset` without frame, and the offset behind."""
     flag, data, offset = _read_part(descriptor, offset, where)
     if flag not in (0, 1):
         raise DataError(
@@ -77,7 +77,7 @@ def _read_part(descriptor: int, offset: int, where: str) -> tuple[int, bytes, in
 
 
 def read_index(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return keys and offsets in bytes, both int64 (N,), in the file's order."""
+    """Return keys and offsets in bytes of a `train.idx`, int64 (N,)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

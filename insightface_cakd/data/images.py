@@ -53,7 +53,7 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
 
 
 def image_fault(data: bytes) -> str | None:
-    """Say that an encoded image is empty or truncated, without decoding it; else None."""
+    """Say whether an encoded image is empty or truncated; None if neither."""
     if not data:
         return "it has 0 bytes"
     kind = image_format(data)
@@ -77,7 +77,7 @@ def _ends_early(jpeg: bytes) -> bool:
 
 
 def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
-    """Return uint8 (H, W, 3) RGB as JPEG, of quality 1 to 100."""
+    """Return uint8 (H, W, 3) RGB as JPEG, quality 1 to 100."""
     if not 1 <= quality <= 100:
         raise DataError(f"JPEG quality {quality}: expected 1 to 100. 95 is the usual choice.")
     return _encode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -106,9 +106,9 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def face_bytes(path: str | os.PathLike[str], quality: int = 95, keep_bytes: bool = True) -> tuple[bytes, bool]:
-    """Return a 112 x 112 face as JPEG or PNG, and whether the bytes are the file's.
+    """Return a 112 x 112 face, and whether it keeps its bytes.
 
-    They are for a JPEG or PNG of 112 x 112, unless `keep_bytes` is False. Anything else is encoded as JPEG; a square of
+    A JPEG or PNG of 112 x 112 does, unless `keep_bytes` is False. Anything else is encoded as JPEG; a square of
     another size is resized first (by area when larger, bicubic when smaller). Images that are not square are errors.
     """
     data = read_bytes(path)

@@ -45,19 +45,18 @@ class Info:
         sampled = sum(self.formats.values())
         formats = ", ".join(f"{count} {name}" for name, count in self.formats.items())
         pixels = ", ".join(f"{count} of {width} x {height}" for (width, height), count in self.pixels.items())
-        return "\n".join(
-            (
-                f"{self.folder}: {self.images} images of {self.identities} people, {self.style} style",
-                f"images per person: {_spread(self.images_per_identity)}",
-                f"bytes per image: {_spread(self.image_bytes)}",
-                f"{sampled} images looked at: {formats}; {pixels} pixels",
-                f"people without images: {self.empty_identities}; gaps in the keys: {self.key_gaps}",
-            )
+        lines = (
+            f"{self.folder}: {self.images} images of {self.identities} people, {self.style} style",
+            f"images per person: {_spread(self.images_per_identity)}",
+            f"bytes per image: {_spread(self.image_bytes)}",
+            f"{sampled} images looked at: {formats}; {pixels} pixels",
+            f"people without images: {self.empty_identities}; gaps in the keys: {self.key_gaps}",
         )
+        return "\n".join(lines)
 
 
 def info(folder: str | os.PathLike[str]) -> Info:
-    """Count people and images from the headers and a sample of 64 images."""
+    """Count people and images, from headers and 64 sampled images."""
     faces = FaceRecords(folder)
     scanned, labels = faces.reader.scan(faces.keys), faces.labels()
     counts = np.bincount(labels)

@@ -24,7 +24,7 @@ class Pair(NamedTuple):
 
 
 def most_pairs(folder: str | os.PathLike[str]) -> int:
-    """Return how many balanced, distinct pairs a folder can give, a multiple of 20."""
+    """Return how many pairs `draw_pairs` can draw from a folder."""
     same, different = _supply(find_people(folder).images)
     return min(same, different) // FOLDS * _STEP
 
@@ -36,10 +36,11 @@ def _supply(people: list[list[Path]]) -> tuple[int, int]:
 
 
 def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pair]:
-    """Draw distinct pairs, half same and half different; `count` is a multiple of 20.
+    """Draw distinct pairs, half same and half different.
 
-    Every tenth of them is balanced too. Same pairs are spread over as many people as possible; for a different pair two
-    people are drawn uniformly, then an image of each. The same folder, count and seed give the same pairs in one order.
+    `count` is a multiple of 20. Every tenth of the pairs is balanced too. Same pairs are spread over as many people as
+    possible; for a different pair two people are drawn uniformly, then an image of each. The same folder, count and
+    seed give the same pairs in the same order.
     """
     if count <= 0 or count % _STEP:
         raise DataError(
@@ -95,10 +96,10 @@ def _draw_different(people: list[list[Path]], count: int, source: random.Random,
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
-    """Read a list of pairs, a UTF-8 text with `first second 0|1` per line; 1 means same.
+    """Read a text file with a pair `first second 0|1` per line.
 
     A line with tabs is split at the tabs, otherwise one with commas at the commas, otherwise at spaces. Paths are
-    relative to the list's folder. Empty lines are skipped.
+    relative to the list's folder, 1 means same, and empty lines are skipped.
     """
     folder, pairs = Path(path).parent, []
     try:

@@ -1,1 +1,1 @@
-"""Turns raw photos into aligned faces: detection, choice, five-point alignment, and a report."""
+"""Turns raw photos into aligned faces, and reports what was left out."""

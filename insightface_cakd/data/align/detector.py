@@ -61,7 +61,7 @@ class Detector:
         self.model.prepare(0, input_size=(size, size), det_thresh=FAINTEST)
 
     def find(self, bgr: np.ndarray) -> list[Face]:
-        """Return the faces of a photo, uint8 (H, W, 3) BGR, best score first."""
+        """Return the faces of a BGR photo (H, W, 3), best first."""
         boxes, points = self.model.detect(bgr)
         rows = zip(boxes.tolist(), points, strict=True)
         return [Face(tuple(box[:4]), float(box[4]), five.astype(np.float32)) for box, five in rows]

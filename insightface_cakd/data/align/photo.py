@@ -54,7 +54,7 @@ class Outcome:
 
 
 def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
-    """Detect, choose and align the face of a photo, turned upright by its EXIF data."""
+    """Detect, choose and align the face of a photo, upright by EXIF."""
     try:
         bgr = read_photo(path)
     except DataError as error:
@@ -69,7 +69,7 @@ def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Return the pixels of a photo, uint8 (H, W, 3) BGR, as insightface uses."""
+    """Return the pixels of a photo, uint8 (H, W, 3) BGR."""
     if is_dangling(path):
         raise DataError(f"{path}: a link to a file that is not there; expected a photo. Restore it or remove the link.")
     data = read_bytes(path)

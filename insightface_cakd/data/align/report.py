@@ -45,9 +45,10 @@ class Alignment:
         return {reason: counted[reason] for reason in REASONS if counted[reason]}
 
     def as_json(self, rules: Rules, size: int, detector: dict[str, str]) -> dict[str, Any]:
-        """Return the whole report, of which the same work gives the same bytes.
+        """Return the whole report.
 
-        So it contains no time, number of workers or machine. `detector` has the file's name and sha256.
+        It has no time, number of workers or machine, so that the same work gives the same bytes. `detector` is the
+        file's name and sha256.
         """
         return {
             "photos": self.photos,
@@ -87,7 +88,7 @@ def _first(names: list[str]) -> str:
 
 
 def require_enough(alignment: Alignment, folder: Path, max_corrupt: float) -> None:
-    """Raise if too large a share is damaged, or no photo gave a face."""
+    """Raise if too many photos are damaged, or none gave a face."""
     corrupt = alignment.reasons().get(CORRUPT, 0)
     if corrupt > max_corrupt * alignment.photos:
         raise DataError(

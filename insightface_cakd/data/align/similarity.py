@@ -14,9 +14,9 @@ TEMPLATE[:, 0] += 8.0
 
 
 def similarity(points: np.ndarray) -> np.ndarray | None:
-    """Return the float64 (2, 3) matrix that maps landmarks closest to the template.
+    """Return the matrix (2, 3) that maps landmarks closest to the template.
 
-    The landmarks are float32 (5, 2), in pixels. None if no transform exists, as for five identical points.
+    It is float64, the landmarks float32 (5, 2), in pixels. None if no transform exists, as for five identical points.
 
     Source:
         Umeyama, PAMI 1991, doi:10.1109/34.88573, in the order of operations and the precision of scikit-image, whose
@@ -43,10 +43,10 @@ def similarity(points: np.ndarray) -> np.ndarray | None:
 
 
 def align(bgr: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Return an aligned face, uint8 (112, 112, 3) RGB, or None if no transform fits.
+    """Return an aligned face, uint8 (112, 112, 3) RGB, or None.
 
     Shape:
-        bgr: uint8 (H, W, 3); what lies outside it is black. points: float32 (5, 2), in pixels.
+        bgr: uint8 (H, W, 3); what lies outside it is black. points: float32 (5, 2), in pixels; None if no transform fits.
     """
     matrix = similarity(points)
     if matrix is None:

@@ -1,9 +1,9 @@
 """Opens a cache of teacher embeddings and looks images up in it."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from insightface_cakd.errors import TeacherError
 FORMAT = 1
 KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.json"
 HOW = "`cakd data cache-teacher`"
+Stored = TypeVar("Stored", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class EmbeddingCache:
         if not (path / META).is_file():
             raise TeacherError(f"{where}: has no {META}; expected a folder written by {HOW}. Correct its path.")
         try:
-            meta = _read_meta(path / META)
+            meta = read_meta(path / META, CacheMeta, f"format {FORMAT}")
             keys, rows = np.load(path / KEYS), np.load(path / ROWS)
             _check_table(keys, rows, meta)
             embeddings = _map_embeddings(path / EMBEDDINGS, meta)
@@ -142,12 +143,14 @@ class EmbeddingCache:
         )
 
 
-def _read_meta(path: Path) -> CacheMeta:
+def read_meta(path: Path, meta: type[Stored], expected: str) -> Stored:
+    """Return stored metadata; fields with a default must equal it."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    known = {field.name for field in fields(CacheMeta)}
-    if not isinstance(content, dict) or set(content) != known or content["format"] != FORMAT:
-        raise ValueError(f"{META} is not of format {FORMAT}")
-    return CacheMeta(**content)
+    known = {field.name: field.default for field in fields(meta)}
+    fits = isinstance(content, dict) and set(content) == set(known)
+    if not fits or any(default not in (MISSING, content[name]) for name, default in known.items()):
+        raise ValueError(f"{path.name} is not of {expected}")
+    return meta(**content)
 
 
 def _check_table(keys: np.ndarray, rows: np.ndarray, meta: CacheMeta) -> None:

@@ -1,4 +1,4 @@
-"""Draws a person in a view: a simple 3D head is rotated, projected and filled."""
+"""Draws a person in a view, as a simple 3D head."""
 
 import cv2
 import numpy as np

@@ -11,7 +11,7 @@ IRISES = np.array([(70, 45, 25), (110, 80, 40), (70, 110, 70), (80, 120, 170), (
 
 @dataclass(frozen=True)
 class Person:
-    """The appearance of a person, the same in every picture; colours are RGB.
+    """A person's appearance, the same in every picture; colours are RGB.
 
     Args:
         shape: geometry, each in [-1, 1]: face height, jaw width, chin, eye distance, eye size, eye openness, eye slant,

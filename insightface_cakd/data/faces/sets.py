@@ -66,7 +66,15 @@ def write_face_set(
             or the disk is full; nothing is left behind.
     """
     others = max(8, people // 4)
-    _check(out, {"people": (people, 2), "pictures": (pictures, 2), "seed": (seed, 0)}, pairs, others, pictures)
+    for key, value, least in (("people", people, 2), ("pictures", pictures, 2), ("seed", seed, 0)):
+        if value < least:
+            raise DataError(f"{out}: {key} is {value}; expected at least {least}. Nothing was drawn; raise it.")
+    most = others * math.comb(pictures, 2) // 10 * 20
+    if pairs <= 0 or pairs % 20 or pairs > most:
+        raise DataError(
+            f"{out}: {pairs} pairs of {others} people with {pictures} pictures each; expected a multiple of 20, at most "
+            f"{most}. Nothing was drawn; ask for other pairs, or for more people or pictures."
+        )
     total = (people + others) * pictures
     report = progress or (lambda done, total: None)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,16 +86,3 @@ def write_face_set(
             draw_folders(scratch / "dev", strangers, pictures, seed, lambda done: report(before + done, total))
             pack(scratch / "train", temporary)
             make_bin(scratch / "dev", temporary / f"{name}.bin", pairs=pairs, seed=seed)
-
-
-def _check(out: Path, numbers: dict[str, tuple[int, int]], pairs: int, others: int, pictures: int) -> None:
-    """Raise `DataError` for impossible numbers, before anything is drawn."""
-    for key, (value, least) in numbers.items():
-        if value < least:
-            raise DataError(f"{out}: {key} is {value}; expected at least {least}. Nothing was drawn; raise it.")
-    most = others * math.comb(pictures, 2) // 10 * 20
-    if pairs <= 0 or pairs % 20 or pairs > most:
-        raise DataError(
-            f"{out}: {pairs} pairs of {others} people with {pictures} pictures each; expected a multiple of 20, at most "
-            f"{most}. Nothing was drawn; ask for other pairs, or for more people or pictures."
-        )

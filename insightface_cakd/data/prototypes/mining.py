@@ -1,7 +1,4 @@
-"""Finds the most similar other rows for each row, exactly.
-
-The memory needed grows with the number of rows, not with the number of pairs.
-"""
+"""Finds the most similar other rows for each row, exactly."""
 
 from collections.abc import Callable
 
@@ -23,6 +20,7 @@ def nearest_others(
 
     The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` (rows, columns) at a
     time, with entries rounded to 2^-24 and no other error of note: the result is the same for all chunks and devices.
+    The memory needed grows with the number of rows, not of pairs.
 
     Shape:
         rows: (C, D), unit, 2 <= C <= 2^24, on a device with float64. Returns (C, min(nearest, C - 1)), int32, CPU.

@@ -1,4 +1,4 @@
-"""Computes the prototypes of a training set in one pass of the teacher."""
+"""Computes a training set's prototypes in one pass of the teacher."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -86,7 +86,7 @@ def save_prototypes(
 
 
 def count_images(faces: LabelledFaces) -> np.ndarray:
-    """Return how many images each identity has, (C,) int64; none may lack one."""
+    """Return the number of images of each identity, at least 1, (C,)."""
     count = faces.num_classes
     if count < 2:
         raise DataError(
