@@ -16,14 +16,12 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 @dataclass(frozen=True)
 class People:
-    """The content of a folder of people.
+    """The people of a folder and their images, both in natural order.
 
     Args:
-        images: for each person, in natural order of the folder names, the person's images in natural order; a dangling
-            link to an image counts as one, so that whoever reads it reports it.
-        names: the folder names, in the same order.
-        skipped: files that are not images by their suffix, images outside a person's folder, and folders without
-            images.
+        images: of each person; a dangling link to an image counts, so that whoever reads it reports it.
+        names: names of the people's folders.
+        skipped: files that are not images by their suffix or lie in no person's folder, and folders without images.
     """
 
     images: list[list[Path]] = field(default_factory=list)
@@ -32,10 +30,7 @@ class People:
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Return the key that sorts paths in natural order.
-
-    The whole path counts. Runs of digits compare as numbers (`id_2` before `id_10`), everything else by code point.
-    """
+    """Return a sorting key that puts `id_2` before `id_10`."""
     parts = _DIGITS.split(str(path))
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
@@ -46,13 +41,7 @@ def is_dangling(path: Path) -> bool:
 
 
 def find_people(folder: str | os.PathLike[str]) -> People:
-    """List the people of a folder and their images.
-
-    Each subfolder is a person, with the images in it at any depth.
-
-    Args:
-        folder: has one subfolder per person.
-    """
+    """List a folder's people, one per subfolder, with images at any depth."""
     root, people = Path(folder), People()
     if not root.is_dir():
         raise DataError(f"{folder}: no such folder; expected one subfolder for each person. Check the path.")
@@ -73,7 +62,7 @@ def find_people(folder: str | os.PathLike[str]) -> People:
 
 @contextmanager
 def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path, moved to `out` when the block succeeds."""
+    """Yield a temporary path, moved to `out` if the block succeeds."""
     with atomic.writing(out, DataError) as temporary, naming(temporary, out):
         yield temporary
 
@@ -88,14 +77,7 @@ def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-    """Check that a new folder can be created at `out`.
-
-    Meant to be called before the work begins.
-
-    Args:
-        out: must not exist yet, or be an empty folder.
-        source: the input folder, which must not contain `out`.
-    """
+    """Check that a new folder can be made at `out`, outside `source`."""
     atomic.require_new(out, DataError)
     target = Path(out)
     if Path(source).resolve() in (target.resolve(), *target.resolve().parents):

@@ -14,14 +14,7 @@ HEADER = "expected a first line `file,<point>_x,<point>_y,...` and a line of pix
 
 @dataclass(frozen=True)
 class PointSet:
-    """Images and their landmarks.
-
-    Args:
-        folder: folder of the images.
-        files: N file names in that folder.
-        points: (N, K, 2), float32, x and y in pixels of the image.
-        names: names of the K landmarks.
-    """
+    """Images and their landmarks (N, K, 2), float32, in pixels."""
 
     folder: Path
     files: tuple[str, ...]
@@ -39,10 +32,7 @@ class PointSet:
     def placed(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
         """Return an image's landmarks (K, 2) in units of the image.
 
-        The coordinate is p = 2 x / width - 1, and likewise with the height for y.
-
-        Args:
-            image: the image, if it has been read already.
+        That is p = 2 x / width - 1, and with the height for y. `image` is given if it has been read already.
         """
         height, width = (self.image(index) if image is None else image).shape[:2]
         return self.points[index] * 2 / np.array([width, height], np.float32) - 1
@@ -74,21 +64,14 @@ def read_points(folder: Path, name: str) -> PointSet:
 
 
 def _point_names(header: list[str], path: Path) -> tuple[str, ...]:
-    """Return the names of the landmarks.
-
-    The columns must be pairs `NAME_x,NAME_y`, or `x0,y0`.
-    """
+    """Return the landmarks' names from columns `NAME_x,NAME_y`, or `x0,y0`."""
     pairs = list(zip(header[1::2], header[2::2], strict=False))
     names = tuple(first.removesuffix("_x") for first, _ in pairs)
-    fits = (
-        len(header) >= 3
-        and len(header) % 2 == 1
-        and all(
-            (first.removesuffix("_x"), first[:1]) == (second.removesuffix("_y"), second[:1])
-            or (first[0], second[0]) == ("x", "y")
-            for first, second in pairs
-        )
+    paired = all(
+        (first.removesuffix("_x"), first[:1]) == (second.removesuffix("_y"), second[:1])
+        or (first[:1], second[:1]) == ("x", "y")
+        for first, second in pairs
     )
-    if not fits:
+    if len(header) < 3 or len(header) % 2 == 0 or not paired:
         raise DataError(f"{path}: the first line is {','.join(header)[:120]}; {HEADER}")
     return names

@@ -1,1 +1,1 @@
-"""Turns raw photos into aligned faces."""
+"""Turns raw photos into aligned faces, and reports what was left out."""
