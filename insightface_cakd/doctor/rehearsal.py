@@ -26,8 +26,7 @@ from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.task import DataRequest, Task
-from insightface_cakd.tasks.teacher_check import check_teacher
-from insightface_cakd.tasks.teaching import Teaching, find_check_bin, make_teachers
+from insightface_cakd.tasks.teaching import Teaching, check_teacher, find_check_bin, make_teachers
 
 T = TypeVar("T")
 Step = Generator[Finding, None, T]

@@ -62,13 +62,7 @@ def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:
 
 
 def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
-    """Override config keys given as `key=value`.
-
-    Values are Python literals; anything else is text.
-
-    Args:
-        settings: `key=value` each.
-    """
+    """Override config keys, in place, given as `key=value`: Python literals, else text."""
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:

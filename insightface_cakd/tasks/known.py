@@ -11,10 +11,7 @@ TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks)}
 
 
 def make_task(spec: NamedSpec) -> Task:
-    """Return the task that a recipe names.
-
-    It is one of the package, or `package.module:Class`.
-    """
+    """Return the task that a recipe names, or an outsider's `package.module:Class`."""
     where = f"recipe: task {spec.kind}"
     if spec.kind in TASKS:
         kind = TASKS[spec.kind]
@@ -33,7 +30,7 @@ def make_task(spec: NamedSpec) -> Task:
 
 
 def task_of(recipe: Recipe) -> Task:
-    """Return a recipe's task."""
+    """Return a recipe's task; it has what the terms need."""
     task = make_task(recipe.task)
     check_task(recipe, task)
     return task

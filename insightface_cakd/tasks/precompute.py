@@ -1,4 +1,4 @@
-"""Runs a recipe's teacher once over a training set."""
+"""Runs a recipe's teacher over a training set, for cache or prototypes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,9 +29,9 @@ def cache_teacher(
     settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> CacheMeta:
-    """Write the teacher's embedding of every image of a record file.
+    """Write the teacher's embeddings of a record folder's images and their mirrors.
 
-    The embedding of each mirror image is written too. Prompts are left out, since they change.
+    Prompts are left out, since they change.
 
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.
@@ -50,10 +50,9 @@ def make_prototypes(
     nearest: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrototypesMeta:
-    """Write the teacher's prototype of each identity of a training set.
+    """Write the teacher's prototype of each identity, and those most like it.
 
-    The identities most like each are written too. Prompts are left out, since they change. A recipe whose teacher is `cached` looks every
-    image up, and needs no network.
+    Prompts are left out, since they change. A recipe whose teacher is `cached` looks every image up, and needs no network.
 
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.

@@ -1,4 +1,4 @@
-"""Which part of a backbone computes in half precision."""
+"""What of a backbone computes in half precision: body, never tail."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -11,9 +11,6 @@ def body_precision(images: Tensor, fp16: bool) -> AbstractContextManager:
 
     Half precision is used on CUDA only, where the host scales the loss; elsewhere `fp16` changes nothing. An autocast
     that the caller opened stays in force.
-
-    Args:
-        images: (B, 3, H, W); only its device is read.
     """
     return torch.autocast("cuda", torch.float16) if fp16 and images.is_cuda else nullcontext()
 
@@ -31,8 +28,5 @@ def tail_precision(activations: Tensor) -> AbstractContextManager:
 
 
 def in_dtype_of(layer: nn.Module, activations: Tensor) -> Tensor:
-    """Return the activations in the precision of the layer's weights.
-
-    This is also the embedding's precision.
-    """
+    """Return activations in the precision of a layer's weights, the embedding's too."""
     return activations.to(next(layer.parameters()).dtype)

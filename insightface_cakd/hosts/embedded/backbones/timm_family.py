@@ -1,4 +1,4 @@
-"""Networks of timm as backbones."""
+"""Networks of timm as backbones, and a small Swin for CPUs."""
 
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
@@ -19,7 +19,7 @@ def timm_backbone(name: str, num_features: int = 512, fp16: bool = False) -> nn.
 
 
 def swin_tiny(num_features: int = 512, fp16: bool = False) -> TimmFace:
-    """Return a small Swin Transformer.
+    """Return a small Swin Transformer; `fp16` is for its body.
 
     Patches of 4 x 4 pixels, maps of 28 x 28, 14 x 14 and 7 x 7, and two blocks at each, the second with shifted
     windows.

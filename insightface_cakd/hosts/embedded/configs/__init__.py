@@ -1,1 +1,1 @@
-"""Jobs of the embedded host."""
+"""Jobs of the embedded host: files like arcface_torch's, that set `config`."""

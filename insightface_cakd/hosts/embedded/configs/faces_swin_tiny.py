@@ -1,4 +1,4 @@
-"""The tiny Swin on a small face set."""
+"""The tiny Swin, a teacher with maps and windows like the paper's."""
 
 from easydict import EasyDict
 

@@ -1,4 +1,4 @@
-"""The tiny Transformer on a small face set."""
+"""The tiny Transformer, a teacher for the tiny CNN, on few faces."""
 
 from easydict import EasyDict
 
