@@ -6,24 +6,15 @@ Row = Mapping[str, str]
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """Return all columns, in the order in which they first appear.
-
-    Args:
-        rows: column -> cell, each.
-    """
+    """Return all columns, in the order in which they first appear."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table.
+    """Return rows as a Markdown table; no rows give an empty text.
 
-    The first column is aligned to the left, the others to the right.
-
-    Args:
-        rows: column -> cell, each; a cell that a row lacks stays empty. No rows give an empty text.
-
-    Edge cases:
-        `|` and line ends within a cell are escaped, so that each cell stays in its column.
+    The first column is aligned to the left, the others to the right. A cell that a row lacks stays empty. `|` and line
+    ends within a cell are escaped, so that each cell stays in its column.
     """
     cells = [[" ".join(cell.replace("|", r"\|").split()) for cell in line] for line in _lines(rows)]
     padded = _padded(cells, to_the_left=1)
@@ -33,12 +24,9 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def plain_table(rows: Sequence[Row], to_the_left: int = 1, ruled: bool = False) -> str:
-    """Return rows as columns separated by two blanks.
+    """Return rows as columns separated by two blanks, ruled below the header or not.
 
-    Args:
-        rows: see `markdown_table`.
-        to_the_left: number of columns aligned to the left; the others are aligned to the right.
-        ruled: whether there is a line below the header.
+    The first columns are aligned to the left, the others to the right.
     """
     padded = _padded(_lines(rows), to_the_left)
     rules = [["-" * len(cell) for cell in padded[0]]] if ruled else []

@@ -20,12 +20,7 @@ BEYOND = 1.08
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """TAR at increasing FAR.
-
-    Args:
-        far: (K,), ascending; the first is the rate of one false accept.
-        tar: (K,), read strictly.
-    """
+    """TAR, read strictly, at ascending FAR, each (K,); first that of one false accept."""
 
     far: np.ndarray
     tar: np.ndarray
@@ -35,10 +30,6 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
     """Return TAR for increasing numbers of allowed false accepts.
 
     The numbers are spaced evenly on a logarithmic scale, from 1 to all different pairs; equal ones are merged.
-
-    Args:
-        verified: the judged pairs.
-        points: the largest number of points.
     """
     genuine, impostors = np.sort(verified.distances[verified.same]), np.sort(verified.distances[~verified.same])
     allowed = np.unique(np.geomspace(1, len(impostors), points).astype(int))
@@ -47,12 +38,7 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
 
 
 def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
-    """Yield ROC and DET of each set, then accuracy against cost.
-
-    Args:
-        comparison: the numbers.
-        costs: model -> cost.
-    """
+    """Yield ROC and DET of each set, then accuracy against cost."""
     for number, name in enumerate(comparison.sets):
         yield Drawing(
             f"{name}: ROC and DET.",
@@ -86,14 +72,7 @@ def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
 
 
 def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure:
-    """Return accuracy with its interval against milliseconds and megabytes.
-
-    The two plots stand side by side.
-
-    Args:
-        comparison: the numbers.
-        costs: model -> cost.
-    """
+    """Return accuracy with its interval, against milliseconds and against megabytes."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for number, (name, scored) in enumerate(comparison.models.items()):

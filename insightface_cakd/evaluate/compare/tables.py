@@ -20,10 +20,7 @@ from insightface_cakd.report.tables import Row
 class ModelComparison(Result):
     """What models achieve on the same pairs, and what they cost.
 
-    Args:
-        comparison: the numbers.
-        costs: model -> cost.
-        embeddings: model -> embeddings (2P, D) of the last set's images, for mixed enrolment.
+    `embeddings`, model -> (2P, D), are of the last set's images, for mixed enrolment.
     """
 
     comparison: PairComparison
@@ -74,10 +71,7 @@ class ModelComparison(Result):
         ]
 
     def difference_rows(self) -> list[Row]:
-        """Return the differences on each variant, one row per set and model.
-
-        There are no rows where no set has variants.
-        """
+        """Return one row per variant and model; none where no set has variants."""
         return [
             {"set": one, "model": name}
             | _against(self.comparison, scored.differences[one], "p")
@@ -91,10 +85,7 @@ class ModelComparison(Result):
         ]
 
     def tar_rows(self) -> list[Row]:
-        """Return TAR@FAR, one row per set and model.
-
-        There is a column for each FAR that any set supports.
-        """
+        """Return TAR at each FAR that any set supports, by set and model."""
         every = self.comparison.models[self.comparison.baseline].verified.values()
         supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified in every)]
         return [
@@ -108,10 +99,7 @@ class ModelComparison(Result):
         ]
 
     def sentences(self) -> list[str]:
-        """Return one sentence per model on its gain over the baseline.
-
-        It also says whether the gain may be chance; the baseline has none.
-        """
+        """Return each model's gain over the baseline, and whether it may be chance."""
         lines = []
         averaged = f", mean over {len(self.comparison.sets)} variants" if self.comparison.varied else ""
         tested = f" of {_firsts(self.comparison)}, not added over variants" if self.comparison.varied else ""
@@ -148,10 +136,7 @@ def _firsts(comparison: PairComparison) -> str:
 
 
 def _against(comparison: PairComparison, found: Difference | None, p: str) -> dict[str, str]:
-    """Return the cells of a difference, empty ones for the baseline.
-
-    `p` is the title of the test's column.
-    """
+    """Return the cells of a difference, empty ones for the baseline; `p` titles a column."""
     against = f"against {comparison.baseline}"
     if found is None:
         return {against: "", p: ""}

@@ -14,19 +14,12 @@ from insightface_cakd.report.tables import Row
 
 @dataclass(frozen=True, eq=False)
 class SetResults(Result):
-    """A model's numbers on verification sets.
-
-    Args:
-        sets: one result per set and variant.
-    """
+    """A model's numbers, one result per set and variant."""
 
     sets: Sequence[SetResult]
 
     def rows(self) -> list[Row]:
-        """Return one row per set and variant.
-
-        There is a column for each FAR that any set supports.
-        """
+        """Return one row per result, with each FAR that any set supports."""
         supported = [far for far in FARS if any(result.verified.tar_at_far[far] is not None for result in self.sets)]
         with_variants = any(result.variant != PLAIN for result in self.sets)
         rows: list[Row] = []
@@ -61,22 +54,14 @@ class SetResults(Result):
 
 
 def shown_tar(tar: float | None, interval: Interval | None) -> str:
-    """Return a cell: TAR in percent with its interval, or a dash.
-
-    Args:
-        tar: in [0, 1], None where it was not measured.
-        interval: of TAR, None likewise.
-    """
+    """Return a cell: TAR in percent with its interval, or a dash."""
     return "-" if tar is None or interval is None else f"{100 * tar:.2f} {interval.points()}"
 
 
 def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[str]:
-    """Return one sentence per set that does not support all FARs.
+    """Return one sentence per set with too few different pairs for all FARs.
 
-    These are sets with too few different pairs.
-
-    Args:
-        sets: name and judged pairs of each; of several with one name, the first counts.
+    Of several sets with one name, the first counts.
     """
     lines = []
     for name, verified in dict(reversed(sets)).items():
@@ -91,11 +76,7 @@ def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[st
 
 
 def verification_facts(verified: VerificationResult) -> dict[str, Any]:
-    """Return the numbers of judged pairs as values that JSON can represent.
-
-    Args:
-        verified: the judged pairs.
-    """
+    """Return the numbers of judged pairs as values that JSON can represent."""
     return {
         "same": int(verified.same.sum()),
         "different": int((~verified.same).sum()),
