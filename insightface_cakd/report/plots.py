@@ -135,21 +135,23 @@ def _draw(panel: Panel, lines: list[Line], colours: Mapping[str, str], prefix: s
             marker="o" if len(line.curve) < FEW_POINTS else None,
             markersize=3,
         )
-    _dress(axes, panel, lines)
-    return svg_of(figure, prefix)
-
-
-def _dress(axes: Axes, panel: Panel, lines: list[Line]) -> None:
     values = [value for line in lines for _, value in line.curve]
     if panel.logarithmic and min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
     if panel.level is not None:
         axes.axhline(panel.level, color="0.5", linewidth=0.8, linestyle=":")
     axes.set(xlabel="step", ylabel=panel.unit)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes)
+    return svg_of(figure, prefix)
+
+
+def dress(*row: Axes) -> None:
+    """Set grids and spines of a row of plots, and the legend of the last."""
+    for axes in row:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
     # The legend is beside the curves, so that it hides none of them.
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    row[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def svg_of(figure: Figure, prefix: str) -> str:

@@ -31,7 +31,7 @@ def read_face(path: Path) -> np.ndarray:
 
 def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
     """Return the run's verification sets that exist, in `data` if it was moved."""
-    folder = data if data is not None else Path(origin.rec)
+    folder = data or Path(origin.rec)
     return [path for name in origin.val_targets if (path := folder / f"{name}.bin").is_file()]
 
 
@@ -40,7 +40,7 @@ def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarra
 
     They are from its first verification set, else from its training images.
     """
-    folder = data if data is not None else Path(origin.rec)
+    folder = data or Path(origin.rec)
     sets = verification_sets(origin, data)
     if sets:
         images = load_bin(sets[0]).images

@@ -11,6 +11,17 @@ from insightface_cakd.errors import EvaluationError, did_you_mean
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Paired, Resamples, interval_of, paired
 from insightface_cakd.evaluate.pairs.sets import tar_intervals
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
+from insightface_cakd.networks.latency import Latency
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it costs to run a model: file of 10^6 bytes, one face on this CPU."""
+
+    runtime: str
+    megabytes: float
+    parameters: int
+    latency: Latency
 
 
 @dataclass(frozen=True)

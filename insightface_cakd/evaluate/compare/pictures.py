@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insightface_cakd.evaluate.compare.comparison import PairComparison
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, PairComparison
 from insightface_cakd.evaluate.pairs.verification import VerificationResult
-from insightface_cakd.report.plots import svg_of
+from insightface_cakd.report.plots import dress, svg_of
 from insightface_cakd.report.result import Drawing
 
 POINTS = 300
@@ -66,8 +64,7 @@ def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
         refused_most.append(refused.max())
     left.set(xscale="log", xlabel="FAR", ylabel="TAR")
     right.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR", ylim=(None, 1.1 * max(refused_most)))
-    _dress(left, right)
-    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    dress(left, right)
     return svg_of(figure, prefix)
 
 
@@ -84,12 +81,5 @@ def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure
     largest = max(costs[name].megabytes for name in comparison.models)
     left.set(xlabel="ms for one face", ylabel="accuracy, %", xlim=(0, BEYOND * slowest))
     right.set(xlabel="MB", xlim=(0, BEYOND * largest))
-    _dress(left, right)
-    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    dress(left, right)
     return figure
-
-
-def _dress(*both: Axes) -> None:
-    for axes in both:
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)

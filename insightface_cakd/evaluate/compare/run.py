@@ -7,8 +7,7 @@ import torch
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.comparison import Pairs, choose_baseline, compare_pairs
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, choose_baseline, compare_pairs
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, titled

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from insightface_cakd.evaluate.compare.comparison import Difference, PairComparison, Scored
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, Difference, PairComparison, Scored
 from insightface_cakd.evaluate.compare.pictures import drawings
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, TEST, said_p
-from insightface_cakd.evaluate.pairs.set_tables import shown_tar, unsupported_lines, verification_facts
-from insightface_cakd.evaluate.pairs.verification import FARS
+from insightface_cakd.evaluate.pairs.set_tables import tar_cells, unsupported_lines, verification_facts
 from insightface_cakd.report.result import Drawing, Result, Section
 from insightface_cakd.report.tables import Row
 
@@ -86,17 +85,10 @@ class ModelComparison(Result):
 
     def tar_rows(self) -> list[Row]:
         """Return TAR at each FAR that any set supports, by set and model."""
-        every = self.comparison.models[self.comparison.baseline].verified.values()
-        supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified in every)]
-        return [
-            {"set": one, "model": name}
-            | {
-                f"TAR@FAR={far:g}": shown_tar(scored.verified[one].tar_at_far[far], scored.tar_intervals[one].get(far))
-                for far in supported
-            }
-            for one in self.comparison.sets
-            for name, scored in self.comparison.models.items()
-        ]
+        names = list(product(self.comparison.sets, self.comparison.models))
+        scored = [(self.comparison.models[model], one) for one, model in names]
+        cells = tar_cells([(numbers.verified[one], numbers.tar_intervals[one]) for numbers, one in scored])
+        return [{"set": one, "model": model, **row} for (one, model), row in zip(names, cells, strict=True)]
 
     def sentences(self) -> list[str]:
         """Return each model's gain over the baseline, and whether it may be chance."""

@@ -105,7 +105,7 @@ def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
 
     The same files and seed give the same order of the distractors. People with one picture are left out.
     """
-    found = [images for images in find_people(probes).images]
+    found = find_people(probes).images
     several = [images for images in found if len(images) > 1]
     if not several:
         raise EvaluationError(

@@ -49,7 +49,7 @@ class Identified:
 
 
 @dataclass(frozen=True, eq=False)
-class Genuine:
+class _Genuine:
     """All G ordered pairs of different pictures of one person.
 
     Cosines, row of the first picture, and number of the person from 0 on without gaps: each (G,).
@@ -76,7 +76,7 @@ def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np
         Kemelmacher-Shlizerman et al., MegaFace, CVPR 2016 (arXiv:1512.00596), challenge 1.
     """
     _require_finite(probes, "probes")
-    units, genuine = unit_rows(probes), genuine_pairs(probes, people)
+    units, genuine = unit_rows(probes), _genuine_pairs(probes, people)
     asked = np.unique(genuine.probe)
     if not total:
         raise EvaluationError(
@@ -103,7 +103,7 @@ def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np
     )
 
 
-def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
+def _genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> _Genuine:
     """Return all ordered pairs of one person's different pictures, from embeddings (N, D)."""
     units = unit_rows(probes)
     scores: list[np.ndarray] = []
@@ -122,16 +122,12 @@ def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
             "identification: nobody among the probes has two pictures; expected one to search and one to find. Add "
             "pictures."
         )
-    return Genuine(np.concatenate(scores), np.concatenate(first), np.concatenate(person))
+    return _Genuine(np.concatenate(scores), np.concatenate(first), np.concatenate(person))
 
 
 def growing(total: int) -> list[int]:
     """Return 10, 100, 1000, ... below a total, and the total."""
-    steps, size = [], 10
-    while size < total:
-        steps.append(size)
-        size *= 10
-    return [*steps, total]
+    return [*(10**power for power in range(1, len(str(total))) if 10**power < total), total]
 
 
 def cut(pieces: Iterable[np.ndarray], marks: Sequence[int]) -> Iterator[tuple[int | None, np.ndarray]]:
@@ -184,7 +180,7 @@ class TopScores:
         }
 
 
-def _rank(genuine: Genuine, best: np.ndarray, distractors: int) -> Ranked:
+def _rank(genuine: _Genuine, best: np.ndarray, distractors: int) -> Ranked:
     """Return rank-1, with an interval from resampled people."""
     found = genuine.scores > best[genuine.probe]
     hits = np.bincount(genuine.person, weights=found)

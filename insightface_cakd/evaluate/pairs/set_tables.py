@@ -1,6 +1,6 @@
 """The numbers of verification sets as table rows, sentences and JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +20,15 @@ class SetResults(Result):
 
     def rows(self) -> list[Row]:
         """Return one row per result, with each FAR that any set supports."""
-        supported = [far for far in FARS if any(result.verified.tar_at_far[far] is not None for result in self.sets)]
+        tars = tar_cells([(result.verified, result.tar_intervals) for result in self.sets])
         with_variants = any(result.variant != PLAIN for result in self.sets)
         rows: list[Row] = []
-        for one in self.sets:
+        for one, cells in zip(self.sets, tars, strict=True):
             verified = one.verified
             row = {"set": one.name, **({"variant": one.variant} if with_variants else {})}
             row |= {"pairs": str(len(verified.same)), "accuracy": f"{100 * verified.accuracy:.2f} %"}
             row |= {"95 %": one.interval.points(), "fold std": f"{100 * verified.std:.2f}", "XNorm": f"{one.xnorm:.2f}"}
-            row |= {
-                f"TAR@FAR={far:g}": shown_tar(verified.tar_at_far[far], one.tar_intervals.get(far)) for far in supported
-            }
-            rows.append(row)
+            rows.append(row | cells)
         return rows
 
     def lines(self) -> list[str]:
@@ -53,8 +50,16 @@ class SetResults(Result):
         ]
 
 
-def shown_tar(tar: float | None, interval: Interval | None) -> str:
-    """Return a cell: TAR in percent with its interval, or a dash."""
+def tar_cells(results: Sequence[tuple[VerificationResult, Mapping[float, Interval]]]) -> list[dict[str, str]]:
+    """Return TAR in percent with its interval, for each FAR that any result supports."""
+    supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified, _ in results)]
+    return [
+        {f"TAR@FAR={far:g}": _shown_tar(verified.tar_at_far[far], intervals.get(far)) for far in supported}
+        for verified, intervals in results
+    ]
+
+
+def _shown_tar(tar: float | None, interval: Interval | None) -> str:
     return "-" if tar is None or interval is None else f"{100 * tar:.2f} {interval.points()}"
 
 
