@@ -1,4 +1,4 @@
-"""How a model is run while it is measured."""
+"""How a model is run while it is measured; no result depends on it."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,11 +14,7 @@ class Bar(Protocol):
     """A function that opens a progress bar."""
 
     def __call__(self, what: str, /) -> AbstractContextManager[Progress]:
-        """Open a bar: a context manager that gives the progress callback.
-
-        Args:
-            what: title of the bar.
-        """
+        """Open a bar with a title: a context manager that gives the progress callback."""
 
 
 @contextmanager

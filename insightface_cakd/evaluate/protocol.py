@@ -52,7 +52,7 @@ def protocol_names() -> list[str]:
 
 
 def find_protocol(name: str) -> type[Protocol]:
-    """Return a protocol's class."""
+    """Return the class of one of `protocol_names`, or of `package.module:Class`."""
     if ":" in name:
         found = import_object(name, "protocol", "protocol", EvaluationError)
         if not (inspect.isclass(found) and issubclass(found, Protocol)):
@@ -75,11 +75,7 @@ def find_protocol(name: str) -> type[Protocol]:
 
 
 def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
-    """Return a protocol with its options.
-
-    Args:
-        options: option name -> value; text is converted to the option's type.
-    """
+    """Return a protocol with its options; text is converted to an option's type."""
     from pydantic import TypeAdapter, ValidationError
 
     kind = find_protocol(name)
@@ -108,23 +104,16 @@ def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Measure:
-    """A protocol as a training loop calls it.
-
-    Args:
-        batch_size: images per forward.
-    """
+    """A protocol as a training loop calls it, with `batch_size` images per forward."""
 
     protocol: Protocol
     data: Sequence[Path]
     batch_size: int = 64
 
     def __call__(self, step: int, network: "nn.Module") -> Result:
-        """Measure a network.
+        """Measure a network on its device; each of its parts gets its train or eval mode back.
 
-        Each of its parts gets its train or eval mode back.
-
-        Args:
-            step: of the run; the package's own protocols do not use it, but one that logs may.
+        The package's own protocols do not use the step, but one that logs may.
         """
         from insightface_cakd.evaluate.execution import Execution
         from insightface_cakd.networks.modes import evaluating

@@ -10,11 +10,7 @@ from insightface_cakd.report.tables import Row, markdown_table
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture in the text of a page.
-
-    Args:
-        svg: an `<svg>` element whose ids are unique in the page.
-    """
+    """An `<svg>` element, with ids unique in the page, and its title and caption."""
 
     title: str
     caption: str
@@ -69,10 +65,7 @@ class Result(ABC):
         return ()
 
     def text(self) -> str:
-        """Return tables and sentences as Markdown.
-
-        The columns are aligned in the source too.
-        """
+        """Return tables and sentences as Markdown, with columns aligned in the source too."""
         parts = [part for one in self.sections() for part in (markdown_table(one.rows), "\n".join(one.notes))]
         return "\n\n".join(filter(None, parts)) + "\n"
 

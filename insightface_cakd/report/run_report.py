@@ -1,4 +1,4 @@
-"""The report of an experiment, in one HTML file."""
+"""The report of an experiment in one HTML file: results, curves and facts."""
 
 import base64
 import html
@@ -53,7 +53,7 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, which needs no other file and no network."""
+    """Write the .html file atomically; it needs no other file and no network."""
     for title, folder in report.runs.items():
         if not folder.is_dir():
             raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")
@@ -67,16 +67,12 @@ def write_result(path: Path, title: str, result: Result) -> None:
 
 
 def page_sections(result: Result) -> list[Section]:
-    """Return a measurement's sections for a page.
-
-    The first one gets the pictures.
-    """
+    """Return a measurement's sections, of which the first gets the pictures."""
     first, *rest = result.sections()
     return [replace(first, drawings=result.drawings()), *rest]
 
 
 def _page(report: Report) -> Iterator[str]:
-    """Yield the lines of the page."""
     title = html.escape(report.title)
     yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>'
     yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
@@ -92,7 +88,6 @@ def _page(report: Report) -> Iterator[str]:
 
 
 def _section(section: Section) -> Iterator[str]:
-    """Yield one section: its table, notes and pictures."""
     yield f"<h2>{html.escape(section.title)}</h2>"
     yield from _results(section.rows)
     yield from (f"<p>{html.escape(note)}</p>" for note in section.notes)
@@ -104,7 +99,6 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _results(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table of rows, if there are any."""
     if rows:
         keys = columns(rows)
         yield _table(keys, ([row.get(key, "") for key in keys] for row in rows))
@@ -122,7 +116,6 @@ def _curves(runs: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _figure(drawing: Drawing) -> str:
-    """Return a picture with its caption."""
     caption = f"<figcaption><b>{html.escape(drawing.title)}</b> {html.escape(drawing.caption)}</figcaption>"
     return f"<figure>\n{caption}\n{drawing.svg}</figure>"
 

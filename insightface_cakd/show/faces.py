@@ -1,4 +1,4 @@
-"""The faces with which a finished run is inspected."""
+"""The faces with which a finished run is inspected: the run's, or others."""
 
 from pathlib import Path
 
@@ -14,14 +14,7 @@ from insightface_cakd.hosts.embedded.dataset import open_faces
 
 
 def as_images(faces: np.ndarray, device: torch.device) -> Tensor:
-    """Return faces as networks take them.
-
-    Shape:
-        faces: uint8 (B, H, W, 3) RGB. Returns (B, 3, H, W) in [-1, 1].
-
-    Args:
-        device: where they go.
-    """
+    """Return faces, uint8 (B, H, W, 3), as networks take them: (B, 3, H, W) in [-1, 1]."""
     return torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
@@ -37,12 +30,8 @@ def read_face(path: Path) -> np.ndarray:
 
 
 def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
-    """Return the paths of the run's verification sets that exist.
-
-    Args:
-        data: where the data is now, if it was moved.
-    """
-    folder = data if data is not None else Path(origin.rec)
+    """Return the run's verification sets that exist, in `data` if it was moved."""
+    folder = data or Path(origin.rec)
     return [path for name in origin.val_targets if (path := folder / f"{name}.bin").is_file()]
 
 
@@ -50,11 +39,8 @@ def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarra
     """Return some of a run's faces, evenly chosen.
 
     They are from its first verification set, else from its training images.
-
-    Args:
-        data: where the data is now, if it was moved.
     """
-    folder = data if data is not None else Path(origin.rec)
+    folder = data or Path(origin.rec)
     sets = verification_sets(origin, data)
     if sets:
         images = load_bin(sets[0]).images

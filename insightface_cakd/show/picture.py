@@ -1,4 +1,4 @@
-"""The picture of the local centres."""
+"""The picture of the local centres: where student and teacher look, before and after."""
 
 import io
 import textwrap
@@ -84,7 +84,7 @@ def draw(look: Look, title: str) -> Figure:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure to a file, completely or not at all."""
+    """Write a figure completely or not at all; the suffix is the format."""
     require_format(path)
     with writing(path, EvaluationError) as temporary:
         figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=DPI)
@@ -106,12 +106,10 @@ def as_png(figure: Figure) -> bytes:
 
 
 def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
-    """Return a face in grey under a heat map.
-
-    The heat map covers the face where it is hot.
+    """Return a face in grey, under a heat map in [0, 1] where it is hot.
 
     Shape:
-        face: uint8 (H, W, 3); warmth: (H, W) in [0, 1]. Returns float (H, W, 3) in [0, 1].
+        face: uint8 (H, W, 3); warmth: (H, W). Returns float (H, W, 3) in [0, 1].
     """
     grey = np.repeat(face.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     cover = (0.05 + 0.8 * warmth)[..., None]
@@ -119,13 +117,7 @@ def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
 
 
 def apart(places: np.ndarray, radius: float) -> np.ndarray:
-    """Return places, with coinciding ones moved apart.
-
-    They are moved onto a circle around their common place.
-
-    Shape:
-        places: (P, 2). Returns (P, 2).
-    """
+    """Return places (P, 2), coinciding ones moved onto a circle around their place."""
     moved = places.astype(float).copy()
     for place in np.unique(places, axis=0):
         same = np.flatnonzero((places == place).all(axis=1))
@@ -172,10 +164,7 @@ class _Page:
             )
 
     def maps(self, number: int, rows: Sequence[int], top: float) -> None:
-        """Draw a face and the maps of all shown centres on it.
-
-        There is one row per view.
-        """
+        """Draw a face and the maps of all shown centres on it, one row per view."""
         face, left = self.look.faces[number], MARGIN + LABEL
         size = min(FACE, len(rows) * self.tile)
         self.axes(MARGIN, top + (len(rows) * self.tile - size) / 2, size, size).imshow(face, interpolation="bilinear")
@@ -190,10 +179,7 @@ class _Page:
             self.text(left - 0.1, here + self.high / 2, label, ha="right", va="center", fontsize=10)
 
     def summary(self, top: float) -> None:
-        """Draw where the centres lie, and the scale of the maps.
-
-        The background is the mean of the faces; there is one panel per view.
-        """
+        """Draw where the centres lie on the mean face by view, and the scale."""
         space = (WIDTH - 2 * MARGIN - 4 * PANEL - 1.0) / 3
         for place, view in enumerate(self.look.views):
             axes = self.axes(MARGIN + place * (PANEL + space), top, PANEL, PANEL)

@@ -1,4 +1,4 @@
-"""Inspects the method of a finished run."""
+"""Inspects a finished run: where its centres look, what its prompts changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,11 +32,9 @@ MOMENTS = ("before training", "after training")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run with its two snapshots.
+    """A finished run with its first and last snapshot.
 
-    Args:
-        student: beside its teacher, both to be loaded from a snapshot.
-        device: where they are.
+    Both are to be loaded into the student, which is beside its teacher.
     """
 
     folder: Path
@@ -54,9 +52,7 @@ class Run:
 def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> Run:
     """Build student and teacher of a run that left snapshots.
 
-    Args:
-        device: where they are to run.
-        teacher: the teacher's weights, if they are no longer where they were.
+    `teacher` names the teacher's weights, if they are no longer where they were.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; expected the output of a run of CAKD. Correct the path.")
@@ -67,10 +63,10 @@ def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> 
 
 
 def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Look:
-    """Return where the centres of student and teacher look.
+    """Return where the centres of student and teacher look, before and after training.
 
-    The maps are of before and after training. An untrained student has no statistics of its batch norms yet, and the mapping none of the
-    tokens: those of a batch of the run's images stand in for them, as in the run's first step.
+    An untrained student has no statistics of its batch norms yet, and the mapping none of the tokens: those of a batch of
+    the run's images stand in for them, as in the run's first step.
 
     Args:
         images: aligned faces of 112x112; some of the run's when not given.
@@ -93,12 +89,9 @@ def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Loo
 
 
 def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
-    """Return the teacher's accuracy without and with trained prompts, as table rows.
+    """Return the teacher's accuracy on the run's sets, without and with prompts.
 
-    The accuracy is measured on the run's verification sets.
-
-    Args:
-        data: where the run's data is now, if it was moved.
+    A run without prompts gives no rows.
     """
     if run.origin.parsed.teacher.prompts is None:
         return []
@@ -117,10 +110,7 @@ def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
 
 
 def _measured_by_the_run(run: Run) -> dict[str, float]:
-    """Return the teacher's accuracy as the run itself measured it.
-
-    By verification set, as far as it was measured before the first step (`teacher.check`).
-    """
+    """Return set -> accuracy of the teacher as the run itself measured it (`teacher.check`)."""
     check = run.origin.parsed.teacher.check
     teacher = RunFolder(run.folder).teacher
     if check is None or teacher is None or teacher.accuracy is None:
@@ -129,16 +119,13 @@ def _measured_by_the_run(run: Run) -> dict[str, float]:
 
 
 def show_fields(run: Run, look: Look) -> Figure:
-    """Return the picture of a run's local centres."""
+    """Return the picture of the local centres of a run with receptive fields."""
     teacher, student = run.student.teacher.name, run.origin.network
     return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps")
 
 
 def method_sections(run: Run) -> list[Section]:
-    """Return the sections of a report about a run's method.
-
-    They show where the centres look, and the teacher's accuracy with and without prompts.
-    """
+    """Return report sections: where the centres look, and the teacher with prompts."""
     sections = []
     if run.origin.parsed.urfm is not None:
         seen = look(run)
@@ -168,10 +155,7 @@ def _maps(run: Run, faces: np.ndarray) -> dict[Side, np.ndarray]:
 
 
 def _require_method(folder: Path) -> None:
-    """Raise an error for a run without receptive fields and prompts.
-
-    Other folders pass.
-    """
+    """Raise an error for a run without receptive fields and prompts; others pass."""
     recipe = RunFolder(folder).recipe or {"teacher": {}}
     if (folder / RUN).is_file() and recipe.get("urfm") is None and recipe["teacher"].get("prompts") is None:
         raise RunError(_without_fields(folder))

@@ -7,8 +7,7 @@ import torch
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.comparison import Pairs, choose_baseline, compare_pairs
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, choose_baseline, compare_pairs
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, titled
@@ -33,11 +32,9 @@ def compare_models(
     baseline: str | None = None,
     seconds: float = SECONDS,
 ) -> ModelComparison:
-    """Measure models on the same pairs.
+    """Measure models on the same pairs, with the first as baseline when none is named.
 
-    Args:
-        execution: how to run; latency is always measured on the CPU.
-        baseline: name of the model that the others are compared with; the first one when not given.
+    Sets come from `varied_sets`. Latency is always measured on the CPU, for some seconds.
     """
     if len(entries) < 2:
         raise EvaluationError("compare: one model; expected at least two. Name another run, .onnx or weights.")

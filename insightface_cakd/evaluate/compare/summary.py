@@ -24,10 +24,9 @@ SECONDS = 1.0
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The outcome of comparing several runs.
+    """The outcome of comparing several runs, for a report.
 
-    Args:
-        sentences: what a model gains over the first, and what the teacher's gallery costs under the student's probes.
+    Sentences say what a model gains over the first, and what the teacher's gallery costs under the student's probes.
     """
 
     sections: list[Section]
@@ -42,10 +41,11 @@ def compare_runs(
     mixed: tuple[str, str] | None = None,
     most: int | None = None,
 ) -> RunComparison:
-    """Compare finished runs on one verification set.
+    """Compare finished runs on one .bin file; the first is the baseline.
 
     Args:
-        runs: name -> output folder; the first is the baseline.
+        runs: name -> output folder.
+        place: the .bin file.
         device: where embeddings are computed; latency is measured on the CPU.
         mixed: names of a teacher and a student for mixed enrolment, which is left out where their embeddings have
             different widths and so cannot be compared.

@@ -25,11 +25,10 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The pictures to search for, and those to search among.
+    """The pictures to search for, of people with several, and those to search among.
 
-    Args:
-        alone: number of people left out because they have one picture.
-        doubles: number of distractors left out because a probe has the same bytes.
+    `people` numbers the person on each probe; `distractors` are in an order drawn from a seed. `alone` people were left
+    out because they have one picture, `doubles` distractors because a probe has the same bytes.
     """
 
     probes: list[Path]
@@ -41,17 +40,13 @@ class Pictures:
 
 @dataclass
 class Faults:
-    """Counts pictures that cannot be used, up to a limit.
-
-    Args:
-        limit: how many may be left out.
-    """
+    """Counts pictures that cannot be used, up to a limit."""
 
     limit: int
     lines: list[str] = field(default_factory=list)
 
     def add(self, error: DataError) -> None:
-        """Count one picture."""
+        """Count one picture; raise its error if it is one too many."""
         self.lines.append(str(error))
         if len(self.lines) > self.limit:
             more = f" It is fault {len(self.lines)}; --max-corrupt {self.limit} allows no more." if self.limit else ""
@@ -60,11 +55,7 @@ class Faults:
 
 @dataclass(frozen=True, eq=False)
 class IdentifiedFolders(Result):
-    """The result of identification in folders.
-
-    Args:
-        left_out: pictures that could not be read, with the reason.
-    """
+    """The result of identification in folders; `left_out` says why pictures could not be read."""
 
     found: Identified
     pictures: Pictures
@@ -110,13 +101,11 @@ class IdentifiedFolders(Result):
 
 
 def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
-    """List probes and distractors.
+    """List probes, one subfolder per person, and distractors at any depth.
 
-    Args:
-        probes: one subfolder per person; people with two pictures or more are used.
-        seed: of the distractors' order; the same files and seed give the same order.
+    The same files and seed give the same order of the distractors. People with one picture are left out.
     """
-    found = [images for images in find_people(probes).images]
+    found = find_people(probes).images
     several = [images for images in found if len(images) > 1]
     if not several:
         raise EvaluationError(
@@ -163,13 +152,9 @@ def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, fau
 def embed_files(
     embed: Embed, files: Sequence[Path], execution: Execution, faults: Faults, progress: Progress
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield embeddings of the files that can be read, chunk by chunk.
+    """Yield positions in `files` and embeddings (n, D) of those that can be read.
 
-    Each chunk is a list of positions in `files`, and embeddings (n, D): those of pictures plus those of their mirror
-    images.
-
-    Args:
-        progress: called with (files done, files in all).
+    An embedding is that of the picture plus that of its mirror image.
     """
     for start in range(0, len(files), CHUNK):
         places, faces = [], []
@@ -185,10 +170,7 @@ def embed_files(
 
 
 def _readable(files: Sequence[Path], faults: Faults) -> list[Path]:
-    """Return the files that can be read.
-
-    The number of distractors must be known before the first is compared.
-    """
+    """Return the files that can be read: the first comparison needs the number of distractors."""
     return [path for path in files if _face(path, faults) is not None]
 
 

@@ -27,9 +27,8 @@ from insightface_cakd.networks.models import Embed
 class SetResult:
     """A model's numbers on one variant of a set.
 
-    Args:
-        xnorm: mean norm of the embeddings of plain and of mirrored images.
-        tar_intervals: FAR -> interval of TAR, for the FARs that are supported.
+    XNorm is the mean norm of the embeddings of plain and of mirrored images; `tar_intervals` has the FARs that are
+    supported.
     """
 
     name: str
@@ -41,7 +40,7 @@ class SetResult:
 
 
 def find_sets(places: Sequence[Path]) -> dict[str, Path]:
-    """Return name -> path of verification sets.
+    """Return name -> path of verification sets: .bin files, and folders of them.
 
     Files come in the order given, the .bin files of a folder sorted by name.
     """
@@ -62,10 +61,7 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
 
 
 def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
-    """Load verification sets into memory: name -> set.
-
-    Each is checked to be fit for ten folds.
-    """
+    """Load sets into memory, name -> set, each checked to be fit for ten folds."""
     loaded = {}
     for name, path in find_sets(places).items():
         loaded[name] = load_bin(path)
@@ -95,8 +91,8 @@ def embed_pairs(
 ) -> tuple[np.ndarray, float]:
     """Return embeddings (2P, D), not normalised, and XNorm.
 
-    Args:
-        what: title of the progress bar, and beginning of an error message.
+    The set is already changed to the variant, which says whether the mirror image's embedding is added. `what` is the
+    title of the progress bar, and the beginning of an error message.
     """
     try:
         with execution.bar(what) as progress:
@@ -122,10 +118,7 @@ def measure_sets(
 
 
 def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[float, Interval]:
-    """Return the interval of TAR at each supported FAR.
-
-    A FAR is supported where there are enough different pairs.
-    """
+    """Return the interval of TAR at each FAR with enough different pairs."""
     return {
         far: interval_of(resamples.tar(verified.distances, far))
         for far, tar in verified.tar_at_far.items()
@@ -134,15 +127,9 @@ def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[fl
 
 
 def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
-    """Return every n-th pair of a set, at most a given number.
+    """Return every n-th pair, n the smallest step that leaves `most` or fewer.
 
-    n is the smallest step that suffices.
-
-    Args:
-        most: largest number of pairs.
-
-    Edge cases:
-        The whole set is returned where the remaining pairs could not be judged in ten folds.
+    The whole set is returned where the remaining pairs could not be judged in ten folds.
     """
     step = -(-len(pairs.same) // most)
     same = pairs.same[::step]

@@ -25,12 +25,10 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Variant:
-    """A version of a set.
+    """A version of a set: what is done to an image, under a name.
 
-    Args:
-        view: what is done to an image; None for nothing.
-        mirrored: whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
-            in that sum, so that `flipped` goes without, and `single` shows what going without costs.
+    `mirrored` says whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
+    in that sum, so that `flipped` goes without, and `single` shows what going without costs.
     """
 
     name: str
@@ -39,21 +37,16 @@ class Variant:
 
 
 def parse_variants(names: Sequence[str]) -> list[Variant]:
-    """Return the variants of some names.
+    """Return the variants of some names, `plain` where there is none.
 
-    Args:
-        names: `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped`, or `all` for six of them; none for `plain`.
+    Names are `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped`, or `all` for six of them.
     """
     wanted = [name for given in names or (PLAIN,) for name in (ALL if given == "all" else (given,))]
     return [_variant(name) for name in dict.fromkeys(wanted)]
 
 
 def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> VerificationSet:
-    """Return a variant of a set.
-
-    Args:
-        on: `probe` leaves the first image of each pair, the enrolled one, unchanged.
-    """
+    """Return a variant of a set; on `probe` leaves each pair's first image unchanged."""
     images = pairs.images.copy()
     if variant.view is not None:
         changed = images[1::2] if on == "probe" else images
@@ -63,11 +56,7 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
 
 
 def seen_faces(faces: np.ndarray, view: View) -> np.ndarray:
-    """Return faces as a view shows them.
-
-    Args:
-        faces: uint8 (B, S, S, 3), RGB.
-    """
+    """Return RGB faces, uint8 (B, S, S, 3), as a view shows them that draws nothing."""
     images = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float() / 127.5 - 1
     seen = levels(view(images, torch.Generator())).round().clamp(0, 255).to(torch.uint8)
     return seen.permute(0, 2, 3, 1).numpy()

@@ -111,13 +111,9 @@ def verify(
 
 
 def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | None = None) -> VerificationResult:
-    """Judge pairs in ten folds.
+    """Judge squared distances (P,), in [0, 4], in ten folds.
 
-    Each fold is judged with the threshold that is best on the other nine.
-
-    Args:
-        distances: (P,), squared, in [0, 4].
-        same: bool (P,).
+    Each fold is judged with the threshold that is best on the other nine. `where` begins an error message.
     """
     require_kinds(same, where)
     bad = int((~np.isfinite(distances)).sum())
@@ -132,11 +128,7 @@ def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | No
 
 
 def require_kinds(same: np.ndarray, where: str) -> None:
-    """Check that pairs can be judged in ten folds.
-
-    Args:
-        same: bool (P,).
-    """
+    """Check that pairs, bool (P,), can be judged in ten folds."""
     same = np.asarray(same, dtype=bool)
     if len(same) < FOLDS or same.all() or not same.any():
         raise EvaluationError(
@@ -146,20 +138,12 @@ def require_kinds(same: np.ndarray, where: str) -> None:
 
 
 def fold_sizes(pairs: int) -> np.ndarray:
-    """Return the number of pairs in each of the ten contiguous folds.
-
-    Where the pairs do not divide evenly, the first folds have one more.
-    """
+    """Return the sizes of ten contiguous folds; the first may have one more."""
     return np.array([len(fold) for fold in np.array_split(np.arange(pairs), FOLDS)])
 
 
 def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
-    """Return the mean norm of plain and mirrored embeddings, upstream's XNorm.
-
-    Args:
-        plain: (N, D), of the images.
-        mirrored: (N, D), of their mirror images.
-    """
+    """Return the mean norm of plain and mirrored embeddings (N, D), upstream's XNorm."""
     return float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
 
 
@@ -167,19 +151,9 @@ def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
 def embed_both(
     embed: Embed, images: np.ndarray, device: torch.device, batch_size: int, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings of images and of their mirror images.
+    """Return the embeddings of images and of their mirror images, both float64 (N, D).
 
-    Both are float64 (N, D).
-
-    Args:
-        embed: see `verify`.
-        images: uint8 (N, H, W, 3) RGB.
-        device: where they go.
-        batch_size: images per forward.
-        progress: called with (images done, images in all).
-
-    Raises:
-        EvaluationError: the model's output is not finite or not of shape (B, D).
+    Images are uint8 (N, H, W, 3) RGB; progress is called with (images done, images in all).
     """
     rows: tuple[list[Tensor], list[Tensor]] = ([], [])
     with evaluating(embed):
@@ -196,10 +170,7 @@ def embed_both(
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
     """Return the squared distances (P,), in [0, 4], of normalised pairs.
 
-    Rows are scaled to length 1; zero rows stay zero.
-
-    Args:
-        embeddings: (2P, D); rows 2i and 2i + 1 are pair i.
+    Rows 2i and 2i + 1 of the embeddings (2P, D) are pair i. They are scaled to length 1; zero rows stay zero.
     """
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     units = embeddings / np.where(norms == 0, 1, norms)
@@ -209,13 +180,8 @@ def pair_distances(embeddings: np.ndarray) -> np.ndarray:
 def judge_folds(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the accuracy of each fold, and the threshold used.
 
-    The threshold is the first of those that are best on the other nine folds. Folds are contiguous, the first ones one
-    pair longer where the pairs do not divide evenly. A pair is accepted if its distance is below the threshold, not at
-    it.
-
-    Args:
-        distances: (P,), P >= 10.
-        same: bool (P,).
+    The threshold is the first of those that are best on the other nine folds. A pair is accepted if its distance is
+    below the threshold, not at it.
     """
     right = (distances[:, None] < THRESHOLDS) == same[:, None]  # (P, thresholds)
     total = right.sum(axis=0)  # (thresholds,)
@@ -230,11 +196,8 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
     """Return TAR at FAR 1e-1 to 1e-6, read strictly, over all pairs.
 
     TAR@FAR=f is the largest share of same pairs that a threshold accepts while it accepts at most a share f of the
-    different pairs: never the value at the nearest FAR, which may lie above f.
-
-    Args:
-        distances: (P,), smaller is more alike.
-        same: bool (P,).
+    different pairs: never the value at the nearest FAR, which may lie above f. Of distances (P,) a smaller one is more
+    alike.
 
     Edge cases:
         Fewer than 1 / f different pairs: None. One false accept would already exceed f, so the number would depend on
@@ -248,17 +211,13 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, false_accepts: int) -> float:
     """Return the largest share of genuine pairs a threshold can accept.
 
-    The threshold accepts at most `false_accepts` of the impostors.
-
-    Args:
-        false_accepts: number of impostors that may be accepted, fewer than there are.
+    The threshold accepts at most `false_accepts` of the impostors, of which there are more. Both are distances.
     """
     limit = np.partition(impostors, false_accepts)[false_accepts]
     return float((genuine < limit).mean())
 
 
 def _checked(embeddings: Tensor, expected: int) -> Tensor:
-    """Return a batch of embeddings in float32, after checking its shape."""
     shape = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != expected or not shape[1]:
         raise EvaluationError(
@@ -269,10 +228,7 @@ def _checked(embeddings: Tensor, expected: int) -> Tensor:
 
 
 def _joined(batches: list[Tensor]) -> np.ndarray:
-    """Return all embeddings of one view on the CPU.
-
-    They are checked once for non-finite numbers, so that a GPU need not wait in every batch.
-    """
+    """Return all embeddings on the CPU, checked once: a GPU need not wait in every batch."""
     rows = torch.cat(batches).cpu().double()
     bad = int((~rows.isfinite()).any(dim=1).sum())
     if bad:
