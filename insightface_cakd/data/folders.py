@@ -20,7 +20,6 @@ class People:
 
     Args:
         images: of each person; a dangling link to an image counts, so that whoever reads it reports it.
-        names: names of the people's folders.
         skipped: files that are not images by their suffix or lie in no person's folder, and folders without images.
     """
 

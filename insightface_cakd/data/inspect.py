@@ -24,8 +24,6 @@ class Info:
     Args:
         identities: number of classes, from the header, or the largest label plus one.
         key_gaps: number of keys missing between the smallest and the largest image key; harmless in im2rec style.
-        images_per_identity: minimum, quartiles and maximum, over identities that have images.
-        image_bytes: minimum, quartiles and maximum of the encoded images' sizes.
         formats: counts of `jpeg`, `png`, `other` among up to 64 images spread over the file.
         pixels: counts of (width, height) among the same images.
     """

@@ -27,7 +27,6 @@ class Record:
     Args:
         labels: float32 values; ids above 16,777,216 are not exact.
         id, id2: unsigned 64-bit, by convention the record's key, and 0 for images.
-        payload: the encoded image; empty for header and identity records.
     """
 
     flag: int

@@ -63,8 +63,6 @@ class _Loop:
     """A host's training loop, ready to run on a device.
 
     Args:
-        namespace: the module that has the loop's names.
-        run: runs the loop to its end.
         length: gives the length of a run for the task that has filled the config.
     """
 

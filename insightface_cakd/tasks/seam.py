@@ -76,13 +76,8 @@ def install(
 
     Args:
         namespace: a module with the five names of `train_v2`.
-        teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
         task: the recipe's, which has filled the config; made anew when not given.
-
-    Raises:
-        RecipeError, TeacherError: files or a run's length that the recipe needs are missing, or files are of another teacher or data set.
-        TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
     """
     _check_landmarks(namespace, recipe)
     task = task or task_of(recipe)

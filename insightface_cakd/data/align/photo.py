@@ -43,8 +43,6 @@ class Outcome:
 
     Args:
         reason: why the photo was left out, one of `REASONS`; None if a face was taken.
-        detail: the reason with its values.
-        faces: number of faces that are good enough.
     """
 
     reason: str | None

@@ -24,9 +24,6 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
         images: (B, 3, H, W); uint8, or floats in [-1, 1], rounded to the nearest of the 256 levels. Hashes: (B,),
             int64.
 
-    Args:
-        seed: another seed gives an independent hash.
-
     Source:
         mix is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), GOLDEN its increment.
     """

@@ -23,11 +23,8 @@ class CacheMeta:
 
     Args:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
-        images: number of images given, including duplicates.
         rows: number of stored embeddings, two per image.
         data: sha256 of the sorted hashes; the same images give the same value in any order.
-        version: version of this package that wrote the cache.
-        format: version of the folder's format and of the hash.
     """
 
     teacher: str

@@ -20,10 +20,7 @@ class PrototypesMeta:
 
     Args:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
-        data: `data_set_hash` of the training set.
-        num_classes, embedding_size, nearest: C, D and K of the arrays.
         single: number of identities with one image, whose row is that image's feature.
-        version: version of this package that wrote the folder.
     """
 
     teacher: str

@@ -26,7 +26,6 @@ class LabelledFaces:
     """A training set of C identities as input of `write_prototypes`.
 
     Args:
-        data: its `data_set_hash`.
         labels: (N,) the identity of every image.
         batches: uint8 (B, S, S, 3), RGB, in the order of the labels.
     """

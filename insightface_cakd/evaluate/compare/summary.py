@@ -45,7 +45,6 @@ def compare_runs(
 
     Args:
         runs: name -> output folder.
-        place: the .bin file.
         device: where embeddings are computed; latency is measured on the CPU.
         mixed: names of a teacher and a student for mixed enrolment, which is left out where their embeddings have
             different widths and so cannot be compared.

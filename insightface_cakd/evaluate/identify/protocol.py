@@ -66,9 +66,7 @@ def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np
 
     Args:
         probes: embeddings (N, D) of people's pictures.
-        people: person on each picture.
         distractors: embeddings (n, D) piece by piece, in random order.
-        total: number of distractors in all pieces.
 
     Source:
         Kemelmacher-Shlizerman et al., MegaFace, CVPR 2016 (arXiv:1512.00596), challenge 1.

@@ -168,11 +168,9 @@ def get_dataloader(
     """Return this rank's batches, without the last incomplete one of an epoch.
 
     Args:
-        root_dir: see `open_faces`.
         local_rank: gives the device if `device` is None: CUDA device `local_rank`, or the CPU.
         dali: not supported here.
         dali_aug: not supported here.
-        seed: of order and flips.
         num_workers: reading processes; 0 reads in this one.
         num_classes: labels must lie below it; None checks nothing.
     """

@@ -28,7 +28,6 @@ class PartialFC_V2(nn.Module):
         margin_loss: (cosines (N, n), labels (N, 1), -1 for classes of other ranks) -> logits (N, n).
         num_classes: C, at least one per rank.
         sample_rate: share of the rows used in a step, in [0, 1]; at least one row is.
-        fp16: compute cosines in half precision under CUDA autocast.
     """
 
     def __init__(

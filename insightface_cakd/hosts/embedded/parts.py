@@ -17,12 +17,8 @@ class RunResult:
     """The result of a run.
 
     Args:
-        accuracy: of the last network on each verification set.
         best: best value of any epoch on each set: the highest accuracy, or the value by which the task chooses.
         measured: numbers of the last network on each set, for a task other than identification.
-        steps: number of optimiser steps.
-        seconds: of this process, from the start of its training.
-        images_per_second: average over the whole run, verification included.
     """
 
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -38,10 +34,7 @@ class Parts:
     """The parts of a run.
 
     Args:
-        backbone: the network that is verified and saved.
         student: the network that is called in training: `backbone`, or its DDP wrapper.
-        epoch: number of completed epochs.
-        step: number of optimiser steps done.
     """
 
     cfg: EasyDict

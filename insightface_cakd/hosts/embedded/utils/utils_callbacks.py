@@ -93,7 +93,6 @@ class CallBackLogging:
 
     Args:
         batch_size: images per rank and step.
-        start_step: step at which a resumed run begins.
         world_size: for the images per second of all ranks.
     """
 
