@@ -68,13 +68,6 @@ def facts_of(name: str, where: str = "loss") -> type[LossFacts]:
     """Return the facts of a loss, with the signature of its constructor.
 
     For a loss of this package, torch is not imported.
-
-    Args:
-        name: name of a loss of this package, or `package.module:Class`.
-        where: beginning of the error message.
-
-    Raises:
-        RecipeError: there is no such loss.
     """
     if ":" in name:
         return _own_class(name, where)
@@ -116,10 +109,7 @@ def _is_facts(value: object) -> bool:
 
 @cache
 def _outline(module: str) -> dict[str, Any]:
-    """Return the names that a file of this folder defines, without torch.
-
-    These are its light imports, its constants, and the facts of its losses without their computation.
-    """
+    """Return the light imports, constants and losses' facts of a file, without torch."""
     path = FOLDER / f"{module.rpartition('.')[2]}.py"
     names: dict[str, Any] = {"__name__": module}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -13,17 +13,7 @@ IDENTIFICATION = "identification"
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
-    """Check that terms and prompts have the parts they need.
-
-    Terms read parts; prompts learn from a term.
-
-    Args:
-        recipe: valid key by key.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: a part is missing, or read by nothing.
-    """
+    """Check that terms have the parts they read, and prompts a term to learn from."""
     check_head(recipe, where)
     _check_names(recipe, where)
     _check_views(recipe, where)
@@ -55,13 +45,6 @@ def check_head(recipe: Recipe, where: str) -> None:
 
     A recipe needs a term or a `head`, unless its task is another than identification. No term may compare logits if each
     image has its own margin (`head.margin: quality`).
-
-    Args:
-        recipe: valid key by key.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: the recipe has neither, or such a term.
     """
     if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
         raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
@@ -101,17 +84,7 @@ def _check_views(recipe: Recipe, where: str) -> None:
 
 
 def source_class(spec: NamedSpec, where: str) -> Any:
-    """Return the class of a source that a recipe names.
-
-    Its options are checked when a run builds it.
-
-    Args:
-        spec: names it as `package.module:Class`.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: there is no such class, or it offers nothing.
-    """
+    """Return the class of a source; its options are checked when a run builds it."""
     found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):
         raise RecipeError(

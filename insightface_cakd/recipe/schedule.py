@@ -21,12 +21,7 @@ KEYS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Length:
-    """Length of a run.
-
-    Args:
-        epoch: batches per rank in an epoch.
-        epochs: number of epochs.
-    """
+    """Length of a run: batches per rank in an epoch, and number of epochs."""
 
     epoch: int
     epochs: int
@@ -82,13 +77,7 @@ class ScheduleSpec(BaseModel):
 
 
 def factor(schedule: ScheduleSpec, step: int, length: Length | None) -> float:
-    """Return the factor of the weight in a step.
-
-    Args:
-        schedule: schedule of the term.
-        step: number of batches before this one.
-        length: length of the run; read only if the schedule needs it.
-    """
+    """Return the factor of the weight after `step` batches."""
     if schedule.kind == "constant":
         return 1.0
     if not schedule.needs_length:

@@ -62,11 +62,7 @@ class TermSpec(BaseModel):
         return facts_of(self.loss)
 
     def check_options(self) -> None:
-        """Check the loss's options without building it.
-
-        Raises:
-            RecipeError: the loss cannot have them.
-        """
+        """Check the loss's options without building it."""
         check_options(self.facts.__init__, self.options, self.facts.title())
 
     @property
@@ -130,10 +126,7 @@ class Recipe(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_balance(cls, given: Any) -> Any:
-        """Remove an empty part `balance`, which runs before 0.2 saved.
-
-        A part that is not empty is refused.
-        """
+        """Remove an empty part `balance`, which runs before 0.2 saved; refuse others."""
         if isinstance(given, dict) and "balance" in given:
             if given["balance"] is not None:
                 raise RecipeError(
