@@ -1,7 +1,4 @@
-"""Grouped knowledge distillation (GKD), on whole or sharded logits.
-
-The knowledge lies in a few classes, and in the probability that they have together.
-"""
+"""Grouped knowledge distillation (GKD), on whole or sharded logits."""
 
 from typing import Annotated, Literal
 

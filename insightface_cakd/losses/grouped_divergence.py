@@ -1,7 +1,4 @@
-"""Divergence within two groups of classes and between them.
-
-Value and gradient come in one pass, on whole or sharded logits.
-"""
+"""Divergence within and between two groups of classes, whole or sharded, in one pass."""
 
 from typing import Any, NamedTuple
 

@@ -1,7 +1,4 @@
-"""The options of a loss, checked by annotations, without torch.
-
-An option is an argument of the constructor; its annotation says what values it takes.
-"""
+"""The options of a loss: constructor arguments, checked by annotations, without torch."""
 
 import functools
 import inspect
@@ -26,13 +23,7 @@ CONFIG = ConfigDict(
 
 @dataclass(frozen=True)
 class OldName:
-    """An earlier name of an option, as part of its annotation.
-
-    Recipes may still use it.
-
-    Args:
-        name: the earlier name.
-    """
+    """An earlier name of an option, as part of its annotation; recipes may use it."""
 
     name: str
 

@@ -1,7 +1,4 @@
-"""Counts and sums of what lies above a value in each row.
-
-And the value above which a wanted amount lies. All in chunks of rows, so that memory stays small.
-"""
+"""Counts and sums above a value of each row, in chunks to bound memory."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol

@@ -1,7 +1,4 @@
-"""A part of a recipe that names a class, with its options.
-
-The class is one of the package, or `package.module:Class`.
-"""
+"""A part of a recipe that names a class, with its options."""
 
 from typing import Any
 

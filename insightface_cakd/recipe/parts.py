@@ -14,7 +14,7 @@ IDENTIFICATION = "identification"
 
 def check_parts(recipe: Recipe, where: str) -> None:
     """Check that terms have the parts they read, and prompts a term to learn from."""
-    check_head(recipe, where)
+    _check_head(recipe, where)
     _check_names(recipe, where)
     _check_views(recipe, where)
     fields = recipe.reader(part="urfm")
@@ -40,7 +40,7 @@ def check_parts(recipe: Recipe, where: str) -> None:
         )
 
 
-def check_head(recipe: Recipe, where: str) -> None:
+def _check_head(recipe: Recipe, where: str) -> None:
     """Check that there is something to learn, and that the head fits.
 
     A recipe needs a term or a `head`, unless its task is another than identification. No term may compare logits if each

@@ -1,7 +1,4 @@
-"""How the weight of a term changes over a run.
-
-Pure functions of the step and of the run's length.
-"""
+"""How the weight of a term changes over a run."""
 
 import math
 from dataclasses import dataclass

@@ -21,10 +21,7 @@ def find_recipe(name: str) -> Path:
 
 
 def shipped_recipes() -> list[Path]:
-    """Return the recipe files that come with the package.
-
-    Sorted by name, those in subfolders last.
-    """
+    """Return the shipped recipe files, sorted by name, those in subfolders last."""
     folder = shipped_folder("recipes")
     return sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
 

@@ -1,7 +1,4 @@
-"""The part of a recipe about the unified receptive fields.
-
-One key for each detail that the paper leaves open.
-"""
+"""The part of a recipe about the unified receptive fields."""
 
 import math
 from typing import Literal
