@@ -80,7 +80,10 @@ def _peaks(maps: Tensor, axis: int) -> Tensor:
 
 
 def by_position(maps: Tensor) -> Tensor:
-    """Return maps (B, C, H, W) as (B, H W, C), row by row; tokens (B, N, C) stay."""
+    """Return maps (B, C, H, W) as (B, H W, C).
+
+    Row by row; tokens (B, N, C) stay.
+    """
     if maps.dim() == 4:
         return maps.flatten(2).transpose(1, 2)
     if maps.dim() == 3:
@@ -91,7 +94,10 @@ def by_position(maps: Tensor) -> Tensor:
 
 
 def grid(maps: Tensor) -> tuple[int, int]:
-    """Return height and width of maps (B, C, H, W), or of square tokens (B, N, C)."""
+    """Return height and width of maps (B, C, H, W).
+
+    Or of square tokens (B, N, C).
+    """
     if maps.dim() == 4:
         return maps.shape[2], maps.shape[3]
     side = math.isqrt(maps.shape[1])

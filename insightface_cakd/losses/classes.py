@@ -13,7 +13,10 @@ class ClassAxis(Protocol):
     """
 
     def max(self, logits: Tensor) -> Tensor:
-        """Return the largest entry of each row of (N, n), (N, 1), without gradient."""
+        """Return the largest entry of each row of (N, n), (N, 1).
+
+        Without gradient.
+        """
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of each row of (N, n), (N, 1)."""

@@ -105,7 +105,10 @@ class EvaluationRankLoss(DistillLoss):
         )
 
     def pairs(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Pairs:
-        """Return the pairs of the batch (unit rows), and of batch and queue; queue the batch."""
+        """Return the pairs of the batch (unit rows).
+
+        And of batch and queue; queue the batch.
+        """
         first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
         same = labels[first] == labels[second]
         ours, theirs = ((rows @ rows.T)[first, second] for rows in (student, teacher))
@@ -141,5 +144,5 @@ class EvaluationRankLoss(DistillLoss):
 
 
 def hardest_first(cosines: Tensor, chosen: Tensor, most: int) -> torch.return_types.topk:
-    """Return values and places of the at most `most` largest chosen cosines (P,); then -inf."""
+    """Return the `most` largest chosen cosines and their places, -inf after them."""
     return cosines.detach().masked_fill(~chosen, float("-inf")).topk(min(most, len(cosines)))

@@ -79,7 +79,10 @@ class FeatureRelationLoss(DistillLoss):
 
 
 def unit_maps(maps: Tensor) -> Tensor:
-    """Return maps or tokens as (B, P, C), of Frobenius norm 1; a zero map stays 0."""
+    """Return maps or tokens as (B, P, C), of Frobenius norm 1.
+
+    A zero map stays 0.
+    """
     positions = by_position(maps)
     lengths = torch.linalg.vector_norm(positions, dim=(1, 2), keepdim=True)
     # Divided by 1e-6 twice, here and in the cosine of relations, a zero map would have gradients of 1e12.
@@ -87,7 +90,7 @@ def unit_maps(maps: Tensor) -> Tensor:
 
 
 def relation(maps: Tensor, others: Tensor) -> Tensor:
-    """Return the inner products of all positions of two maps (B, P, C), (B, P^2)."""
+    """Return inner products (B, P^2) of the positions of two maps."""
     return (maps @ others.transpose(1, 2)).flatten(1)
 
 

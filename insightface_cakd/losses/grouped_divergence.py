@@ -1,4 +1,7 @@
-"""Divergence within and between two groups of classes, whole or sharded, in one pass."""
+"""Divergence within and between two groups of classes, whole or sharded.
+
+In one pass.
+"""
 
 from typing import Any, NamedTuple
 
@@ -83,7 +86,10 @@ class _Pair:
         self.temperature = temperature
 
     def peaks(self) -> Tensor:
-        """Return the largest logit by row, side and group, (N, 2, 2); -inf for none."""
+        """Return the largest logit by row, side and group, (N, 2, 2).
+
+        -inf for none.
+        """
         found = self.sides[0].new_empty(self.sides[0].shape[0], 2, 2)
         for rows in row_chunks(self.sides[0]):
             inside = self._inside(rows)
@@ -114,7 +120,10 @@ class _Pair:
         return found
 
     def gradient(self, peaks: Tensor, sums: Tensor, shares: Tensor, weights: GroupWeights) -> Tensor:
-        """Return the gradient of the mean times T^2, (N, n); shares (N, 2, 2) by side and group."""
+        """Return the gradient of the mean times T^2, (N, n).
+
+        Shares (N, 2, 2) by side and group.
+        """
         within = peaks.new_tensor([weights.primary, weights.secondary])
         scale = self.temperature / len(peaks)
         # A group without classes has sum 0, and no column that would read its factor.
@@ -133,13 +142,19 @@ class _Pair:
         return self.group.members(self.sides[0], rows)
 
     def _softened(self, side: int, rows: slice, inside: Tensor, peaks: Tensor) -> Tensor:
-        """Return (z - peak of its group) / T for some rows, as a new tensor."""
+        """Return (z - peak of its group) / T for some rows.
+
+        As a new tensor.
+        """
         shift = torch.where(inside, peaks[rows, side, :1], peaks[rows, side, 1:])
         return shift.neg_().add_(self.sides[side][rows]).div_(self.temperature)
 
 
 def _divergences(peaks: Tensor, sums: Tensor, weights: GroupWeights) -> tuple[Tensor, Tensor]:
-    """Return weighted divergences (N,), and probabilities by side and group (N, 2, 2)."""
+    """Return weighted divergences (N,).
+
+    And probabilities by side and group (N, 2, 2).
+    """
     logs = sums[:, :2].log() + peaks  # logsumexp by side and group; -inf for a group without classes
     logs -= logs.logsumexp(dim=2, keepdim=True)
     shares, there = logs.exp(), sums[:, 1] > 0

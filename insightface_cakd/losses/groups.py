@@ -46,7 +46,10 @@ class Group:
     size: Tensor
 
     def members(self, logits: Tensor, rows: slice) -> Tensor:
-        """Return which entries of some rows belong to the group, boolean (r, n)."""
+        """Return which entries of some rows belong to the group.
+
+        Boolean (r, n).
+        """
         ours, threshold = logits[rows], self.threshold[rows]
         positions = torch.arange(ours.shape[1], device=ours.device)
         inside = (ours == threshold) & (positions <= self.last[rows])
@@ -57,7 +60,9 @@ class Group:
 
 
 def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassAxis) -> Group:
-    """Return the own class and the largest others, `size` in all or all there are.
+    """Return the own class and the largest others.
+
+    `size` in all or all there are.
 
     Shape:
         logits: (N, n), float32 or float64. columns: (N, 1), -1 where the class is not among the n; a row whose class no rank has gets the
@@ -71,7 +76,9 @@ def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassA
 
 
 def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, classes: ClassAxis) -> Group:
-    """Return the smallest group with a share, in (0, 1], of the softened probability.
+    """Return the smallest group with a share, in (0, 1].
+
+    Of the softened probability.
 
     The own class, and as many of the largest others as it takes; columns as in `largest`.
     """
@@ -100,7 +107,7 @@ def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> 
 
 
 def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, classes: ClassAxis) -> Group:
-    """Return the own class and the fewest others whose weights reach a goal (N, 1).
+    """Return the own class and the fewest others that reach a goal.
 
     The largest are taken first; equal entries weigh the same.
     """
@@ -116,7 +123,9 @@ def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, class
 
 
 def last_of(logits: Tensor, columns: Tensor, value: Tensor, wanted: Tensor) -> Tensor:
-    """Return the column of the `wanted`-th entry that equals a value, all (N, 1).
+    """Return the column of the `wanted`-th entry that equals a value.
+
+    All (N, 1).
 
     The own class is left out; -1 where none is wanted.
     """

@@ -80,7 +80,7 @@ def distances(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relative_distances(rows: Tensor) -> Tensor:
-    """Return the distances (B, B) of rows over the mean of the positive ones."""
+    """Return the distances (B, B) over the mean of the positive ones."""
     lengths, apart = distances(rows)
     count = apart.sum()
     mean = lengths.sum() / count.clamp_min(1)

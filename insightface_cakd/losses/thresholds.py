@@ -1,4 +1,7 @@
-"""Counts and sums above a value of each row, in chunks to bound memory."""
+"""Counts and sums above a value of each row.
+
+In chunks to bound memory.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -17,7 +20,10 @@ class Weights(Protocol):
     """What is added up above a threshold."""
 
     def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Return the summed weight of this rank's entries beyond a value, without the own class."""
+        """Return the summed weight of this rank's entries beyond a value.
+
+        Without the own class.
+        """
 
     def of(self, value: Tensor) -> Tensor:
         """Return the weight of one entry with this logit, (N, 1)."""
@@ -94,7 +100,9 @@ class Values(Weights):
 
 
 def highest(holds: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """Return the largest numbers (N, 1) for which `holds`, as for all smaller ones.
+    """Return the largest numbers (N, 1) for which `holds`.
+
+    As for all smaller ones.
 
     Found by bisection over the bits of the numbers; `like` has the result's shape and type.
     """
@@ -114,7 +122,10 @@ def _ordered(numbers: Tensor) -> Tensor:
 
 
 def own_logits(logits: Tensor, columns: Tensor) -> Tensor:
-    """Return the own classes' logits, (N, 1); NaN where another rank has them."""
+    """Return the own classes' logits, (N, 1).
+
+    NaN where another rank has them.
+    """
     return torch.where(columns >= 0, logits.gather(1, columns.clamp_min(0)), torch.nan)
 
 
@@ -124,14 +135,20 @@ def top(logits: Tensor, count: int) -> Tensor:
 
 
 def row_chunks(matrix: Tensor) -> Iterator[slice]:
-    """Yield slices of the rows, an eighth of a large matrix each, to bound memory."""
+    """Yield slices of the rows, an eighth of a large matrix each.
+
+    To bound memory.
+    """
     size = max(-(-matrix.shape[0] // 8), ENTRIES // max(matrix.shape[1], 1), 1)
     for start in range(0, matrix.shape[0], size):
         yield slice(start, start + size)
 
 
 def count(entries: Tensor, own: Tensor, compare: Compare, value: Tensor) -> Tensor:
-    """Return how many entries (N, n) lie beyond a value (N, 1), without the own class."""
+    """Return how many entries (N, n) lie beyond a value (N, 1).
+
+    Without the own class.
+    """
     parts = [
         compare(entries[rows], value[rows]).sum(1, keepdim=True, dtype=torch.int32) for rows in row_chunks(entries)
     ]

@@ -6,7 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NamedSpec(BaseModel):
-    """The name of a class, `package.module:Class` or one of ours, and its options.
+    """The name of a class, `package.module:Class` or one of ours.
+
+    And its options.
 
     In the file, the options are keys beside `kind`; a class without options can be given as its name alone.
     """

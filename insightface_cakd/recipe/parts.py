@@ -13,7 +13,10 @@ IDENTIFICATION = "identification"
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
-    """Check that terms have the parts they read, and prompts a term to learn from."""
+    """Check that terms have the parts they read.
+
+    And prompts a term to learn from.
+    """
     _check_head(recipe, where)
     _check_names(recipe, where)
     _check_views(recipe, where)
@@ -84,7 +87,10 @@ def _check_views(recipe: Recipe, where: str) -> None:
 
 
 def source_class(spec: NamedSpec, where: str) -> Any:
-    """Return the class of a source; its options are checked when a run builds it."""
+    """Return the class of a source.
+
+    Its options are checked when a run builds it.
+    """
     found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):
         raise RecipeError(

@@ -137,7 +137,10 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _one_first_teacher(self) -> "Recipe":
-        """Let `teacher` be the first of `teachers`: what a run saves of both agrees."""
+        """Let `teacher` be the first of `teachers`.
+
+        What a run saves of both agrees.
+        """
         if self.teachers:
             self.teachers[next(iter(self.teachers))] = self.teacher
         return self
@@ -155,7 +158,7 @@ class Recipe(BaseModel):
         return [term for term in self.losses if term.weight > 0]
 
     def reader(self, *, part: str | None = None) -> str | None:
-        """Return the name of the first term that reads a part of the recipe, or None.
+        """Return the name of the first term that reads a part, or None.
 
         Args:
             part: None stands for what every run has.
@@ -164,12 +167,18 @@ class Recipe(BaseModel):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a step needs the teacher's output; frozen class centres need no forward."""
+        """Whether a step needs the teacher's output.
+
+        Frozen class centres need no forward.
+        """
         return bool(self.terms) or (self.head is not None and self.head.reads_embedding)
 
     @property
     def needs_network(self) -> bool:
-        """Whether a term reads inner activations of the teacher, or prompts learn in it."""
+        """Whether a term reads inner activations of the teacher.
+
+        Or prompts learn in it.
+        """
         taps = any(term.teacher is not None for term in self.terms)
         return taps or self.urfm is not None or self.teacher.prompts is not None
 
@@ -190,7 +199,7 @@ class Recipe(BaseModel):
 
     @property
     def lacks_init(self) -> bool:
-        """Whether the student starts from trained weights that the recipe does not name."""
+        """Whether the student needs trained weights that the recipe does not name."""
         return self.student is not None and self.student.weights is None
 
     @property

@@ -9,7 +9,10 @@ Progress = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """Show a progress bar on stderr; yield its callback, which takes (done, total)."""
+    """Show a progress bar on stderr; yield its callback.
+
+    Which takes (done, total).
+    """
     from rich import progress as rich
     from rich.console import Console
 

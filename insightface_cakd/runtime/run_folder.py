@@ -16,7 +16,10 @@ SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", 
 
 
 class Taught(BaseModel):
-    """The teacher of a run; accuracy in [0, 1], before the first step."""
+    """The teacher of a run; accuracy in [0, 1].
+
+    Before the first step.
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -45,7 +48,10 @@ class Saved(BaseModel):
 
 
 class Measured(BaseModel):
-    """The content of `result.json`; accuracy in [0, 1] of each set, speed of all ranks."""
+    """The content of `result.json`; accuracy in [0, 1] of each set.
+
+    Speed of all ranks.
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -59,7 +65,10 @@ Content = TypeVar("Content", bound=BaseModel)
 
 
 class RunFolder:
-    """Reads what a run left behind, each file once; a missing file counts as empty."""
+    """Reads what a run left behind, each file once.
+
+    A missing file counts as empty.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
