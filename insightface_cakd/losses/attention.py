@@ -80,10 +80,7 @@ def _peaks(maps: Tensor, axis: int) -> Tensor:
 
 
 def by_position(maps: Tensor) -> Tensor:
-    """Return maps (B, C, H, W) as (B, H W, C).
-
-    Row by row; tokens (B, N, C) stay.
-    """
+    """Return maps as (B, H W, C); tokens (B, N, C) stay."""
     if maps.dim() == 4:
         return maps.flatten(2).transpose(1, 2)
     if maps.dim() == 3:
@@ -94,10 +91,7 @@ def by_position(maps: Tensor) -> Tensor:
 
 
 def grid(maps: Tensor) -> tuple[int, int]:
-    """Return height and width of maps (B, C, H, W).
-
-    Or of square tokens (B, N, C).
-    """
+    """Return height and width of maps, or of square tokens."""
     if maps.dim() == 4:
         return maps.shape[2], maps.shape[3]
     side = math.isqrt(maps.shape[1])

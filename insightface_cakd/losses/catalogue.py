@@ -109,10 +109,7 @@ def _is_facts(value: object) -> bool:
 
 @cache
 def _outline(module: str) -> dict[str, Any]:
-    """Return the light imports, constants and losses' facts of a file.
-
-    Without torch.
-    """
+    """Return a file's light imports, constants and losses' facts, without torch."""
     path = FOLDER / f"{module.rpartition('.')[2]}.py"
     names: dict[str, Any] = {"__name__": module}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -13,10 +13,7 @@ class ClassAxis(Protocol):
     """
 
     def max(self, logits: Tensor) -> Tensor:
-        """Return the largest entry of each row of (N, n), (N, 1).
-
-        Without gradient.
-        """
+        """Return the largest entry of each row, (N, 1), without gradient."""
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of each row of (N, n), (N, 1)."""

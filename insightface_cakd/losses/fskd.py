@@ -79,10 +79,7 @@ class FeatureRelationLoss(DistillLoss):
 
 
 def unit_maps(maps: Tensor) -> Tensor:
-    """Return maps or tokens as (B, P, C), of Frobenius norm 1.
-
-    A zero map stays 0.
-    """
+    """Return maps as (B, P, C) of Frobenius norm 1; zeros stay."""
     positions = by_position(maps)
     lengths = torch.linalg.vector_norm(positions, dim=(1, 2), keepdim=True)
     # Divided by 1e-6 twice, here and in the cosine of relations, a zero map would have gradients of 1e12.

@@ -46,10 +46,7 @@ class Group:
     size: Tensor
 
     def members(self, logits: Tensor, rows: slice) -> Tensor:
-        """Return which entries of some rows belong to the group.
-
-        Boolean (r, n).
-        """
+        """Return which entries belong to the group, boolean (r, n)."""
         ours, threshold = logits[rows], self.threshold[rows]
         positions = torch.arange(ours.shape[1], device=ours.device)
         inside = (ours == threshold) & (positions <= self.last[rows])
@@ -62,7 +59,7 @@ class Group:
 def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassAxis) -> Group:
     """Return the own class and the largest others.
 
-    `size` in all or all there are.
+    They are `size` in all, or all classes where there are fewer.
 
     Shape:
         logits: (N, n), float32 or float64. columns: (N, 1), -1 where the class is not among the n; a row whose class no rank has gets the
@@ -76,11 +73,9 @@ def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassA
 
 
 def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, classes: ClassAxis) -> Group:
-    """Return the smallest group with a share, in (0, 1].
+    """Return the smallest group with a share of the softened probability.
 
-    Of the softened probability.
-
-    The own class, and as many of the largest others as it takes; columns as in `largest`.
+    The own class, and as many of the largest others as it takes; `share` is in (0, 1], `columns` as in `largest`.
     """
     own = own_logits(logits, columns)
     masses = Masses(logits, own, temperature, classes)
@@ -109,7 +104,7 @@ def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> 
 def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, classes: ClassAxis) -> Group:
     """Return the own class and the fewest others that reach a goal.
 
-    The largest are taken first; equal entries weigh the same.
+    The goal (N, 1) is what the others' weights add up to; the largest are taken first; equal entries weigh the same.
     """
     own = own_logits(logits, columns)
     threshold = highest(lambda value: classes.sum(weights.where(torch.ge, value)) >= goal, own)
@@ -125,9 +120,7 @@ def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, class
 def last_of(logits: Tensor, columns: Tensor, value: Tensor, wanted: Tensor) -> Tensor:
     """Return the column of the `wanted`-th entry that equals a value.
 
-    All (N, 1).
-
-    The own class is left out; -1 where none is wanted.
+    The own class is left out; -1 where none is wanted. Columns, value, wanted and result are (N, 1).
     """
     found = []
     for rows in row_chunks(logits):

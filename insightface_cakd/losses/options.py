@@ -23,10 +23,7 @@ CONFIG = ConfigDict(
 
 @dataclass(frozen=True)
 class OldName:
-    """An earlier name of an option, as part of its annotation.
-
-    Recipes may use it.
-    """
+    """An earlier name of an option, which recipes may still use."""
 
     name: str
 
@@ -44,10 +41,7 @@ def at_least(other: str) -> AfterValidator:
 
 
 def only_with(other: str, *choices: str) -> AfterValidator:
-    """Return an annotation.
-
-    Only where an option before it has one of some values.
-    """
+    """Return an annotation: only where an earlier option is among `choices`."""
 
     def check(value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get(other, choices[0]) not in choices:
@@ -58,10 +52,7 @@ def only_with(other: str, *choices: str) -> AfterValidator:
 
 
 def one_above_0(*others: str) -> AfterValidator:
-    """Return an annotation: above 0 where all other weights, which stand before.
-
-    Are 0.
-    """
+    """Return an annotation: above 0 where all earlier weights are 0."""
 
     def check(value: float, info: ValidationInfo) -> float:
         if value == 0 and all(info.data.get(other, 1) == 0 for other in others):
@@ -97,10 +88,7 @@ def option_names(constructor: Callable[..., None]) -> dict[str, str]:
 
 
 def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object]) -> dict[str, object]:
-    """Return options by the names that they have today.
-
-    None may be given by both.
-    """
+    """Return options by today's names; none may be given by both."""
     names, found = option_names(constructor), {}
     for key, value in given.items():
         name = names.get(key, key)

@@ -53,10 +53,7 @@ def cosines(rows: Tensor) -> Tensor:
 
 
 def row_normalised_gram(rows: Tensor) -> Tensor:
-    """Return the inner products of all rows (B, B).
-
-    Each result row normalised.
-    """
+    """Return inner products of all rows, (B, B), each result row normalised."""
     # The result does not depend on the scale; it only keeps float32 products in range.
     scale = rows.detach().square().sum(dim=-1).max().sqrt().clamp_min(EPS)
     rows = rows / scale

@@ -1,7 +1,4 @@
-"""Counts and sums above a value of each row.
-
-In chunks to bound memory.
-"""
+"""Counts and sums above a value of each row, in chunks."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -20,10 +17,7 @@ class Weights(Protocol):
     """What is added up above a threshold."""
 
     def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Return the summed weight of this rank's entries beyond a value.
-
-        Without the own class.
-        """
+        """Return the weight of this rank's entries beyond a value, own excluded."""
 
     def of(self, value: Tensor) -> Tensor:
         """Return the weight of one entry with this logit, (N, 1)."""
@@ -100,11 +94,9 @@ class Values(Weights):
 
 
 def highest(holds: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """Return the largest numbers (N, 1) for which `holds`.
+    """Return the largest numbers (N, 1) for which `holds` is true.
 
-    As for all smaller ones.
-
-    Found by bisection over the bits of the numbers; `like` has the result's shape and type.
+    It is true for all smaller ones too. Found by bisection over the bits; `like` has the result's shape and type.
     """
     low = _ordered(torch.full_like(like, -torch.inf))
     high = _ordered(torch.full_like(like, torch.inf)) + 1
@@ -122,10 +114,7 @@ def _ordered(numbers: Tensor) -> Tensor:
 
 
 def own_logits(logits: Tensor, columns: Tensor) -> Tensor:
-    """Return the own classes' logits, (N, 1).
-
-    NaN where another rank has them.
-    """
+    """Return the own classes' logits, (N, 1); NaN where elsewhere."""
     return torch.where(columns >= 0, logits.gather(1, columns.clamp_min(0)), torch.nan)
 
 
@@ -135,20 +124,14 @@ def top(logits: Tensor, count: int) -> Tensor:
 
 
 def row_chunks(matrix: Tensor) -> Iterator[slice]:
-    """Yield slices of the rows, an eighth of a large matrix each.
-
-    To bound memory.
-    """
+    """Yield slices of the rows, an eighth of a large matrix each."""
     size = max(-(-matrix.shape[0] // 8), ENTRIES // max(matrix.shape[1], 1), 1)
     for start in range(0, matrix.shape[0], size):
         yield slice(start, start + size)
 
 
 def count(entries: Tensor, own: Tensor, compare: Compare, value: Tensor) -> Tensor:
-    """Return how many entries (N, n) lie beyond a value (N, 1).
-
-    Without the own class.
-    """
+    """Return how many entries lie beyond a value (N, 1), own excluded."""
     parts = [
         compare(entries[rows], value[rows]).sum(1, keepdim=True, dtype=torch.int32) for rows in row_chunks(entries)
     ]

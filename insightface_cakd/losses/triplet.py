@@ -95,8 +95,5 @@ def unit_distances(rows: Tensor) -> Tensor:
 
 
 def angles_between(rows: Tensor) -> Tensor:
-    """Return the angles in radians (B, B).
-
-    No gradient within 0.0014 of 0 and pi.
-    """
+    """Return angles in radians, without gradient within 0.0014 of 0 and pi."""
     return cosines(rows).clamp(EPS - 1, 1 - EPS).arccos()

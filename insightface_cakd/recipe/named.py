@@ -6,9 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NamedSpec(BaseModel):
-    """The name of a class, `package.module:Class` or one of ours.
-
-    And its options.
+    """The name of a class of ours or `package.module:Class`, with options.
 
     In the file, the options are keys beside `kind`; a class without options can be given as its name alone.
     """

@@ -13,10 +13,7 @@ IDENTIFICATION = "identification"
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
-    """Check that terms have the parts they read.
-
-    And prompts a term to learn from.
-    """
+    """Check that terms have their parts, and prompts a term."""
     _check_head(recipe, where)
     _check_names(recipe, where)
     _check_views(recipe, where)
@@ -87,10 +84,7 @@ def _check_views(recipe: Recipe, where: str) -> None:
 
 
 def source_class(spec: NamedSpec, where: str) -> Any:
-    """Return the class of a source.
-
-    Its options are checked when a run builds it.
-    """
+    """Return a source's class; a run checks its options later."""
     found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):
         raise RecipeError(

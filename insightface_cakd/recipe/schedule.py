@@ -18,10 +18,7 @@ KEYS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Length:
-    """Length of a run: batches per rank in an epoch.
-
-    And number of epochs.
-    """
+    """Batches per rank in an epoch, and number of epochs."""
 
     epoch: int
     epochs: int

@@ -137,10 +137,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _one_first_teacher(self) -> "Recipe":
-        """Let `teacher` be the first of `teachers`.
-
-        What a run saves of both agrees.
-        """
+        """Make `teacher` the first of `teachers`, so that both are saved alike."""
         if self.teachers:
             self.teachers[next(iter(self.teachers))] = self.teacher
         return self
@@ -158,7 +155,7 @@ class Recipe(BaseModel):
         return [term for term in self.losses if term.weight > 0]
 
     def reader(self, *, part: str | None = None) -> str | None:
-        """Return the name of the first term that reads a part, or None.
+        """Return the name of the first term that reads a part.
 
         Args:
             part: None stands for what every run has.
@@ -167,18 +164,12 @@ class Recipe(BaseModel):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a step needs the teacher's output.
-
-        Frozen class centres need no forward.
-        """
+        """Whether a step runs the teacher; frozen class centres need no forward."""
         return bool(self.terms) or (self.head is not None and self.head.reads_embedding)
 
     @property
     def needs_network(self) -> bool:
-        """Whether a term reads inner activations of the teacher.
-
-        Or prompts learn in it.
-        """
+        """Whether a term reads the teacher's inner activations, or prompts learn."""
         taps = any(term.teacher is not None for term in self.terms)
         return taps or self.urfm is not None or self.teacher.prompts is not None
 

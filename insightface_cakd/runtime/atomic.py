@@ -71,10 +71,7 @@ def write_json(path: str | os.PathLike[str], content: Any, kind: type[CAKDError]
 
 
 def require_new(path: str | os.PathLike[str], kind: type[CAKDError]) -> None:
-    """Check, before the work begins.
-
-    That `path` is new or an empty folder.
-    """
+    """Check beforehand that `path` is new or an empty folder."""
     target = Path(path)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise kind(f"{path}: exists already; expected a new or empty folder. Choose another, or remove it first.")

@@ -16,10 +16,7 @@ SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", 
 
 
 class Taught(BaseModel):
-    """The teacher of a run; accuracy in [0, 1].
-
-    Before the first step.
-    """
+    """The teacher of a run; accuracy in [0, 1], before step 1."""
 
     model_config = ConfigDict(strict=True)
 
@@ -48,10 +45,7 @@ class Saved(BaseModel):
 
 
 class Measured(BaseModel):
-    """The content of `result.json`; accuracy in [0, 1] of each set.
-
-    Speed of all ranks.
-    """
+    """The content of `result.json`; accuracy in [0, 1], speed of all ranks."""
 
     model_config = ConfigDict(strict=True)
 
@@ -65,10 +59,7 @@ Content = TypeVar("Content", bound=BaseModel)
 
 
 class RunFolder:
-    """Reads what a run left behind, each file once.
-
-    A missing file counts as empty.
-    """
+    """Reads a run's files, each once; a missing one counts as empty."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
