@@ -106,10 +106,7 @@ def _is_facts(value: object) -> bool:
 
 @cache
 def _outline(module: str) -> dict[str, Any]:
-    """Return the names that a file of this folder defines, without torch.
-
-    These are its light imports, its constants, and the facts of its losses without their computation.
-    """
+    """Return a file's light imports, constants and losses' facts, without torch."""
     path = FOLDER / f"{module.rpartition('.')[2]}.py"
     names: dict[str, Any] = {"__name__": module}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

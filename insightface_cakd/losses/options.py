@@ -1,4 +1,4 @@
-"""The options of a loss, checked by annotations, without torch."""
+"""The options of a loss: constructor arguments, checked by annotations, without torch."""
 
 import functools
 import inspect
@@ -23,19 +23,13 @@ CONFIG = ConfigDict(
 
 @dataclass(frozen=True)
 class OldName:
-    """An earlier name of an option, as part of its annotation.
-
-    Recipes may still use it.
-    """
+    """An earlier name of an option, which recipes may still use."""
 
     name: str
 
 
 def at_least(other: str) -> AfterValidator:
-    """Return an annotation: not below another option.
-
-    The other stands before this one.
-    """
+    """Return an annotation: not below another option, which stands before this one."""
 
     def check(value: float, info: ValidationInfo) -> float:
         least = info.data.get(other)
@@ -47,10 +41,7 @@ def at_least(other: str) -> AfterValidator:
 
 
 def only_with(other: str, *choices: str) -> AfterValidator:
-    """Return an annotation: only where another option has certain values.
-
-    The other stands before this one.
-    """
+    """Return an annotation: only where an earlier option is among `choices`."""
 
     def check(value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get(other, choices[0]) not in choices:
@@ -61,10 +52,7 @@ def only_with(other: str, *choices: str) -> AfterValidator:
 
 
 def one_above_0(*others: str) -> AfterValidator:
-    """Return an annotation: above 0 where all other weights are 0.
-
-    The others stand before this one.
-    """
+    """Return an annotation: above 0 where all earlier weights are 0."""
 
     def check(value: float, info: ValidationInfo) -> float:
         if value == 0 and all(info.data.get(other, 1) == 0 for other in others):
@@ -100,7 +88,7 @@ def option_names(constructor: Callable[..., None]) -> dict[str, str]:
 
 
 def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object]) -> dict[str, object]:
-    """Return options by the names that they have today."""
+    """Return options by today's names; none may be given by both."""
     names, found = option_names(constructor), {}
     for key, value in given.items():
         name = names.get(key, key)
@@ -111,7 +99,7 @@ def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object
 
 
 def check_options(constructor: Callable[..., None], given: Mapping[str, object], where: str) -> None:
-    """Refuse options that cannot be meant."""
+    """Refuse options of a loss's constructor that cannot be meant."""
     model = _model(constructor)
     try:
         model.model_validate(dict(given))

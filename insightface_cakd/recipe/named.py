@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NamedSpec(BaseModel):
-    """The name of a class, and its options.
+    """The name of a class of ours or `package.module:Class`, with options.
 
     In the file, the options are keys beside `kind`; a class without options can be given as its name alone.
     """
@@ -27,12 +27,9 @@ class NamedSpec(BaseModel):
 
 
 class ViewsSpec(BaseModel):
-    """The views through which student and teacher see an image.
+    """The views through which student and teacher see an image, in order.
 
-    Views are applied in the given order.
-
-    Args:
-        both: views for both sides, drawn once for the two and applied before their own views.
+    Those of `both` are drawn once for the two, and applied before their own.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

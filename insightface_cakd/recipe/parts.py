@@ -13,11 +13,8 @@ IDENTIFICATION = "identification"
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
-    """Check that terms and prompts have the parts they need.
-
-    Terms read parts; prompts learn from a term.
-    """
-    check_head(recipe, where)
+    """Check that terms have their parts, and prompts a term."""
+    _check_head(recipe, where)
     _check_names(recipe, where)
     _check_views(recipe, where)
     fields = recipe.reader(part="urfm")
@@ -43,7 +40,7 @@ def check_parts(recipe: Recipe, where: str) -> None:
         )
 
 
-def check_head(recipe: Recipe, where: str) -> None:
+def _check_head(recipe: Recipe, where: str) -> None:
     """Check that there is something to learn, and that the head fits.
 
     A recipe needs a term or a `head`, unless its task is another than identification. No term may compare logits if each
@@ -87,10 +84,7 @@ def _check_views(recipe: Recipe, where: str) -> None:
 
 
 def source_class(spec: NamedSpec, where: str) -> Any:
-    """Return the class of a source that a recipe names.
-
-    Its options are checked when a run builds it.
-    """
+    """Return a source's class; a run checks its options later."""
     found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):
         raise RecipeError(

@@ -38,8 +38,5 @@ OTHER = Reading(taps=True)
 
 
 def reading(name: str) -> Reading:
-    """Return what a reading needs.
-
-    A reading of a source from outside the package needs nothing.
-    """
+    """Return what a reading needs; one of an outside source needs nothing."""
     return READINGS.get(name, OTHER)

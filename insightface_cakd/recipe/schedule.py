@@ -18,11 +18,7 @@ KEYS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Length:
-    """Length of a run.
-
-    Args:
-        epoch: batches per rank in an epoch.
-    """
+    """Batches per rank in an epoch, and number of epochs."""
 
     epoch: int
     epochs: int
@@ -77,11 +73,7 @@ class ScheduleSpec(BaseModel):
 
 
 def factor(schedule: ScheduleSpec, step: int, length: Length | None) -> float:
-    """Return the factor of the weight in a step.
-
-    Args:
-        length: length of the run; read only if the schedule needs it.
-    """
+    """Return the factor of the weight after `step` batches."""
     if schedule.kind == "constant":
         return 1.0
     if not schedule.needs_length:

@@ -12,10 +12,7 @@ NOBODY = "none"
 
 
 def kind_of_file(weights: str) -> str | None:
-    """Return the network that the path of a teacher implies.
-
-    `cached` for a folder, `onnx` for an ONNX file; None for weights.
-    """
+    """Return `cached` for folders, `onnx` for ONNX files, None for weights."""
     path = Path(weights)
     if path.is_dir():
         return CACHED

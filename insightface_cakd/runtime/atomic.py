@@ -48,10 +48,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = "") -> Iterator[Path]:
-    """Yield a temporary sibling of `path`; report a failed write as `kind`.
-
-    Works as `replacing` does, but a full disk or an unwritable place is reported as an error of the user.
-    """
+    """Yield as `replacing` does; report a full or unwritable disk as `kind`."""
     try:
         with replacing(path) as temporary:
             yield temporary
@@ -74,13 +71,7 @@ def write_json(path: str | os.PathLike[str], content: Any, kind: type[CAKDError]
 
 
 def require_new(path: str | os.PathLike[str], kind: type[CAKDError]) -> None:
-    """Check that a new folder can be created at `path`.
-
-    Meant to be called before the work begins.
-
-    Args:
-        path: must not exist yet, or be an empty folder.
-    """
+    """Check beforehand that `path` is new or an empty folder."""
     target = Path(path)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise kind(f"{path}: exists already; expected a new or empty folder. Choose another, or remove it first.")

@@ -19,11 +19,7 @@ def is_place(name: str) -> bool:
 def import_object(path: str, where: str, kind: str, error: type[CAKDError] = RecipeError) -> Any:
     """Return the object that `package.module:Name` names.
 
-    Modules in the working directory are found too.
-
-    Args:
-        path: an importable module, a colon, and a name in it.
-        kind: what is expected there, such as "loss".
+    Modules in the working directory are found too; `kind` is what is expected there, such as "loss".
     """
     module_name, _, name = path.partition(":")
     if not is_place(path):

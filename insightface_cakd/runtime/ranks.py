@@ -1,4 +1,4 @@
-"""The rank of this process and the number of processes."""
+"""Rank and number of processes; 0 of 1 without a group."""
 
 import torch.distributed as dist
 

@@ -16,12 +16,7 @@ SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", 
 
 
 class Taught(BaseModel):
-    """The teacher of a run.
-
-    Args:
-        sha256: hash of the teacher's file; None if it came from no file.
-        accuracy: its verification accuracy before the first step, in [0, 1]; None if it was not measured.
-    """
+    """The teacher of a run; accuracy in [0, 1], before step 1."""
 
     model_config = ConfigDict(strict=True)
 
@@ -34,10 +29,7 @@ class Taught(BaseModel):
 class Saved(BaseModel):
     """The content of `run.json`; earlier versions wrote less of it.
 
-    Args:
-        host: the checkout; None for the embedded host.
-        recipe: the resolved recipe; None for a run without a teacher.
-        teacher: the teacher; None for a run without one.
+    `host` is the checkout, None for the embedded host; `recipe` and `teacher` are None for a run without a teacher.
     """
 
     model_config = ConfigDict(strict=True)
@@ -53,11 +45,7 @@ class Saved(BaseModel):
 
 
 class Measured(BaseModel):
-    """The content of `result.json`.
-
-    Args:
-        accuracy: final accuracy in [0, 1] of each verification set.
-    """
+    """The content of `result.json`; accuracy in [0, 1], speed of all ranks."""
 
     model_config = ConfigDict(strict=True)
 
@@ -71,10 +59,7 @@ Content = TypeVar("Content", bound=BaseModel)
 
 
 class RunFolder:
-    """Reads what a run left behind, each file once.
-
-    A missing file counts as an empty one.
-    """
+    """Reads a run's files, each once; a missing one counts as empty."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -135,18 +120,11 @@ class RunFolder:
                 )
 
     def write(self, facts: dict[str, Any]) -> None:
-        """Write `run.json`.
-
-        Args:
-            facts: keys of `Saved`, and others that are never read back.
-        """
+        """Write `run.json`: keys of `Saved`, and others that are never read back."""
         write_json(self.path / RUN, facts)
 
     def facts(self) -> dict[str, str]:
-        """Return a description of the run, as texts by name.
-
-        It covers config, teacher, terms, result and versions.
-        """
+        """Return config, teacher, terms, result and versions, as texts by name."""
         saved, result = self.saved, self.result
         facts = {key.replace("_", " "): str(self.config[key]) for key in SHOWN if key in self.config}
         if self.teacher is not None:

@@ -11,10 +11,7 @@ from insightface_cakd.runtime.atomic import replacing
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """Save with `torch.save`, completely or not at all.
-
-    Whatever goes wrong, the file is either the old one or the new one.
-    """
+    """Save with `torch.save`, completely or not at all."""
     try:
         with replacing(path) as temporary:
             torch.save(content, temporary)
