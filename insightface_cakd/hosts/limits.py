@@ -15,14 +15,7 @@ from insightface_cakd.errors import DataError, RunError
 
 
 def check_limits(cfg: EasyDict) -> None:
-    """Check the margins, the output folder and the imports of two options.
-
-    Args:
-        cfg: the config; its values already have the right types.
-
-    Raises:
-        RunError: the loop would stop.
-    """
+    """Check the margins, the output folder and the imports of two options."""
     m1, _, m3 = cfg.margin_list
     if m3 <= 0 and (m1 != 1 or m3 != 0):
         raise RunError(
@@ -54,12 +47,6 @@ def check_first_record(faces: FaceRecords) -> None:
     """Check the record that `dataset.py` reads first.
 
     arcface_torch takes a first record with several labels for a header.
-
-    Args:
-        faces: the opened record files.
-
-    Raises:
-        DataError: arcface_torch would stop, or read other images.
     """
     if faces.header is not None:
         return

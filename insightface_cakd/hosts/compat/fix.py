@@ -51,15 +51,7 @@ def are_applied() -> bool:
 def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[list[Fix]]:
     """Apply the fixes that this process needs, within a `with` block.
 
-    Importing this package applies nothing.
-
-    Args:
-        fixes: all existing fixes.
-        wanted: names of the requested fixes among those that change results.
-        unwanted: names of fixes to leave out.
-
-    Raises:
-        RunError: there is no fix of that name.
+    `wanted` names fixes among those that change results, `unwanted` names fixes to leave out; an unknown name is a RunError.
     """
     known = [fix.name for fix in fixes]
     for name in (*wanted, *unwanted):
@@ -87,12 +79,6 @@ def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
     """Set an attribute until the stack closes.
 
     An attribute that did not exist before is then removed again.
-
-    Args:
-        stack: restores the attribute when it closes.
-        owner: module, class or object with the attribute.
-        name: name of the attribute.
-        value: its new value.
     """
     before = vars(owner).get(name, MISSING) if hasattr(owner, "__dict__") else getattr(owner, name, MISSING)
     setattr(owner, name, value)

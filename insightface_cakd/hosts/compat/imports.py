@@ -16,12 +16,7 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
     """Change a module right after its import, until the stack closes.
 
     A module that is already imported is changed at once. The change is not undone: a checkout's modules do not outlive
-    the block in which they were imported.
-
-    Args:
-        stack: when it closes, later imports are no longer changed.
-        name: full name of the module, such as `utils.utils_callbacks`.
-        change: called with the module; it must leave a module alone that is not what it expects.
+    the block in which they were imported. `change` must leave a module alone that is not what it expects.
     """
     if name in sys.modules:
         change(sys.modules[name])
@@ -32,10 +27,7 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds one module as the other finders would.
-
-    The module's loader calls `change` after the import.
-    """
+    """Finds one module as the other finders would; its loader calls `change` after the import."""
 
     def __init__(self, name: str, change: Change) -> None:
         self.name, self.change = name, change

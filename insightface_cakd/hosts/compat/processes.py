@@ -23,9 +23,6 @@ class WatchedProcess(multiprocessing.Process):
     That may be the process itself or one of its siblings. An uncaught exception in it becomes one line, sent to the
     process that started it. If one of them stopped that way, `join()` without a timeout ends all started processes and
     raises the line as a RunError.
-
-    Args:
-        args, kwargs: see `multiprocessing.Process`.
     """
 
     started: ClassVar[list["WatchedProcess"]] = []
@@ -70,11 +67,7 @@ class WatchedProcess(multiprocessing.Process):
     def join(self, timeout: float | None = None) -> None:
         """Wait for the process or for an error of any other.
 
-        Args:
-            timeout: seconds to wait, for this process alone; None waits until it ends.
-
-        Raises:
-            RunError: one of them stopped with an error.
+        With a timeout in seconds it waits for this process alone.
         """
         if timeout is not None:
             super().join(timeout)

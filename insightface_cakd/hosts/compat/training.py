@@ -73,12 +73,9 @@ def _raise_in_consumer(dataset: ModuleType) -> None:
 
 
 def one_line(error: BaseException) -> BaseException:
-    """Return a user's mistake as it was raised.
+    """Return a user's mistake as it was raised; any other error is returned as it is.
 
     A loader's worker sends it wrapped in its own traceback.
-
-    Args:
-        error: the exception from the loader; any other error is returned as it is.
     """
     if isinstance(error, CAKDError) and "Traceback (most recent call last)" in str(error):
         return type(error)(str(error).strip().splitlines()[-1].partition(": ")[2])

@@ -15,10 +15,7 @@ from types import ModuleType
 def stand_in(stack: ExitStack, package: str) -> None:
     """Let `import PACKAGE` find the stand-in until the stack closes.
 
-    Args:
-        stack: when it closes, the path entry and the imported modules are removed, and modules that were there before
-            return.
-        package: one of the folders beside this file.
+    Modules of the package that were there before then return.
     """
     before = _take_out(package)
     root = str(Path(__file__).parent / package)
