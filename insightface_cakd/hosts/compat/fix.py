@@ -3,6 +3,7 @@
 It is applied in this process and undone afterwards.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -86,3 +87,31 @@ def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
         stack.callback(delattr, owner, name)
     else:
         stack.callback(setattr, owner, name, before)
+
+
+def wrapping(
+    owner: Any, name: str, stack: ExitStack | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate the function that takes the place of an attribute; its first argument is the original.
+
+    Without a stack the attribute is not restored.
+    """
+    original = getattr(owner, name)
+
+    def install(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return function(original, *args, **kwargs)
+
+        if stack is None:
+            setattr(owner, name, wrapped)
+        else:
+            replace(stack, owner, name, wrapped)
+        return wrapped
+
+    return install
+
+
+def always() -> str:
+    """Return why a fix is needed that does not depend on versions."""
+    return "every version"

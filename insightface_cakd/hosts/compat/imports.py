@@ -26,6 +26,16 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
     stack.callback(sys.meta_path.remove, finder)
 
 
+def after_import_of(stack: ExitStack, module: str, name: str, change: Callable[[Any], None]) -> None:
+    """Change an attribute's value, such as a class, right after its module's import; a module without it is left alone."""
+
+    def change_it(imported: ModuleType) -> None:
+        if hasattr(imported, name):
+            change(getattr(imported, name))
+
+    after_import(stack, module, change_it)
+
+
 class _Finder(MetaPathFinder):
     """Finds one module as the other finders would; its loader calls `change` after the import."""
 

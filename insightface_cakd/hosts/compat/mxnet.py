@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import os
 import sys
-from contextlib import ExitStack
 
 from insightface_cakd.hosts.compat.fix import Fix
 from insightface_cakd.hosts.compat.stand_ins import stand_in
@@ -38,10 +37,6 @@ def _needed() -> str | None:
     return None
 
 
-def _apply(stack: ExitStack) -> None:
-    stand_in(stack, "mxnet")
-
-
 MXNET = Fix(
     name="mxnet",
     breaks="import mxnet: dataset.py:7, eval/verification.py:31, onnx_ijbc.py:7, scripts/shuffle_rec.py:6",
@@ -50,5 +45,5 @@ MXNET = Fix(
     f"them. A real mxnet that imports is left alone, unless {FORCE}=1",
     until="arcface_torch no longer imports mxnet",
     applies=_needed,
-    apply=_apply,
+    apply=lambda stack: stand_in(stack, "mxnet"),
 )

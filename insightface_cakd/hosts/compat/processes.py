@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from insightface_cakd.errors import CAKDError, RunError
-from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.compat.fix import Fix, always, replace
 from insightface_cakd.hosts.failures import describe, print_traceback
 
 POLL_SECONDS = 0.2
@@ -113,16 +113,12 @@ def _watch(stack: ExitStack) -> None:
     stack.callback(WatchedProcess.started.clear)
 
 
-def _always() -> str:
-    return "every version"
-
-
 PROCESS_ERRORS = Fix(
     name="process-errors",
     breaks="scripts/shuffle_rec.py:66-75: when reading stops with an error, writing waits for ever",
     since="every version",
     fix="the processes that a script starts are ended when one of them stops with an error, which is shown",
     until="arcface_torch looks at its processes",
-    applies=_always,
+    applies=always,
     apply=_watch,
 )

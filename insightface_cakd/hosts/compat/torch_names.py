@@ -1,6 +1,5 @@
 """Names and arguments that torch and timm have removed or will remove."""
 
-import functools
 import importlib.util
 import inspect
 import sys
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.compat.fix import Fix, replace, wrapping
 
 OLD_LAYERS = "timm.models.layers"
 
@@ -21,13 +20,9 @@ def _verbose_is_gone() -> str | None:
 
 
 def _take_verbose(stack: ExitStack) -> None:
-    original = LRScheduler.__init__
-
-    @functools.wraps(original)
-    def __init__(self: Any, *args: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: N807
+    @wrapping(LRScheduler, "__init__", stack)
+    def construct(original: Any, self: Any, *args: Any, verbose: bool = False, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-
-    replace(stack, LRScheduler, "__init__", __init__)
 
 
 def _layers_moved() -> str | None:
