@@ -1,8 +1,4 @@
-"""Finds a user's arcface_torch folder, recognises its version and imports it.
-
-The version is recognised by the hashes of its files. The import leaves no trace in the process, and nothing in the
-folder is ever changed.
-"""
+"""Finds a user's arcface_torch folder, recognises its version and imports it; the folder is never changed."""
 
 import ast
 import hashlib
@@ -53,7 +49,7 @@ class Checkout:
         `eval`, `dataset`, ...) are set aside and put back afterwards; the folder's own modules are then removed.
         """
         names = top_level_names(self.folder)
-        aside = _take_out(names)
+        aside = take_out(names)
         path = list(sys.path)
         writes = sys.dont_write_bytecode
         sys.path.insert(0, str(self.folder))
@@ -63,7 +59,7 @@ class Checkout:
         try:
             yield
         finally:
-            _take_out(names)
+            take_out(names)
             sys.modules.update(aside)
             sys.path[:] = path
             sys.dont_write_bytecode = writes
@@ -160,9 +156,9 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def where_raised(error: BaseException, folder: Path) -> str:
-    """Return `file:line` of the innermost frame inside the folder.
+    """Return `file:line` of the innermost frame inside the folder, or the folder itself.
 
-    Without such a frame it is the folder itself; for a SyntaxError it is the line that cannot be parsed.
+    For a SyntaxError it is the line that cannot be parsed.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
@@ -201,6 +197,6 @@ def _sha256(file: Path) -> str | None:
     return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
-def _take_out(names: set[str]) -> dict[str, ModuleType]:
+def take_out(names: set[str]) -> dict[str, ModuleType]:
     """Remove the modules with these top-level names from `sys.modules` and return them."""
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}

@@ -1,7 +1,4 @@
-"""Describes an exception in host code.
-
-One line, or the whole traceback when `CAKD_TRACEBACK=1`.
-"""
+"""Describes an exception in host code, in one line or as a whole traceback."""
 
 import os
 import sys

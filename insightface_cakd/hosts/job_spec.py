@@ -1,7 +1,4 @@
-"""Checks the values of a job's config before a run.
-
-`JobSpec` has the keys that both hosts read; each host has a subclass.
-"""
+"""Checks the values of a job's config before a run."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -68,16 +65,8 @@ class CheckoutJobSpec(JobSpec):
     """A job of arcface_torch, whose base config lacks the first six keys of `NEEDED`."""
 
     NEEDED: ClassVar[tuple[str, ...]] = (
-        "rec",
-        "num_classes",
-        "num_image",
-        "num_epoch",
-        "warmup_epoch",
-        "val_targets",
-        "margin_list",
-        "optimizer",
-        "sample_rate",
-    )
+        "rec", "num_classes", "num_image", "num_epoch", "warmup_epoch", "val_targets", "margin_list", "optimizer", "sample_rate",
+    )  # fmt: skip
 
     num_image: float | None = _number()
     sample_rate: float | None = Field(

@@ -66,10 +66,7 @@ class Patch:
 
 
 def _hunk(diff: str) -> Hunk:
-    """Parse the hunk of one file.
-
-    The line number of a hunk that removes nothing is that of the line before it.
-    """
+    """Parse the hunk of one file; where it removes nothing, its number is that of the line before."""
     [(first, count, body)] = _HUNK.findall(diff)
     lines = body.encode().splitlines()
     removed, added = (tuple(line[1:] for line in lines if line.startswith(sign)) for sign in (b"-", b"+"))

@@ -1,7 +1,4 @@
-"""Checks a run on a checkout before its first step.
-
-It finds what would stop the run, or would let it train nothing without an error.
-"""
+"""Finds, before the first step, what would stop a run on a checkout or let it train nothing."""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,4 @@
-"""Runs any script of an arcface_torch checkout on current package versions.
-
-It behaves as `python SCRIPT ARGS` would.
-"""
+"""Runs any script of a checkout, as `python SCRIPT ARGS` would, on current package versions."""
 
 import difflib
 import importlib

@@ -1,7 +1,4 @@
-"""Runs a checkout's own `train_v2.main`.
-
-The loop is entirely the checkout's; this module only prepares its surroundings.
-"""
+"""Runs a checkout's own `train_v2.main`; the loop is entirely the checkout's."""
 
 import importlib.util
 import logging

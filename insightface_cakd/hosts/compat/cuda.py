@@ -1,7 +1,4 @@
-"""Runs arcface_torch without CUDA.
-
-This is for a smoke run on a laptop or a CI machine. Nothing here applies where CUDA is available.
-"""
+"""Runs arcface_torch without CUDA, for a smoke run; nothing here applies where CUDA is available."""
 
 import functools
 from contextlib import ExitStack, nullcontext
@@ -38,10 +35,7 @@ def _stay_on_cpu(stack: ExitStack) -> None:
 
 
 class NoStream:
-    """Replacement of a CUDA stream on the CPU.
-
-    On the CPU all work is done when the call returns.
-    """
+    """Replacement of a CUDA stream on the CPU, where all work is done when the call returns."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -60,10 +54,7 @@ def _do_without_streams(stack: ExitStack) -> None:
 
 
 def _load_to_cpu(loader: type) -> None:
-    """Let the loader move its batches to the CPU.
-
-    The host would move them to device number `local_rank`. Nothing is pinned.
-    """
+    """Let the loader move its batches to the CPU, not to device `local_rank`; nothing is pinned."""
 
     @wrapping(loader, "__init__")
     def construct(original: Any, self: Any, local_rank: Any, **kwargs: Any) -> None:

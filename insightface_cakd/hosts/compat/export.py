@@ -23,10 +23,7 @@ def _free_batch(stack: ExitStack) -> None:
 
     @wrapping(torch.onnx, "export", stack)
     def export(original: Any, model: Any, args: Any = (), f: Any = None, **kwargs: Any) -> Any:
-        """Trace with a free first axis of input and output.
-
-        Axes that the caller sets himself are left as they are.
-        """
+        """Trace with a free first axis of input and output, unless the caller sets axes himself."""
         names = kwargs.get("input_names")
         if names and not any(key in kwargs for key in FREE):
             outputs = kwargs.setdefault("output_names", [OUTPUT])

@@ -1,7 +1,4 @@
-"""A fix for arcface_torch's code with current package versions.
-
-It is applied in this process and undone afterwards.
-"""
+"""A fix for arcface_torch's code, applied in this process and undone afterwards."""
 
 import functools
 import os
@@ -17,16 +14,9 @@ from insightface_cakd.errors import RunError, did_you_mean
 class Fix:
     """One named fix.
 
-    Args:
-        name: name by which the user switches it on or off; words with hyphens.
-        breaks: what stops or goes wrong without it, with file:line of the pinned checkout.
-        since: the package and version from which it is needed.
-        fix: what it does.
-        until: when it can be removed.
-        applies: returns why it is needed in this process, or None where it is not.
-        apply: applies it; everything it replaces is restored when the stack closes.
-        changes_results: whether training results change with it; such a fix is off unless requested, and printed when
-            on.
+    `breaks` says what goes wrong without it, with file:line of the pinned checkout, and `until` when it can be removed.
+    `applies` returns why it is needed in this process, or None; what `apply` replaces is restored when the stack closes.
+    A fix with `changes_results` is off unless requested, and printed when on.
     """
 
     name: str

@@ -1,7 +1,4 @@
-"""mxnet, whose last release cannot be imported with NumPy 2.
-
-Its record, image and array calls are served by our own reader.
-"""
+"""mxnet, whose last release cannot be imported with NumPy 2: our own reader serves its calls."""
 
 import importlib
 import importlib.util
@@ -15,10 +12,7 @@ FORCE = "CAKD_MXNET_STAND_IN"
 
 
 def _needed() -> str | None:
-    """Return why the stand-in is needed, or None.
-
-    A real mxnet that can be imported is left alone unless `FORCE` is 1.
-    """
+    """Return why the stand-in is needed; a real mxnet that imports is left alone unless `FORCE` is 1."""
     if os.environ.get(FORCE) == "1":
         return f"{FORCE}=1 asks for it"
     if "mxnet" in sys.modules:

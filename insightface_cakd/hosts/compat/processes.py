@@ -1,7 +1,4 @@
-"""Processes that a script starts and waits for.
-
-If one stops with an error, the others must not be left waiting.
-"""
+"""Processes that a script starts: an error in one must not leave the others waiting."""
 
 import multiprocessing
 import signal
@@ -38,10 +35,8 @@ class WatchedProcess(multiprocessing.Process):
         WatchedProcess.started.append(self)
 
     def run(self) -> None:
-        """Run the target and send its error to the parent process.
-
-        A request to stop unwinds the stack, so that no half-written file is left.
-        """
+        """Run the target and send its error to the parent process."""
+        # A request to stop unwinds the stack, so that no half-written file is left.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         try:
             super().run()
@@ -82,10 +77,7 @@ class WatchedProcess(multiprocessing.Process):
 
 
 def _failed() -> list[WatchedProcess]:
-    """Return the processes that raised an exception or were killed.
-
-    A process that was asked to stop is not among them.
-    """
+    """Return the processes that raised an exception or were killed without being asked to stop."""
     ended = [process for process in WatchedProcess.started if process.exitcode not in (None, 0)]
     killed = [process for process in ended if (process.exitcode or 0) < 0 and not process.asked_to_stop]
     failed = [process for process in ended if process in killed or not process.said.empty()]

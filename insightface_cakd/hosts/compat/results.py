@@ -1,7 +1,4 @@
-"""Fixes of arcface_torch's training that change its results.
-
-Each is off unless requested by name, and printed when on.
-"""
+"""Fixes of arcface_torch's training that change its results: off unless requested by name."""
 
 import os
 import sys
@@ -49,10 +46,7 @@ def _start_low(scheduler: type) -> None:
 
 
 def _divide_gradients(stack: ExitStack) -> None:
-    """Start each backward pass from 1 / gradient_acc.
-
-    This covers margin loss and distillation, with and without a loss scaler.
-    """
+    """Start each backward pass, of margin loss and distillation, from 1 / gradient_acc."""
 
     @wrapping(Tensor, "backward", stack)
     def backward(original: Any, self: Tensor, gradient: Tensor | None = None, *args: Any, **kwargs: Any) -> None:
@@ -68,10 +62,7 @@ def _draw_centres_per_rank(stack: ExitStack) -> None:
 
 
 def _own_centres(head: type) -> None:
-    """Draw the class centres of each rank from its own seed.
-
-    The first rank keeps the centres it has.
-    """
+    """Draw each rank's class centres from its own seed; the first rank keeps those it has."""
 
     @wrapping(head, "__init__")
     def construct(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:

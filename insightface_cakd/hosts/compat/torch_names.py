@@ -32,10 +32,7 @@ def _layers_moved() -> str | None:
 
 
 def _keep_layers(stack: ExitStack) -> None:
-    """Serve `timm.layers` under its old name.
-
-    Depending on its version timm still has the old name, with a warning, or has it no longer.
-    """
+    """Serve `timm.layers` under its old name, which timm has with a warning or no longer."""
     import timm.layers
     import timm.models
 
@@ -50,10 +47,7 @@ def _amp_is_old() -> str | None:
 
 
 def _autocast(enabled: bool = True, dtype: torch.dtype = torch.float16, cache_enabled: bool = True) -> torch.autocast:
-    """Return what torch.cuda.amp.autocast returned.
-
-    Without CUDA it did nothing, and neither does this, but without a warning per step.
-    """
+    """Return what torch.cuda.amp.autocast returned; without CUDA it does nothing, and does not warn."""
     return torch.amp.autocast("cuda", dtype, bool(enabled) and torch.cuda.is_available(), cache_enabled)
 
 

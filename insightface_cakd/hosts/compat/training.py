@@ -1,7 +1,4 @@
-"""Faults of a training run that do not depend on versions.
-
-Fixing them does not change its results.
-"""
+"""Faults of a training run that do not depend on versions; fixing them changes no results."""
 
 import os
 from contextlib import ExitStack

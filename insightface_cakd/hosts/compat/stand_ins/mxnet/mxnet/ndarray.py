@@ -1,7 +1,4 @@
-"""mxnet's arrays, as NumPy arrays with mxnet's names.
-
-With the functions that arcface_torch calls on them.
-"""
+"""mxnet's arrays, as NumPy arrays with the names and functions that arcface_torch uses."""
 
 from typing import Any
 
