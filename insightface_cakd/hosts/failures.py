@@ -1,4 +1,4 @@
-"""Describes an exception in host code."""
+"""Describes an exception in host code, in one line or as a whole traceback."""
 
 import os
 import sys
@@ -11,13 +11,10 @@ LONGEST = 300
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as one line of limited length.
+    """Return an exception as one line.
 
-    An exception without a message shows the source line that raised it.
-
-    Args:
-        error: a CAKDError (a user's mistake) is given as it is; any other exception follows the name of its type and is
-            cut to about 300 characters.
+    A CAKDError (a user's mistake) is given as it is; any other exception follows the name of its type and is cut to
+    about 300 characters. One without a message shows the source line that raised it.
     """
     said = " ".join(str(error).split())
     if isinstance(error, CAKDError):

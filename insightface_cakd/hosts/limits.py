@@ -1,4 +1,4 @@
-"""Checks for valid-looking values that arcface_torch's own loop cannot handle."""
+"""Checks for valid-looking values that would stop arcface_torch's own loop late."""
 
 import importlib.util
 import os
@@ -41,10 +41,7 @@ def _check_dali() -> None:
 
 
 def check_first_record(faces: FaceRecords) -> None:
-    """Check the record that `dataset.py` reads first.
-
-    arcface_torch takes a first record with several labels for a header.
-    """
+    """Check record 0: arcface_torch takes one with several labels for a header."""
     if faces.header is not None:
         return
     where = f"{faces.reader.path}: record 0"

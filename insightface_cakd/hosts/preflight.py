@@ -1,4 +1,4 @@
-"""Checks a run on a checkout before its first step."""
+"""Finds, before the first step, what would stop a run on a checkout or let it train nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,7 @@ FOLDS = 10
 
 
 def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check a config against the ranks, the data and the output folder.
-
-    Args:
-        rank: of this process, from 0.
-    """
+    """Check a config against the ranks, the data and the output folder."""
     check_job(cfg, CheckoutJobSpec)
     check_limits(cfg)
     check_ranks(cfg, rank, world_size)
@@ -34,13 +30,7 @@ def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check that each rank has a class and this one its checkpoint.
-
-    The checkpoint is needed only when the run is resumed.
-
-    Args:
-        rank: of this process, from 0.
-    """
+    """Check that each rank has a class, and this one its checkpoint if the run is resumed."""
     if cfg.num_classes < world_size:
         raise RunError(
             f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "
@@ -55,10 +45,9 @@ def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_data(rec: str, num_classes: int, total_batch: int) -> None:
-    """Check that the data exists, fits `num_classes` and fills a batch.
+    """Check that the data exists, fits `num_classes` and fills a batch of all ranks together.
 
-    Args:
-        rec: folder with `train.rec` or with one folder per person, or "synthetic", which is not checked.
+    "synthetic" is not checked.
     """
     if rec == "synthetic":
         return
@@ -84,9 +73,7 @@ def verification_sets(cfg: EasyDict) -> list[Path]:
 
 
 def check_folds(path: Path) -> None:
-    """Check that each fold of a set has both kinds of pairs.
-
-    There are ten folds: each tenth of the file, in its order.
+    """Check that each fold (a tenth of the file, in its order) has both kinds of pairs.
 
     arcface_torch divides by the number of same pairs and of different pairs in a fold.
     """
@@ -120,10 +107,7 @@ def count_records(rec: str) -> tuple[int, int]:
 def count_folders(rec: str) -> tuple[Any, int]:
     """Return None and the number of sub-folders of an image folder.
 
-    The images are not counted (None), since that is slow. arcface_torch takes each sub-folder for one person.
-
-    Args:
-        rec: folder with one folder of images per person.
+    The images are not counted, since that is slow. arcface_torch takes each sub-folder for one person.
     """
     folder = Path(rec)
     people = sum(child.is_dir() for child in folder.iterdir()) if folder.is_dir() else 0

@@ -1,4 +1,4 @@
-"""Runs a checkout's own `train_v2.main`."""
+"""Runs a checkout's own `train_v2.main`; the loop is entirely the checkout's."""
 
 import importlib.util
 import logging
@@ -25,11 +25,7 @@ from insightface_cakd.runtime.ranks import world_size
 
 @dataclass(frozen=True)
 class Host:
-    """A checkout whose `train_v2` is imported, with the fixes applied.
-
-    Args:
-        train_v2: its training script as a module; the process group is open.
-    """
+    """A checkout whose `train_v2` is imported, with the fixes applied; the process group is open."""
 
     checkout: Checkout
     train_v2: ModuleType
@@ -54,11 +50,7 @@ class Host:
         }
 
     def get_config(self, name: str) -> EasyDict:
-        """Return a job's config as the checkout's own `get_config` merges it.
-
-        Args:
-            name: path of a config file, or a job of the checkout: `configs/NAME`, with or without `.py`, or `NAME`.
-        """
+        """Return a job's config as the checkout's own `get_config` merges it; for the name see `find_config`."""
         path = find_config(name, self.checkout)
         module = f"configs.{path.stem}"
         try:
@@ -88,17 +80,7 @@ class Host:
             return student.train(), head.train().to(self.device)
 
     def train(self, cfg: EasyDict) -> None:
-        """Run the checkout's `main` to its end with this config.
-
-        It runs in the current working directory.
-
-        Args:
-            cfg: config from `get_config`.
-
-        Raises:
-            RunError: host code raised an exception; the message gives file and line, `CAKD_TRACEBACK=1` prints the
-                rest.
-        """
+        """Run the checkout's `main` to its end with this config, in the current working directory."""
         self.train_v2.get_config = lambda _: cfg  # type: ignore[attr-defined]
         with self._errors_in_one_line():
             self.train_v2.main(SimpleNamespace(config="configs/given.py"))
@@ -120,10 +102,8 @@ class Host:
 def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[Host]:
     """Import a checkout's `train_v2` for the length of a `with` block.
 
-    The fixes that this process needs are applied, and no trace of either is left afterwards.
-
-    Args:
-        wanted: names of the requested fixes among those that change results.
+    The fixes that this process needs are applied, and no trace of either is left afterwards. For `wanted` and `unwanted`
+    see `applied`.
     """
     checkout.require_seam()
     with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
@@ -143,14 +123,7 @@ def _close_group() -> None:
 
 
 def find_config(name: str, checkout: Checkout) -> Path:
-    """Return the file of a config.
-
-    A path is tried first, then a job of the checkout.
-
-    Args:
-        name: path of a config file, `configs/NAME` or `NAME`, each with or without `.py`.
-        checkout: where jobs are looked up.
-    """
+    """Return the file of a config: a path, or else a job of the checkout, each with or without `.py`."""
     file = name if name.endswith(".py") else f"{name}.py"
     jobs = checkout.folder / "configs"
     for path in (Path(name), Path(file), checkout.folder / file, jobs / file):
@@ -175,10 +148,7 @@ def _import_file(name: str, path: Path) -> None:
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    """Undo what the checkout's `init_logging` adds to the root logger.
-
-    Its log file is closed.
-    """
+    """Undo what the checkout's `init_logging` adds to the root logger, and close its log file."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     try:

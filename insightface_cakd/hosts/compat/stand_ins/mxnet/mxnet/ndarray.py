@@ -1,7 +1,4 @@
-"""mxnet's arrays, as NumPy arrays with mxnet's names.
-
-With the functions that arcface_torch calls on them.
-"""
+"""mxnet's arrays, as NumPy arrays with the names and functions that arcface_torch uses."""
 
 from typing import Any
 
@@ -13,13 +10,7 @@ __getattr__ = refuse("mxnet.ndarray")
 
 
 class NDArray:
-    """An array in memory.
-
-    `asnumpy` returns a copy, as in mxnet.
-
-    Args:
-        values: the NumPy array; not copied.
-    """
+    """An array in memory, around a NumPy array that is not copied; `asnumpy` returns a copy, as in mxnet."""
 
     def __init__(self, values: np.ndarray):
         self._values = values
@@ -61,11 +52,7 @@ def _values(data: Any) -> np.ndarray:
 
 
 def array(source_array: Any, dtype: Any = np.float32) -> NDArray:
-    """Return an array with a copy of the values.
-
-    Args:
-        source_array: an NDArray, or anything that NumPy takes for an array.
-    """
+    """Return an array with a copy of the values."""
     return NDArray(np.array(_values(source_array), dtype=dtype))
 
 
@@ -75,11 +62,7 @@ def zeros(shape: int | tuple[int, ...], dtype: Any = np.float32) -> NDArray:
 
 
 def transpose(data: NDArray, axes: tuple[int, ...] | None = None) -> NDArray:
-    """Return the array with its axes in another order.
-
-    Args:
-        axes: the axes in their new order; None reverses them.
-    """
+    """Return the array with its axes in another order; None reverses them."""
     return NDArray(np.ascontiguousarray(np.transpose(_values(data), axes)))
 
 
@@ -94,11 +77,7 @@ def concat(*data: NDArray, dim: int = 1) -> NDArray:
 
 
 def slice_axis(data: NDArray, axis: int, begin: int, end: int | None) -> NDArray:
-    """Return a range of elements along an axis.
-
-    Args:
-        end: index after the last element; None goes to the end of the axis.
-    """
+    """Return the elements from `begin` up to `end` along an axis; None goes to its end."""
     index = [slice(None)] * len(_values(data).shape)
     index[axis] = slice(begin, end)
     return NDArray(_values(data)[tuple(index)].copy())

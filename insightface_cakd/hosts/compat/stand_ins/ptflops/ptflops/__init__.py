@@ -15,14 +15,10 @@ def get_model_complexity_info(
     verbose: bool = False,
     **_: Any,
 ) -> tuple[float | str, float | str]:
-    """Return multiply-adds for one image, and the number of parameters.
+    """Return multiply-adds for one image of shape `input_res`, and the number of parameters.
 
     Counts convolutions, matrix products and attention, which are nearly all the work; ptflops also counts
-    normalisations and activations, so its number is a little larger.
-
-    Args:
-        model: the network; it is in eval mode while it is counted.
-        print_per_layer_stat: print each module's share.
+    normalisations and activations, so its number is a little larger. `as_strings` gives texts with units.
     """
     training = model.training
     counter = FlopCounterMode(depth=2, display=False)
