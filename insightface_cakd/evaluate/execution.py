@@ -1,4 +1,4 @@
-"""How a model is run while it is measured; no result depends on it."""
+"""How a model is run while measured; no result depends on it."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager

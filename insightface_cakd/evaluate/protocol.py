@@ -75,7 +75,7 @@ def find_protocol(name: str) -> type[Protocol]:
 
 
 def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
-    """Return a protocol with its options; text is converted to an option's type."""
+    """Return a protocol with its options, converted from text if needed."""
     from pydantic import TypeAdapter, ValidationError
 
     kind = find_protocol(name)
@@ -104,7 +104,7 @@ def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Measure:
-    """A protocol as a training loop calls it, with `batch_size` images per forward."""
+    """A protocol as a training loop calls it."""
 
     protocol: Protocol
     data: Sequence[Path]

@@ -1,4 +1,4 @@
-"""Finds a user's arcface_torch folder, recognises its version and imports it; the folder is never changed."""
+"""Finds, recognises and imports a user's arcface_torch folder without changing it."""
 
 import ast
 import hashlib
@@ -85,7 +85,7 @@ class Checkout:
             ) from error
 
     def require_seam(self) -> None:
-        """Check that `train_v2.py`, parsed and not imported, binds the three names a recipe replaces."""
+        """Check, without an import, that `train_v2.py` binds a recipe's names."""
         script = self.folder / "train_v2.py"
         bound = bound_names(_parsed(script))
         gone = [name for name in NAMES if name not in bound]
@@ -97,7 +97,7 @@ class Checkout:
 
 
 def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
-    """Find arcface_torch from any folder of a clone of insightface; None takes `$ARCFACE_TORCH`."""
+    """Find arcface_torch in a clone of insightface, or by `$ARCFACE_TORCH`."""
     given = os.fspath(path) if path is not None else os.environ.get(ENVIRONMENT, "")
     where = f"--host {given}" if path is not None else f"{ENVIRONMENT}={given}"
     if not given:
@@ -119,7 +119,7 @@ def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
 
 
 def fingerprint(folder: Path) -> Checkout:
-    """Recognise the version of a checkout by the hashes of the files in `PINNED`."""
+    """Recognise the version of a checkout by its files' hashes."""
     hashes = {name: _sha256(folder / name) for name in PINNED}
     changed = tuple(name for name, digest in hashes.items() if digest != PINNED[name])
     if not changed:
@@ -139,7 +139,7 @@ def top_level_names(folder: Path) -> set[str]:
 
 
 def bound_names(tree: ast.Module) -> set[str]:
-    """Return the names that a module binds at top level, also inside `if`, `try` and `with`."""
+    """Return the names that a module's top level binds, blocks included."""
     names: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
@@ -156,7 +156,7 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def where_raised(error: BaseException, folder: Path) -> str:
-    """Return `file:line` of the innermost frame inside the folder, or the folder itself.
+    """Return `file:line` of the innermost frame inside the folder, if any.
 
     For a SyntaxError it is the line that cannot be parsed.
     """

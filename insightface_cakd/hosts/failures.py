@@ -1,4 +1,4 @@
-"""Describes an exception in host code, in one line or as a whole traceback."""
+"""Describes an exception in host code, in one line or whole."""
 
 import os
 import sys

@@ -48,7 +48,7 @@ class JobSpec(BaseModel):
 
 
 class EmbeddedJobSpec(JobSpec):
-    """A job of the embedded host, whose base config sets all keys but `rec` and `num_classes`."""
+    """A job of the embedded host; `rec` and `num_classes` have no default."""
 
     NEEDED: ClassVar[tuple[str, ...]] = (
         "rec", "network", *JobSpec.model_fields, "momentum", "sample_rate", "seed", "verbose", "verify_epochs",
@@ -62,7 +62,7 @@ class EmbeddedJobSpec(JobSpec):
 
 
 class CheckoutJobSpec(JobSpec):
-    """A job of arcface_torch, whose base config lacks the first six keys of `NEEDED`."""
+    """A job of arcface_torch, whose base config lacks six keys."""
 
     NEEDED: ClassVar[tuple[str, ...]] = (
         "rec", "num_classes", "num_image", "num_epoch", "warmup_epoch", "val_targets", "margin_list", "optimizer", "sample_rate",

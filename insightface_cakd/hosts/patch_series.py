@@ -16,9 +16,9 @@ _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@\n((?:[-+].*\n)+)", 
 
 @dataclass(frozen=True)
 class Hunk:
-    """Lines of a pinned file from index `start` (from 0) and the lines that replace them.
+    """Lines of a pinned file, and the lines that replace them.
 
-    An insertion removes none.
+    An insertion removes none; `start` counts from 0.
     """
 
     start: int
@@ -74,7 +74,7 @@ def _hunk(diff: str) -> Hunk:
 
 
 def read_series(folder: Path | None = None) -> list[Patch]:
-    """Return the patches in the order of the folder's file `series`; None takes the package's own."""
+    """Return a folder's patches, or the package's own, in their order."""
     folder = folder or shipped_folder("patches")
     lines = (line.strip() for line in (folder / "series").read_text(encoding="utf-8").splitlines())
     return [Patch(folder / line) for line in lines if line and not line.startswith("#")]

@@ -23,7 +23,7 @@ PACKAGE = b"insightface_cakd"
 
 @dataclass(frozen=True)
 class PatchState:
-    """State of one patch in a checkout; `problem` is the file to which it cannot be applied and why."""
+    """State of one patch in a checkout, and why it cannot apply."""
 
     patch: Patch
     applied: bool
@@ -36,7 +36,7 @@ class PatchState:
 
 
 def status(folder: Path) -> list[PatchState]:
-    """Return for each patch whether it is applied or can be; nothing is changed."""
+    """Return for each patch whether it is applied or can be."""
     files = _Files(folder)
     states = []
     for patch in files.series:
@@ -46,7 +46,7 @@ def status(folder: Path) -> list[PatchState]:
 
 
 def apply(folder: Path, only: Group | None = None) -> list[Patch]:
-    """Apply the patches not yet applied, all of them or none, and return them.
+    """Apply the missing patches, all or none, and return them.
 
     `only` names the one group to apply. A file that is missing, differs from the pinned one or cannot be written is a
     PatchError, and so is a checkout with the patches of another version.

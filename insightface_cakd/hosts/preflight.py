@@ -1,4 +1,4 @@
-"""Finds, before the first step, what would stop a run on a checkout or let it train nothing."""
+"""Finds before the first step what would stop a checkout's run."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check that each rank has a class, and this one its checkpoint if the run is resumed."""
+    """Check that each rank has a class, a resumed one a checkpoint."""
     if cfg.num_classes < world_size:
         raise RunError(
             f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "
@@ -45,7 +45,7 @@ def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_data(rec: str, num_classes: int, total_batch: int) -> None:
-    """Check that the data exists, fits `num_classes` and fills a batch of all ranks together.
+    """Check that the data fits `num_classes` and fills a batch.
 
     "synthetic" is not checked.
     """
@@ -73,7 +73,7 @@ def verification_sets(cfg: EasyDict) -> list[Path]:
 
 
 def check_folds(path: Path) -> None:
-    """Check that each fold (a tenth of the file, in its order) has both kinds of pairs.
+    """Check that each tenth of a set has both kinds of pairs.
 
     arcface_torch divides by the number of same pairs and of different pairs in a fold.
     """

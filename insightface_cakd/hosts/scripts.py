@@ -1,4 +1,4 @@
-"""Runs any script of a checkout, as `python SCRIPT ARGS` would, on current package versions."""
+"""Runs a checkout's scripts on current package versions."""
 
 import difflib
 import importlib
@@ -26,7 +26,7 @@ def run_script(
     wanted: Iterable[str] = (),
     unwanted: Iterable[str] = (),
 ) -> int:
-    """Run a script to its end, with the fixes this process needs, and return its exit code.
+    """Run a script with the needed fixes, and return its exit code.
 
     The working directory stays as it is: relative paths among the arguments, and those that the script itself writes
     to, mean what they mean to the caller. The script's folder and then the checkout come first on `sys.path`.
@@ -48,7 +48,7 @@ def run_script(
 
 
 def find_script(checkout: Checkout, script: str) -> Path:
-    """Return the file of a script, as upstream's documents write it, or of any path.
+    """Return the file of a script of the checkout, or any path.
 
     It is looked up in the checkout, then in `recognition/` around it, then as a path.
     """
@@ -68,7 +68,7 @@ def find_script(checkout: Checkout, script: str) -> Path:
 
 
 def known_scripts(checkout: Checkout) -> list[str]:
-    """Return the Python files that can be run as scripts, relative to the checkout.
+    """Return the checkout's scripts, as relative paths.
 
     A file counts as a script if it parses arguments or has a `__main__` block.
     """
@@ -84,7 +84,7 @@ def known_scripts(checkout: Checkout) -> list[str]:
 
 
 def exit_code(code: object) -> int:
-    """Return the exit code of `sys.exit(code)`; a text is printed on stderr and gives 1."""
+    """Return the exit code of `sys.exit(code)`; print a text on stderr."""
     if code is None:
         return 0
     if isinstance(code, int):
@@ -94,7 +94,7 @@ def exit_code(code: object) -> int:
 
 
 def in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
-    """Return the error of a script that stopped: the place in host code and the reason.
+    """Return where in host code a script stopped, and why.
 
     An error raised outside of host code is placed at the line of host code that led there.
     """

@@ -25,7 +25,7 @@ from insightface_cakd.runtime.ranks import world_size
 
 @dataclass(frozen=True)
 class Host:
-    """A checkout whose `train_v2` is imported, with the fixes applied; the process group is open."""
+    """A checkout whose `train_v2` is imported, with fixes and process group."""
 
     checkout: Checkout
     train_v2: ModuleType
@@ -50,7 +50,7 @@ class Host:
         }
 
     def get_config(self, name: str) -> EasyDict:
-        """Return a job's config as the checkout's own `get_config` merges it; for the name see `find_config`."""
+        """Return a job's config as the checkout's own `get_config` merges it."""
         path = find_config(name, self.checkout)
         module = f"configs.{path.stem}"
         try:
@@ -80,7 +80,7 @@ class Host:
             return student.train(), head.train().to(self.device)
 
     def train(self, cfg: EasyDict) -> None:
-        """Run the checkout's `main` to its end with this config, in the current working directory."""
+        """Run the checkout's `main` with this config, in the working directory."""
         self.train_v2.get_config = lambda _: cfg  # type: ignore[attr-defined]
         with self._errors_in_one_line():
             self.train_v2.main(SimpleNamespace(config="configs/given.py"))
@@ -123,7 +123,7 @@ def _close_group() -> None:
 
 
 def find_config(name: str, checkout: Checkout) -> Path:
-    """Return the file of a config: a path, or else a job of the checkout, each with or without `.py`."""
+    """Return a config's file: a path or a job, `.py` being optional."""
     file = name if name.endswith(".py") else f"{name}.py"
     jobs = checkout.folder / "configs"
     for path in (Path(name), Path(file), checkout.folder / file, jobs / file):

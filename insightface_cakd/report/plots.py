@@ -17,7 +17,7 @@ FEW_POINTS = 30
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot of some tags, exact or prefixes ending in `/` that stand for several.
+    """One plot of tags; one that ends in `/` is a prefix.
 
     The y axis is logarithmic, where asked for, if all values are positive and span more than a decade. `level` is a
     horizontal line to compare with.
@@ -33,7 +33,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a plot: its run's title, and its name within the plot."""
+    """One curve of a plot, with its run's title."""
 
     run: str
     what: str
@@ -92,7 +92,7 @@ PANELS = (
 
 
 def draw_panels(runs: Mapping[str, Mapping[str, Curve]]) -> Iterator[tuple[Panel, str]]:
-    """Yield each plot that has curves, from run -> tag -> curve, as `<svg>`."""
+    """Yield each plot of run -> tag -> curve, as `<svg>`."""
     colours = {run: f"C{index}" for index, run in enumerate(runs)}
     for index, panel in enumerate(PANELS):
         lines = [
@@ -146,7 +146,7 @@ def _draw(panel: Panel, lines: list[Line], colours: Mapping[str, str], prefix: s
 
 
 def dress(*row: Axes) -> None:
-    """Set grids and spines of a row of plots, and the legend of the last."""
+    """Set grids and spines of plots, and the legend of the last."""
     for axes in row:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -155,7 +155,7 @@ def dress(*row: Axes) -> None:
 
 
 def svg_of(figure: Figure, prefix: str) -> str:
-    """Return a figure as an `<svg>` element, the same text for equal curves.
+    """Return a figure as an `<svg>` element, reproducible byte for byte.
 
     No other element of the page may have ids of the same prefix.
     """

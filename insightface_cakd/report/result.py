@@ -10,7 +10,7 @@ from insightface_cakd.report.tables import Row, markdown_table
 
 @dataclass(frozen=True)
 class Drawing:
-    """An `<svg>` element, with ids unique in the page, and its title and caption."""
+    """An `<svg>` element of ids unique in the page, with its caption."""
 
     title: str
     caption: str
@@ -65,7 +65,7 @@ class Result(ABC):
         return ()
 
     def text(self) -> str:
-        """Return tables and sentences as Markdown, with columns aligned in the source too."""
+        """Return tables and sentences as Markdown, aligned in the source too."""
         parts = [part for one in self.sections() for part in (markdown_table(one.rows), "\n".join(one.notes))]
         return "\n\n".join(filter(None, parts)) + "\n"
 

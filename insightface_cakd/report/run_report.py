@@ -1,4 +1,4 @@
-"""The report of an experiment in one HTML file: results, curves and facts."""
+"""The report of an experiment: results, curves and facts in one file."""
 
 import base64
 import html
@@ -53,7 +53,7 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the .html file atomically; it needs no other file and no network."""
+    """Write the report atomically, as one .html file without links."""
     for title, folder in report.runs.items():
         if not folder.is_dir():
             raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")

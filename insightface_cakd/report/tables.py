@@ -24,7 +24,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def plain_table(rows: Sequence[Row]) -> str:
-    """Return rows as columns separated by two blanks, the first aligned to the left."""
+    """Return rows as columns two blanks apart, the first to the left."""
     return "\n".join("  ".join(line).rstrip() for line in _padded(_lines(rows)))
 
 

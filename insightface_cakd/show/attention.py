@@ -28,12 +28,12 @@ class View:
 
     @property
     def elsewhere(self) -> float:
-        """Mean share of attention to prompts and class tokens, which have no place."""
+        """Mean share of attention to tokens without a place."""
         return float(np.clip(1 - self.maps.sum(axis=(-2, -1)).mean(), 0, 1))
 
     @property
     def patches(self) -> float:
-        """Mean of exp of the entropy of a centre's attention over the patches.
+        """Mean exponential entropy of a centre's attention over the patches.
 
         It is the number of patches that a centre looks at.
         """
@@ -59,7 +59,7 @@ def heat(maps: np.ndarray, size: int = FACE_SIZE) -> np.ndarray:
 
 
 def centroids(maps: np.ndarray) -> np.ndarray:
-    """Return the mean place (x, y) of each map's attention, (..., 2), in pixels."""
+    """Return each map's mean place (..., 2), x and y in pixels."""
     rows, columns = maps.shape[-2:]
     share = maps / np.maximum(maps.sum(axis=(-2, -1), keepdims=True), 1e-12)
     x = (np.arange(columns) + 0.5) * (FACE_SIZE / columns)
@@ -68,14 +68,14 @@ def centroids(maps: np.ndarray) -> np.ndarray:
 
 
 def peaks(maps: np.ndarray) -> np.ndarray:
-    """Return the centre (x, y) of each map's highest patch, (..., 2), in pixels."""
+    """Return each map's highest patch (..., 2), x and y in pixels."""
     rows, columns = maps.shape[-2:]
     row, column = np.divmod(maps.reshape(*maps.shape[:-2], -1).argmax(axis=-1), columns)
     return np.stack([(column + 0.5) * (FACE_SIZE / columns), (row + 0.5) * (FACE_SIZE / rows)], axis=-1)
 
 
 def overlap(first: View, second: View) -> tuple[float, float]:
-    """Return how much two networks look at the same places of the same faces.
+    """Return how much two networks look at the same places.
 
     The overlap is the sum over the face of the smaller share, averaged over centres and faces; tokens without a place do
     not count. Returns two numbers in [0, 1]: of a centre with the same centre, 1 where all maps are the same; and of a
@@ -89,7 +89,7 @@ def overlap(first: View, second: View) -> tuple[float, float]:
 
 
 def chosen(count: int, most: int) -> list[int]:
-    """Return at most `most` of the numbers below `count`, evenly spread to both ends."""
+    """Return at most `most` numbers below `count`, spread to both ends."""
     if count <= most:
         return list(range(count))
     return [int(number) for number in np.linspace(0, count - 1, most).round()]

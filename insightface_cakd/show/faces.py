@@ -1,4 +1,4 @@
-"""The faces with which a finished run is inspected: the run's, or others."""
+"""The faces with which a finished run is inspected."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from insightface_cakd.hosts.embedded.dataset import open_faces
 
 
 def as_images(faces: np.ndarray, device: torch.device) -> Tensor:
-    """Return faces, uint8 (B, H, W, 3), as networks take them: (B, 3, H, W) in [-1, 1]."""
+    """Return uint8 faces (B, H, W, 3) as input in [-1, 1]."""
     return torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
@@ -30,7 +30,7 @@ def read_face(path: Path) -> np.ndarray:
 
 
 def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
-    """Return the run's verification sets that exist, in `data` if it was moved."""
+    """Return the run's existing verification sets, also in a moved folder."""
     folder = data or Path(origin.rec)
     return [path for name in origin.val_targets if (path := folder / f"{name}.bin").is_file()]
 

@@ -1,4 +1,4 @@
-"""The picture of the local centres: where student and teacher look, before and after."""
+"""The picture of where student and teacher look, before and after."""
 
 import io
 import textwrap
@@ -84,7 +84,7 @@ def draw(look: Look, title: str) -> Figure:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure completely or not at all; the suffix is the format."""
+    """Write a figure atomically; the suffix is the format."""
     require_format(path)
     with writing(path, EvaluationError) as temporary:
         figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=DPI)
@@ -106,7 +106,7 @@ def as_png(figure: Figure) -> bytes:
 
 
 def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
-    """Return a face in grey, under a heat map in [0, 1] where it is hot.
+    """Return a grey face under a heat map in [0, 1].
 
     Shape:
         face: uint8 (H, W, 3); warmth: (H, W). Returns float (H, W, 3) in [0, 1].
@@ -117,7 +117,7 @@ def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
 
 
 def apart(places: np.ndarray, radius: float) -> np.ndarray:
-    """Return places (P, 2), coinciding ones moved onto a circle around their place."""
+    """Return places (P, 2), coinciding ones moved onto a circle."""
     moved = places.astype(float).copy()
     for place in np.unique(places, axis=0):
         same = np.flatnonzero((places == place).all(axis=1))

@@ -63,7 +63,7 @@ def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> 
 
 
 def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Look:
-    """Return where the centres of student and teacher look, before and after training.
+    """Return where both sides' centres look, before and after training.
 
     An untrained student has no statistics of its batch norms yet, and the mapping none of the tokens: those of a batch of
     the run's images stand in for them, as in the run's first step.
@@ -119,7 +119,7 @@ def _measured_by_the_run(run: Run) -> dict[str, float]:
 
 
 def show_fields(run: Run, look: Look) -> Figure:
-    """Return the picture of the local centres of a run with receptive fields."""
+    """Return the picture of a run's local centres."""
     teacher, student = run.student.teacher.name, run.origin.network
     return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps")
 

@@ -48,7 +48,11 @@ class TaskBatches(DataLoader[Any]):
         self.device = request.device
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch's order and augmentation, from 0."""
+        """Choose the epoch's order and augmentation.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]

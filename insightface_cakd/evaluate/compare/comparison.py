@@ -1,4 +1,4 @@
-"""Models compared with a baseline on the same pairs, with the same resamples."""
+"""Models compared with a baseline on the same pairs and resamples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from insightface_cakd.networks.latency import Latency
 
 @dataclass(frozen=True)
 class Cost:
-    """What it costs to run a model: file of 10^6 bytes, one face on this CPU."""
+    """Cost of a model: its file in 10^6 bytes, milliseconds a face."""
 
     runtime: str
     megabytes: float
@@ -26,7 +26,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Difference:
-    """A model's gain in accuracy over the baseline; over several sets, the mean.
+    """A model's gain in accuracy over the baseline, or its mean.
 
     Over several sets `paired` counts the first variant of each: other variants contain the same pairs again.
     """
@@ -38,7 +38,7 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The numbers of one model, by set; intervals of TAR by set and FAR.
+    """The numbers of one model by set, TAR also by FAR.
 
     The baseline has no differences; `difference` is over all sets.
     """
@@ -58,7 +58,7 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class PairComparison:
-    """The numbers of all models, in the order in which they were given.
+    """The numbers of all models, in the order given.
 
     `firsts` are the sets that the paired test covers: the first variant of each set.
     """
@@ -85,7 +85,7 @@ class PairComparison:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The squared distances (P,) that models give to the pairs of one set.
+    """Squared distances (P,) of models on the pairs of one set.
 
     `source` is shared by the variants of one set, which contain the same pairs; None for a set without variants.
     """
@@ -96,7 +96,7 @@ class Pairs:
 
 
 def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> PairComparison:
-    """Compare models on some sets, with the first as baseline when none is named.
+    """Compare models on some sets; the first is the default baseline.
 
     Variants of one set share their resamples, and only the first counts in the paired test: the same pairs seen again
     are no further evidence.

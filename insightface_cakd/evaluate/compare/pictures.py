@@ -18,7 +18,7 @@ BEYOND = 1.08
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """TAR, read strictly, at ascending FAR, each (K,); first that of one false accept."""
+    """Strict TAR at ascending FAR, (K,), from one false accept on."""
 
     far: np.ndarray
     tar: np.ndarray

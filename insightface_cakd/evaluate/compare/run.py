@@ -32,7 +32,7 @@ def compare_models(
     baseline: str | None = None,
     seconds: float = SECONDS,
 ) -> ModelComparison:
-    """Measure models on the same pairs, with the first as baseline when none is named.
+    """Measure models on the same pairs; the first is the default baseline.
 
     Sets come from `varied_sets`. Latency is always measured on the CPU, for some seconds.
     """

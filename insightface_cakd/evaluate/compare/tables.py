@@ -70,7 +70,7 @@ class ModelComparison(Result):
         ]
 
     def difference_rows(self) -> list[Row]:
-        """Return one row per variant and model; none where no set has variants."""
+        """Return one row per variant and model, none without variants."""
         return [
             {"set": one, "model": name}
             | _against(self.comparison, scored.differences[one], "p")
@@ -84,14 +84,14 @@ class ModelComparison(Result):
         ]
 
     def tar_rows(self) -> list[Row]:
-        """Return TAR at each FAR that any set supports, by set and model."""
+        """Return TAR at each supported FAR, by set and model."""
         names = list(product(self.comparison.sets, self.comparison.models))
         scored = [(self.comparison.models[model], one) for one, model in names]
         cells = tar_cells([(numbers.verified[one], numbers.tar_intervals[one]) for numbers, one in scored])
         return [{"set": one, "model": model, **row} for (one, model), row in zip(names, cells, strict=True)]
 
     def sentences(self) -> list[str]:
-        """Return each model's gain over the baseline, and whether it may be chance."""
+        """Return each model's gain, and whether it may be chance."""
         lines = []
         averaged = f", mean over {len(self.comparison.sets)} variants" if self.comparison.varied else ""
         tested = f" of {_firsts(self.comparison)}, not added over variants" if self.comparison.varied else ""

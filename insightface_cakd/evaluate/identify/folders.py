@@ -25,7 +25,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The pictures to search for, of people with several, and those to search among.
+    """The pictures to search for, and those to search among.
 
     `people` numbers the person on each probe; `distractors` are in an order drawn from a seed. `alone` people were left
     out because they have one picture, `doubles` distractors because a probe has the same bytes.
@@ -55,7 +55,7 @@ class Faults:
 
 @dataclass(frozen=True, eq=False)
 class IdentifiedFolders(Result):
-    """The result of identification in folders; `left_out` says why pictures could not be read."""
+    """The result of identification in folders, and pictures left out."""
 
     found: Identified
     pictures: Pictures
@@ -152,7 +152,7 @@ def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, fau
 def embed_files(
     embed: Embed, files: Sequence[Path], execution: Execution, faults: Faults, progress: Progress
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield positions in `files` and embeddings (n, D) of those that can be read.
+    """Yield positions and embeddings (n, D) of the readable files.
 
     An embedding is that of the picture plus that of its mirror image.
     """

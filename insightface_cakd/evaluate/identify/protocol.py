@@ -18,7 +18,7 @@ SCORES = 1 << 22
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rank-1 among a number of distractors, with a bootstrap interval over the people.
+    """Rank-1 among distractors, with a bootstrap interval over people.
 
     Rank-1 is the share of pairs (probe, enrolled picture of the same person) in which no distractor is as near.
     """
@@ -127,7 +127,7 @@ def growing(total: int) -> list[int]:
 
 
 def cut(pieces: Iterable[np.ndarray], marks: Sequence[int]) -> Iterator[tuple[int | None, np.ndarray]]:
-    """Split pieces (n, D) so that one ends at each of the ascending marks.
+    """Split pieces (n, D) so that one ends at each mark.
 
     Yields pairs (mark, rows): the mark is the number of rows so far, None for a piece that ends at no mark.
     """
@@ -142,7 +142,7 @@ def cut(pieces: Iterable[np.ndarray], marks: Sequence[int]) -> Iterator[tuple[in
 
 
 class TopScores:
-    """The highest of `total` scores, as many as the thresholds of the rates need."""
+    """The highest scores, as many as the rates' thresholds need."""
 
     def __init__(self, fars: Sequence[float], total: int) -> None:
         self.allowed = {far: int(total * far + ROUNDING) for far in fars}
@@ -166,7 +166,7 @@ class TopScores:
         return found
 
     def tar(self, genuine: np.ndarray) -> dict[float, float | None]:
-        """Return the share of genuine scores (G,) above the threshold of each rate.
+        """Return the share of genuine scores above each rate's threshold.
 
         It is None for a rate that allows no false accept.
         """

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over pairs, and an exact test of two models on them."""
+"""Bootstrap intervals over pairs, and an exact test of two models."""
 
 import math
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class Paired:
 
     @property
     def p(self) -> float:
-        """Two-sided p value of the exact McNemar test; 1 where they never differ.
+        """Two-sided p of the exact McNemar test; 1 without a difference.
 
         The null hypothesis: each model is as often the only one to be right as the other.
 
@@ -112,7 +112,7 @@ class Paired:
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> Paired:
-    """Count the pairs on which only one is right, from bool (P,) of each."""
+    """Count the pairs (P,) on which only one model is right."""
     return Paired(int((first & ~second).sum()), int((second & ~first).sum()))
 
 

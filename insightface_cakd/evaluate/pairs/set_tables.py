@@ -51,7 +51,7 @@ class SetResults(Result):
 
 
 def tar_cells(results: Sequence[tuple[VerificationResult, Mapping[float, Interval]]]) -> list[dict[str, str]]:
-    """Return TAR in percent with its interval, for each FAR that any result supports."""
+    """Return TAR in percent with its interval, by supported FAR."""
     supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified, _ in results)]
     return [
         {f"TAR@FAR={far:g}": _shown_tar(verified.tar_at_far[far], intervals.get(far)) for far in supported}
@@ -64,7 +64,7 @@ def _shown_tar(tar: float | None, interval: Interval | None) -> str:
 
 
 def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[str]:
-    """Return one sentence per set with too few different pairs for all FARs.
+    """Return one sentence per set that does not support all FARs.
 
     Of several sets with one name, the first counts.
     """

@@ -40,7 +40,7 @@ class SetResult:
 
 
 def find_sets(places: Sequence[Path]) -> dict[str, Path]:
-    """Return name -> path of verification sets: .bin files, and folders of them.
+    """Return name -> path of .bin files, also those in folders.
 
     Files come in the order given, the .bin files of a folder sorted by name.
     """
@@ -61,7 +61,7 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
 
 
 def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
-    """Load sets into memory, name -> set, each checked to be fit for ten folds."""
+    """Load name -> set, each checked to be fit for ten folds."""
     loaded = {}
     for name, path in find_sets(places).items():
         loaded[name] = load_bin(path)
@@ -127,7 +127,7 @@ def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[fl
 
 
 def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
-    """Return every n-th pair, n the smallest step that leaves `most` or fewer.
+    """Return every n-th pair, `most` or fewer in all.
 
     The whole set is returned where the remaining pairs could not be judged in ten folds.
     """

@@ -25,7 +25,7 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Variant:
-    """A version of a set: what is done to an image, under a name.
+    """A version of a set: a change of its images.
 
     `mirrored` says whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
     in that sum, so that `flipped` goes without, and `single` shows what going without costs.
@@ -46,7 +46,7 @@ def parse_variants(names: Sequence[str]) -> list[Variant]:
 
 
 def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> VerificationSet:
-    """Return a variant of a set; on `probe` leaves each pair's first image unchanged."""
+    """Return a variant of a set; `probe` keeps each pair's first image."""
     images = pairs.images.copy()
     if variant.view is not None:
         changed = images[1::2] if on == "probe" else images
@@ -56,7 +56,7 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
 
 
 def seen_faces(faces: np.ndarray, view: View) -> np.ndarray:
-    """Return RGB faces, uint8 (B, S, S, 3), as a view shows them that draws nothing."""
+    """Return uint8 faces (B, S, S, 3) through a view without draws."""
     images = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float() / 127.5 - 1
     seen = levels(view(images, torch.Generator())).round().clamp(0, 255).to(torch.uint8)
     return seen.permute(0, 2, 3, 1).numpy()

@@ -138,12 +138,12 @@ def require_kinds(same: np.ndarray, where: str) -> None:
 
 
 def fold_sizes(pairs: int) -> np.ndarray:
-    """Return the sizes of ten contiguous folds; the first may have one more."""
+    """Return the sizes of ten contiguous folds, the larger ones first."""
     return np.array([len(fold) for fold in np.array_split(np.arange(pairs), FOLDS)])
 
 
 def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
-    """Return the mean norm of plain and mirrored embeddings (N, D), upstream's XNorm."""
+    """Return XNorm, the mean norm of plain and mirrored embeddings."""
     return float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
 
 
@@ -151,9 +151,19 @@ def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
 def embed_both(
     embed: Embed, images: np.ndarray, device: torch.device, batch_size: int, progress: Progress | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings of images and of their mirror images, both float64 (N, D).
+    """Return the embeddings of images and of their mirror images.
 
-    Images are uint8 (N, H, W, 3) RGB; progress is called with (images done, images in all).
+    Both are float64 (N, D).
+
+    Args:
+        embed: see `verify`.
+        images: uint8 (N, H, W, 3) RGB.
+        device: where they go.
+        batch_size: images per forward.
+        progress: called with (images done, images in all).
+
+    Raises:
+        EvaluationError: the model's output is not finite or not of shape (B, D).
     """
     rows: tuple[list[Tensor], list[Tensor]] = ([], [])
     with evaluating(embed):

@@ -1,4 +1,4 @@
-"""Runs arcface_torch without CUDA, for a smoke run; nothing here applies where CUDA is available."""
+"""Runs arcface_torch without CUDA, for a smoke run."""
 
 import functools
 from contextlib import ExitStack, nullcontext
@@ -35,7 +35,7 @@ def _stay_on_cpu(stack: ExitStack) -> None:
 
 
 class NoStream:
-    """Replacement of a CUDA stream on the CPU, where all work is done when the call returns."""
+    """A CUDA stream's replacement on the CPU, where nothing is pending."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -73,7 +73,7 @@ def _seed_on_cpu(stack: ExitStack) -> None:
 
 def _share_seed_on_cpu(sampler: ModuleType) -> None:
     if hasattr(sampler, "sync_random_seed"):
-        sampler.sync_random_seed = functools.partial(sampler.sync_random_seed, device="cpu")
+        sampler.sync_random_seed = functools.partial(sampler.sync_random_seed, device="cpu")  # type: ignore[attr-defined]
 
 
 def _load_onto_cpu(stack: ExitStack) -> None:

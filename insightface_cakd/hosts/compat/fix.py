@@ -82,7 +82,7 @@ def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
 def wrapping(
     owner: Any, name: str, stack: ExitStack | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate the function that takes the place of an attribute; its first argument is the original.
+    """Replace an attribute by the decorated function, whose first argument it becomes.
 
     Without a stack the attribute is not restored.
     """

@@ -27,7 +27,7 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
 
 
 def after_import_of(stack: ExitStack, module: str, name: str, change: Callable[[Any], None]) -> None:
-    """Change an attribute's value, such as a class, right after its module's import; a module without it is left alone."""
+    """Change an attribute right after its module's import, if it is there."""
 
     def change_it(imported: ModuleType) -> None:
         if hasattr(imported, name):

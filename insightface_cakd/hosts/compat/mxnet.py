@@ -1,4 +1,4 @@
-"""mxnet, whose last release cannot be imported with NumPy 2: our own reader serves its calls."""
+"""mxnet's calls, served by our own reader."""
 
 import importlib
 import importlib.util

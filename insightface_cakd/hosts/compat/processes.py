@@ -1,4 +1,4 @@
-"""Processes that a script starts: an error in one must not leave the others waiting."""
+"""Processes of a script, of which none waits for a failed one."""
 
 import multiprocessing
 import signal

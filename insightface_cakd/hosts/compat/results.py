@@ -1,4 +1,4 @@
-"""Fixes of arcface_torch's training that change its results: off unless requested by name."""
+"""Fixes that change arcface_torch's results: off unless requested by name."""
 
 import os
 import sys

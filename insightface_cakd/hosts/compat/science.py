@@ -1,4 +1,4 @@
-"""SciPy, scikit-image, scikit-learn, and menpo and ptflops, which the scripts need for one call each."""
+"""SciPy, scikit-image, scikit-learn, menpo and ptflops."""
 
 import functools
 import importlib

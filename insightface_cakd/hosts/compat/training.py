@@ -1,4 +1,4 @@
-"""Faults of a training run that do not depend on versions; fixing them changes no results."""
+"""Faults of a training run, fixed without a change of its results."""
 
 import os
 from contextlib import ExitStack
@@ -53,7 +53,7 @@ def _raise_in_consumer(thread: type) -> None:
 
 
 def one_line(error: BaseException) -> BaseException:
-    """Return a user's mistake as it was raised; any other error is returned as it is.
+    """Return a user's mistake as it was raised, other errors unchanged.
 
     A loader's worker sends it wrapped in its own traceback.
     """

@@ -27,7 +27,7 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
 
 
 def resize_short(src: NDArray, size: int, interp: int = 2) -> NDArray:
-    """Return a uint8 (H, W, C) image resized so that its shorter side has `size` pixels.
+    """Resize an image (H, W, C) to a shorter side of `size`.
 
     The longer side is resized in proportion, rounded down.
     """

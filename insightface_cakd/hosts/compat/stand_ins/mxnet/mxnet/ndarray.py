@@ -1,4 +1,4 @@
-"""mxnet's arrays, as NumPy arrays with the names and functions that arcface_torch uses."""
+"""NumPy arrays with the names of mxnet's that arcface_torch uses."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ __getattr__ = refuse("mxnet.ndarray")
 
 
 class NDArray:
-    """An array in memory, around a NumPy array that is not copied; `asnumpy` returns a copy, as in mxnet."""
+    """An array around a NumPy array; `asnumpy` copies, as in mxnet."""
 
     def __init__(self, values: np.ndarray):
         self._values = values
@@ -77,7 +77,7 @@ def concat(*data: NDArray, dim: int = 1) -> NDArray:
 
 
 def slice_axis(data: NDArray, axis: int, begin: int, end: int | None) -> NDArray:
-    """Return the elements from `begin` up to `end` along an axis; None goes to its end."""
+    """Return the elements from `begin` up to `end` along an axis."""
     index = [slice(None)] * len(_values(data).shape)
     index[axis] = slice(begin, end)
     return NDArray(_values(data)[tuple(index)].copy())

@@ -49,7 +49,7 @@ def pack(header: IRHeader, s: bytes) -> bytes:
 
 
 class MXIndexedRecordIO:
-    """A record file with its index, opened for reading (`r`) or writing (`w`).
+    """A record file with its index, for reading or writing.
 
     It can be used under fork and spawn. Written files appear at `close`, complete or not at all.
     """

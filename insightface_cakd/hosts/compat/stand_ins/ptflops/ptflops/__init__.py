@@ -15,7 +15,7 @@ def get_model_complexity_info(
     verbose: bool = False,
     **_: Any,
 ) -> tuple[float | str, float | str]:
-    """Return multiply-adds for one image of shape `input_res`, and the number of parameters.
+    """Return multiply-adds for one image, and the number of parameters.
 
     Counts convolutions, matrix products and attention, which are nearly all the work; ptflops also counts
     normalisations and activations, so its number is a little larger. `as_strings` gives texts with units.
