@@ -57,14 +57,6 @@ class ExportError(CAKDError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a suggestion of the nearest known name.
-
-    Args:
-        name: what the user wrote.
-        known: the names that exist.
-
-    Returns:
-        `" Did you mean 'x'?"`, with a leading space, or an empty string if no known name is close.
-    """
+    """Return " Did you mean 'x'?" of the nearest name, or ""."""
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{nearest[0]}'?" if nearest else ""

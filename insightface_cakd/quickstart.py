@@ -1,7 +1,4 @@
-"""`cakd quickstart`: a small distillation from data to report.
-
-It runs on drawn faces or on a user's folder of faces.
-"""
+"""`cakd quickstart`: a small distillation from data to report."""
 
 import time
 from dataclasses import dataclass

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from insightface_cakd.evaluate.protocol import Measure, build_protocol
+from insightface_cakd.hosts.embedded.parts import RunResult
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.tasks import seam
@@ -113,4 +114,6 @@ def test_the_protocol_is_a_command_and_measures_in_a_run(own_package, tmp_path):
 
     callback = MeasureCallback(Mirrors(), [], str(tmp_path))
     found = callback(0, torch.nn.Sequential(torch.nn.AvgPool2d(112), torch.nn.Flatten(), torch.nn.Linear(3, 3)))
-    assert callback.summary(found)["measured"]["mirrored"]["mean_cosine"] == pytest.approx(1.0, abs=1e-5)
+    result = RunResult()
+    callback.record(found, result)
+    assert result.measured["mirrored"]["mean_cosine"] == pytest.approx(1.0, abs=1e-5)

@@ -37,8 +37,6 @@ def align(
     \f
     Args:
         photos: raw photos, one subfolder per person.
-        out: folder or .bin to make.
-        detector: detector with five landmarks as .onnx.
         form: what to write: train.rec, a folder of faces, or a verification set.
         several: which face of a photo with several faces is taken.
         min_score: lowest accepted score of the detector, in [0, 1].
@@ -46,9 +44,7 @@ def align(
         det_size: input size of the detector in pixels, a multiple of 32; 0 takes 128 and 640.
         max_corrupt_share: largest accepted share of damaged files, in [0, 1].
         quality: quality of the JPEG faces, 1 to 100.
-        workers: number of processes.
         pairs: number of pairs of a verification set, half of them of one person.
-        seed: seed of what is drawn at random.
     """
     from insightface_cakd.data.align.photo import Rules
     from insightface_cakd.data.align.run import Work, align_photos, report_path

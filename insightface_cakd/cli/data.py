@@ -1,7 +1,4 @@
-"""`cakd data ...`: make, inspect and check data.
-
-Record files, verification sets, photos, drawn faces, cached teacher embeddings and prototypes.
-"""
+"""`cakd data ...`: make, inspect and check data."""
 
 from pathlib import Path
 from typing import Annotated

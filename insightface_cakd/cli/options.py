@@ -1,7 +1,4 @@
-"""Options of several commands, and their former names.
-
-Each option has one name, one type and one help text.
-"""
+"""Options of several commands, and their former names."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -13,11 +13,7 @@ from insightface_cakd.hosts.patching import apply, revert, status
 
 
 class Only(str, Enum):
-    """The groups of patches, as an enum for typer.
-
-    Args:
-        value: name of the group.
-    """
+    """The groups of patches, as an enum for typer."""
 
     seam = "seam"
     modern_stack = "modern-stack"

@@ -1,7 +1,4 @@
-"""Protocols as commands: `cakd eval NAME`.
-
-A protocol outside the package is named as `cakd eval package.module:Class`.
-"""
+"""Protocols as commands: `cakd eval NAME`."""
 
 import inspect
 from collections.abc import Callable

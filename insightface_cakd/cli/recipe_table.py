@@ -1,7 +1,4 @@
-"""The table of `cakd recipes list`.
-
-All of it is read from the recipes and the classes of their losses.
-"""
+"""The table of `cakd recipes list`."""
 
 import re
 import textwrap

@@ -1,7 +1,6 @@
 """Walks through a record file and finds everything wrong with it."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,18 +12,18 @@ from insightface_cakd.data.images import FACE_SIZE, decode_rgb, image_fault
 from insightface_cakd.data.recordio import Record, RecordReader
 from insightface_cakd.data.records import FLOAT32_EXACT, label_fault, read_header
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.progress import Progress
 
 SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem of a record file; `str()` gives it as one line.
+    """One problem of a record file; an `error` harms the training.
 
     Args:
-        severity: `error` if training would stop or learn from wrong data; `warning` if it is only worth knowing.
         kind: a short name, the same for all findings of one kind.
-        message: the line, with record key and offset if it is about one record.
+        message: one line, with record key and offset if it is about one record.
     """
 
     severity: Literal["error", "warning"]
@@ -32,18 +31,11 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        """Return `severity: message`."""
         return f"{self.severity}: {self.message}"
 
 
 class Audit:
-    """Reads a record file from start to end and collects findings.
-
-    Args:
-        reader: the file and its index.
-        folder: the folder that may hold `property`.
-        num_classes: the number of classes that all labels must be below, if known.
-    """
+    """Reads a record file and collects findings; `folder` may hold `property`."""
 
     def __init__(self, reader: RecordReader, folder: Path, num_classes: int | None):
         self._reader, self._folder = reader, folder
@@ -51,7 +43,11 @@ class Audit:
         self._kinds: Counter[str] = Counter()
         self._images: dict[int, float] = {}  # key -> label
         self._bare: dict[int, Record] = {}  # key -> record without an image
-        self._header = self._read_header()
+        self._header: tuple[int, int] | None = None
+        try:
+            self._header = read_header(reader)
+        except DataError as error:
+            self._add("header", str(error))
         stated = self._header[1] - self._header[0] if self._header else 0
         self._num_classes = num_classes if num_classes is not None else stated or None
 
@@ -60,21 +56,8 @@ class Audit:
         if self._kinds[kind] <= SHOWN:
             self._findings.append(Finding(severity, kind, message))
 
-    def _read_header(self) -> tuple[int, int] | None:
-        try:
-            return read_header(self._reader)
-        except DataError as error:
-            self._add("header", str(error))
-            return None
-
-    def read_all(self, progress: Callable[[int, int], None] | None) -> None:
-        """Read every record of the file.
-
-        After a damaged record, reading continues at the next offset of the index.
-
-        Args:
-            progress: called with (bytes done, bytes in all), or None.
-        """
+    def read_all(self, progress: Progress | None) -> None:
+        """Read every record, after a damaged one from the next indexed offset."""
         size = self._reader.path.stat().st_size
         keys = dict(zip(self._reader.offsets.tolist(), self._reader.keys.tolist(), strict=True))
         following = np.unique(self._reader.offsets)
@@ -86,11 +69,9 @@ class Audit:
             if progress:
                 progress(min(offset, size), size)
         for missed in sorted(set(keys) - met):
-            fault = (
-                "the file ends before it. Copy it again"
-                if missed >= size
-                else "no record begins there. Make the index anew"
-            )
+            fault = "no record begins there. Make the index anew"
+            if missed >= size:
+                fault = "the file ends before it. Copy it again"
             self._add("index", f"{self._name(keys[missed], missed)}: {fault}.")
 
     def _visit(self, key: int | None, offset: int, following: np.ndarray, size: int) -> int:
@@ -119,7 +100,12 @@ class Audit:
             self._bare[key] = record
             return
         self._images[key] = record.labels[0]
-        self._look_at_label(where, record.labels[0])
+        label = record.labels[0]
+        fault = label_fault(label)
+        if not fault and self._num_classes is not None and label >= self._num_classes:
+            fault = f"label {label:g}; expected less than {self._num_classes}, the number of classes"
+        if fault:
+            self._add("label", f"{where}: {fault}.")
         if fault := image_fault(record.payload):
             self._add("image", f"{where}: {fault}. Pack again without it.")
             return
@@ -129,23 +115,11 @@ class Audit:
             self._add("image", str(error))
             return
         if (width, height) != (FACE_SIZE, FACE_SIZE):
-            self._add(
-                "size", f"{where}: {width} x {height} pixels; expected 112 x 112. Align the faces and pack again."
-            )
-
-    def _look_at_label(self, where: str, label: float) -> None:
-        if fault := label_fault(label):
-            self._add("label", f"{where}: {fault}.")
-        elif self._num_classes is not None and label >= self._num_classes:
-            self._add(
-                "label", f"{where}: label {label:g}; expected less than {self._num_classes}, the number of classes."
-            )
+            found = f"{where}: {width} x {height} pixels"
+            self._add("size", f"{found}; expected 112 x 112. Align the faces and pack again.")
 
     def conclude(self) -> list[Finding]:
-        """Compare the records with header and index, and return all findings.
-
-        The identity records and `property` are checked too.
-        """
+        """Compare records, header, index and `property`, and return all findings."""
         self._look_at_keys()
         self._look_at_classes()
         self._look_at_identities()
@@ -159,17 +133,16 @@ class Audit:
 
     def _look_at_keys(self) -> None:
         values, times = np.unique(self._reader.keys, return_counts=True)
+        index = self._reader.index_path
         for key in values[times > 1][: SHOWN + 1]:
-            self._add(
-                "index", f"{self._reader.index_path}: key {key} stands there more than once. Make the index anew."
-            )
+            self._add("index", f"{index}: key {key} stands there more than once. Make the index anew.")
         first, behind = (1, self._header[0]) if self._header else (0, int(values[-1]) + 1)
         images = values[(values >= first) & (values < behind)]
         missing = behind - first - len(images)
         if not missing:
             return
         gap = first + int(np.argmax(np.append(images, behind) != np.arange(first, first + len(images) + 1)))
-        message = f"{self._reader.index_path}: {missing} keys are missing between {first} and {behind - 1}, first {gap}"
+        message = f"{index}: {missing} keys are missing between {first} and {behind - 1}, first {gap}"
         if self._header is not None:
             self._add("gap", f"{message}; the header counts them as images. Pack again.")
         else:
@@ -183,18 +156,11 @@ class Audit:
         count = max(self._num_classes or 0, int(labels.max()) + 1)
         empty = np.setdiff1d(np.arange(count), labels)
         if len(empty):
-            self._add(
-                "class",
-                f"{self._reader.path}: {len(empty)} of {count} classes have no image, first {empty[0]}. "
-                "Their centres are trained as negatives only.",
-                "warning",
-            )
+            message = f"{self._reader.path}: {len(empty)} of {count} classes have no image, first {empty[0]}. "
+            self._add("class", f"{message}Their centres are trained as negatives only.", "warning")
 
     def _look_at_identities(self) -> None:
-        """Check that identity records give the key ranges of the images.
-
-        Each range must have a single label.
-        """
+        """Check that each identity record gives the keys of one person's images."""
         if self._header is None or self._header[0] > FLOAT32_EXACT:
             return
         for key in sorted(self._bare.keys() - {0}):
@@ -203,10 +169,8 @@ class Audit:
             inside = range(first, behind) if behind <= self._header[0] else ()
             people = {self._images.get(image) for image in inside}
             if len(people) != 1 or None in people:
-                message = (
-                    f"{self._reader.where(key)}: keys {first} to {behind - 1} are not one person's images. Pack again."
-                )
-                self._add("identity", message, "warning")
+                keys = f"{self._reader.where(key)}: keys {first} to {behind - 1}"
+                self._add("identity", f"{keys} are not one person's images. Pack again.", "warning")
 
     def _look_at_property(self) -> None:
         path = self._folder / "property"
@@ -215,8 +179,5 @@ class Audit:
         fields = path.read_text(encoding="utf-8", errors="replace").split("\n")[0].strip().split(",")
         expected = self._num_classes
         if expected is not None and fields[0] != str(expected):
-            self._add(
-                "property",
-                f"{path}: says {fields[0]:.20} classes; expected {expected}. Write `{expected},112,112`.",
-                "warning",
-            )
+            message = f"{path}: says {fields[0]:.20} classes; expected {expected}. Write `{expected},112,112`."
+            self._add("property", message, "warning")

@@ -17,7 +17,7 @@ _PLAIN = {"b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"}
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: stores the type's code and byte order."""
+    """Stands in for numpy.dtype."""
 
     def __init__(self, code: str | bytes, *_: Any):
         self.code = code.decode() if isinstance(code, bytes) else code
@@ -33,10 +33,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for a pickled numpy.ndarray, flattened.
-
-    `values` is an array, or a list for arrays of objects.
-    """
+    """Stands in for numpy.ndarray, flattened; a list for arrays of objects."""
 
     values: np.ndarray | list[Any]
 
@@ -64,18 +61,12 @@ def _as_bytes(data: str | bytes) -> bytes:
 
 
 def _encode(text: str, *_: Any) -> bytes:
-    """Stands in for _codecs.encode.
-
-    Python 3 uses it to write bytes in protocols 0 to 2.
-    """
+    """Stands in for _codecs.encode, which protocols 0 to 2 of Python 3 call for bytes."""
     return text.encode("latin1")
 
 
 def _bytes(*content: Any) -> bytes:
-    """Stands in for bytes.
-
-    It is called without an argument for empty bytes in protocols 0 to 2.
-    """
+    """Stands in for bytes, called without an argument for empty ones in protocols 0 to 2."""
     return bytes(content[0]) if content and isinstance(content[0], list) else b""
 
 
@@ -103,17 +94,10 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(data: bytes, where: str) -> Any:
-    """Return the object of a pickle made of plain values.
+    """Return the object of a pickle of plain values, without running code.
 
-    Containers, bytes, numbers and numpy arrays are allowed. Arrays are returned as flat numpy arrays or lists, Python 2
-    strings as bytes.
-
-    Args:
-        data: the pickle, of any protocol, from Python 2 or 3.
-        where: names the file in an error.
-
-    Raises:
-        DataError: it is not a pickle, is truncated, or names anything else; nothing that it names was called.
+    Containers, bytes, numbers and numpy arrays are allowed, in any protocol of Python 2 or 3. Arrays are returned as
+    flat numpy arrays or lists, Python 2 strings as bytes.
     """
     try:
         return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())

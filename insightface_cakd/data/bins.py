@@ -1,7 +1,4 @@
-"""Verification sets in InsightFace's `.bin` layout.
-
-The file is a pickled pair (encoded images, same or not).
-"""
+"""Verification sets: InsightFace's `.bin`, a pickled pair (encoded images, same or not)."""
 
 import os
 import pickle
@@ -35,16 +32,7 @@ class VerificationSet:
 
 
 def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
-    """Return the 2P encoded images and P booleans of a `.bin`.
-
-    The file may come from Python 2 or 3, and hold its images as bytes or as numpy arrays.
-
-    Args:
-        path: the `.bin`.
-
-    Raises:
-        DataError: the file is missing, is not such a pickle, names code to run, or the counts do not match.
-    """
+    """Return the 2P encoded images and P booleans of a `.bin`."""
     content = load_pickle(read_bytes(path), str(path))
     if not (isinstance(content, (tuple, list)) and len(content) == 2 and all(map(_is_sequence, content))):
         raise DataError(f"{path}: its pickle is no pair (images, same); expected an InsightFace .bin. Make it anew.")

@@ -1,7 +1,4 @@
-"""A hash that identifies a training set and is cheap to compute.
-
-It keeps what was made from one set from being used with another.
-"""
+"""A hash that identifies a training set and is cheap to compute."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,18 +15,11 @@ SAMPLED = 4096
 
 
 def data_set_hash(folder: str | Path) -> str:
-    """Return a sha256 that identifies a training set.
+    """Return a sha256 that identifies a record file or folder of people.
 
-    It covers the number of images, and the label and file content of up to 4096 of them, evenly spaced. A folder of
-    people and the record file that `cakd data pack` makes of it have the same hash, where packing keeps the bytes.
-    Another order of the images gives another hash; in a set with more than 4096 images, a change of a few may leave the
-    hash the same.
-
-    Args:
-        folder: holds train.rec and train.idx, or one folder of images per person.
-
-    Raises:
-        DataError: the folder is neither, or a record is damaged.
+    It covers the number of images, and the label and file content of up to 4096 of them, evenly spaced, in order: in a
+    larger set a change may go unseen. A folder of people and the record file that `cakd data pack` makes of it have the
+    same hash, where packing keeps the bytes.
     """
     path = Path(folder)
     count, item = _records(path) if (path / "train.rec").exists() else _people(path)
@@ -42,10 +32,7 @@ def data_set_hash(folder: str | Path) -> str:
 
 
 def _records(folder: Path) -> tuple[int, Callable[[int], tuple[int, bytes]]]:
-    """Return the number of images and a function that reads one.
-
-    The function maps an index to the label and the encoded image.
-    """
+    """Return the number of images and a function from index to label and encoded image."""
     faces = FaceRecords(folder)
 
     def item(index: int) -> tuple[int, bytes]:

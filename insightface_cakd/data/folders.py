@@ -1,7 +1,4 @@
-"""Reads folders of people; writes outputs completely or not at all.
-
-A folder of people has one subfolder per person, with the person's images in it.
-"""
+"""Reads folders of people; writes outputs completely or not at all."""
 
 import os
 import re
@@ -19,14 +16,11 @@ _DIGITS = re.compile(r"([0-9]+)")
 
 @dataclass(frozen=True)
 class People:
-    """The content of a folder of people.
+    """The people of a folder and their images, both in natural order.
 
     Args:
-        images: for each person, in natural order of the folder names, the person's images in natural order; a dangling
-            link to an image counts as one, so that whoever reads it reports it.
-        names: the folder names, in the same order.
-        skipped: files that are not images by their suffix, images outside a person's folder, and folders without
-            images.
+        images: of each person; a dangling link to an image counts, so that whoever reads it reports it.
+        skipped: files that are not images by their suffix or lie in no person's folder, and folders without images.
     """
 
     images: list[list[Path]] = field(default_factory=list)
@@ -35,37 +29,18 @@ class People:
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Return the key that sorts paths in natural order.
-
-    The whole path counts. Runs of digits compare as numbers (`id_2` before `id_10`), everything else by code point.
-
-    Args:
-        path: the path to sort.
-    """
+    """Return a sorting key that puts `id_2` before `id_10`."""
     parts = _DIGITS.split(str(path))
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
 
 def is_dangling(path: Path) -> bool:
-    """Return whether a path is a link whose target does not exist.
-
-    Args:
-        path: any path.
-    """
+    """Return whether a path is a link whose target does not exist."""
     return path.is_symlink() and not path.exists()
 
 
 def find_people(folder: str | os.PathLike[str]) -> People:
-    """List the people of a folder and their images.
-
-    Each subfolder is a person, with the images in it at any depth.
-
-    Args:
-        folder: has one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing, or has no subfolder with an image in it.
-    """
+    """List a folder's people, one per subfolder, with images at any depth."""
     root, people = Path(folder), People()
     if not root.is_dir():
         raise DataError(f"{folder}: no such folder; expected one subfolder for each person. Check the path.")
@@ -86,29 +61,14 @@ def find_people(folder: str | os.PathLike[str]) -> People:
 
 @contextmanager
 def writing(out: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path, moved to `out` when the block succeeds.
-
-    Args:
-        out: the new file or folder.
-
-    Raises:
-        DataError: the disk is full or the place cannot be written; nothing is left behind.
-    """
+    """Yield a temporary path, moved to `out` if the block succeeds."""
     with atomic.writing(out, DataError) as temporary, naming(temporary, out):
         yield temporary
 
 
 @contextmanager
 def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
-    """Make errors name the user's path instead of the temporary one.
-
-    Args:
-        temporary: the path that errors of the block name.
-        given: the path that the user gave.
-
-    Raises:
-        DataError: the block raised one.
-    """
+    """Make errors name the user's path instead of the temporary one."""
     try:
         yield
     except DataError as error:
@@ -116,17 +76,7 @@ def naming(temporary: Path, given: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def require_new_folder(out: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-    """Check that a new folder can be created at `out`.
-
-    Meant to be called before the work begins.
-
-    Args:
-        out: must not exist yet, or be an empty folder.
-        source: the input folder, which must not contain `out`.
-
-    Raises:
-        DataError: `out` exists and is not an empty folder, or lies inside `source`.
-    """
+    """Check that a new folder can be made at `out`, outside `source`."""
     atomic.require_new(out, DataError)
     target = Path(out)
     if Path(source).resolve() in (target.resolve(), *target.resolve().parents):

@@ -1,4 +1,4 @@
-"""The frame that mxnet puts around each record of a RecordIO file.
+"""The layout of mxnet's record files: the frames, and their index.
 
 A part is `u32 magic, u32 (cflag << 29 | length), bytes, zeros to a multiple of 4`, little-endian. A record whose bytes
 contain the magic at a multiple of 4 is cut there into parts (cflag 1 first, 2 middle, 3 last; 0 is a whole record), and
@@ -7,6 +7,9 @@ those four bytes are left out.
 
 import os
 import struct
+import warnings
+
+import numpy as np
 
 from insightface_cakd.errors import DataError
 
@@ -18,16 +21,7 @@ PART = struct.Struct("<II")
 
 
 def frame(data: bytes) -> bytes:
-    """Return a record's bytes as mxnet writes them to a file.
-
-    They are cut at aligned magics, and each part gets its header and is padded to 4 bytes.
-
-    Args:
-        data: the bytes of one record, fewer than 2^29.
-
-    Raises:
-        DataError: 2^29 bytes or more, which the format cannot hold.
-    """
+    """Return a record's bytes as mxnet writes them to a file."""
     if len(data) > LENGTH_MASK:
         raise DataError(
             f"record of {len(data)} bytes; a RecordIO record is shorter than 2^29 bytes. Store a smaller image."
@@ -49,18 +43,7 @@ def _cut(data: bytes) -> list[bytes]:
 
 
 def read_framed(descriptor: int, offset: int, where: str) -> tuple[bytes, int]:
-    """Return the record at `offset`, and the offset behind it.
-
-    The record is returned as bytes, without its frame.
-
-    Args:
-        descriptor: file descriptor of the open file.
-        offset: position of the record, in bytes from the start of the file.
-        where: names the record in an error.
-
-    Raises:
-        DataError: no record starts there, the file ends inside it, or a part of it is missing.
-    """
+    """Return the record at `offset` without frame, and the offset behind."""
     flag, data, offset = _read_part(descriptor, offset, where)
     if flag not in (0, 1):
         raise DataError(
@@ -91,3 +74,25 @@ def _read_part(descriptor: int, offset: int, where: str) -> tuple[int, bytes, in
     if len(data) < length:
         raise DataError(f"{where}: the file ends after {len(data)} of {length} bytes; it is truncated. Copy it again.")
     return flag_and_length >> LENGTH_BITS, data, offset + PART.size + length + -length % 4
+
+
+def read_index(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return keys and offsets in bytes of a `train.idx`, int64 (N,)."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            table = np.loadtxt(path, dtype=np.int64, comments=None, ndmin=2)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or 'not found'}). It belongs beside train.rec."
+        ) from error
+    except UserWarning as error:
+        raise DataError(f"{path}: holds no records; expected a line `key<TAB>offset` for each. Pack again.") from error
+    except (ValueError, OverflowError, DeprecationWarning) as error:
+        reason = str(error).split("\n")[0].split("; ")[0].rstrip(".")
+        raise DataError(f"{path}: {reason}; expected lines `key<TAB>offset`. Make the index anew.") from error
+    if table.shape[1] != 2:
+        raise DataError(
+            f"{path}: {table.shape[1]} numbers a line; expected two, `key<TAB>offset`. Make the index anew."
+        )
+    return table[:, 0].copy(), table[:, 1].copy()

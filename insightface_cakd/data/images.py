@@ -1,7 +1,4 @@
-"""Encodes and decodes images through OpenCV.
-
-JPEG, PNG and other formats are decoded to RGB; RGB is encoded as JPEG or PNG.
-"""
+"""Encodes and decodes images through OpenCV; pixels are RGB."""
 
 import os
 import re
@@ -22,11 +19,7 @@ _END, _WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
 
 
 def image_format(data: bytes) -> str:
-    """Return `jpeg`, `png` or `other`, judged by the first bytes.
-
-    Args:
-        data: the encoded image.
-    """
+    """Return `jpeg`, `png` or `other`, judged by the first bytes."""
     if data.startswith(_JPEG):
         return "jpeg"
     return "png" if data.startswith(_PNG) else "other"
@@ -60,14 +53,7 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
 
 
 def image_fault(data: bytes) -> str | None:
-    """Return what is wrong with an encoded image, without decoding it.
-
-    Args:
-        data: the encoded image.
-
-    Returns:
-        That it is empty or truncated, in words; None if no fault is found.
-    """
+    """Say whether an encoded image is empty or truncated; None if neither."""
     if not data:
         return "it has 0 bytes"
     kind = image_format(data)
@@ -79,10 +65,7 @@ def image_fault(data: bytes) -> str | None:
 
 
 def _ends_early(jpeg: bytes) -> bool:
-    """Return whether a JPEG lacks its end marker.
-
-    Segments are skipped by their length, so that the end marker of a thumbnail does not count.
-    """
+    """Return whether a JPEG lacks its end marker; one in a thumbnail does not count."""
     position = len(_JPEG)
     while (marker := _MARKER.search(jpeg, position)) is not None:
         code, position = jpeg[marker.start() + 1], marker.end()
@@ -94,26 +77,14 @@ def _ends_early(jpeg: bytes) -> bool:
 
 
 def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
-    """Return an image encoded as JPEG.
-
-    Args:
-        rgb: uint8 (H, W, 3) RGB.
-        quality: JPEG quality, 1 to 100.
-
-    Raises:
-        DataError: the quality is out of range.
-    """
+    """Return uint8 (H, W, 3) RGB as JPEG, quality 1 to 100."""
     if not 1 <= quality <= 100:
         raise DataError(f"JPEG quality {quality}: expected 1 to 100. 95 is the usual choice.")
     return _encode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def encode_png(rgb: np.ndarray) -> bytes:
-    """Return an image encoded as PNG, without loss.
-
-    Args:
-        rgb: uint8 (H, W, 3) RGB.
-    """
+    """Return uint8 (H, W, 3) RGB as PNG, without loss."""
     return _encode(".png", rgb, [])
 
 
@@ -135,21 +106,10 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def face_bytes(path: str | os.PathLike[str], quality: int = 95, keep_bytes: bool = True) -> tuple[bytes, bool]:
-    """Return a 112 x 112 face as JPEG or PNG bytes.
+    """Return a 112 x 112 face, and whether it keeps its bytes.
 
-    A JPEG or PNG that already is 112 x 112 keeps its bytes. Anything else is encoded as JPEG; a square of another size
-    is resized first (by area when larger, bicubic when smaller).
-
-    Args:
-        path: the image file.
-        quality: quality of the JPEG if one is made, 1 to 100.
-        keep_bytes: False encodes every image anew.
-
-    Returns:
-        The bytes, and whether they are those of the file.
-
-    Raises:
-        DataError: the file is empty, truncated or not an image, or the image is not square.
+    A JPEG or PNG of 112 x 112 does, unless `keep_bytes` is False. Anything else is encoded as JPEG; a square of
+    another size is resized first (by area when larger, bicubic when smaller). Images that are not square are errors.
     """
     data = read_bytes(path)
     if fault := image_fault(data):

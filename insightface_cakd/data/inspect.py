@@ -1,11 +1,7 @@
-"""Inspects a record folder.
-
-`info` summarises its content, `check` finds everything that is wrong with it.
-"""
+"""Inspects a record folder: `info` summarises it, `check` finds what is wrong."""
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +11,7 @@ import numpy as np
 from insightface_cakd.data.audit import Audit, Finding
 from insightface_cakd.data.images import decode_rgb, image_format
 from insightface_cakd.data.records import FaceRecords, open_records
+from insightface_cakd.runtime.progress import Progress
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 _SAMPLE = 64
@@ -22,17 +19,11 @@ _SAMPLE = 64
 
 @dataclass(frozen=True)
 class Info:
-    """Content of a record folder; `str()` gives it as lines.
+    """Content of a record folder.
 
     Args:
-        folder: path of the record folder.
-        style: `insightface` (with a header record) or `im2rec`.
         identities: number of classes, from the header, or the largest label plus one.
-        empty_identities: number of classes without an image.
-        images: number of image records.
         key_gaps: number of keys missing between the smallest and the largest image key; harmless in im2rec style.
-        images_per_identity: minimum, quartiles and maximum, over identities that have images.
-        image_bytes: minimum, quartiles and maximum of the encoded images' sizes, in bytes.
         formats: counts of `jpeg`, `png`, `other` among up to 64 images spread over the file.
         pixels: counts of (width, height) among the same images.
     """
@@ -49,32 +40,21 @@ class Info:
     pixels: dict[tuple[int, int], int]
 
     def __str__(self) -> str:
-        """Return the facts as lines `name: value`."""
         sampled = sum(self.formats.values())
         formats = ", ".join(f"{count} {name}" for name, count in self.formats.items())
         pixels = ", ".join(f"{count} of {width} x {height}" for (width, height), count in self.pixels.items())
-        return "\n".join(
-            (
-                f"{self.folder}: {self.images} images of {self.identities} people, {self.style} style",
-                f"images per person: {_spread(self.images_per_identity)}",
-                f"bytes per image: {_spread(self.image_bytes)}",
-                f"{sampled} images looked at: {formats}; {pixels} pixels",
-                f"people without images: {self.empty_identities}; gaps in the keys: {self.key_gaps}",
-            )
+        lines = (
+            f"{self.folder}: {self.images} images of {self.identities} people, {self.style} style",
+            f"images per person: {_spread(self.images_per_identity)}",
+            f"bytes per image: {_spread(self.image_bytes)}",
+            f"{sampled} images looked at: {formats}; {pixels} pixels",
+            f"people without images: {self.empty_identities}; gaps in the keys: {self.key_gaps}",
         )
+        return "\n".join(lines)
 
 
 def info(folder: str | os.PathLike[str]) -> Info:
-    """Count the people and images of a record folder.
-
-    Headers are read, and a sample of 64 images.
-
-    Args:
-        folder: holds `train.rec` and `train.idx`.
-
-    Raises:
-        DataError: a file is missing, a header is damaged, or a sampled image cannot be decoded.
-    """
+    """Count people and images, from headers and 64 sampled images."""
     faces = FaceRecords(folder)
     scanned, labels = faces.reader.scan(faces.keys), faces.labels()
     counts = np.bincount(labels)
@@ -106,26 +86,14 @@ def _spread(values: tuple[float, ...]) -> str:
 
 
 def check(
-    folder: str | os.PathLike[str],
-    num_classes: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    folder: str | os.PathLike[str], num_classes: int | None = None, progress: Progress | None = None
 ) -> list[Finding]:
-    """Return everything that is wrong with a record folder.
+    """Return everything that is wrong with a record folder, in file order.
 
     Every byte is read and every image decoded. Checked are the frame of each record, whether index and file name the
-    same records, the header's key ranges, each label (an integer, from 0, below the number of classes), each image
-    (decodes, complete, 112 x 112), classes without images, gaps in the keys, and `property`.
-
-    Args:
-        folder: holds `train.rec` and `train.idx`.
-        num_classes: number of classes of the training config; without it that of the header, if there is one.
-        progress: called with (bytes done, bytes in all).
-
-    Returns:
-        Findings in file order, none if all is well; of each kind the first 20, then one line with the number of others.
-
-    Raises:
-        DataError: there is no record file or no index to check.
+    same records, the header's key ranges, each label (an integer, from 0, below `num_classes` or the header's number),
+    each image (decodes, complete, 112 x 112), classes without images, gaps in the keys, and `property`. Of each kind
+    the first 20 findings are listed, then the number of others. `progress` counts bytes.
     """
     audit = Audit(open_records(folder), Path(folder), num_classes)
     audit.read_all(progress)

@@ -1,7 +1,4 @@
-"""Images with landmarks: a CSV beside a folder of images.
-
-The first line of the CSV names the columns.
-"""
+"""Images with landmarks: a CSV beside a folder of images."""
 
 import csv
 from dataclasses import dataclass
@@ -17,14 +14,7 @@ HEADER = "expected a first line `file,<point>_x,<point>_y,...` and a line of pix
 
 @dataclass(frozen=True)
 class PointSet:
-    """Images and their landmarks.
-
-    Args:
-        folder: folder of the images.
-        files: N file names in that folder.
-        points: (N, K, 2), float32, x and y in pixels of the image.
-        names: names of the K landmarks.
-    """
+    """Images and their landmarks (N, K, 2), float32, in pixels."""
 
     folder: Path
     files: tuple[str, ...]
@@ -35,40 +25,21 @@ class PointSet:
         return len(self.files)
 
     def image(self, index: int) -> np.ndarray:
-        """Return an image, uint8 (H, W, 3), RGB.
-
-        Args:
-            index: number of the image.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """Return an image, uint8 (H, W, 3), RGB."""
         path = self.folder / self.files[index]
         return decode_rgb(read_bytes(path), str(path))
 
     def placed(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
         """Return an image's landmarks (K, 2) in units of the image.
 
-        The coordinate is p = 2 x / width - 1, and likewise with the height for y.
-
-        Args:
-            index: number of the image.
-            image: the image, if it has been read already.
+        That is p = 2 x / width - 1, and with the height for y. `image` is given if it has been read already.
         """
         height, width = (self.image(index) if image is None else image).shape[:2]
         return self.points[index] * 2 / np.array([width, height], np.float32) - 1
 
 
 def read_points(folder: Path, name: str) -> PointSet:
-    """Read `<folder>/<name>.csv`, whose images are in `<folder>/<name>/`.
-
-    Args:
-        folder: folder of the data set.
-        name: part of the data set: train, test, ...
-
-    Raises:
-        DataError: there is no such file, or a line does not match the first one.
-    """
+    """Read `<folder>/<name>.csv`, whose images are in `<folder>/<name>/`."""
     path = folder / f"{name}.csv"
     if not path.is_file():
         found = ", ".join(sorted(file.stem for file in folder.glob("*.csv"))) or "none"
@@ -93,21 +64,14 @@ def read_points(folder: Path, name: str) -> PointSet:
 
 
 def _point_names(header: list[str], path: Path) -> tuple[str, ...]:
-    """Return the names of the landmarks.
-
-    The columns must be pairs `NAME_x,NAME_y`, or `x0,y0`.
-    """
+    """Return the landmarks' names from columns `NAME_x,NAME_y`, or `x0,y0`."""
     pairs = list(zip(header[1::2], header[2::2], strict=False))
     names = tuple(first.removesuffix("_x") for first, _ in pairs)
-    fits = (
-        len(header) >= 3
-        and len(header) % 2 == 1
-        and all(
-            (first.removesuffix("_x"), first[:1]) == (second.removesuffix("_y"), second[:1])
-            or (first[0], second[0]) == ("x", "y")
-            for first, second in pairs
-        )
+    paired = all(
+        (first.removesuffix("_x"), first[:1]) == (second.removesuffix("_y"), second[:1])
+        or (first[:1], second[:1]) == ("x", "y")
+        for first, second in pairs
     )
-    if not fits:
+    if len(header) < 3 or len(header) % 2 == 0 or not paired:
         raise DataError(f"{path}: the first line is {','.join(header)[:120]}; {HEADER}")
     return names

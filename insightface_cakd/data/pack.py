@@ -19,8 +19,6 @@ class PackSummary:
     """The result of packing.
 
     Args:
-        identities: number of people, with labels 0 to identities - 1.
-        images: number of image records.
         kept: number of images whose bytes were copied; the others were encoded anew, and resized where needed.
         skipped: files and folders left out because they are not images by their suffix, or hold none.
     """
@@ -75,11 +73,7 @@ def pack(
 
 
 def _write_records(people: People, out: Path, quality: int, keep_bytes: bool, progress: Progress | None) -> int:
-    """Write header, images and identities.
-
-    Returns:
-        The number of images that kept their bytes.
-    """
+    """Write header, images and identities; return how many images kept their bytes."""
     count = sum(map(len, people.images))
     key, kept, ranges, faults = 0, 0, [], []
     with RecordWriter(out / "train.rec", out / "train.idx") as writer:
@@ -98,20 +92,12 @@ def _write_records(people: People, out: Path, quality: int, keep_bytes: bool, pr
                     progress(key, count)
         for offset, first_and_end in enumerate(ranges):
             writer.write(count + 1 + offset, Record(2, first_and_end, count + 1 + offset))
-    raise_faults(faults, count)
+    _raise_faults(faults, count)
     return kept
 
 
-def raise_faults(faults: list[str], count: int) -> None:
-    """Raise one error for all images that cannot be used.
-
-    Args:
-        faults: one line per unusable image; none if all are usable.
-        count: number of images in all.
-
-    Raises:
-        DataError: there are faults; the first three are quoted.
-    """
+def _raise_faults(faults: list[str], count: int) -> None:
+    """Raise one error for all unusable images, with the first three faults."""
     if len(faults) == 1:
         raise DataError(faults[0])
     if faults:

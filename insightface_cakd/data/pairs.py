@@ -16,13 +16,7 @@ _STEP = 2 * FOLDS
 
 
 class Pair(NamedTuple):
-    """Two image files and whether they show the same person.
-
-    Args:
-        first: path of one image.
-        second: path of the other image.
-        same: True if both show the same person.
-    """
+    """Two image files and whether they show the same person."""
 
     first: Path
     second: Path
@@ -30,42 +24,23 @@ class Pair(NamedTuple):
 
 
 def most_pairs(folder: str | os.PathLike[str]) -> int:
-    """Return how many balanced, distinct pairs a folder can give.
-
-    It is the largest such number, a multiple of 20.
-
-    Args:
-        folder: has one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing or holds no people.
-    """
-    same, different = _supply([len(images) for images in find_people(folder).images])
+    """Return how many pairs `draw_pairs` can draw from a folder."""
+    same, different = _supply(find_people(folder).images)
     return min(same, different) // FOLDS * _STEP
 
 
-def _supply(counts: list[int]) -> tuple[int, int]:
-    """Return the numbers of distinct same and different pairs.
-
-    `counts` holds the number of images of each person.
-    """
-    same = sum(math.comb(count, 2) for count in counts)
-    return same, math.comb(sum(counts), 2) - same
+def _supply(people: list[list[Path]]) -> tuple[int, int]:
+    """Return the numbers of distinct same and different pairs."""
+    same = sum(math.comb(len(images), 2) for images in people)
+    return same, math.comb(sum(map(len, people)), 2) - same
 
 
 def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pair]:
     """Draw distinct pairs, half same and half different.
 
-    Every tenth of them is balanced too. Same pairs are spread over as many people as possible; for a different pair two
-    people are drawn uniformly, then an image of each.
-
-    Args:
-        folder: has one subfolder per person.
-        count: number of pairs, a multiple of 20.
-        seed: the same folder, count and seed give the same pairs in the same order.
-
-    Raises:
-        DataError: `count` is not a positive multiple of 20, there is just one person, or there are too few images.
+    `count` is a multiple of 20. Every tenth of the pairs is balanced too. Same pairs are spread over as many people as
+    possible; for a different pair two people are drawn uniformly, then an image of each. The same folder, count and
+    seed give the same pairs in the same order.
     """
     if count <= 0 or count % _STEP:
         raise DataError(
@@ -74,7 +49,7 @@ def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pa
     people = find_people(folder)
     if len(people.images) < 2:
         raise DataError(f"{folder}: one person ('{people.names[0]}'); pairs of different people need 2. Add people.")
-    same, different = _supply([len(images) for images in people.images])
+    same, different = _supply(people.images)
     if min(same, different) < count // 2:
         most = min(same, different) // FOLDS * _STEP
         raise DataError(
@@ -85,8 +60,8 @@ def draw_pairs(folder: str | os.PathLike[str], count: int, seed: int) -> list[Pa
     alike = _draw_same(people.images, count // 2, source)
     unlike = _draw_different(people.images, count // 2, source, different)
     half = count // _STEP
-    tenths = [alike[i * half : (i + 1) * half] + unlike[i * half : (i + 1) * half] for i in range(FOLDS)]
-    return list(itertools.chain.from_iterable(tenths))
+    starts = range(0, count // 2, half)
+    return [pair for i in starts for pair in alike[i : i + half] + unlike[i : i + half]]
 
 
 def _draw_same(people: list[list[Path]], count: int, source: random.Random) -> list[Pair]:
@@ -121,16 +96,10 @@ def _draw_different(people: list[list[Path]], count: int, source: random.Random,
 
 
 def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
-    """Read a list of pairs, one `first second 0|1` per line.
+    """Read a text file with a pair `first second 0|1` per line.
 
-    1 means same. A line with tabs is split at the tabs, otherwise one with commas at the commas, otherwise at spaces.
-    Paths are relative to the list's folder. Empty lines are skipped.
-
-    Args:
-        path: the list, a text file in UTF-8.
-
-    Raises:
-        DataError: the file is missing, not text or empty, a line is not a pair, or an image is missing.
+    A line with tabs is split at the tabs, otherwise one with commas at the commas, otherwise at spaces. Paths are
+    relative to the list's folder, 1 means same, and empty lines are skipped.
     """
     folder, pairs = Path(path).parent, []
     try:

@@ -1,7 +1,4 @@
-"""Reads and writes mxnet's RecordIO files without mxnet, byte for byte.
-
-They are `train.rec` with its index `train.idx`.
-"""
+"""Reads and writes mxnet's `train.rec` and `train.idx` without mxnet, byte for byte."""
 
 import os
 import struct
@@ -13,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from insightface_cakd.data.framing import LENGTH_BITS, LENGTH_MASK, MAGIC, PART, frame, read_framed
-from insightface_cakd.data.index import read_index
+from insightface_cakd.data.framing import LENGTH_BITS, LENGTH_MASK, MAGIC, PART, frame, read_framed, read_index
 from insightface_cakd.errors import DataError
 
 _HEADER = struct.Struct("<IfQQ")
@@ -29,14 +25,8 @@ class Record:
     With `flag` 0 there is one label, stored in the header; with `flag` n > 0 there are n labels after the header.
 
     Args:
-        flag: how the labels are stored.
         labels: float32 values; ids above 16,777,216 are not exact.
-        id: unsigned 64-bit, by convention the record's key.
-        id2: unsigned 64-bit, 0 for images.
-        payload: the encoded image; empty for header and identity records.
-
-    Raises:
-        DataError: the number of labels is not what the flag says.
+        id, id2: unsigned 64-bit, by convention the record's key, and 0 for images.
     """
 
     flag: int
@@ -54,22 +44,14 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """Return header, labels and payload as stored inside the frame."""
-        if self.flag == 0:
-            return _HEADER.pack(0, self.labels[0], self.id, self.id2) + self.payload
-        labels = struct.pack(f"<{self.flag}f", *self.labels)
-        return _HEADER.pack(self.flag, 0.0, self.id, self.id2) + labels + self.payload
+        label, several = (0.0, self.labels) if self.flag else (self.labels[0], ())
+        return (
+            _HEADER.pack(self.flag, label, self.id, self.id2) + struct.pack(f"<{self.flag}f", *several) + self.payload
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> "Record":
-        """Parse the bytes that `to_bytes` returns.
-
-        Args:
-            data: the bytes inside the frame.
-            where: names the record in an error.
-
-        Raises:
-            DataError: there are fewer bytes than the header and its labels need.
-        """
+        """Parse the bytes that `to_bytes` returns."""
         flag, label, identity, identity2 = _HEADER.unpack_from(data) if len(data) >= _HEADER.size else (0, 0.0, 0, 0)
         start = _HEADER.size + 4 * flag
         if len(data) < start:
@@ -208,10 +190,7 @@ class RecordReader:
 
 
 def _scan_words(words: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read headers at `offsets` (N,) from the file's 32-bit words.
-
-    Also returns which rows need a full read instead.
-    """
+    """Read headers at `offsets` (N,); also return which rows need a full read."""
     first = np.clip(offsets // 4, 0, len(words) - 1)
     rows = words[np.minimum(first[:, None] + np.arange(9), len(words) - 1)]  # (N, 9): frame 2, header 6, first label
     length = (rows[:, 1] & LENGTH_MASK).astype(np.int64)

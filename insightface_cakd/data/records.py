@@ -8,21 +8,14 @@ from typing import Literal
 import numpy as np
 
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb
-from insightface_cakd.data.recordio import Record, RecordReader
+from insightface_cakd.data.recordio import RecordReader
 from insightface_cakd.errors import DataError
 
 FLOAT32_EXACT = 1 << 24
 
 
 def open_records(folder: str | os.PathLike[str]) -> RecordReader:
-    """Open `train.rec` and `train.idx` of a folder.
-
-    Args:
-        folder: holds both files.
-
-    Raises:
-        DataError: a file is missing, or the index is not one.
-    """
+    """Open `train.rec` and `train.idx` of a folder."""
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: no such folder; expected one that holds train.rec and train.idx. Check the path.")
     return RecordReader(Path(folder, "train.rec"), Path(folder, "train.idx"))
@@ -32,14 +25,7 @@ def read_header(reader: RecordReader) -> tuple[int, int] | None:
     """Return the key ranges of an InsightFace header record, `(a, b)`.
 
     Images have keys 1 to a-1, identities keys a to b-1. A header is key 0 with two or more labels and no image; without
-    one the file is in im2rec style, and None is returned. (An im2rec file made with `--pack-label` has several labels
-    on its images too, so the labels alone do not decide.)
-
-    Args:
-        reader: the file and its index.
-
-    Raises:
-        DataError: record 0 is damaged, or its labels are not key ranges.
+    one the file is in im2rec style, and None is returned. (`im2rec --pack-label` gives images several labels too.)
     """
     if not reader.has(np.array([0]))[0]:
         return None
@@ -54,17 +40,13 @@ def read_header(reader: RecordReader) -> tuple[int, int] | None:
             f"{reader.where(0)}: the header counts {first - 1:.0f} images, the index has {len(reader.keys)} lines; "
             "expected more lines than images. The index is not this file's, or is cut off."
         )
-    return first_identity(reader, int(first)), int(last)
+    return _first_identity(reader, int(first)), int(last)
 
 
-def first_identity(reader: RecordReader, stated: int) -> int:
-    """Return the key behind the last image, given the header's float32 label.
+def _first_identity(reader: RecordReader, stated: int) -> int:
+    """Return the key behind the last image, given the header's label.
 
     Above 2^24 float32 is not exact: there it is the first key near the stated one that holds no image.
-
-    Args:
-        reader: the file and its index.
-        stated: the key that the header states.
     """
     if stated < FLOAT32_EXACT:
         return stated
@@ -76,13 +58,7 @@ def first_identity(reader: RecordReader, stated: int) -> int:
 
 
 def label_fault(label: float) -> str | None:
-    """Return why a first label is not an identity, or None.
-
-    It may be not finite, not an integer, negative, or too large for float32.
-
-    Args:
-        label: first label of a record.
-    """
+    """Return why a first label is not an identity, or None."""
     if not np.isfinite(label) or label != int(label) or not 0 <= label <= FLOAT32_EXACT:
         return f"label {label:g} is not an identity; expected a whole number from 0 to {FLOAT32_EXACT}"
     return None
@@ -125,9 +101,6 @@ class FaceRecords:
         record = self.reader.read(key)
         if fault := label_fault(record.labels[0]):
             raise DataError(f"{self.reader.where(key)}: {fault}. Run the data check.")
-        return self._pixels(key, record), int(record.labels[0])
-
-    def _pixels(self, key: int, record: Record) -> np.ndarray:
         try:
             rgb = decode_rgb(record.payload, "")
         except DataError as error:
@@ -137,7 +110,7 @@ class FaceRecords:
                 f"{self.reader.where(key)}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. "
                 "Align the faces and pack again."
             )
-        return rgb
+        return rgb, int(record.labels[0])
 
     def labels(self) -> np.ndarray:
         """Return the label of every item, int64 (len,).

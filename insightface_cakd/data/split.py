@@ -1,7 +1,4 @@
-"""Splits a folder of people into training and verification sets.
-
-No person is in both.
-"""
+"""Splits a folder of people into training and verification sets."""
 
 import random
 import tempfile
@@ -20,18 +17,7 @@ MIN_PEOPLE = 10
 def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) -> None:
     """Write `train.rec` of most people and `<name>.bin` of the others.
 
-    The `.bin` holds verification pairs of a fifth of the people, drawn by `seed`; no person is in both files.
-
-    Args:
-        faces: aligned faces, one folder per person.
-        out: the folder to create.
-        name: name of the verification set.
-        seed: seed of the split and of the pairs.
-        pairs: largest number of verification pairs.
-
-    Raises:
-        DataError: no folder, too few people to split, or too few images of those in the verification set; `out` is in
-            use or cannot be written.
+    The `.bin` holds at most `pairs` pairs of a fifth of the people; no person is in both files.
     """
     if not faces.is_dir():
         raise DataError(f"{faces}: no such folder; expected aligned 112x112 faces, one folder per person.")

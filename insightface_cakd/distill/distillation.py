@@ -12,13 +12,7 @@ from insightface_cakd.distill.student import DistilledStudent
 class Distillation:
     """State shared by student and head; made before either exists.
 
-    The seam makes it.
-
-    Args:
-        step: the terms of the recipe.
-        monitor: logs the raw and the weighted values.
-        sources: what the terms read.
-        prototypes: those from which terms were started, if a term needs them.
+    `prototypes` are those from which terms were started, if a term needs them.
     """
 
     def __init__(

@@ -1,7 +1,4 @@
-"""Gathers rows and classes of all ranks, with gradients.
-
-The gradients equal those of one process on the joined batch.
-"""
+"""Gathers over ranks, with the gradients of one process."""
 
 from typing import Any
 
@@ -13,9 +10,9 @@ from insightface_cakd.runtime.ranks import rank, world_size
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenate over ranks; the backward is a scaled sum over ranks.
+    """Concatenate over ranks, differentiably.
 
-    Of that sum, multiplied by a factor, a rank keeps its own slice.
+    The backward is a rank's own slice of the sum over ranks, multiplied by a factor.
     """
 
     @staticmethod
@@ -47,20 +44,13 @@ def gather_for_shards(rows: Tensor) -> Tensor:
 
     As `gather`, but for a loss of which each rank computes the gradient of its own classes. The sum over ranks is whole only once, so that
     it takes the factor R of PartialFC's gather to cancel DDP's average.
-
-    Shape:
-        rows: (B, ...), equal on every rank. Returns (R * B, ...); without a process group, the rows themselves.
     """
     return _Gather.apply(rows, world_size()) if world_size() > 1 else rows
 
 
 @torch.no_grad()
 def gather_constant(rows: Tensor) -> Tensor:
-    """Return the rows of all ranks, in rank order, without gradient.
-
-    Shape:
-        rows: (B, ...), equal on every rank. Returns (R * B, ...).
-    """
+    """Return the rows of all ranks, in rank order, without gradient."""
     if world_size() == 1:
         return rows.detach()
     parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
@@ -70,11 +60,7 @@ def gather_constant(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """Return the sum over ranks, entry by entry, without gradient.
-
-    Shape:
-        values: any, equal on every rank. Returns the same shape.
-    """
+    """Return the sum over ranks, entry by entry, without gradient."""
     if world_size() == 1:
         return values.detach()
     total = values.detach().clone(memory_format=torch.contiguous_format)
@@ -102,33 +88,21 @@ class _SumOverRanks(torch.autograd.Function):
 class ShardedClasses:
     """Reductions over the classes of all ranks, for class-sharded logits.
 
-    Each rank has some of the columns. The gradient that comes out is the share of this rank's columns; behind PartialFC's own gather (sum,
-    times W) that is what the head needs.
+    Each rank has some of the columns, (N, n). The gradient that comes out is the share of this rank's columns; behind PartialFC's own
+    gather (sum, times W) that is what the head needs.
     """
 
     def max(self, logits: Tensor) -> Tensor:
-        """Return the largest logit of each row over all ranks, without gradient.
-
-        Shape:
-            logits: (N, n), of this rank's classes. Returns (N, 1).
-        """
+        """Return each row's largest logit over all ranks, (N, 1), without gradient."""
         largest = logits.detach().amax(dim=1, keepdim=True)
         dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return largest
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of each row over all ranks.
-
-        Shape:
-            values: (N, n), of this rank's classes. Returns (N, 1).
-        """
+        """Return the sum of each row over all ranks, (N, 1)."""
         return _SumOverRanks.apply(values.sum(dim=1, keepdim=True))
 
     def before(self, counts: Tensor) -> Tensor:
-        """Return the summed counts of the ranks before this one, without gradient.
-
-        Shape:
-            counts: (N, 1), of this rank. Returns (N, 1).
-        """
+        """Return the summed counts of the ranks before this one, without gradient."""
         parts = gather_constant(counts).chunk(world_size())
         return torch.zeros_like(counts) + sum(parts[: rank()])

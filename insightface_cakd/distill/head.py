@@ -16,11 +16,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
     The class keeps the host's constructor, which also checks the teacher's class centres and prototypes. Its `state_dict` contains, besides
     the host's state, the step, projectors and buffers of the method under `cakd.`; the state of a plain head loads too, and then the method
-    starts afresh.
-
-    Args:
-        host_head: `PartialFC_V2` of the host, or its replacement by a task; called with the student's answer and the target.
-        distillation: shared with the student.
+    starts afresh. `host_head` is `PartialFC_V2` of the host, or its replacement by a task.
     """
 
     sources = distillation.sources
@@ -37,13 +33,10 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 source.begin(self, classes)
 
         def forward(self, outputs: Outputs, target: Tensor) -> Tensor:
-            """Return the scalar loss that the loop back-propagates.
-
-            It is the host's loss + the sum of the weighted terms.
-            """
+            """Return the host's loss + the sum of the weighted terms."""
             answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
-            labels = labels_of(target)
+            labels = _labels_of(target)
             found = [source.before_loss(self, features, labels) for source in sources]
             own = super().forward(answer, target)
             for name, value in [(loss_name, own), *(pair for logged in found for pair in logged.items())]:
@@ -75,13 +68,10 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
     return DistilledHead
 
 
-def labels_of(target: Tensor) -> Tensor:
-    """Return the identities of a batch, (B,).
+def _labels_of(target: Tensor) -> Tensor:
+    """Return a copy of the identities of a batch, (B,).
 
-    Integer targets are returned as they are; a floating-point target gives -1, no identity, for each row.
-
-    Args:
-        target: what the loop passes to the head.
+    A floating-point target gives -1, no identity, for each row.
     """
     if target.is_floating_point():
         return torch.full((len(target),), -1, dtype=torch.int64, device=target.device)

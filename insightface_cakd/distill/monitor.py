@@ -5,9 +5,8 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from insightface_cakd.distill.embedding_gradients import EmbeddingGradients
 from insightface_cakd.distill.step import DistillationStep
-from insightface_cakd.distill.student import DistilledStudent
+from insightface_cakd.distill.student import DistilledStudent, EmbeddingGradients
 
 
 class Monitor:
@@ -32,10 +31,6 @@ class Monitor:
         """Log the last forward, and the gradients of the last measured one.
 
         On the CPU reading a value costs nothing, so there a NaN stops the run at the step where it appears.
-
-        Args:
-            step: the terms, which have just been computed.
-            student: measures the gradients.
         """
         due = step.step % self.every == 0
         if due or next(iter(step.raw.values())).device.type == "cpu":
@@ -47,19 +42,15 @@ class Monitor:
             self._pending = (step.step, student.gradients)
         student.measures_gradients = (step.step + 1) % self.every == 0
         if due and self.log_dir is not None:
-            self._write_terms(step)
+            for kind, values in (("raw", step.raw), ("weighted", step.weighted)):
+                for name, value in values.items():
+                    self._add(f"distill/{kind}/{name}", float(value), step.step)
 
     def close(self) -> None:
         """Flush what was written and close the file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def _write_terms(self, step: DistillationStep) -> None:
-        for name, value in step.raw.items():
-            self._add(f"distill/raw/{name}", float(value), step.step)
-        for name, value in step.weighted.items():
-            self._add(f"distill/weighted/{name}", float(value), step.step)
 
     def _write_ratio(self, step: int, gradients: EmbeddingGradients) -> None:
         if self.log_dir is None or gradients.margin is None:
@@ -76,9 +67,5 @@ class Monitor:
 
 
 def log_folder(output: str) -> Path:
-    """Return where a run's terms are logged for TensorBoard.
-
-    Args:
-        output: folder of the run.
-    """
+    """Return where a run logs its terms for TensorBoard."""
     return Path(output) / "tensorboard" / "distill"

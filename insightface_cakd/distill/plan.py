@@ -13,10 +13,8 @@ class RunPlan:
     """What a method must know of the run in which it trains.
 
     Args:
-        length: of the run; None for a loop that does not give it, in which case no schedule may need it.
-        resumes: whether the run continues from a checkpoint.
+        length: None for a loop that does not give it, in which case no schedule may need it.
         data: the run's data folder, with which prototypes are compared; None where it is not known.
-        seed: seed of the random views.
     """
 
     length: Length | None = None
@@ -31,14 +29,7 @@ UNPLANNED = RunPlan()
 def planned_length(cfg: Any, world_size: int) -> Length:
     """Return a run's length as arcface_torch plans it.
 
-    An epoch has num_image // (batch_size * world_size) batches.
-
-    Args:
-        cfg: a config with num_image, batch_size and num_epoch.
-        world_size: number of ranks.
-
-    Raises:
-        RunError: the plan has no batch.
+    An epoch has num_image // (batch_size * world_size) batches. A plan without a batch is a RunError.
     """
     batches = cfg.num_image // (cfg.batch_size * world_size)
     if batches < 1:

@@ -1,31 +1,21 @@
-"""Projectors from the student's space to the teacher's.
-
-They are trained with the student and dropped at export.
-"""
+"""Projectors from the student's space to the teacher's, dropped at export."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from insightface_cakd.errors import RecipeError, ShapeError, did_you_mean
-from insightface_cakd.losses import LOSSES
-from insightface_cakd.recipe import TermSpec
 from insightface_cakd.runtime.objects import import_object, is_place
 
 Shape = tuple[int, ...]
-Shapes = dict[str | None, Shape]
 
 
-class MapToMap(nn.Module):
-    """Resample a map to the teacher's grid and project its channels.
+class _MapToMap(nn.Module):
+    """Resample a map bilinearly to the teacher's grid, then a 1x1 convolution.
 
-    Bilinear resampling, then a 1x1 convolution: (B, C_s, h, w) -> (B, C_t, H, W).
-
-    Args:
-        student: (C_s, h, w).
-        teacher: (C_t, H, W).
+    (B, C_s, h, w) -> (B, C_t, H, W).
     """
 
     def __init__(self, student: Shape, teacher: Shape) -> None:
@@ -34,62 +24,39 @@ class MapToMap(nn.Module):
         self.channels = nn.Conv2d(student[0], teacher[0], kernel_size=1, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the map on the teacher's grid.
-
-        Shape:
-            maps: (B, C_s, h, w). Returns (B, C_t, H, W).
-        """
         if tuple(maps.shape[2:]) != self.grid:
             maps = interpolate(maps, size=self.grid, mode="bilinear", align_corners=False)
         return self.channels(maps)
 
 
-class MapToTokens(nn.Module):
+class _MapToTokens(nn.Module):
     """Turn a map into the teacher's tokens, row by row.
 
     (B, C_s, h, w) -> (B, N, D), N a square grid.
-
-    Args:
-        student: (C_s, h, w).
-        teacher: (N, D).
     """
 
     def __init__(self, student: Shape, teacher: Shape) -> None:
         super().__init__()
         side = math.isqrt(teacher[0])
-        self.to_map = MapToMap(student, (teacher[1], side, side))
+        self.to_map = _MapToMap(student, (teacher[1], side, side))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the tokens.
-
-        Shape:
-            maps: (B, C_s, h, w). Returns (B, N, D).
-        """
         return self.to_map(maps).flatten(2).transpose(1, 2)
 
 
-class TokensToMap(nn.Module):
+class _TokensToMap(nn.Module):
     """Turn tokens into the teacher's map, row by row.
 
     (B, N, D) -> (B, C_t, H, W), N a square grid.
-
-    Args:
-        student: (N, D).
-        teacher: (C_t, H, W).
     """
 
     def __init__(self, student: Shape, teacher: Shape) -> None:
         super().__init__()
         side = math.isqrt(student[0])
-        self.to_map = MapToMap((student[1], side, side), teacher)
+        self.to_map = _MapToMap((student[1], side, side), teacher)
         self.side = side
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the map.
-
-        Shape:
-            tokens: (B, N, D). Returns (B, C_t, H, W).
-        """
         return self.to_map(tokens.transpose(1, 2).unflatten(2, (self.side, self.side)))
 
 
@@ -100,26 +67,21 @@ def _linear(student: Shape, teacher: Shape) -> nn.Module:
 # kind -> (dimensions of the student's activation, of the teacher's, builder)
 PROJECTORS: dict[str, tuple[int, int, Callable[[Shape, Shape], nn.Module]]] = {
     "linear": (1, 1, _linear),
-    "conv1x1": (3, 3, MapToMap),
-    "map_to_tokens": (3, 2, MapToTokens),
-    "tokens_to_map": (2, 3, TokensToMap),
+    "conv1x1": (3, 3, _MapToMap),
+    "map_to_tokens": (3, 2, _MapToTokens),
+    "tokens_to_map": (2, 3, _TokensToMap),
 }
-WORDS = {1: "an embedding (D)", 2: "tokens (N, D)", 3: "a map (C, H, W)"}
+_WORDS = {1: "an embedding (D)", 2: "tokens (N, D)", 3: "a map (C, H, W)"}
 
 
 def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where: str) -> nn.Module:
     """Return the module that takes the student's activation to the teacher's shape.
 
+    Shapes are without the batch. One that the kind does not join, or tokens that are no square grid, are a ShapeError.
+
     Args:
         kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_tokens`, `tokens_to_map`; or
             `package.module:Class`, called with both shapes.
-        student_shape: without the batch.
-        teacher_shape: without the batch.
-        where: prefix of error messages.
-
-    Raises:
-        RecipeError: there is no such kind.
-        ShapeError: the kind does not join these shapes, or tokens are no square grid.
     """
     if is_place(kind):
         return import_object(kind, f"{where}: projector", "projector")(student_shape, teacher_shape)
@@ -130,7 +92,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
     ours, theirs, build = PROJECTORS[kind]
     if (len(student_shape), len(teacher_shape)) != (ours, theirs):
         raise ShapeError(
-            f"{where}: projector {kind} takes {WORDS[ours]} to {WORDS[theirs]}, but student is {student_shape} and teacher "
+            f"{where}: projector {kind} takes {_WORDS[ours]} to {_WORDS[theirs]}, but student is {student_shape} and teacher "
             f"{teacher_shape}. {_suggestion(student_shape, teacher_shape)}"
         )
     for side, shape in (("student", student_shape), ("teacher", teacher_shape)):
@@ -142,16 +104,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
 
 
 def check_shapes(where: str, student_shape: Shape, teacher_shape: Shape) -> None:
-    """Check that two activations can be compared as they are.
-
-    Args:
-        where: prefix of error messages.
-        student_shape: without the batch.
-        teacher_shape: without the batch.
-
-    Raises:
-        ShapeError: they differ; the message names both shapes and the projector that joins them.
-    """
+    """Check that activations of these shapes, without batch, can be compared."""
     if student_shape != teacher_shape:
         raise ShapeError(
             f"{where}: student {student_shape} vs teacher {teacher_shape}; expected equal shapes. "
@@ -163,28 +116,3 @@ def _suggestion(student_shape: Shape, teacher_shape: Shape) -> str:
     dimensions = (len(student_shape), len(teacher_shape))
     fitting = [kind for kind, (ours, theirs, _) in PROJECTORS.items() if (ours, theirs) == dimensions]
     return f"Set projector: {fitting[0]}." if fitting else "No projector joins these; choose other taps."
-
-
-def build_projectors(
-    terms: Iterable[TermSpec], student: Shapes, teacher_of: Callable[[TermSpec], Shapes]
-) -> nn.ModuleDict:
-    """Build the projector of each term that names one.
-
-    The shapes of terms that need none are checked.
-
-    Args:
-        terms: terms that read activations.
-        student: shapes of the student's taps without the batch, the embedding's under None.
-        teacher_of: gives those of the teacher that a term reads.
-
-    Raises:
-        ShapeError: a term's two sides do not fit.
-    """
-    projectors = nn.ModuleDict()
-    for term in terms:
-        where, teacher = f"term '{term.name}'", teacher_of(term)
-        if term.projector is not None:
-            projectors[term.name] = build_projector(term.projector, student[term.student], teacher[term.teacher], where)
-        elif LOSSES[term.loss].same_shape:
-            check_shapes(where, student[term.student], teacher[term.teacher])
-    return projectors

@@ -1,7 +1,4 @@
-"""Prototypes of the training set in a run.
-
-They are read once, compared with teacher, data and head, and given to the terms that need them.
-"""
+"""Prototypes of the training set: opened, checked and given to the terms."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,22 +17,14 @@ from insightface_cakd.teachers import Teacher
 from insightface_cakd.teachers.centres import holds_prototypes
 
 # The name of arcface_torch's synthetic data, which has no folder.
-SYNTHETIC = "synthetic"
+_SYNTHETIC = "synthetic"
 
 
 def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path | None) -> Prototypes | None:
     """Open the prototypes that a recipe's terms need; None without such terms.
 
-    Prototypes that serve as class centres are checked too.
-
-    Args:
-        recipe: of the run.
-        teachers: of the run; the prototypes belong to the first.
-        data: the run's data folder; None where it is not known.
-
-    Raises:
-        RecipeError: a term needs them and the recipe names none.
-        TeacherError: they are missing, damaged, or of another teacher or data set.
+    Prototypes that serve as class centres are checked too. They must be of the first teacher and of `data`, the run's folder; what is not
+    known, None, is not compared.
     """
     teacher = next(iter(teachers.values()), None)
     if teacher is None:
@@ -44,7 +33,7 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
         for number, path in enumerate(recipe.teacher.centres):
             if holds_prototypes(path):
                 where = f"teacher.centres[{number}]"
-                check_origin(Prototypes.open(path, where), where, teacher, data)
+                _check_origin(Prototypes.open(path, where), where, teacher, data)
     term = recipe.needs_prototypes
     if term is None:
         return None
@@ -55,24 +44,12 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
         )
     where = "teacher.prototypes"
     prototypes = Prototypes.open(recipe.teacher.prototypes, where)
-    check_origin(prototypes, where, teacher, data)
+    _check_origin(prototypes, where, teacher, data)
     return prototypes
 
 
-def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
-    """Refuse prototypes of another teacher or another data set.
-
-    What is not known is not compared.
-
-    Args:
-        prototypes: to be used.
-        where: prefix of error messages.
-        teacher: of the run.
-        data: the run's data folder; None where it is not known.
-
-    Raises:
-        TeacherError: they are of another teacher or data set.
-    """
+def _check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
+    """Refuse prototypes of another teacher or another data set."""
     meta, where = prototypes.meta, f"{where} {prototypes.folder}"
     digests = (meta.teacher_sha256, teacher.sha256)
     if None not in digests and digests[0] != digests[1]:
@@ -85,7 +62,7 @@ def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pat
             f"{where}: rows of {meta.embedding_size} values, teacher {teacher.name} gives {teacher.embedding_size}; expected one width. "
             f"Write them again with {HOW} and this teacher."
         )
-    if data is None or str(data) == SYNTHETIC:
+    if data is None or str(data) == _SYNTHETIC:
         return
     found = data_set_hash(data)
     if found != meta.data:
@@ -96,15 +73,7 @@ def check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pat
 
 
 def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:
-    """Refuse prototypes of another number of identities than the head has.
-
-    Args:
-        prototypes: of the run; None is accepted.
-        num_classes: of the head, all ranks together.
-
-    Raises:
-        ShapeError: the numbers differ.
-    """
+    """Refuse prototypes of another number of identities than the head has."""
     if prototypes is not None and prototypes.meta.num_classes != num_classes:
         count = prototypes.meta.num_classes
         raise ShapeError(
@@ -114,12 +83,7 @@ def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:
 
 
 def start_terms(step: DistillationStep, prototypes: Prototypes | None) -> None:
-    """Give the terms that need them a copy of the prototypes.
-
-    Args:
-        step: has the losses of the terms.
-        prototypes: None where no term needs them.
-    """
+    """Give the terms that need them a copy of the prototypes."""
     if prototypes is None:
         return
     for term in step.terms:

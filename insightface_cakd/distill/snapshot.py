@@ -1,7 +1,4 @@
-"""Snapshots of a run's method before and after training.
-
-Student, fields and prompts are written to two files beside the student's own.
-"""
+"""Snapshots of a run's method before and after training."""
 
 import warnings
 from dataclasses import asdict, dataclass, fields
@@ -29,12 +26,8 @@ class Origin:
     """What is needed to rebuild student, teacher and method of a run.
 
     Args:
-        network: of the student, as the host names it.
-        embedding_size: of the student.
         recipe: as it was resolved; the teacher's weights by their absolute path.
         teacher_sha256: of these weights; None where the teacher was not loaded from a file.
-        rec: folder of the training data, absolute; or "synthetic".
-        val_targets: verification sets in it.
     """
 
     network: str
@@ -54,11 +47,7 @@ class Origin:
 class Snapshot:
     """The state of a run's method, before or after training.
 
-    Args:
-        step: steps taken.
-        student: the bare backbone's state.
-        method: state of projectors, fields and prompts.
-        origin: what to load them into.
+    `student` is the bare backbone's, `method` that of projectors, fields and prompts.
     """
 
     step: int
@@ -68,14 +57,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Writes a run's two snapshots; to be made on its first rank.
-
-    Args:
-        folder: output of the run.
-        recipe: has fields or prompts.
-        teacher: of the run.
-        cfg: the run's config, of which `rec` and `val_targets` are read.
-    """
+    """Writes a run's two snapshots; to be made on its first rank."""
 
     def __init__(self, folder: Path, recipe: Recipe, teacher: Teacher, cfg: Any) -> None:
         self.folder = folder
@@ -95,11 +77,6 @@ class Snapshots:
         """Write the first snapshot just before the student's first training step.
 
         A resumed run, which has taken that step, writes none.
-
-        Args:
-            distillation: whose student has just been built.
-            network: of the student.
-            embedding_size: of the student.
         """
         student = distillation.student
         assert student is not None
@@ -119,13 +96,7 @@ class Snapshots:
     def write_after(self, distillation: Distillation) -> None:
         """Write the second snapshot, at the end of a run.
 
-        A run that built no student writes nothing.
-
-        Args:
-            distillation: of the run.
-
-        Raises:
-            RunError: a term is not finite.
+        A run that built no student writes nothing; a term that is not finite is a RunError.
         """
         if self._origin is not None:
             distillation.step.check_finite()
@@ -136,19 +107,15 @@ class Snapshots:
         assert student is not None
         content = {
             "step": distillation.step.step,
-            "student": on_cpu(student.state_dict()),
-            "method": on_cpu(student.method.state_dict()),
+            "student": _on_cpu(student.state_dict()),
+            "method": _on_cpu(student.method.state_dict()),
             "origin": asdict(self._origin),  # type: ignore[arg-type]
         }
         save_atomically(content, self.folder / name)
 
 
 def wants_snapshots(recipe: Recipe) -> bool:
-    """Return whether a recipe has fields or prompts to look at.
-
-    Args:
-        recipe: of the run.
-    """
+    """Return whether a recipe has fields or prompts to look at."""
     return recipe.urfm is not None or recipe.teacher.prompts is not None
 
 
@@ -156,35 +123,18 @@ def snapshots_of(recipe: Recipe, teacher: Teacher | None, cfg: Any) -> Snapshots
     """Return the writer of a run's snapshots, or None.
 
     To be called on the run's first rank. None for a method without fields and prompts.
-
-    Args:
-        recipe: of the run.
-        teacher: of the run; None in one without.
-        cfg: the run's config.
     """
     if teacher is None or not wants_snapshots(recipe):
         return None
     return Snapshots(Path(str(cfg.output)), recipe, teacher, cfg)
 
 
-def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies of a state's tensors on the CPU.
-
-    Args:
-        state: tensors by name.
-    """
+def _on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Read what `Snapshots` wrote.
-
-    Args:
-        path: of the snapshot.
-
-    Raises:
-        RunError: there is no such file, or it is damaged or no snapshot.
-    """
+    """Read what `Snapshots` wrote; a missing or damaged file is a RunError."""
     if not path.is_file():
         when = (
             "at its first step" if path.name == BEFORE else "when it ends; a run that was stopped goes on with --resume"
@@ -202,17 +152,8 @@ def read_snapshot(path: Path) -> Snapshot:
 def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: str | None = None) -> DistilledStudent:
     """Return a run's student beside its teacher, in eval mode.
 
-    The weights are the initial ones; load a snapshot with `put`.
-
-    Args:
-        origin: of a snapshot.
-        get_model: the host's factory.
-        device: where both run.
-        weights: the teacher's file, if it is no longer where it was; it must be the same file.
-
-    Raises:
-        TeacherError: the teacher's file is gone, or is another.
-        CAKDError: the student's network is not known here.
+    The weights are the initial ones; load a snapshot with `put`. `weights` is the teacher's file, if it is no longer where it was; it must
+    be the same file.
     """
     recipe = origin.parsed
     first = recipe.teacher
@@ -227,15 +168,7 @@ def rebuild(origin: Origin, get_model: GetModel, device: torch.device, weights: 
 
 
 def put(student: DistilledStudent, snapshot: Snapshot) -> None:
-    """Load a snapshot, the prompts into the teacher.
-
-    Args:
-        student: from `rebuild`.
-        snapshot: of the same run.
-
-    Raises:
-        RunError: it is of another student or method.
-    """
+    """Load a snapshot of the same run, the prompts into the teacher."""
     try:
         student.load_state_dict(snapshot.student)
         student.method.load_state_dict(snapshot.method)

@@ -1,7 +1,4 @@
-"""The state of the method in a checkpoint.
-
-It is what a resumed run needs besides the host's own state.
-"""
+"""The state of the method in a checkpoint."""
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +13,19 @@ def method_state(distillation: Distillation) -> dict[str, Tensor]:
     """Return what a resumed run needs besides the host's own state.
 
     That is step count, projectors, fields, prompts and buffers of losses, each under the prefix `cakd.`.
-
-    Args:
-        distillation: of the run.
     """
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
     state |= {f"{PREFIX}losses.{key}": value for key, value in step.losses.state_dict().items()}
     if distillation.student is not None:
-        method = distillation.student.method.state_dict()
-        state |= {f"{PREFIX}{key}": value for key, value in method.items()}
+        state |= {f"{PREFIX}{key}": value for key, value in distillation.student.method.state_dict().items()}
     return state
 
 
 def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> None:
-    """Load what `method_state` returned.
+    """Load what `method_state` returned, in place.
 
-    An empty state, that of a plain head, leaves the method as it is.
-
-    Args:
-        distillation: of the run; changed in place.
-        state: entries of a checkpoint that begin with `cakd.`.
-
-    Raises:
-        RunError: the state is another recipe's.
+    An empty state, that of a plain head, leaves the method as it is; another recipe's is a RunError.
     """
     if not state:
         return
@@ -55,8 +41,7 @@ def load_method_state(distillation: Distillation, state: dict[str, Tensor]) -> N
     distillation.step.step = int(state[f"{PREFIX}step"])
     _load_part(distillation.step.losses, state, f"{PREFIX}losses.")
     if distillation.student is not None:
-        method = distillation.student.method
-        method.load_state_dict({key: state[f"{PREFIX}{key}"] for key in method.state_dict()})
+        _load_part(distillation.student.method, state, PREFIX)
 
 
 def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bool:
@@ -70,4 +55,4 @@ def _fits(saved: tuple[int, ...] | None, expected: tuple[int, ...] | None) -> bo
 
 
 def _load_part(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
-    module.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)})
+    module.load_state_dict({key: state[f"{prefix}{key}"] for key in module.state_dict()})

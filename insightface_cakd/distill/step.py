@@ -1,7 +1,4 @@
-"""Runs the distillation terms of one training step.
-
-It applies weights and schedules, gathers over ranks and checks that every value is finite.
-"""
+"""Runs the distillation terms of one training step."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,21 +21,23 @@ class DistillationStep(nn.Module):
     are; pairwise terms see the rows of every rank; logits terms see this rank's classes. All terms run from the first step
     on, so a schedule changes a weight and never the graph. A step is one batch of a rank, of which the optimiser may join several.
 
-    Args:
-        terms: the recipe's terms; those of weight 0 are left out.
-        sources: of the run; each term is run by the one that offers what it reads.
-        length: of the run; only for schedules that need it.
-
-    Raises:
-        RecipeError: a schedule needs the length of the run, and there is none.
+    Terms of weight 0 are left out; each other is run by the first source that offers what it reads. Without a `length` no schedule may need
+    it.
     """
 
     def __init__(self, terms: Iterable[TermSpec], sources: Sequence[Source] = (), length: Length | None = None) -> None:
         super().__init__()
         self.terms = [term for term in terms if term.weight > 0]
         self.length = length
-        self._source = {term.name: _offering(term, sources) for term in self.terms}
-        self._check_schedules()
+        self._source = {
+            term.name: next(source for source in sources if term.reading in source.offers) for term in self.terms
+        }
+        for term in self.terms:
+            if term.schedule.needs_length and length is None:
+                raise RecipeError(
+                    f"recipe: the schedule {term.schedule.kind} of term '{term.name}' needs the length of the run, and this loop does not "
+                    "say it; expected a plan with a length. Give one to seam.install, or use schedule: {kind: linear, steps: N}."
+                )
         self.losses = nn.ModuleDict({term.name: term.build_loss() for term in self.terms})
         self.step = 0
         self.raw: dict[str, Tensor] = {}
@@ -56,7 +55,7 @@ class DistillationStep(nn.Module):
         batch = Batch(labels, gather_constant(labels) if gathers else labels)
         for term in self.terms:
             raw = self._run(term, features, batch)
-            self._note(term.name, raw.detach())
+            self.watch(term.name, raw)
             weighted = self.weight(term) * raw
             self.weighted[term.name] = weighted.detach()
             total = total + weighted
@@ -64,29 +63,26 @@ class DistillationStep(nn.Module):
         return total
 
     def weight(self, term: TermSpec) -> float:
-        """Return a term's weight at the current step by its schedule.
-
-        Args:
-            term: of this step.
-        """
+        """Return a term's weight at the current step by its schedule."""
         return term.weight * factor(term.schedule, self.step, self.length)
 
     def watch(self, name: str, value: Tensor) -> None:
-        """Log and check a value beside the terms (the margin loss).
+        """Log and check a scalar.
 
-        Args:
-            name: under which it is logged.
-            value: a scalar; detached.
+        The first step at which it is not finite is recorded on its device, which is not waited for.
         """
-        self._note(name, value.detach())
+        value = value.detach()
+        self.raw[name] = value
+        first = self._first_bad.get(name)
+        if first is None:
+            first = torch.full((), -1, device=value.device)
+        now_bad = ~torch.isfinite(value) & (first < 0)
+        self._first_bad[name] = torch.where(now_bad, self.step, first)
 
     def check_finite(self) -> None:
         """Stop the run if a term became NaN or infinite.
 
-        Looks at all steps since the last check. Reads the device: call it seldom.
-
-        Raises:
-            RunError: names the term, the step and the rank.
+        The RunError names term, step and rank. Looks at all steps since the last check. Reads the device: call it seldom.
         """
         for name, first_bad in self._first_bad.items():
             step = int(first_bad)
@@ -97,33 +93,9 @@ class DistillationStep(nn.Module):
                     "the last good checkpoint. Lower the learning rate or the term's weight, or look at the images of that step."
                 )
 
-    def _check_schedules(self) -> None:
-        for term in self.terms:
-            if term.schedule.needs_length and self.length is None:
-                raise RecipeError(
-                    f"recipe: the schedule {term.schedule.kind} of term '{term.name}' needs the length of the run, and this loop does not "
-                    "say it; expected a plan with a length. Give one to seam.install, or use schedule: {kind: linear, steps: N}."
-                )
-
     def _run(self, term: TermSpec, features: dict[str, Tensor], batch: Batch) -> Tensor:
         loss: Any = self.losses[term.name]
         value = self._source[term.name].run(loss, term, features, batch)
         for name in loss.shows:
-            self._note(f"{term.name}.{name}", getattr(loss, name))
+            self.watch(f"{term.name}.{name}", getattr(loss, name))
         return value
-
-    def _note(self, name: str, value: Tensor) -> None:
-        """Remember a raw value and the first step with a non-finite one.
-
-        That step is recorded on the value's device.
-        """
-        self.raw[name] = value
-        first = self._first_bad.get(name)
-        if first is None:
-            first = torch.full((), -1, device=value.device)
-        now_bad = ~torch.isfinite(value) & (first < 0)
-        self._first_bad[name] = torch.where(now_bad, self.step, first)
-
-
-def _offering(term: TermSpec, sources: Sequence[Source]) -> Source:
-    return next(source for source in sources if term.reading in source.offers)

@@ -1,23 +1,27 @@
-"""The one module that the training loop wraps.
-
-It contains the student and what the method trains beside it, and runs the teachers.
-"""
+"""The one module that the training loop wraps."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.embedding_gradients import EmbeddingGradients
 from insightface_cakd.distill.sources import Context, Seen, Source
-from insightface_cakd.distill.sources.source import unique
-from insightface_cakd.distill.taps import Taps, tappable
+from insightface_cakd.distill.taps import Taps, teacher_taps
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.views import Sides
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass
+class EmbeddingGradients:
+    """Squared gradient norms at the embedding; None before the backward."""
+
+    margin: Tensor | None = None
+    distillation: Tensor | None = None
 
 
 class DistilledStudent(nn.Module):
@@ -29,22 +33,11 @@ class DistilledStudent(nn.Module):
     DistributedDataParallel synchronises no other container. In eval mode it returns the embedding and runs no teacher.
     `state_dict` and `load_state_dict` are the bare backbone's, so a saved student loads into plain arcface_torch.
 
-    Shape:
-        images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image.
-        embedding: (B, D). features: what the sources give, with `student.embedding` and each teacher's, `teacher.embedding`.
-
     Args:
-        backbone: the student, an ordinary network of the host.
         teachers: by name; deliberately not submodules, so that no optimiser, checkpoint or DDP ever sees what does not learn.
-        sources: of the run.
         image_size: side of the square input, in pixels.
         taught: whether any term or source reads the teachers; if not, `forward` does not run them.
         sides: the views of each side; None shows both sides the image itself.
-
-    Raises:
-        TapError: a tap does not exist in its network, or the teacher has no modules to tap.
-        ShapeError: student and teacher do not fit and no projector is given.
-        RecipeError: two sources train something under one name, or under none.
     """
 
     def __init__(
@@ -61,11 +54,11 @@ class DistilledStudent(nn.Module):
         self.sources = list(sources)
         self._taught = taught
         self._sides = sides
-        self._teachers = dict(teachers)
-        self._student_taps = Taps(backbone, unique([path for source in sources for path in source.student_taps()]))
+        self.teachers = dict(teachers)
+        self._student_taps = Taps(backbone, [path for source in sources for path in source.student_taps()])
         self._teacher_taps = {
-            name: Taps(*tappable(teacher, unique([path for source in sources for path in source.teacher_taps(name)])))
-            for name, teacher in self._teachers.items()
+            name: teacher_taps(teacher, [path for source in sources for path in source.teacher_taps(name)])
+            for name, teacher in self.teachers.items()
         }
         self.gradients = EmbeddingGradients()
         self.measures_gradients = False
@@ -74,14 +67,9 @@ class DistilledStudent(nn.Module):
         self.method = self._build_method(image_size)
 
     @property
-    def teachers(self) -> dict[str, Teacher]:
-        """The teachers by name."""
-        return self._teachers
-
-    @property
     def teacher(self) -> Teacher:
         """The first teacher."""
-        return next(iter(self._teachers.values()))
+        return next(iter(self.teachers.values()))
 
     @property
     def reads_landmarks(self) -> bool:
@@ -93,9 +81,7 @@ class DistilledStudent(nn.Module):
 
         Shape:
             images: (B, 3, H, W), RGB in [-1, 1]. landmarks: (B, 5, 2), pixels of the 112x112 image; only where a source reads them.
-
-        Raises:
-            ShapeError: the recipe reads the landmarks of each image, and there are none, or they do not fit the images.
+            embedding: (B, D). features: what the sources give, with `student.embedding` and each teacher's, `teacher.embedding`.
         """
         if not self.training:
             return self.backbone(images)
@@ -122,35 +108,18 @@ class DistilledStudent(nn.Module):
         return for_margin, features
 
     def train(self, mode: bool = True) -> "DistilledStudent":
-        """Switch the student between train and eval mode.
-
-        Frozen teachers stay in eval mode; a teacher that trains switches with the student.
-
-        Args:
-            mode: True for train mode.
-        """
+        """Switch the student, and teachers that train, between train and eval mode."""
         super().train(mode)
-        for teacher in self._teachers.values():
+        for teacher in self.teachers.values():
             teacher.train(mode)
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the bare backbone's state: its keys, no projector, no teacher.
-
-        Args:
-            *args: passed to the backbone's `state_dict`.
-            **kwargs: passed to the backbone's `state_dict`.
-        """
+        """Return the bare backbone's state: its keys, no projector, no teacher."""
         return self.backbone.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # type: ignore[override]
-        """Load the bare backbone's state.
-
-        Args:
-            state_dict: of the backbone.
-            strict: refuse missing and unexpected keys.
-            assign: as in `torch.nn.Module.load_state_dict`.
-        """
+        """Load the bare backbone's state."""
         return self.backbone.load_state_dict(state_dict, strict=strict, assign=assign)
 
     @torch.no_grad()
@@ -158,9 +127,6 @@ class DistilledStudent(nn.Module):
         """Return embeddings and taps of both sides, without gradients.
 
         The networks stay in the mode that they are in.
-
-        Shape:
-            images: (B, 3, H, W), RGB in [-1, 1].
         """
         return Context(images, self._run_student(images), self._run_teachers(images))
 
@@ -170,10 +136,10 @@ class DistilledStudent(nn.Module):
             return Seen(embedding.float(), taps.collect())
 
     def _run_teachers(self, images: Tensor) -> dict[str, Seen]:
-        return {name: self._run_teacher(name, images) for name in self._teachers}
+        return {name: self._run_teacher(name, images) for name in self.teachers}
 
     def _run_teacher(self, name: str, images: Tensor) -> Seen:
-        teacher = self._teachers[name]
+        teacher = self.teachers[name]
         # The parameters of a teacher that learn, its prompts or all of them, need this graph.
         with torch.set_grad_enabled(teacher.learns and torch.is_grad_enabled()), self._teacher_taps[name] as taps:
             return Seen(teacher(images), taps.collect())
@@ -185,7 +151,7 @@ class DistilledStudent(nn.Module):
         """
         if not any(source.reads_plain for source in self.sources):
             return {}
-        return {name: teacher.plain(images) for name, teacher in self._teachers.items() if teacher.prompts is not None}
+        return {name: teacher.plain(images) for name, teacher in self.teachers.items() if teacher.prompts is not None}
 
     def _watch(self, for_margin: Tensor, for_terms: Tensor) -> None:
         """Record this step's gradient norms at the embedding, when asked.
@@ -205,17 +171,14 @@ class DistilledStudent(nn.Module):
 
     @torch.no_grad()
     def _build_method(self, image_size: int) -> nn.ModuleDict:
-        """Build what the sources train beside the student.
-
-        The shapes are learned from one blank image.
-        """
+        """Build what the sources train, with shapes of one blank image."""
         device = next(self.backbone.parameters()).device
         blank = torch.zeros(1, 3, image_size, image_size, device=device)
         was_training = self.backbone.training
         self.backbone.eval()
         student = self._run_student(blank)
         self.backbone.train(was_training)
-        context = Context(blank, student, {name: self._blank_teacher(name, blank) for name in self._teachers})
+        context = Context(blank, student, {name: self._blank_teacher(name, blank) for name in self.teachers})
         method = nn.ModuleDict()
         for source in self.sources:
             module = source.build(context)
@@ -234,7 +197,7 @@ class DistilledStudent(nn.Module):
 
         A teacher that neither learns nor is tapped, such as an ONNX or cached one, is not run: its embedding is zeros.
         """
-        teacher = self._teachers[name]
+        teacher = self.teachers[name]
         if self._teacher_taps[name].paths or teacher.learns:
             return self._run_teacher(name, blank.to(teacher.device))
         return Seen(blank.new_zeros(1, *teacher.answer))

@@ -14,24 +14,19 @@ class Taps:
     """Record the outputs of named modules during a `with` block.
 
     Hooks exist only inside the block. Each tap must fire exactly once per block: a module that is not called, or is called again by a
-    recomputing checkpoint, cannot be compared with anything.
-
-    Args:
-        network: the network to listen to.
-        paths: module paths as in `network.named_modules()`.
-
-    Raises:
-        TapError: a path does not exist; the message suggests the nearest ones.
+    recomputing checkpoint, cannot be compared with anything. Paths, as in `network.named_modules()`, may repeat; one that does not exist is
+    a TapError that suggests the nearest ones.
     """
 
     def __init__(self, network: nn.Module, paths: Iterable[str]) -> None:
         modules = dict(network.named_modules())
-        self.paths = list(paths)
+        self.paths = list(dict.fromkeys(paths))
         for path in self.paths:
             if path not in modules or not path:
+                examples = [name for name in modules if name and name.count(".") <= 1][:6]
                 raise TapError(
                     f"tap '{path}': module not found in {type(network).__name__}; expected a module path such as "
-                    f"{', '.join(_examples(modules))}.{did_you_mean(path, modules)}"
+                    f"{', '.join(examples)}.{did_you_mean(path, modules)}"
                 )
         self._modules = {path: modules[path] for path in self.paths}
         self._handles: list[RemovableHandle] = []
@@ -50,8 +45,7 @@ class Taps:
     def collect(self) -> dict[str, Tensor]:
         """Return path -> output of the forward that just ran.
 
-        Raises:
-            TapError: a tap did not fire exactly once, gave no tensor, or was overwritten in place after it fired.
+        A tap that did not fire exactly once, gave no tensor, or was overwritten in place after it fired is a TapError.
         """
         return {path: self._one(path, fired) for path, fired in self._outputs.items()}
 
@@ -82,24 +76,11 @@ class Taps:
         return output
 
 
-def _examples(modules: dict[str, nn.Module]) -> list[str]:
-    """Return a few short paths, to show what a path looks like."""
-    return [path for path in modules if path and path.count(".") <= 1][:6]
-
-
-def tappable(teacher: Teacher, paths: list[str]) -> tuple[nn.Module, list[str]]:
-    """Return the module that teacher taps hook, and their paths.
-
-    Args:
-        teacher: to be tapped.
-        paths: module paths in the teacher's network; may be empty.
-
-    Raises:
-        TapError: there are paths, and the teacher has no modules.
-    """
+def teacher_taps(teacher: Teacher, paths: list[str]) -> Taps:
+    """Return a teacher's taps; refuse them if it has no modules."""
     if paths and teacher.network is None:
         raise TapError(
             f"teacher tap '{paths[0]}': teacher {teacher.name} gives embeddings only, it has no modules to tap; "
             "expected a torch teacher. Leave the term's `teacher` out to use the embedding, or use a torch teacher."
         )
-    return teacher.network if teacher.network is not None else nn.Identity(), paths
+    return Taps(teacher.network if teacher.network is not None else nn.Identity(), paths)

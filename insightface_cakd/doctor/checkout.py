@@ -1,7 +1,4 @@
-"""Examination of a checkout of arcface_torch.
-
-Its version and patches, the packages it needs, and the compatibility fixes that it gets in this process.
-"""
+"""Examination of a checkout of arcface_torch."""
 
 from collections.abc import Iterable, Iterator
 
@@ -69,7 +66,6 @@ def examine_fixes(wanted: Iterable[str], unwanted: Iterable[str]) -> Iterator[Fi
 
     Args:
         wanted: names of fixes that change results and were requested with --fix.
-        unwanted: names of fixes to leave out.
     """
     idle = []
     for fix in FIXES:

@@ -18,9 +18,6 @@ def examine_faces(rec: str, num_classes: object = None) -> Generator[Finding, No
     Args:
         rec: "synthetic", a folder with train.rec, or a folder with one subfolder per person.
         num_classes: the config's num_classes, if given; compared with the number of people.
-
-    Raises:
-        DataError: the images cannot be read.
     """
     faces = open_faces(rec)
     people = faces.num_classes
@@ -56,12 +53,7 @@ def _records(faces: FaceRecords, rec: str) -> Generator[Finding, None, int]:
 
 
 def examine_sets(val_targets: Iterable[str], rec: str) -> Iterator[Finding]:
-    """Look for a config's verification sets beside the training images.
-
-    Args:
-        val_targets: names of the sets, files without .bin.
-        rec: the folder of the training images.
-    """
+    """Look for a config's verification sets beside the training images."""
     names = list(val_targets)
     if not names:
         yield note(

@@ -26,8 +26,7 @@ from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.task import DataRequest, Task
-from insightface_cakd.tasks.teacher_check import check_teacher
-from insightface_cakd.tasks.teaching import Teaching, find_check_bin, make_teachers
+from insightface_cakd.tasks.teaching import Teaching, check_teacher, find_check_bin, make_teachers
 
 T = TypeVar("T")
 Step = Generator[Finding, None, T]
@@ -39,8 +38,6 @@ class Host:
     """The parts of a host that a rehearsal needs.
 
     Args:
-        train_v2: the host's training script.
-        get_config: returns a job's config by name or path.
         device: returns the device of a run with this config; None stands for no config.
         build: checks a config and its data, and returns student and head in training mode, as a run builds them.
         length: returns the length of a run with this config, filled by this task.

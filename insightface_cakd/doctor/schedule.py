@@ -1,7 +1,4 @@
-"""Where arcface_torch's loop differs from what a config seems to say.
-
-A run with such a config starts, but learning rate, verification or output are not as expected.
-"""
+"""Where arcface_torch's loop differs from what a config seems to say."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,9 +1,4 @@
-"""How a model is run while it is measured.
-
-No result depends on it.
-
-No result depends on it.
-"""
+"""How a model is run while measured; no result depends on it."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,11 +14,7 @@ class Bar(Protocol):
     """A function that opens a progress bar."""
 
     def __call__(self, what: str, /) -> AbstractContextManager[Progress]:
-        """Open a bar: a context manager that gives the progress callback.
-
-        Args:
-            what: title of the bar.
-        """
+        """Open a bar with a title: a context manager that gives the progress callback."""
 
 
 @contextmanager
@@ -39,8 +30,6 @@ class Execution:
     Args:
         device: where the images go.
         batch_size: images per forward.
-        workers: threads that decode pictures and pool templates.
-        bar: opens a progress bar, see `Bar`.
     """
 
     device: torch.device

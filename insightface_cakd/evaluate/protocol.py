@@ -52,14 +52,7 @@ def protocol_names() -> list[str]:
 
 
 def find_protocol(name: str) -> type[Protocol]:
-    """Return a protocol's class.
-
-    Args:
-        name: one of `protocol_names`, or `package.module:Class`.
-
-    Raises:
-        EvaluationError: nothing has that name, or it is no protocol.
-    """
+    """Return the class of one of `protocol_names`, or of `package.module:Class`."""
     if ":" in name:
         found = import_object(name, "protocol", "protocol", EvaluationError)
         if not (inspect.isclass(found) and issubclass(found, Protocol)):
@@ -82,15 +75,7 @@ def find_protocol(name: str) -> type[Protocol]:
 
 
 def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
-    """Return a protocol with its options.
-
-    Args:
-        name: see `find_protocol`.
-        options: option name -> value; text is converted to the option's type.
-
-    Raises:
-        EvaluationError: the protocol or an option is unknown, or a value has the wrong type.
-    """
+    """Return a protocol with its options, converted from text if needed."""
     from pydantic import TypeAdapter, ValidationError
 
     kind = find_protocol(name)
@@ -111,11 +96,7 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
 
 
 def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
-    """Return a protocol's help and that of each option, from its docstring.
-
-    Args:
-        kind: the protocol's class.
-    """
+    """Return a protocol's help and that of each option, from its docstring."""
     text, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", arguments, re.MULTILINE)
     return text.strip(), {name: " ".join(help.split()) for name, help in entries}
@@ -123,26 +104,16 @@ def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Measure:
-    """A protocol as a training loop calls it.
-
-    Args:
-        protocol: how to measure.
-        data: files or folders to measure on.
-        batch_size: images per forward.
-    """
+    """A protocol as a training loop calls it."""
 
     protocol: Protocol
     data: Sequence[Path]
     batch_size: int = 64
 
     def __call__(self, step: int, network: "nn.Module") -> Result:
-        """Measure a network.
+        """Measure a network on its device; each of its parts gets its train or eval mode back.
 
-        Each of its parts gets its train or eval mode back.
-
-        Args:
-            step: of the run; the package's own protocols do not use it, but one that logs may.
-            network: on the device on which it is measured.
+        The package's own protocols do not use the step, but one that logs may.
         """
         from insightface_cakd.evaluate.execution import Execution
         from insightface_cakd.networks.modes import evaluating

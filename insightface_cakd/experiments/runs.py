@@ -1,7 +1,4 @@
-"""The runs of a comparison, which differ in the recipe alone.
-
-Data, teacher, config, schedule and seed are the same.
-"""
+"""The runs of a comparison, which differ in the recipe alone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,9 +29,7 @@ class Comparison:
     """Settings of a comparison.
 
     Args:
-        recipes: names or paths of the recipes.
         seeds: seeds of weights, order and, if faces are drawn, of the faces; every recipe is trained once per seed.
-        student: config of every student.
         teacher: config by which a teacher is trained for each seed, or the file of one teacher for all seeds.
         data: folder with train.rec and the verification sets; None draws faces for each seed.
         centres: files of the teacher's class centres, for recipes that need them; a teacher trained here has its own.
@@ -60,15 +55,8 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     interrupted and recipes added later. A recipe whose student starts from trained weights, and that names none, gets
     those of a run like `alone` without a margin: its students train twice as long as the others.
 
-    Args:
-        output: folder of all runs and of the tables.
-        comparison: settings of the comparison.
-
     Returns:
         The rows: first the teacher, if it was trained here, then the others by gain, the largest first.
-
-    Raises:
-        CAKDError: a run cannot start, or a seed, recipe or result is not usable.
     """
     names = {_name(recipe): recipe for recipe in comparison.recipes}
     taken = (ALONE, TEACHER, CACHE, DATA, PROTOTYPES, SOFTMAX)
@@ -124,12 +112,7 @@ class SeedRuns:
         return _read(output)
 
     def files(self, path: str, recipe: Recipe) -> tuple[str, ...]:
-        """Return the settings that name a recipe's files; make missing files.
-
-        Args:
-            path: name or path of the recipe.
-            recipe: the loaded recipe.
-        """
+        """Return the settings that name a recipe's files; make missing files."""
         teacher, centres = self.comparison.teacher, self.comparison.centres
         if self.trains_teacher:
             trained = self.folder / TEACHER
@@ -172,11 +155,7 @@ class SeedRuns:
 
 
 def _read(output: Path) -> Run:
-    """Read the measurements of a run.
-
-    Raises:
-        RunError: a file is damaged, or the run measured nothing.
-    """
+    """Read the measurements of a run."""
     run = RunFolder(output)
     result = run.result
     if not result.accuracy or not result.steps or result.seconds is None:

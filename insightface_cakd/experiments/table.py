@@ -1,7 +1,4 @@
-"""The table of a comparison, with one row per method.
-
-Rows are sorted by gain over the student trained alone.
-"""
+"""The table of a comparison, with one row per method."""
 
 from dataclasses import dataclass
 from statistics import mean, stdev
@@ -18,7 +15,6 @@ class Run:
     Args:
         accuracy: mean accuracy over the verification sets at the end, in [0, 1].
         seconds_per_step: seconds of the whole run, verification included, divided by its steps.
-        cached: whether the teacher's embeddings came from a cache.
     """
 
     accuracy: float
@@ -31,7 +27,6 @@ class Row:
     """The runs of one method over all seeds.
 
     Args:
-        name: name of the recipe, `alone` or `teacher`.
         runs: one run per seed.
         gains: for each seed, accuracy minus that of the student trained alone.
     """

@@ -24,10 +24,6 @@ def calibration_faces(source: Path, count: int = FACES) -> np.ndarray:
 
     Returns:
         uint8 (N, 112, 112, 3) RGB.
-
-    Raises:
-        DataError: the source is none of these, or contains broken images or images of another size.
-        ExportError: the source contains fewer than 16 faces.
     """
     if source.is_file():
         images = load_bin(source).images

@@ -1,7 +1,4 @@
-"""Check of an exported file against its network.
-
-The file is run by onnxruntime and loaded by InsightFace's own model zoo.
-"""
+"""Check of an exported file against its network."""
 
 import contextlib
 import io
@@ -81,14 +78,8 @@ def check_against(
     """Compare a file with any network, and load it as InsightFace does.
 
     Args:
-        path: see `check_onnx`.
         network: gives the expected embeddings; on the CPU, in float32 and eval mode.
-        reference: name of the network in error messages.
-        floor: the cosine of every image must be above it.
         draw: returns the requested number of images, float32 (B, 3, 112, 112) in [-1, 1].
-
-    Raises:
-        ExportError: see `check_onnx`.
     """
     where = f"export {path.name}"
     opset = check_contract(path, where)
@@ -116,9 +107,6 @@ def check_against(
 def noise(batch: int) -> torch.Tensor:
     """Return images of uniform noise, the same ones per batch size.
 
-    Args:
-        batch: number of images B.
-
     Returns:
         float32 (B, 3, 112, 112) in [-1, 1].
     """
@@ -130,13 +118,6 @@ def check_contract(path: Path, where: str) -> int:
 
     It must be readable, have its weights inside, have one float32 input (batch, 3, 112, 112) with a free batch size and
     one float32 output, and have no nodes that InsightFace would mistake for a normalisation of the images.
-
-    Args:
-        path: the .onnx file.
-        where: beginning of every error message.
-
-    Raises:
-        ExportError: it is no ONNX model, or its inputs, outputs or names are not those of InsightFace's recognisers.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -191,15 +172,7 @@ def _check_insightface(
 
 
 def load_in_insightface(path: Path, where: str) -> Any:
-    """Load a file with `insightface.model_zoo.get_model`, on the CPU.
-
-    Args:
-        path: the .onnx file.
-        where: beginning of every error message.
-
-    Raises:
-        ExportError: insightface cannot load it.
-    """
+    """Load a file with `insightface.model_zoo.get_model`, on the CPU."""
     try:
         # get_model prints what it found.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -244,13 +217,7 @@ def lowest_cosine(
     Args:
         found: (B, D), embeddings of the file.
         expected: (B, D), embeddings of the reference.
-        where: beginning of every error message.
-        reference: name of what computed the expected embeddings.
-        floor: each cosine must be above it.
         advice: end of the error message for a cosine that is too low: what the user can do.
-
-    Raises:
-        ExportError: the shapes differ, or a cosine is too low or not a number.
     """
     if found.shape != expected.shape:
         raise ExportError(f"{where} gives {found.shape}; {reference} gives {expected.shape}. Export it anew.")

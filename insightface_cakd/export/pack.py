@@ -1,7 +1,4 @@
-"""Model packs: a student and a detector in one folder.
-
-`insightface.app.FaceAnalysis` loads such a folder.
-"""
+"""Model packs: a student and a detector in one folder."""
 
 import json
 import re

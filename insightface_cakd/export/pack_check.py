@@ -32,9 +32,6 @@ class PackReport:
     """Result of the check of a pack.
 
     Args:
-        path: the folder of the pack.
-        width: length of the embedding.
-        photos: number of photos that were examined.
         faces: number of faces that were found and embedded in them.
         cosine: lowest cosine with the embeddings of our own pipeline; None without a face.
     """
@@ -60,14 +57,8 @@ def check_pack(folder: Path, student: Path, out: Path, photos: Path | None = Non
 
     Args:
         folder: the pack, with a manifest of version 2.
-        student: the recogniser that is in the pack.
         out: the final folder of the pack; error messages name it.
         photos: a folder of photos with faces; an image of noise stands in for an aligned face in any case.
-
-    Raises:
-        DataError: there are no photos, or one is damaged.
-        ExportError: insightface does not load the pack as detector and recogniser, finds no face in the photos, or
-            gives other embeddings.
     """
     where = f"pack {out.name}"
     own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, where)
@@ -80,11 +71,7 @@ def check_pack(folder: Path, student: Path, out: Path, photos: Path | None = Non
 
 
 def embedding_width(student: Path) -> int:
-    """Return the length of a recogniser's embedding, by running it once.
-
-    Args:
-        student: an .onnx file that meets InsightFace's contract.
-    """
+    """Return the length of a recogniser's embedding, by running it once."""
     own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, f"--student {student.name}")
     return own(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)).shape[1]
 

@@ -1,7 +1,4 @@
-"""Conversion of a float32 ONNX file to float16 or int8.
-
-float16 halves the file; int8 is faster on a CPU.
-"""
+"""Conversion of a float32 ONNX file to float16 or int8."""
 
 import contextlib
 import logging
@@ -29,9 +26,6 @@ BATCH = 16
 def precision_of(model: onnx.ModelProto) -> Precision:
     """Return the precision in which a network computes.
 
-    Args:
-        model: the network with its weights.
-
     Returns:
         "int8" for a quantised network, "fp16" for one with float16 weights, else "fp32".
     """
@@ -48,10 +42,6 @@ def halve(source: Path, out: Path) -> None:
 
     Args:
         source: a float32 .onnx file.
-        out: the .onnx file to write.
-
-    Raises:
-        ExportError: onnxruntime's converter fails on the graph.
 
     Source:
         onnxruntime.transformers.float16, which is part of onnxruntime, so that no further package is needed.
@@ -81,11 +71,7 @@ def quantise(source: Path, out: Path, images: np.ndarray) -> None:
 
     Args:
         source: a float32 .onnx file.
-        out: the .onnx file to write.
         images: calibration images, float32 (N, 3, 112, 112), RGB in [-1, 1].
-
-    Raises:
-        ExportError: the opset is older than 13, or onnxruntime's quantiser fails on the graph.
     """
     with _converting(source, "int8"), tempfile.TemporaryDirectory(prefix="cakd-int8-") as folder:
         model = onnx.load(str(source))

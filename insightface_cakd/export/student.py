@@ -64,13 +64,7 @@ def export_checked(
     """Export a network, and put the file in place once checked.
 
     Args:
-        backbone: see `export_onnx`.
         out: the .onnx file to write; a temporary folder beside it is used meanwhile.
-        metadata: written into the file.
-        exporter: see `export_onnx`.
-
-    Raises:
-        ExportError: the export or its check failed; `out` is as it was.
     """
     with (
         writing(out, ExportError, f"export {out}") as checked,
@@ -84,12 +78,7 @@ def export_checked(
 
 
 def describe(backbone: nn.Module, network: str) -> dict[str, str]:
-    """Return the metadata of the network itself.
-
-    Args:
-        backbone: the student.
-        network: name of its architecture.
-    """
+    """Return the metadata of the network itself."""
     return {
         "producer": f"insightface_cakd {__version__}, torch {torch.__version__}",
         "network": network,
@@ -100,11 +89,7 @@ def describe(backbone: nn.Module, network: str) -> dict[str, str]:
 
 
 def provenance(run: RunFolder) -> dict[str, str]:
-    """Return the metadata of training, accuracy, recipe and teacher, without paths.
-
-    Args:
-        run: the run whose student is exported.
-    """
+    """Return the metadata of training, accuracy, recipe and teacher, without paths."""
     said = {f"training_{key}": str(value) for key, value in run.config.items() if key in TRAINING_KEYS}
     if run.saved.ranks is not None:
         said["training_ranks"] = str(run.saved.ranks)

@@ -39,12 +39,10 @@ class Variant:
 
     Args:
         name: what the file is, such as "fp32, fast PReLU".
-        path: path of the file while it was measured.
         size: size in bytes.
         batch_norms: number of batch-norm nodes left; one after a convolution or linear layer is folded into it.
         cosine: mean cosine with the embeddings of the first file; None without faces to compare on.
         accuracies: accuracy on each verification set, in [0, 1].
-        latency: time for one face, and the speed-up.
     """
 
     name: str
@@ -61,13 +59,9 @@ class Wish:
     """Settings of an export.
 
     Args:
-        precision: precision of weights and arithmetic.
-        exporter: see `export_onnx`.
         fast_prelu: write PReLU as product and maximum, see `spread_prelu`; int8 always does.
         calibrate: calibration faces for int8, see `calibration_faces`.
         bins: verification sets on which the loss of accuracy is measured.
-        threads: number of threads of onnxruntime in the timing.
-        rounds: number of rounds of the timing.
     """
 
     precision: Precision = "fp32"
@@ -89,17 +83,9 @@ def export_variant(
     Args:
         source: output folder of a run, .pt weights, or a float32 .onnx file.
         out: the .onnx file to write; replaced only by a file that passed the checks.
-        get_model: the host's factory of networks.
-        network: name of the network of .pt weights.
-        wish: settings of the export.
 
     Returns:
         The result of the check, and the measurements of every file, the first of them the plain float32 one.
-
-    Raises:
-        ExportError: the source cannot be exported or converted, calibration faces are missing, or the check fails.
-        DataError: a verification set or the calibration faces cannot be read.
-        EvaluationError: weights that cannot be loaded, or sets that cannot be judged.
     """
     _require_fitting(source, out, network, wish)
     sets = list(load_sets(wish.bins).values())
@@ -156,10 +142,8 @@ class _Files:
     """The files written for a student.
 
     Args:
-        fp32: the file as it was exported.
         fast: the same with PReLU as product and maximum; None if not requested or if there is no PReLU.
         converted: the file in the requested precision; None for float32.
-        precision: the requested precision.
     """
 
     fp32: Path
@@ -260,11 +244,6 @@ def table(variants: Sequence[Variant], bins: Sequence[Path], threads: int) -> st
     """Return the measurements as a table, one line per file.
 
     Differences are to the first file.
-
-    Args:
-        variants: measurements from `export_variant`.
-        bins: the verification sets, in the order of the accuracies.
-        threads: number of threads in the timing.
     """
     timing = f"ms ({threads} thread{'s'[: threads > 1]})"
     return plain_table([_cells(one, variants[0], [path.stem for path in bins], timing) for one in variants])

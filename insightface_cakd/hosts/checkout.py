@@ -1,8 +1,4 @@
-"""Finds a user's arcface_torch folder, recognises its version and imports it.
-
-The version is recognised by the hashes of its files. The import leaves no trace in the process, and nothing in the
-folder is ever changed.
-"""
+"""Finds, recognises and imports a user's arcface_torch folder without changing it."""
 
 import ast
 import hashlib
@@ -30,12 +26,9 @@ GET_ONE = "git clone https://github.com/deepinsight/insightface and pass its rec
 class Checkout:
     """An arcface_torch folder.
 
-    Args:
-        folder: absolute path of the folder that contains `train_v2.py`.
-        version: "pinned" (deepinsight/insightface at `PINNED_COMMIT`), "known" (an earlier state of it) or "modified".
-        changed: code files that differ from the pinned ones, or are missing. Files that the user added and `configs/`
-            do not count.
-        commit: commit of a pinned or known version; None for a modified one.
+    Its version is "pinned" (deepinsight/insightface at `PINNED_COMMIT`), "known" (an earlier state of it) or "modified"
+    (without a commit). `changed` lists the code files that differ from the pinned ones or are missing; files that the
+    user added and `configs/` do not count.
     """
 
     folder: Path
@@ -56,7 +49,7 @@ class Checkout:
         `eval`, `dataset`, ...) are set aside and put back afterwards; the folder's own modules are then removed.
         """
         names = top_level_names(self.folder)
-        aside = _take_out(names)
+        aside = take_out(names)
         path = list(sys.path)
         writes = sys.dont_write_bytecode
         sys.path.insert(0, str(self.folder))
@@ -66,7 +59,7 @@ class Checkout:
         try:
             yield
         finally:
-            _take_out(names)
+            take_out(names)
             sys.modules.update(aside)
             sys.path[:] = path
             sys.dont_write_bytecode = writes
@@ -75,11 +68,7 @@ class Checkout:
     def load(self, name: str) -> ModuleType:
         """Import a module of the folder; only inside `imported`.
 
-        Args:
-            name: full name of the module, such as `train_v2`.
-
-        Raises:
-            RunError: host code raised an exception at import; the message gives file and line.
+        An exception of host code becomes a RunError with file and line.
         """
         try:
             with warnings.catch_warnings():
@@ -96,13 +85,7 @@ class Checkout:
             ) from error
 
     def require_seam(self) -> None:
-        """Check that `train_v2.py` binds the three names a recipe replaces.
-
-        The file is parsed, not imported.
-
-        Raises:
-            RunError: the file is missing, is not Python, or lacks one of the names.
-        """
+        """Check, without an import, that `train_v2.py` binds a recipe's names."""
         script = self.folder / "train_v2.py"
         bound = bound_names(_parsed(script))
         gone = [name for name in NAMES if name not in bound]
@@ -114,14 +97,7 @@ class Checkout:
 
 
 def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
-    """Find arcface_torch from any folder of a clone of insightface.
-
-    Args:
-        path: the clone, its `recognition`, `arcface_torch` itself, or a folder in it; None takes `$ARCFACE_TORCH`.
-
-    Raises:
-        RunError: no folder is given, it is not a checkout, or it is older than `partial_fc_v2.PartialFC_V2`.
-    """
+    """Find arcface_torch in a clone of insightface, or by `$ARCFACE_TORCH`."""
     given = os.fspath(path) if path is not None else os.environ.get(ENVIRONMENT, "")
     where = f"--host {given}" if path is not None else f"{ENVIRONMENT}={given}"
     if not given:
@@ -143,11 +119,7 @@ def find_checkout(path: str | os.PathLike[str] | None = None) -> Checkout:
 
 
 def fingerprint(folder: Path) -> Checkout:
-    """Recognise the version of a checkout by the hashes of its files.
-
-    Args:
-        folder: the arcface_torch folder, absolute. Only the code files of `PINNED` are read.
-    """
+    """Recognise the version of a checkout by its files' hashes."""
     hashes = {name: _sha256(folder / name) for name in PINNED}
     changed = tuple(name for name, digest in hashes.items() if digest != PINNED[name])
     if not changed:
@@ -160,21 +132,14 @@ def fingerprint(folder: Path) -> Checkout:
 def top_level_names(folder: Path) -> set[str]:
     """Return the names of the folder's top-level modules and packages.
 
-    Args:
-        folder: the arcface_torch folder. A sub-folder counts as a package if it has a Python file.
+    A sub-folder counts as a package if it has a Python file.
     """
     packages = {child.name for child in folder.iterdir() if child.is_dir() and any(child.glob("*.py"))}
     return packages | {file.stem for file in folder.glob("*.py")}
 
 
 def bound_names(tree: ast.Module) -> set[str]:
-    """Return the names that a module binds at top level.
-
-    Names bound inside `if`, `try` and `with` count too.
-
-    Args:
-        tree: the parsed module.
-    """
+    """Return the names that a module's top level binds, blocks included."""
     names: set[str] = set()
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
@@ -191,13 +156,9 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def where_raised(error: BaseException, folder: Path) -> str:
-    """Return `file:line` of the innermost frame inside the folder.
+    """Return `file:line` of the innermost frame inside the folder, if any.
 
-    Without such a frame it is the folder itself; for a SyntaxError it is the line that cannot be parsed.
-
-    Args:
-        error: the exception, with its traceback.
-        folder: folder of the host code.
+    For a SyntaxError it is the line that cannot be parsed.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
@@ -236,6 +197,6 @@ def _sha256(file: Path) -> str | None:
     return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
 
 
-def _take_out(names: set[str]) -> dict[str, ModuleType]:
+def take_out(names: set[str]) -> dict[str, ModuleType]:
     """Remove the modules with these top-level names from `sys.modules` and return them."""
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}

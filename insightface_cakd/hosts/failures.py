@@ -1,7 +1,4 @@
-"""Describes an exception in host code.
-
-One line, or the whole traceback when `CAKD_TRACEBACK=1`.
-"""
+"""Describes an exception in host code, in one line or whole."""
 
 import os
 import sys
@@ -14,13 +11,10 @@ LONGEST = 300
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as one line of limited length.
+    """Return an exception as one line.
 
-    An exception without a message shows the source line that raised it.
-
-    Args:
-        error: a CAKDError (a user's mistake) is given as it is; any other exception follows the name of its type and is
-            cut to about 300 characters.
+    A CAKDError (a user's mistake) is given as it is; any other exception follows the name of its type and is cut to
+    about 300 characters. One without a message shows the source line that raised it.
     """
     said = " ".join(str(error).split())
     if isinstance(error, CAKDError):
@@ -34,10 +28,6 @@ def describe(error: BaseException) -> str:
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print the traceback on stderr if `CAKD_TRACEBACK=1`.
-
-    Args:
-        error: the exception, with its traceback.
-    """
+    """Print the traceback on stderr if `CAKD_TRACEBACK=1`."""
     if os.environ.get(TRACEBACK) == "1":
         traceback.print_exception(error, file=sys.stderr)

@@ -1,7 +1,4 @@
-"""Checks the values of a job's config before a run.
-
-`JobSpec` has the keys that both hosts read; each host has a subclass.
-"""
+"""Checks the values of a job's config before a run."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
@@ -25,22 +22,6 @@ class JobSpec(BaseModel):
 
     A field's description is what the error message says was expected. None means that the key is not set. Keys that are
     not listed are left to the hosts; any value is accepted for them.
-
-    Args:
-        batch_size: images per rank and micro-batch, at least 2.
-        embedding_size: width of the embedding, at least 1.
-        frequent: steps between two log lines, at least 1.
-        gradient_acc: micro-batches per optimiser step, at least 1.
-        interclass_filtering_threshold: cosine above which negatives are filtered, at least 0.
-        lr: base learning rate, at least 0.
-        margin_list: m1, m2, m3 of the margin softmax.
-        num_classes: number of identities, at least 1.
-        num_epoch: number of epochs, at least 1.
-        num_workers: reading processes per rank, at least 0.
-        optimizer: "sgd" or "adamw".
-        val_targets: names of the verification sets.
-        warmup_epoch: epochs of learning-rate warm-up, at least 0.
-        weight_decay: of the optimiser, at least 0.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore")
@@ -67,20 +48,7 @@ class JobSpec(BaseModel):
 
 
 class EmbeddedJobSpec(JobSpec):
-    """A job of the embedded host.
-
-    Its base config sets all keys but `rec` and `num_classes`.
-
-    Args:
-        batch_size, embedding_size, frequent, gradient_acc, interclass_filtering_threshold, lr: see `JobSpec`.
-        margin_list, num_classes, num_epoch, num_workers, optimizer, val_targets: see `JobSpec`.
-        warmup_epoch, weight_decay: see `JobSpec`.
-        momentum: of SGD, at least 0.
-        sample_rate: share of the class centres used in a step, at least 0.
-        seed: of the run, at least 0.
-        verbose: steps between further verifications; 0 for none.
-        verify_epochs: epochs between verifications, at least 1.
-    """
+    """A job of the embedded host; `rec` and `num_classes` have no default."""
 
     NEEDED: ClassVar[tuple[str, ...]] = (
         "rec", "network", *JobSpec.model_fields, "momentum", "sample_rate", "seed", "verbose", "verify_epochs",
@@ -94,31 +62,11 @@ class EmbeddedJobSpec(JobSpec):
 
 
 class CheckoutJobSpec(JobSpec):
-    """A job of arcface_torch.
-
-    arcface_torch's base config lacks the first six keys of `NEEDED`.
-
-    Args:
-        batch_size, embedding_size, frequent, gradient_acc, interclass_filtering_threshold, lr: see `JobSpec`.
-        margin_list, num_classes, num_epoch, num_workers, optimizer, val_targets: see `JobSpec`.
-        warmup_epoch: epochs of learning-rate warm-up; any finite number, negative ones included.
-        weight_decay: see `JobSpec`.
-        num_image: number of training images, at least 0.
-        sample_rate: share of the class centres used in a step, above 0 and up to 1.
-        verbose: steps between two verifications, at least 1.
-    """
+    """A job of arcface_torch, whose base config lacks six keys."""
 
     NEEDED: ClassVar[tuple[str, ...]] = (
-        "rec",
-        "num_classes",
-        "num_image",
-        "num_epoch",
-        "warmup_epoch",
-        "val_targets",
-        "margin_list",
-        "optimizer",
-        "sample_rate",
-    )
+        "rec", "num_classes", "num_image", "num_epoch", "warmup_epoch", "val_targets", "margin_list", "optimizer", "sample_rate",
+    )  # fmt: skip
 
     num_image: float | None = _number()
     sample_rate: float | None = Field(
@@ -134,12 +82,7 @@ class CheckoutJobSpec(JobSpec):
 
 
 def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:
-    """Yield what is wrong with a config, one line per key.
-
-    Args:
-        cfg: the config.
-        spec: the model of its host.
-    """
+    """Yield what is wrong with a config, one line per key."""
     for key in spec.NEEDED:
         if cfg.get(key) is None:
             yield f"config: {key} is not set; a run needs it. Pass --set {key}=..., or set it in the config file."
@@ -151,14 +94,6 @@ def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:
 
 
 def check_job(cfg: Mapping[str, Any], spec: type[JobSpec]) -> None:
-    """Check a config's values.
-
-    Args:
-        cfg: the config.
-        spec: the model of its host.
-
-    Raises:
-        RunError: the first line of `job_problems`.
-    """
+    """Raise the first line of `job_problems` as a RunError."""
     for problem in job_problems(cfg, spec):
         raise RunError(problem)

@@ -1,7 +1,4 @@
-"""Checks for valid-looking values that arcface_torch's own loop cannot handle.
-
-Each of them would stop the loop late, or with a message of many lines.
-"""
+"""Checks for valid-looking values that would stop arcface_torch's own loop late."""
 
 import importlib.util
 import os
@@ -15,14 +12,7 @@ from insightface_cakd.errors import DataError, RunError
 
 
 def check_limits(cfg: EasyDict) -> None:
-    """Check the margins, the output folder and the imports of two options.
-
-    Args:
-        cfg: the config; its values already have the right types.
-
-    Raises:
-        RunError: the loop would stop.
-    """
+    """Check the margins, the output folder and the imports of two options."""
     m1, _, m3 = cfg.margin_list
     if m3 <= 0 and (m1 != 1 or m3 != 0):
         raise RunError(
@@ -51,16 +41,7 @@ def _check_dali() -> None:
 
 
 def check_first_record(faces: FaceRecords) -> None:
-    """Check the record that `dataset.py` reads first.
-
-    arcface_torch takes a first record with several labels for a header.
-
-    Args:
-        faces: the opened record files.
-
-    Raises:
-        DataError: arcface_torch would stop, or read other images.
-    """
+    """Check record 0: arcface_torch takes one with several labels for a header."""
     if faces.header is not None:
         return
     where = f"{faces.reader.path}: record 0"

@@ -16,12 +16,9 @@ _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@\n((?:[-+].*\n)+)", 
 
 @dataclass(frozen=True)
 class Hunk:
-    """Lines of a pinned file and the lines that replace them.
+    """Lines of a pinned file, and the lines that replace them.
 
-    Args:
-        start: index of the first of them, from 0.
-        removed: the pinned lines; empty for an insertion.
-        added: the new lines.
+    An insertion removes none; `start` counts from 0.
     """
 
     start: int
@@ -31,11 +28,7 @@ class Hunk:
 
 @dataclass(frozen=True)
 class Patch:
-    """One file of `patches/`.
-
-    Args:
-        path: path of the file.
-    """
+    """One file of `patches/`."""
 
     path: Path
 
@@ -51,10 +44,7 @@ class Patch:
 
     @cached_property
     def header(self) -> dict[str, str]:
-        """The fields above the diff, by name.
-
-        They are Subject, Description, Reason, Base, Forwarded, Remove-when, Test and Last-Update.
-        """
+        """The fields above the diff (Subject, Description, Reason, ...), by name."""
         head = self.text.partition("\n---\n")[0]
         return {key: " ".join(value.split()) for key, value in _FIELD.findall(head)}
 
@@ -76,10 +66,7 @@ class Patch:
 
 
 def _hunk(diff: str) -> Hunk:
-    """Parse the hunk of one file.
-
-    The line number of a hunk that removes nothing is that of the line before it.
-    """
+    """Parse the hunk of one file; where it removes nothing, its number is that of the line before."""
     [(first, count, body)] = _HUNK.findall(diff)
     lines = body.encode().splitlines()
     removed, added = (tuple(line[1:] for line in lines if line.startswith(sign)) for sign in (b"-", b"+"))
@@ -87,11 +74,7 @@ def _hunk(diff: str) -> Hunk:
 
 
 def read_series(folder: Path | None = None) -> list[Patch]:
-    """Return the patches in their order.
-
-    Args:
-        folder: folder with the file `series`; None takes the one that comes with the package.
-    """
+    """Return a folder's patches, or the package's own, in their order."""
     folder = folder or shipped_folder("patches")
     lines = (line.strip() for line in (folder / "series").read_text(encoding="utf-8").splitlines())
     return [Patch(folder / line) for line in lines if line and not line.startswith("#")]

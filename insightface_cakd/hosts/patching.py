@@ -23,13 +23,7 @@ PACKAGE = b"insightface_cakd"
 
 @dataclass(frozen=True)
 class PatchState:
-    """State of one patch in a checkout.
-
-    Args:
-        patch: the patch.
-        applied: whether the checkout has it.
-        problem: the file to which it cannot be applied and why, or None.
-    """
+    """State of one patch in a checkout, and why it cannot apply."""
 
     patch: Patch
     applied: bool
@@ -42,16 +36,7 @@ class PatchState:
 
 
 def status(folder: Path) -> list[PatchState]:
-    """Return for each patch whether it is applied or can be.
-
-    Nothing is changed.
-
-    Args:
-        folder: the checkout, the folder with `train_v2.py`.
-
-    Raises:
-        PatchError: the checkout has the patches of another version of this package.
-    """
+    """Return for each patch whether it is applied or can be."""
     files = _Files(folder)
     states = []
     for patch in files.series:
@@ -61,18 +46,10 @@ def status(folder: Path) -> list[PatchState]:
 
 
 def apply(folder: Path, only: Group | None = None) -> list[Patch]:
-    """Apply the patches not yet applied: all of them or none.
+    """Apply the missing patches, all or none, and return them.
 
-    Args:
-        folder: the checkout, the folder with `train_v2.py`.
-        only: the only group to apply; None applies all.
-
-    Returns:
-        The patches that were applied; empty when all were applied before.
-
-    Raises:
-        PatchError: a file is missing, differs from the pinned one or cannot be written, or the checkout has the patches
-            of another version.
+    `only` names the one group to apply. A file that is missing, differs from the pinned one or cannot be written is a
+    PatchError, and so is a checkout with the patches of another version.
     """
     files = _Files(folder)
     wanted = [patch for patch in files.series if only in (None, patch.group) and files.lacking(patch)]
@@ -92,19 +69,9 @@ def apply(folder: Path, only: Group | None = None) -> list[Patch]:
 
 
 def revert(folder: Path, only: Group | None = None) -> list[Patch]:
-    """Revert the applied patches: all of them or none.
+    """Revert the applied patches, all of them or none, and return them.
 
-    Files without other changes are then equal to the pinned ones, byte for byte.
-
-    Args:
-        folder: the checkout, the folder with `train_v2.py`.
-        only: the only group to revert; None reverts all.
-
-    Returns:
-        The patches that were reverted; empty when none was applied.
-
-    Raises:
-        PatchError: a file cannot be written, or the checkout has the patches of another version.
+    `only` names the one group to revert. Files without other changes are then equal to the pinned ones, byte for byte.
     """
     files = _Files(folder)
     unwanted = [patch for patch in files.series if only in (None, patch.group) and files.holding(patch)]
@@ -186,10 +153,7 @@ def _place(lines: list[bytes], block: tuple[bytes, ...]) -> int | None:
 
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Replace files once all new ones are written.
-
-    If one cannot be written, those already replaced are restored.
-    """
+    """Replace files once all new ones are written; if one cannot be, restore those already replaced."""
     before = {name: (folder / name).read_bytes() for name in files}
     try:
         with ExitStack() as stack:

@@ -1,7 +1,4 @@
-"""Fingerprints of arcface_torch: sha256 of its code files.
-
-The files are hashed with LF line ends. `configs/` belongs to the user and is left out.
-"""
+"""sha256 of arcface_torch's code files, with LF line ends, without `configs/`."""
 
 # deepinsight/insightface at 7fadd420 (2026-07-27); unchanged since 9097cd7b (2023-06-10).
 PINNED_COMMIT = "7fadd420"

@@ -1,7 +1,4 @@
-"""Checks a run on a checkout before its first step.
-
-It finds what would stop the run, or would let it train nothing without an error.
-"""
+"""Finds before the first step what would stop a checkout's run."""
 
 from pathlib import Path
 from typing import Any
@@ -23,18 +20,7 @@ FOLDS = 10
 
 
 def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check a config against the ranks, the data and the output folder.
-
-    Args:
-        cfg: the config of the run.
-        rank: of this process, from 0.
-        world_size: number of ranks.
-
-    Raises:
-        RunError: a key is missing or out of range, there are more ranks than classes, a label has no class, there is
-            less than one batch of images, a verification set cannot be evaluated, or there is nothing to resume from.
-        DataError: the record file or a verification set is damaged.
-    """
+    """Check a config against the ranks, the data and the output folder."""
     check_job(cfg, CheckoutJobSpec)
     check_limits(cfg)
     check_ranks(cfg, rank, world_size)
@@ -44,18 +30,7 @@ def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check that each rank has a class and this one its checkpoint.
-
-    The checkpoint is needed only when the run is resumed.
-
-    Args:
-        cfg: the config of the run.
-        rank: of this process, from 0.
-        world_size: number of ranks.
-
-    Raises:
-        RunError: there are more ranks than classes, or this rank has no checkpoint to resume from.
-    """
+    """Check that each rank has a class, a resumed one a checkpoint."""
     if cfg.num_classes < world_size:
         raise RunError(
             f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "
@@ -70,16 +45,9 @@ def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_data(rec: str, num_classes: int, total_batch: int) -> None:
-    """Check that the data exists, fits `num_classes` and fills a batch.
+    """Check that the data fits `num_classes` and fills a batch.
 
-    Args:
-        rec: folder with `train.rec` or with one folder per person, or "synthetic", which is not checked.
-        num_classes: number of classes; all labels must lie below it.
-        total_batch: images in one batch of all ranks together.
-
-    Raises:
-        RunError: a label has no class, or there are fewer images than one batch.
-        DataError: the data is missing or damaged.
+    "synthetic" is not checked.
     """
     if rec == "synthetic":
         return
@@ -99,27 +67,15 @@ def verification_sets(cfg: EasyDict) -> list[Path]:
     """Return the existing files of the sets named in val_targets.
 
     arcface_torch skips missing sets without a message.
-
-    Args:
-        cfg: the config of the run.
     """
     paths = [Path(str(cfg.rec)) / f"{name}.bin" for name in cfg.val_targets]
     return [path for path in paths if path.is_file()]
 
 
 def check_folds(path: Path) -> None:
-    """Check that each fold of a set has both kinds of pairs.
-
-    There are ten folds: each tenth of the file, in its order.
+    """Check that each tenth of a set has both kinds of pairs.
 
     arcface_torch divides by the number of same pairs and of different pairs in a fold.
-
-    Args:
-        path: the .bin file of the set.
-
-    Raises:
-        RunError: a fold has one kind only, and a run would stop at its first verification.
-        DataError: the file is damaged.
     """
     _, same = read_bin(path)
     for number, fold in enumerate(np.array_split(np.asarray(same, bool), FOLDS)):
@@ -135,12 +91,6 @@ def count_records(rec: str) -> tuple[int, int]:
 
     The header gives the number of people. Where there is no header, or it does not give that number, labels are read:
     all of a small file, a sample of a large one, which is enough to notice the num_classes of another data set.
-
-    Args:
-        rec: folder with `train.rec` and `train.idx`.
-
-    Raises:
-        DataError: the files are missing or damaged.
     """
     faces = FaceRecords(rec)
     if len(faces) == 0:
@@ -157,13 +107,7 @@ def count_records(rec: str) -> tuple[int, int]:
 def count_folders(rec: str) -> tuple[Any, int]:
     """Return None and the number of sub-folders of an image folder.
 
-    The images are not counted (None), since that is slow. arcface_torch takes each sub-folder for one person.
-
-    Args:
-        rec: folder with one folder of images per person.
-
-    Raises:
-        DataError: there is no such folder, or it has no sub-folders.
+    The images are not counted, since that is slow. arcface_torch takes each sub-folder for one person.
     """
     folder = Path(rec)
     people = sum(child.is_dir() for child in folder.iterdir()) if folder.is_dir() else 0

@@ -1,7 +1,4 @@
-"""Runs any script of an arcface_torch checkout on current package versions.
-
-It behaves as `python SCRIPT ARGS` would.
-"""
+"""Runs a checkout's scripts on current package versions."""
 
 import difflib
 import importlib
@@ -29,24 +26,12 @@ def run_script(
     wanted: Iterable[str] = (),
     unwanted: Iterable[str] = (),
 ) -> int:
-    """Run a script to its end, with the fixes this process needs.
+    """Run a script with the needed fixes, and return its exit code.
 
     The working directory stays as it is: relative paths among the arguments, and those that the script itself writes
     to, mean what they mean to the caller. The script's folder and then the checkout come first on `sys.path`.
-
-    Args:
-        script: name of the script; see `find_script`.
-        args: command-line arguments of the script.
-        host: the checkout; None takes `$ARCFACE_TORCH`.
-        wanted: names of the requested fixes among those that change results.
-        unwanted: names of fixes to leave out.
-
-    Returns:
-        The script's exit code.
-
-    Raises:
-        RunError: no checkout, no such script, no such fix, or the script stopped with an error; one line gives the
-            place. With `CAKD_TRACEBACK=1` its traceback is printed first.
+    For `host`, `wanted` and `unwanted` see `find_checkout` and `applied`. A script that stops with an error is a RunError
+    of one line; with `CAKD_TRACEBACK=1` its traceback is printed first.
     """
     checkout = find_checkout(host)
     path = find_script(checkout, script)
@@ -63,17 +48,9 @@ def run_script(
 
 
 def find_script(checkout: Checkout, script: str) -> Path:
-    """Return a script's file.
+    """Return the file of a script of the checkout, or any path.
 
     It is looked up in the checkout, then in `recognition/` around it, then as a path.
-
-    Args:
-        checkout: where to look.
-        script: as upstream's documents write it: `eval_ijbc.py`, `scripts/shuffle_rec.py`,
-            `../_evaluation_/ijb/ijb_evals.py`, or any path.
-
-    Raises:
-        RunError: there is no such file; the message lists the nearest names.
     """
     places = (checkout.folder / script, checkout.folder.parent / script, Path(script))
     for place in places:
@@ -91,13 +68,9 @@ def find_script(checkout: Checkout, script: str) -> Path:
 
 
 def known_scripts(checkout: Checkout) -> list[str]:
-    """Return the Python files that can be run as scripts.
+    """Return the checkout's scripts, as relative paths.
 
-    Their paths are relative to the checkout, as `find_script` takes them. A file counts as a script if it parses
-    arguments or has a `__main__` block.
-
-    Args:
-        checkout: where to look; `recognition/_evaluation_` beside it is searched too.
+    A file counts as a script if it parses arguments or has a `__main__` block.
     """
     around = checkout.folder.parent
     files = [
@@ -111,13 +84,7 @@ def known_scripts(checkout: Checkout) -> list[str]:
 
 
 def exit_code(code: object) -> int:
-    """Return the exit code of `sys.exit(code)`.
-
-    A text is printed on stderr and gives 1.
-
-    Args:
-        code: the argument of `sys.exit`: None, a number or a text.
-    """
+    """Return the exit code of `sys.exit(code)`; print a text on stderr."""
     if code is None:
         return 0
     if isinstance(code, int):
@@ -127,14 +94,9 @@ def exit_code(code: object) -> int:
 
 
 def in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
-    """Return the one-line error of a script that stopped.
+    """Return where in host code a script stopped, and why.
 
-    The line gives the place in host code and the reason.
-
-    Args:
-        error: the exception that the script raised.
-        script: file of the script.
-        checkout: its checkout; an error raised outside of host code is placed at the line of host code that led there.
+    An error raised outside of host code is placed at the line of host code that led there.
     """
     inside = checkout.folder if script.is_relative_to(checkout.folder) else script.parent
     where = f"{script.name} stopped at {where_raised(error, inside)}: {describe(error)}"

@@ -1,7 +1,4 @@
-"""Runs a checkout's own `train_v2.main`.
-
-The loop is entirely the checkout's; this module only prepares its surroundings.
-"""
+"""Runs a checkout's own `train_v2.main`; the loop is entirely the checkout's."""
 
 import importlib.util
 import logging
@@ -28,13 +25,7 @@ from insightface_cakd.runtime.ranks import world_size
 
 @dataclass(frozen=True)
 class Host:
-    """A checkout whose `train_v2` is imported, with the fixes applied.
-
-    Args:
-        checkout: the folder.
-        train_v2: its training script as a module; the process group is open.
-        fixes: the fixes that are applied.
-    """
+    """A checkout whose `train_v2` is imported, with fixes and process group."""
 
     checkout: Checkout
     train_v2: ModuleType
@@ -59,14 +50,7 @@ class Host:
         }
 
     def get_config(self, name: str) -> EasyDict:
-        """Return a job's config as the checkout's own `get_config` merges it.
-
-        Args:
-            name: path of a config file, or a job of the checkout: `configs/NAME`, with or without `.py`, or `NAME`.
-
-        Raises:
-            RunError: there is no such config, it raises an exception, or it does not set `config`.
-        """
+        """Return a job's config as the checkout's own `get_config` merges it."""
         path = find_config(name, self.checkout)
         module = f"configs.{path.stem}"
         try:
@@ -85,12 +69,6 @@ class Host:
         """Return student and head in training mode.
 
         They are built as the checkout's `main` builds them, from the names that `train_v2` has at the time of the call.
-
-        Args:
-            cfg: config from `get_config`.
-
-        Raises:
-            RunError: host code raised an exception, see `train`.
         """
         names = self.train_v2
         with self._errors_in_one_line():
@@ -102,17 +80,7 @@ class Host:
             return student.train(), head.train().to(self.device)
 
     def train(self, cfg: EasyDict) -> None:
-        """Run the checkout's `main` to its end with this config.
-
-        It runs in the current working directory.
-
-        Args:
-            cfg: config from `get_config`.
-
-        Raises:
-            RunError: host code raised an exception; the message gives file and line, `CAKD_TRACEBACK=1` prints the
-                rest.
-        """
+        """Run the checkout's `main` with this config, in the working directory."""
         self.train_v2.get_config = lambda _: cfg  # type: ignore[attr-defined]
         with self._errors_in_one_line():
             self.train_v2.main(SimpleNamespace(config="configs/given.py"))
@@ -134,15 +102,8 @@ class Host:
 def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[Host]:
     """Import a checkout's `train_v2` for the length of a `with` block.
 
-    The fixes that this process needs are applied, and no trace of either is left afterwards.
-
-    Args:
-        checkout: from `find_checkout`.
-        wanted: names of the requested fixes among those that change results.
-        unwanted: names of fixes to leave out.
-
-    Raises:
-        RunError: the checkout cannot take a recipe, a fix does not exist, or host code raises an exception at import.
+    The fixes that this process needs are applied, and no trace of either is left afterwards. For `wanted` and `unwanted`
+    see `applied`.
     """
     checkout.require_seam()
     with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
@@ -162,17 +123,7 @@ def _close_group() -> None:
 
 
 def find_config(name: str, checkout: Checkout) -> Path:
-    """Return the file of a config.
-
-    A path is tried first, then a job of the checkout.
-
-    Args:
-        name: path of a config file, `configs/NAME` or `NAME`, each with or without `.py`.
-        checkout: where jobs are looked up.
-
-    Raises:
-        RunError: there is no such file.
-    """
+    """Return a config's file: a path or a job, `.py` being optional."""
     file = name if name.endswith(".py") else f"{name}.py"
     jobs = checkout.folder / "configs"
     for path in (Path(name), Path(file), checkout.folder / file, jobs / file):
@@ -197,10 +148,7 @@ def _import_file(name: str, path: Path) -> None:
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    """Undo what the checkout's `init_logging` adds to the root logger.
-
-    Its log file is closed.
-    """
+    """Undo what the checkout's `init_logging` adds to the root logger, and close its log file."""
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     try:

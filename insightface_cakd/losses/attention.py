@@ -80,14 +80,7 @@ def _peaks(maps: Tensor, axis: int) -> Tensor:
 
 
 def by_position(maps: Tensor) -> Tensor:
-    """Return maps or tokens as rows of positions.
-
-    Shape:
-        maps: (B, C, H, W), which becomes (B, H W, C), row by row; or tokens (B, N, C), which stay.
-
-    Raises:
-        ShapeError: neither map nor tokens.
-    """
+    """Return maps as (B, H W, C); tokens (B, N, C) stay."""
     if maps.dim() == 4:
         return maps.flatten(2).transpose(1, 2)
     if maps.dim() == 3:
@@ -98,14 +91,7 @@ def by_position(maps: Tensor) -> Tensor:
 
 
 def grid(maps: Tensor) -> tuple[int, int]:
-    """Return height and width of a map or of square tokens.
-
-    Shape:
-        maps: (B, C, H, W), or (B, N, C) with a square number N.
-
-    Raises:
-        ShapeError: the tokens are no square.
-    """
+    """Return height and width of maps, or of square tokens."""
     if maps.dim() == 4:
         return maps.shape[2], maps.shape[3]
     side = math.isqrt(maps.shape[1])

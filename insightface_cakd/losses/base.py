@@ -79,11 +79,7 @@ class DistillLoss(LossFacts, nn.Module):
 
 
 def precise(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32; float64 stays.
-
-    Shape:
-        tensor: any.
-    """
+    """Return the tensor in float32; float64 stays."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 

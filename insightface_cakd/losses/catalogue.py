@@ -35,9 +35,6 @@ class Losses(Mapping[str, "type[DistillLoss]"]):
     def __getitem__(self, name: str) -> "type[DistillLoss]":
         """Return the class of a loss.
 
-        Args:
-            name: of this package, or `package.module:Class`.
-
         Raises:
             KeyError: no loss of this package has this name.
             RecipeError: the module or the class does not exist, or is no loss.
@@ -68,13 +65,6 @@ def facts_of(name: str, where: str = "loss") -> type[LossFacts]:
     """Return the facts of a loss, with the signature of its constructor.
 
     For a loss of this package, torch is not imported.
-
-    Args:
-        name: name of a loss of this package, or `package.module:Class`.
-        where: beginning of the error message.
-
-    Raises:
-        RecipeError: there is no such loss.
     """
     if ":" in name:
         return _own_class(name, where)
@@ -116,10 +106,7 @@ def _is_facts(value: object) -> bool:
 
 @cache
 def _outline(module: str) -> dict[str, Any]:
-    """Return the names that a file of this folder defines, without torch.
-
-    These are its light imports, its constants, and the facts of its losses without their computation.
-    """
+    """Return a file's light imports, constants and losses' facts, without torch."""
     path = FOLDER / f"{module.rpartition('.')[2]}.py"
     names: dict[str, Any] = {"__name__": module}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:

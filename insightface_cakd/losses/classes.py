@@ -13,25 +13,13 @@ class ClassAxis(Protocol):
     """
 
     def max(self, logits: Tensor) -> Tensor:
-        """Return the largest entry of each row, (N, 1), without gradient.
-
-        Shape:
-            logits: (N, n).
-        """
+        """Return the largest entry of each row, (N, 1), without gradient."""
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum of each row, (N, 1).
-
-        Shape:
-            values: (N, n).
-        """
+        """Return the sum of each row of (N, n), (N, 1)."""
 
     def before(self, counts: Tensor) -> Tensor:
-        """Return the counts of processes with earlier classes, without gradient.
-
-        Shape:
-            counts: (N, 1), of this process. Returns (N, 1).
-        """
+        """Return the counts (N, 1) of processes with earlier classes, without gradient."""
 
 
 class WholeRows(ClassAxis):

@@ -146,19 +146,13 @@ class _Excess(torch.autograd.Function):
 
 
 def _parts(count: int, size: int) -> Iterator[slice]:
-    """Split `count` rows of `size` values into parts.
-
-    A part has at most `CHUNK` values, or one row.
-    """
+    """Split `count` rows into parts of `CHUNK` values or one row."""
     length = max(CHUNK // size, 1)
     return (slice(start, start + length) for start in range(0, count, length))
 
 
 def _groups(labels: Tensor) -> Tensor:
-    """Return a number below B for each label, equal for equal labels.
-
-    It does not synchronise with the device.
-    """
+    """Return a number below B for each label, without a device wait."""
     ordered, order = labels.sort(stable=True)
     numbers = torch.zeros_like(labels)
     numbers[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)

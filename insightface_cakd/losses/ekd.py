@@ -105,13 +105,7 @@ class EvaluationRankLoss(DistillLoss):
         )
 
     def pairs(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Pairs:
-        """Return the pairs of the batch, and of batch and queue.
-
-        Then the batch is queued.
-
-        Shape:
-            student, teacher: (B, D_s), (B, D_t), unit. labels: (B,).
-        """
+        """Return pairs of unit rows in batch and queue; queue the batch."""
         first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
         same = labels[first] == labels[second]
         ours, theirs = ((rows @ rows.T)[first, second] for rows in (student, teacher))
@@ -147,13 +141,5 @@ class EvaluationRankLoss(DistillLoss):
 
 
 def hardest_first(cosines: Tensor, chosen: Tensor, most: int) -> torch.return_types.topk:
-    """Return values and places of the largest chosen cosines.
-
-    Where fewer are chosen than asked for, -inf follows.
-
-    Args:
-        cosines: (P,).
-        chosen: (P,), boolean.
-        most: how many at most.
-    """
+    """Return the `most` largest chosen cosines and their places, -inf after them."""
     return cosines.detach().masked_fill(~chosen, float("-inf")).topk(min(most, len(cosines)))

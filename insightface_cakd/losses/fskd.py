@@ -79,11 +79,7 @@ class FeatureRelationLoss(DistillLoss):
 
 
 def unit_maps(maps: Tensor) -> Tensor:
-    """Return maps by position, of Frobenius norm 1 each.
-
-    Shape:
-        maps: (B, C, H, W) or (B, N, C). Returns (B, P, C); a zero map is 0, without gradient.
-    """
+    """Return maps as (B, P, C) of Frobenius norm 1; zeros stay."""
     positions = by_position(maps)
     lengths = torch.linalg.vector_norm(positions, dim=(1, 2), keepdim=True)
     # Divided by 1e-6 twice, here and in the cosine of relations, a zero map would have gradients of 1e12.
@@ -91,11 +87,7 @@ def unit_maps(maps: Tensor) -> Tensor:
 
 
 def relation(maps: Tensor, others: Tensor) -> Tensor:
-    """Return the inner products of all positions of two maps, (B, P^2).
-
-    Shape:
-        maps, others: (B, P, C).
-    """
+    """Return inner products (B, P^2) of the positions of two maps."""
     return (maps @ others.transpose(1, 2)).flatten(1)
 
 

@@ -1,7 +1,4 @@
-"""Grouped knowledge distillation (GKD), on whole or sharded logits.
-
-The knowledge lies in a few classes, and in the probability that they have together.
-"""
+"""Grouped knowledge distillation (GKD), on whole or sharded logits."""
 
 from typing import Annotated, Literal
 
@@ -116,14 +113,7 @@ class GroupedLoss(DistillLoss):
 
     @torch.no_grad()
     def primary_group(self, student: Tensor, columns: Tensor, classes: ClassAxis) -> Group:
-        """Return each sample's primary group.
-
-        Shape:
-            student: (N, n), float32 or float64; columns: (N, 1).
-
-        Args:
-            classes: the class axis.
-        """
+        """Return each sample's primary group; student (N, n), columns (N, 1)."""
         if self.grouping == "per_sample":
             return probable(student, columns, self.share, self.temperature, classes)
         size = self.size if self.grouping == "fixed" else shared_size(student, self.share, self.step, classes)

@@ -1,7 +1,4 @@
-"""Divergence within two groups of classes and between them.
-
-Value and gradient come in one pass, on whole or sharded logits.
-"""
+"""Divergence within and between two groups of classes, in one pass."""
 
 from typing import Any, NamedTuple
 
@@ -15,13 +12,7 @@ from insightface_cakd.losses.thresholds import row_chunks
 
 
 class GroupWeights(NamedTuple):
-    """Weights of the three parts.
-
-    Args:
-        primary: within the primary group.
-        binary: between the groups.
-        secondary: within the secondary group.
-    """
+    """Weights of the three parts."""
 
     primary: float
     binary: float
@@ -41,10 +32,6 @@ def grouped_divergence(
     Args:
         student: (N, n), N > 0, float32 or float64.
         teacher: (N, n), without gradient.
-        group: the primary group, made from the student's logits.
-        weights: of the parts.
-        temperature: T.
-        classes: the class axis.
     """
     return _GroupedDivergence.apply(student, teacher, group, weights, temperature, classes)
 
@@ -86,10 +73,7 @@ class _Pair:
         self.temperature = temperature
 
     def peaks(self) -> Tensor:
-        """Return the largest logit by row, side and group, (N, 2, 2).
-
-        -inf where the group has no class on this rank.
-        """
+        """Return the largest logits, (N, 2, 2); -inf for a group without classes."""
         found = self.sides[0].new_empty(self.sides[0].shape[0], 2, 2)
         for rows in row_chunks(self.sides[0]):
             inside = self._inside(rows)
@@ -122,11 +106,7 @@ class _Pair:
     def gradient(self, peaks: Tensor, sums: Tensor, shares: Tensor, weights: GroupWeights) -> Tensor:
         """Return the gradient of the mean times T^2, (N, n).
 
-        Args:
-            peaks: of all ranks.
-            sums: of all ranks.
-            shares: (N, 2, 2), b by side and group.
-            weights: of the parts.
+        `shares` are (N, 2, 2), b by side and group; peaks and sums are of all ranks.
         """
         within = peaks.new_tensor([weights.primary, weights.secondary])
         scale = self.temperature / len(peaks)
@@ -146,20 +126,13 @@ class _Pair:
         return self.group.members(self.sides[0], rows)
 
     def _softened(self, side: int, rows: slice, inside: Tensor, peaks: Tensor) -> Tensor:
-        """Return (z - peak of its group) / T for some rows.
-
-        The result is a new tensor.
-        """
+        """Return (z - peak of its group) / T, as a new tensor."""
         shift = torch.where(inside, peaks[rows, side, :1], peaks[rows, side, 1:])
         return shift.neg_().add_(self.sides[side][rows]).div_(self.temperature)
 
 
 def _divergences(peaks: Tensor, sums: Tensor, weights: GroupWeights) -> tuple[Tensor, Tensor]:
-    """Return each row's weighted divergence and the groups' probabilities.
-
-    Returns:
-        Divergences (N,); probabilities by side and group (N, 2, 2).
-    """
+    """Return divergences (N,), and probabilities by side and group (N, 2, 2)."""
     logs = sums[:, :2].log() + peaks  # logsumexp by side and group; -inf for a group without classes
     logs -= logs.logsumexp(dim=2, keepdim=True)
     shares, there = logs.exp(), sums[:, 1] > 0

@@ -46,12 +46,7 @@ class Group:
     size: Tensor
 
     def members(self, logits: Tensor, rows: slice) -> Tensor:
-        """Return which entries belong to the group, boolean (r, n).
-
-        Args:
-            logits: (N, n), those that the group was made from.
-            rows: some of them.
-        """
+        """Return which entries belong to the group, boolean (r, n)."""
         ours, threshold = logits[rows], self.threshold[rows]
         positions = torch.arange(ours.shape[1], device=ours.device)
         inside = (ours == threshold) & (positions <= self.last[rows])
@@ -62,16 +57,13 @@ class Group:
 
 
 def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassAxis) -> Group:
-    """Return the own class and the largest others, `size` in all.
+    """Return the own class and the largest others.
 
-    All classes where there are fewer.
+    They are `size` in all, or all classes where there are fewer.
 
     Shape:
         logits: (N, n), float32 or float64. columns: (N, 1), -1 where the class is not among the n; a row whose class no rank has gets the
         `size` largest. size: a number, or (1, 1).
-
-    Args:
-        classes: the class axis.
     """
     own = own_logits(logits, columns)
     goal = (count_classes(logits, classes).clamp(max=size) - classes.sum((columns >= 0).long())).double()
@@ -83,14 +75,7 @@ def largest(logits: Tensor, columns: Tensor, size: int | Tensor, classes: ClassA
 def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, classes: ClassAxis) -> Group:
     """Return the smallest group with a share of the softened probability.
 
-    The own class, and as many of the largest others as it takes.
-
-    Args:
-        logits: (N, n), float32 or float64.
-        columns: (N, 1), as `largest` takes them.
-        share: of the probability, in (0, 1].
-        temperature: T.
-        classes: the class axis.
+    The own class, and as many of the largest others as it takes; `share` is in (0, 1], `columns` as in `largest`.
     """
     own = own_logits(logits, columns)
     masses = Masses(logits, own, temperature, classes)
@@ -99,17 +84,9 @@ def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, 
 
 
 def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> Tensor:
-    """Return one size for all rows, by their summed probabilities.
+    """Return one size for all rows, by their summed probabilities (N, n).
 
     It is the first k of 1, 1 + step, 1 + 2 step, ... whose k largest sums reach the share of N; C - 1 if no k below C does.
-
-    Shape:
-        logits: (N, n), float32 or float64.
-
-    Args:
-        share: of the probability.
-        step: between two sizes.
-        classes: the class axis.
     """
     shift = classes.max(logits)
     parts = [(logits[rows] - shift[rows]).exp_().sum(dim=1, keepdim=True) for rows in row_chunks(logits)]
@@ -127,14 +104,7 @@ def shared_size(logits: Tensor, share: float, step: int, classes: ClassAxis) -> 
 def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, classes: ClassAxis) -> Group:
     """Return the own class and the fewest others that reach a goal.
 
-    The goal is what their weights add up to; the largest are taken first.
-
-    Args:
-        logits: (N, n).
-        columns: (N, 1).
-        goal: (N, 1), what the others must weigh.
-        weights: of the entries; equal entries weigh the same.
-        classes: the class axis.
+    The goal (N, 1) is what the others' weights add up to; the largest are taken first; equal entries weigh the same.
     """
     own = own_logits(logits, columns)
     threshold = highest(lambda value: classes.sum(weights.where(torch.ge, value)) >= goal, own)
@@ -150,10 +120,7 @@ def reach(logits: Tensor, columns: Tensor, goal: Tensor, weights: Weights, class
 def last_of(logits: Tensor, columns: Tensor, value: Tensor, wanted: Tensor) -> Tensor:
     """Return the column of the `wanted`-th entry that equals a value.
 
-    The own class is left out; -1 where none is wanted.
-
-    Shape:
-        logits: (N, n). columns, value, wanted: (N, 1); `wanted` of the entries equal to `value`.
+    The own class is left out; -1 where none is wanted. Columns, value, wanted and result are (N, 1).
     """
     found = []
     for rows in row_chunks(logits):
@@ -166,10 +133,5 @@ def last_of(logits: Tensor, columns: Tensor, value: Tensor, wanted: Tensor) -> T
 
 
 def count_classes(logits: Tensor, classes: ClassAxis) -> Tensor:
-    """Return the number of columns of all ranks, (1, 1).
-
-    Args:
-        logits: (N, n).
-        classes: the class axis.
-    """
+    """Return the number of columns of all ranks, (1, 1)."""
     return classes.sum(torch.full((1, 1), logits.shape[1], device=logits.device))

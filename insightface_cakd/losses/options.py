@@ -1,7 +1,4 @@
-"""The options of a loss, checked by annotations, without torch.
-
-An option is an argument of the constructor; its annotation says what values it takes.
-"""
+"""The options of a loss: constructor arguments, checked by annotations, without torch."""
 
 import functools
 import inspect
@@ -26,25 +23,13 @@ CONFIG = ConfigDict(
 
 @dataclass(frozen=True)
 class OldName:
-    """An earlier name of an option, as part of its annotation.
-
-    Recipes may still use it.
-
-    Args:
-        name: the earlier name.
-    """
+    """An earlier name of an option, which recipes may still use."""
 
     name: str
 
 
 def at_least(other: str) -> AfterValidator:
-    """Return an annotation: not below another option.
-
-    The other stands before this one.
-
-    Args:
-        other: its name.
-    """
+    """Return an annotation: not below another option, which stands before this one."""
 
     def check(value: float, info: ValidationInfo) -> float:
         least = info.data.get(other)
@@ -56,14 +41,7 @@ def at_least(other: str) -> AfterValidator:
 
 
 def only_with(other: str, *choices: str) -> AfterValidator:
-    """Return an annotation: only where another option has certain values.
-
-    The other stands before this one.
-
-    Args:
-        other: its name.
-        choices: its values.
-    """
+    """Return an annotation: only where an earlier option is among `choices`."""
 
     def check(value: object, info: ValidationInfo) -> object:
         if value is not None and info.data.get(other, choices[0]) not in choices:
@@ -74,13 +52,7 @@ def only_with(other: str, *choices: str) -> AfterValidator:
 
 
 def one_above_0(*others: str) -> AfterValidator:
-    """Return an annotation: above 0 where all other weights are 0.
-
-    The others stand before this one.
-
-    Args:
-        others: their names.
-    """
+    """Return an annotation: above 0 where all earlier weights are 0."""
 
     def check(value: float, info: ValidationInfo) -> float:
         if value == 0 and all(info.data.get(other, 1) == 0 for other in others):
@@ -108,11 +80,7 @@ def _parameters(constructor: Callable[..., None]) -> dict[str, inspect.Parameter
 
 @functools.cache
 def option_names(constructor: Callable[..., None]) -> dict[str, str]:
-    """Return every name of an option in recipes, with its present name.
-
-    Args:
-        constructor: `__init__` of a loss.
-    """
+    """Return every name of an option in recipes, with its present name."""
     names = {name: name for name in _parameters(constructor)}
     for name, field in _model(constructor).model_fields.items():
         names |= {old.name: name for old in field.metadata if isinstance(old, OldName)}
@@ -120,15 +88,7 @@ def option_names(constructor: Callable[..., None]) -> dict[str, str]:
 
 
 def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object]) -> dict[str, object]:
-    """Return options by the names that they have today.
-
-    Args:
-        constructor: `__init__` of a loss.
-        given: options by today's or earlier names.
-
-    Raises:
-        RecipeError: one is given by both.
-    """
+    """Return options by today's names; none may be given by both."""
     names, found = option_names(constructor), {}
     for key, value in given.items():
         name = names.get(key, key)
@@ -139,16 +99,7 @@ def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object
 
 
 def check_options(constructor: Callable[..., None], given: Mapping[str, object], where: str) -> None:
-    """Refuse options that cannot be meant.
-
-    Args:
-        constructor: `__init__` of a loss.
-        given: options by name.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: one is out of range, does not fit another, or is missing.
-    """
+    """Refuse options of a loss's constructor that cannot be meant."""
     model = _model(constructor)
     try:
         model.model_validate(dict(given))
@@ -164,11 +115,7 @@ def check_options(constructor: Callable[..., None], given: Mapping[str, object],
 
 
 def checked(constructor: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor that checks its arguments by their annotations first.
-
-    Args:
-        constructor: `__init__` of a loss.
-    """
+    """Return a constructor that checks its arguments by their annotations first."""
     signature = inspect.signature(constructor)
 
     @functools.wraps(constructor)

@@ -41,16 +41,7 @@ class FeatureQueue(nn.Module):
         self.register_buffer("cursor", torch.zeros((), dtype=torch.int64))
 
     def fit(self, like: Tensor) -> "FeatureQueue":
-        """Take width, dtype and device of the rows to come.
-
-        Call it before reading `rows`.
-
-        Shape:
-            like: (B, D).
-
-        Raises:
-            ShapeError: the queue holds rows of another width.
-        """
+        """Take width, dtype and device of rows before `rows` is read."""
         if self.rows.shape[1] == 0:
             self._allocate(like)
         if self.rows.shape[1] != like.shape[1]:

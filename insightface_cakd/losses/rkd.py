@@ -80,11 +80,7 @@ def distances(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relative_distances(rows: Tensor) -> Tensor:
-    """Return the distances over the mean of the positive ones.
-
-    Shape:
-        rows: (B, D). Returns (B, B).
-    """
+    """Return the distances (B, B) over the mean of the positive ones."""
     lengths, apart = distances(rows)
     count = apart.sum()
     mean = lengths.sum() / count.clamp_min(1)
@@ -92,11 +88,7 @@ def relative_distances(rows: Tensor) -> Tensor:
 
 
 def angles(rows: Tensor) -> Tensor:
-    """Return cosines (B, B, B): [i, j, k] = <e_ij, e_ik>.
-
-    Shape:
-        rows: (B, D).
-    """
+    """Return cosines (B, B, B): [i, j, k] = <e_ij, e_ik>."""
     differences = rows.unsqueeze(0) - rows.unsqueeze(1)  # (B, B, D): [i, j] = f_j - f_i
     lengths, apart = distances(rows)
     directions = differences / torch.where(apart, lengths, 1.0).unsqueeze(-1) * apart.unsqueeze(-1)

@@ -47,21 +47,13 @@ class SimilarityPreservingLoss(DistillLoss):
 
 
 def cosines(rows: Tensor) -> Tensor:
-    """Return the cosines between all rows, (B, B).
-
-    Shape:
-        rows: (B, D).
-    """
+    """Return the cosines between all rows, (B, B)."""
     directions = unit(rows)
     return directions @ directions.T
 
 
 def row_normalised_gram(rows: Tensor) -> Tensor:
-    """Return the inner products of all rows, each result row normalised.
-
-    Shape:
-        rows: (B, D). Returns (B, B).
-    """
+    """Return inner products of all rows, (B, B), each result row normalised."""
     # The result does not depend on the scale; it only keeps float32 products in range.
     scale = rows.detach().square().sum(dim=-1).max().sqrt().clamp_min(EPS)
     rows = rows / scale

@@ -1,7 +1,4 @@
-"""Counts and sums of what lies above a value in each row.
-
-And the value above which a wanted amount lies. All in chunks of rows, so that memory stays small.
-"""
+"""Counts and sums above a value of each row, in chunks."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -20,21 +17,10 @@ class Weights(Protocol):
     """What is added up above a threshold."""
 
     def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Return the summed weight of a row's entries beyond a value.
-
-        Of this rank's entries, the own class left out.
-
-        Args:
-            compare: which entries count: `torch.gt(entry, value)`, or another comparison.
-            value: (N, 1). The result has this shape.
-        """
+        """Return the weight of this rank's entries beyond a value, own excluded."""
 
     def of(self, value: Tensor) -> Tensor:
-        """Return the weight of one entry with this logit, (N, 1).
-
-        Shape:
-            value: (N, 1).
-        """
+        """Return the weight of one entry with this logit, (N, 1)."""
 
 
 class Counts(Weights):
@@ -63,8 +49,6 @@ class Masses(Weights):
     Args:
         logits: (N, n).
         own: (N, 1), the own classes' logits, NaN where another rank has them.
-        temperature: T.
-        classes: the class axis.
     """
 
     def __init__(self, logits: Tensor, own: Tensor, temperature: float, classes: ClassAxis) -> None:
@@ -108,13 +92,9 @@ class Values(Weights):
 
 
 def highest(holds: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """Return the largest numbers for which something still holds.
+    """Return the largest numbers (N, 1) for which `holds` is true.
 
-    It holds for all smaller ones too. Found by bisection over the bits of the numbers.
-
-    Args:
-        holds: (N, 1) numbers to (N, 1) bool.
-        like: has the result's shape and type, float32 or float64.
+    It is true for all smaller ones too. Found by bisection over the bits; `like` has the result's shape and type.
     """
     low = _ordered(torch.full_like(like, -torch.inf))
     high = _ordered(torch.full_like(like, torch.inf)) + 1
@@ -126,60 +106,30 @@ def highest(holds: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
 
 
 def _ordered(numbers: Tensor) -> Tensor:
-    """Map floating-point numbers to integers in the same order.
-
-    The function is its own inverse: of such integers it returns the bits of the numbers.
-    """
+    """Map floating-point numbers to integers in the same order; its own inverse."""
     bits = numbers.view(torch.int32 if numbers.element_size() == 4 else torch.int64)
     return bits ^ ((bits >> (8 * bits.element_size() - 1)) & torch.iinfo(bits.dtype).max)
 
 
 def own_logits(logits: Tensor, columns: Tensor) -> Tensor:
-    """Return the own classes' logits, (N, 1).
-
-    NaN, for which no comparison holds, where another rank has them.
-
-    Shape:
-        logits: (N, n). columns: (N, 1), -1 where another rank has the class.
-    """
+    """Return the own classes' logits, (N, 1); NaN where elsewhere."""
     return torch.where(columns >= 0, logits.gather(1, columns.clamp_min(0)), torch.nan)
 
 
 def top(logits: Tensor, count: int) -> Tensor:
-    """Return the largest entries of each row, in no order.
-
-    Shape:
-        logits: (N, n). Returns (N, count).
-    Args:
-        count: how many of each row.
-    """
+    """Return the `count` largest entries of each row, in no order."""
     return torch.cat([logits[rows].topk(count, sorted=False).values for rows in row_chunks(logits)])
 
 
 def row_chunks(matrix: Tensor) -> Iterator[slice]:
-    """Yield slices of the rows, an eighth of a large matrix each.
-
-    What is computed on the way so stays small beside it.
-
-    Shape:
-        matrix: (N, n).
-    """
+    """Yield slices of the rows, an eighth of a large matrix each."""
     size = max(-(-matrix.shape[0] // 8), ENTRIES // max(matrix.shape[1], 1), 1)
     for start in range(0, matrix.shape[0], size):
         yield slice(start, start + size)
 
 
 def count(entries: Tensor, own: Tensor, compare: Compare, value: Tensor) -> Tensor:
-    """Return how many entries of each row lie beyond a value.
-
-    The own class is left out.
-
-    Args:
-        entries: (N, n).
-        own: (N, 1), the own classes' logits.
-        compare: which entries count.
-        value: (N, 1). The result has this shape, int64.
-    """
+    """Return how many entries lie beyond a value (N, 1), own excluded."""
     parts = [
         compare(entries[rows], value[rows]).sum(1, keepdim=True, dtype=torch.int32) for rows in row_chunks(entries)
     ]

@@ -90,20 +90,10 @@ class TripletDistillationLoss(DistillLoss):
 
 
 def unit_distances(rows: Tensor) -> Tensor:
-    """Return the squared distances of the unit rows, (B, B).
-
-    Shape:
-        rows: (B, D).
-    """
+    """Return the squared distances of the unit rows, (B, B)."""
     return squared_distances(unit(rows))
 
 
 def angles_between(rows: Tensor) -> Tensor:
-    """Return the angles between all rows in radians, (B, B).
-
-    Within 0.0014 of 0 and pi there is no gradient.
-
-    Shape:
-        rows: (B, D).
-    """
+    """Return angles in radians, without gradient within 0.0014 of 0 and pi."""
     return cosines(rows).clamp(EPS - 1, 1 - EPS).arccos()

@@ -1,4 +1,1 @@
-"""Network files, what they compute and what they cost.
-
-Formats: weights, ONNX, timm, TorchScript.
-"""
+"""Network files, what they compute and what they cost."""

@@ -1,7 +1,4 @@
-"""Turns the models that a user names into loadable entries.
-
-An entry has a name, a file size and a runtime.
-"""
+"""Turns the models that a user names into loadable entries."""
 
 import os
 from collections.abc import Sequence
@@ -24,8 +21,6 @@ class Entry:
     """A model to be compared.
 
     Args:
-        name: name in the table.
-        path: an .onnx file, or weights.
         network: the network that the weights belong to; None for an .onnx.
         option: the command-line option by which the user names the network.
     """
@@ -49,11 +44,7 @@ class Entry:
         """Return a callable that embeds images.
 
         Args:
-            get_model: the host's factory of networks.
             device: where the model runs.
-
-        Raises:
-            EvaluationError: the file is damaged, or belongs to another network.
         """
         return load_embedder(self.path, self.network, get_model, device, self.option)
 
@@ -66,10 +57,6 @@ def read_entries(texts: Sequence[str], network: str | None = None) -> list[Entry
             folder names its own network, also for the weights inside it; an .onnx contains its own. Without NAME, the
             name is that of the folder or file.
         network: network of weights that name none.
-
-    Raises:
-        EvaluationError: a file does not exist, a folder is not a run, two models share a name, or a network differs
-            from the one of the run or is given for an .onnx.
     """
     entries: list[Entry] = []
     for text in texts:
@@ -83,16 +70,7 @@ def read_entries(texts: Sequence[str], network: str | None = None) -> list[Entry
 
 
 def run_entry(name: str, folder: Path) -> Entry:
-    """Return the model of a finished run.
-
-    Args:
-        name: name in the table.
-        folder: output folder of the run.
-
-    Raises:
-        EvaluationError: the folder holds no weights.
-        RunError: `run.json` is damaged.
-    """
+    """Return the model of a finished run."""
     run = RunFolder(folder)
     if not run.model.is_file():
         raise EvaluationError(
@@ -107,10 +85,6 @@ def parameters(entry: Entry, embed: Embed) -> int:
 
     In torch, buffers such as running means are not counted; in an .onnx, all initializers with at least one dimension
     are.
-
-    Args:
-        entry: the model.
-        embed: the same model, loaded.
     """
     if entry.runtime == "torch" and isinstance(embed, nn.Module):
         return sum(weight.numel() for weight in embed.parameters())
@@ -124,10 +98,6 @@ def find_entry(path: Path, network: str | None = None, expected: str = EXPECTED)
     Args:
         path: an .onnx, weights, or the output folder of a run.
         network: network of weights that name none; a run's folder names its own, also for the weights inside it.
-        expected: what an error line says was expected.
-
-    Raises:
-        EvaluationError: the file does not exist, or the folder is not a run.
     """
     if path.is_dir():
         found = run_entry(title(path), path)
@@ -144,9 +114,6 @@ def title(path: Path) -> str:
 
     For a folder it is the folder's name, for a run's weights that of the folder they are in, otherwise the file's name
     without its suffix.
-
-    Args:
-        path: a file or folder.
     """
     whole = Path(os.path.abspath(path))
     if whole.is_dir():

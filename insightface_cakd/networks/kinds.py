@@ -1,7 +1,4 @@
-"""Builds the torch networks that can serve as teachers.
-
-They come from the host, from timm, from a user's own code, or from a TorchScript file.
-"""
+"""Builds the torch networks that can serve as teachers."""
 
 import importlib
 import inspect
@@ -23,13 +20,7 @@ def host_network(name: str, embedding_size: int, get_model: GetModel, device: to
     """Build one of the host's networks by name.
 
     Args:
-        name: as the host's `get_model` knows it.
-        embedding_size: width of the embedding.
-        get_model: the host's factory of networks.
         device: on CUDA the network is set to compute its body in float16, as in training; its tail stays float32.
-
-    Raises:
-        TeacherError: the host has no such network.
     """
     try:
         return get_model(name, num_features=embedding_size, fp16=device.type == "cuda", dropout=0.0)
@@ -49,12 +40,8 @@ def timm_network(name: str, embedding_size: int, input_size: int, face_head: boo
 
     Args:
         name: as in `timm.list_models()`.
-        embedding_size: width of the embedding.
         input_size: side of the images in pixels, for networks that are built for one size.
         face_head: use the head that `cakd train` gives a network of timm, instead of timm's classifier.
-
-    Raises:
-        TeacherError: timm has no such network, or cannot build it for this size.
     """
     if face_head:
         return timm_face(name, embedding_size, input_size, TeacherError)
@@ -69,10 +56,6 @@ def own_network(target: str, embedding_size: int | None) -> nn.Module:
 
     Args:
         target: an importable module, a colon, and a name in it.
-        embedding_size: width of the embedding, if known.
-
-    Raises:
-        TeacherError: the module or the name does not exist, or the result is not a network.
     """
     where = f"teacher.network {target}"
     module_name, _, attribute = target.partition(":")
@@ -103,12 +86,7 @@ def torchscript_network(path: Path, device: torch.device, where: str) -> nn.Modu
     """Load a TorchScript file.
 
     Args:
-        path: written by `torch.jit.save`.
         device: where its tensors are placed.
-        where: beginning of an error line.
-
-    Raises:
-        TeacherError: the file is truncated, or not TorchScript.
     """
     expected = "a file written by torch.jit.save. It is truncated, damaged or no TorchScript: get it again, or correct teacher.network."
     with reading(where, TeacherError, expected, RuntimeError, ValueError), warnings.catch_warnings():

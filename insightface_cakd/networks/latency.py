@@ -1,7 +1,4 @@
-"""Measures how long networks take for one face on this CPU.
-
-The networks are timed in turns, so that other load on the machine slows all of them alike.
-"""
+"""Measures how long networks take for one face on this CPU."""
 
 import math
 import time
@@ -26,10 +23,7 @@ class Latency:
     """Time for one face, in milliseconds.
 
     Args:
-        median: median over all rounds.
-        low: lower quartile.
         high: upper quartile.
-        rounds: number of measurements.
     """
 
     median: float
@@ -43,7 +37,6 @@ class SpeedUp:
     """Time of one network, compared with the first one.
 
     Args:
-        milliseconds: median over all rounds, for a batch of one.
         speed_up: median over the rounds of the first network's time divided by this one's; 1 for the first.
     """
 
@@ -74,7 +67,6 @@ def measure_speed_up(networks: Sequence[Callable[[np.ndarray], object]], rounds:
 
     Args:
         networks: each takes a face (1, 3, 112, 112); the first is the reference.
-        rounds: number of measurements of each network.
     """
     face = np.random.default_rng(0).uniform(-1, 1, (1, 3, FACE_SIZE, FACE_SIZE)).astype(np.float32)
     times = _times([partial(_milliseconds, partial(network, face)) for network in networks], rounds)
@@ -90,7 +82,6 @@ def onnx_embedder(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray
 
     Args:
         file: a recogniser with an input [batch, 3, 112, 112].
-        threads: number of threads within one operator.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

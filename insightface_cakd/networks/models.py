@@ -77,10 +77,6 @@ def load_onnx(path: Path, device: torch.device) -> Embed:
 
     Args:
         path: a graph with one float32 image input of 112 x 112 and one output.
-        device: see `load_embedder`.
-
-    Raises:
-        EvaluationError: onnxruntime cannot read it, or its inputs and outputs are not those of a recogniser.
     """
     require_file(path, "an ONNX recogniser")
     with _evaluation_errors():
@@ -91,7 +87,6 @@ def network_unknown(path: Path, option: str) -> EvaluationError:
     """Return the error for weights whose network was not given.
 
     Args:
-        path: path of the weights.
         option: the command-line option by which the user names a network.
     """
     return EvaluationError(
@@ -100,15 +95,7 @@ def network_unknown(path: Path, option: str) -> EvaluationError:
 
 
 def require_file(path: Path, what: str) -> None:
-    """Check that a path is a file.
-
-    Args:
-        path: as the user gave it.
-        what: what an error line says was expected.
-
-    Raises:
-        EvaluationError: the path does not exist, or is a folder.
-    """
+    """Check that a path is a file."""
     if not path.is_file():
         raise EvaluationError(
             f"{path}: {'is a folder' if path.is_dir() else 'does not exist'}; expected {what}. Correct the path."

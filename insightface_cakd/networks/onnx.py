@@ -53,14 +53,8 @@ class OnnxNetwork(nn.Module):
         images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
 
     Args:
-        path: the .onnx file.
         device: on CUDA, onnxruntime's CUDA provider is used if there is one, otherwise the CPU, with a warning.
         input_size: side S of the images in pixels.
-        where: beginning of an error line.
-        advice: end of an error line.
-
-    Raises:
-        TeacherError: the file is truncated or not ONNX, or the graph has other inputs or outputs than stated.
     """
 
     def __init__(
@@ -118,7 +112,6 @@ def providers(device: torch.device, where: str) -> list[str]:
 
     Args:
         device: where the graph should run.
-        where: beginning of the warning.
     """
     if device.type != "cuda":
         return CPU
@@ -136,9 +129,6 @@ def normalises_itself(path: Path) -> bool:
     """Return whether a graph normalises its images itself.
 
     It does if it subtracts the mean and divides by the deviation, judged by InsightFace's naming rule.
-
-    Args:
-        path: the .onnx file.
     """
     return named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
 

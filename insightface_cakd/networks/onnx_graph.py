@@ -1,7 +1,4 @@
-"""Rewrites of an ONNX graph that do not change its output.
-
-Batch norms are folded into the layers before them, and PReLU is expressed by faster operators.
-"""
+"""Rewrites of an ONNX graph that do not change its output."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -126,9 +123,6 @@ def spread_prelu(model: ModelProto) -> int:
 def opset_of(model: ModelProto) -> int:
     """Return the version of a model's ONNX operator set.
 
-    Args:
-        model: the loaded model.
-
     Returns:
         The version, or 0 if the model does not state it.
     """
@@ -136,11 +130,7 @@ def opset_of(model: ModelProto) -> int:
 
 
 def count_nodes(model: ModelProto) -> Counter[str]:
-    """Return the number of nodes of each operator.
-
-    Args:
-        model: the loaded model.
-    """
+    """Return the number of nodes of each operator."""
     return Counter(node.op_type for node in model.graph.node)
 
 
@@ -194,9 +184,6 @@ def sort_nodes(model: ModelProto) -> None:
     """Put each node after those whose results it reads, in place.
 
     ONNX demands this order; otherwise the order is kept.
-
-    Args:
-        model: its nodes must form no cycle.
     """
     graph = model.graph
     made = {name for node in graph.node for name in node.output}

@@ -1,7 +1,4 @@
-"""Networks of timm, adapted to faces.
-
-They are built for the size of the images, and get the head of a face recogniser where they are trained here.
-"""
+"""Networks of timm, adapted to faces."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +25,6 @@ class TimmFace(nn.Module):
 
     Args:
         body: returns a map (B, C, H, W) or (B, H, W, C), or tokens (B, N, C).
-        num_features: width of the embedding.
         input_size: side S of the images in pixels.
         fp16: run the body in half precision on CUDA; the head always runs in its own precision.
     """
@@ -59,13 +55,7 @@ def timm_face(name: str, num_features: int, input_size: int, error: type[CAKDErr
 
     Args:
         name: as in `timm.list_models()`, without `timm:`.
-        num_features: width of the embedding.
         input_size: side of the images in pixels.
-        error: class of the error to raise.
-        fp16: run the body in half precision on CUDA.
-
-    Raises:
-        CAKDError: of class `error`: timm has no such network, or cannot build it for this size.
     """
     body = create_timm(name, input_size, error, num_classes=0, global_pool="")
     try:
@@ -79,9 +69,6 @@ def has_face_head(keys: Iterable[str]) -> bool:
     """Return whether a state dict belongs to a `TimmFace`.
 
     The alternative is a network with timm's own classifier.
-
-    Args:
-        keys: the names in the state dict.
     """
     return any(key.endswith("feature.1.running_mean") for key in keys)
 
@@ -95,11 +82,6 @@ def create_timm(name: str, input_size: int, error: type[CAKDError], **options: A
     Args:
         name: as in `timm.list_models()`, without `timm:`.
         input_size: side of the images in pixels, for networks that are built for one size.
-        error: class of the error to raise.
-        options: further arguments of `timm.create_model`.
-
-    Raises:
-        CAKDError: of class `error`: timm has no such network, or cannot build it for this size.
     """
     where = f"network {TIMM}{name}"
     if not timm.is_model(name):
@@ -122,15 +104,10 @@ def swin_geometry(name: str, input_size: int, error: type[CAKDError]) -> dict[st
     """Return a Swin's patch and window size for an image size.
 
     Args:
-        name: a Swin of timm.
         input_size: side of the images in pixels.
-        error: class of the error to raise.
 
     Returns:
         `patch_size` and `window_size` for `timm.create_model`.
-
-    Raises:
-        CAKDError: of class `error`: patch merging would have to halve an odd map, with the patch as it is and halved.
     """
     with torch.device("meta"):
         built: Any = timm.create_model(name, pretrained=False)

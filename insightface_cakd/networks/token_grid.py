@@ -1,7 +1,4 @@
-"""The layout of an image's tokens.
-
-Prompted teachers and receptive fields share this description.
-"""
+"""The layout of an image's tokens."""
 
 from dataclasses import dataclass
 
@@ -11,8 +8,6 @@ class TokenGrid:
     """The positions of tokens on the face.
 
     Args:
-        rows: number of rows of patches.
-        columns: number of columns of patches.
         extra: number of tokens after the patches that have no position (prompts, class tokens).
     """
 

@@ -1,7 +1,4 @@
-"""Reads a teacher's weights strictly.
-
-Anything but the right file, complete and for the right network, is an error.
-"""
+"""Reads a teacher's weights strictly."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,8 +20,6 @@ class Advice:
 
     Args:
         shapes: advice if the keys are right and only shapes differ.
-        keys: advice if the keys are those of another network.
-        torchscript: advice if the file is a TorchScript file.
         width: advice if no weight shows the width of the embedding.
     """
 
@@ -47,10 +42,6 @@ def weights_file(weights: str | None, network: str) -> Path:
 
     Args:
         weights: the setting `teacher.weights`, or None.
-        network: the setting `teacher.network`, for the error line.
-
-    Raises:
-        TeacherError: no weights are given, or the path is not a file.
     """
     if weights is None:
         raise TeacherError(
@@ -65,11 +56,6 @@ def existing_file(name: str, what: str, fix: str) -> Path:
 
     Args:
         name: as the user gave it; `~` is the home folder.
-        what: what an error line calls the file.
-        fix: end of the error line.
-
-    Raises:
-        TeacherError: there is no such file.
     """
     path = Path(name).expanduser()
     if not path.is_file():
@@ -80,11 +66,7 @@ def existing_file(name: str, what: str, fix: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file as 64 lower-case hexadecimal digits.
-
-    Args:
-        path: an existing file.
-    """
+    """Return the sha256 of a file as 64 lower-case hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -98,10 +80,6 @@ def check_sha256(found: str | None, expected: str | None, where: str) -> None:
     Args:
         found: hash of the file, lower case; None if there is no file.
         expected: hash in the recipe, in any case; None accepts every file.
-        where: beginning of the error line.
-
-    Raises:
-        TeacherError: the recipe states another hash; the error line has both.
     """
     if expected is not None and found != expected.lower():
         raise TeacherError(
@@ -114,14 +92,6 @@ def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, 
     """Read a file written by `torch.save` that holds a dict.
 
     Only tensors and plain values are unpickled.
-
-    Args:
-        path: an existing file.
-        where: beginning of an error line.
-        advice: end of an error line.
-
-    Raises:
-        TeacherError: the file is truncated, holds no dict, or holds code.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -147,14 +117,6 @@ def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Te
     """Return the state dict of a weights file.
 
     The file is a bare state dict, or a training checkpoint, whose backbone is taken.
-
-    Args:
-        path: an existing file.
-        where: beginning of an error line.
-        advice: end of an error line.
-
-    Raises:
-        TeacherError: the file cannot be read, or holds anything but named tensors.
     """
     content = read_tensors(path, where, advice)
     state = content.get("state_dict_backbone", content)
@@ -171,14 +133,6 @@ def infer_embedding_size(state: dict[str, Tensor], where: str, advice: Advice = 
     """Return the width of the embedding, read from the weights.
 
     It is the first dimension of the last weight, in every network of the host.
-
-    Args:
-        state: named tensors.
-        where: beginning of an error line.
-        advice: end of an error line.
-
-    Raises:
-        TeacherError: there is no weight.
     """
     weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
     if not weights:
@@ -190,15 +144,6 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
     """Load a state dict in which every key and shape must fit.
 
     A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is removed.
-
-    Args:
-        network: receives the weights.
-        state: named tensors.
-        where: beginning of an error line.
-        advice: end of an error line.
-
-    Raises:
-        TeacherError: a key is missing, unexpected or of another shape; nothing was loaded.
     """
     own = network.state_dict()
     for prefix in PREFIXES:

@@ -1,7 +1,4 @@
-"""A part of a recipe that names a class, with its options.
-
-The class is one of the package, or `package.module:Class`.
-"""
+"""A part of a recipe that names a class, with its options."""
 
 from typing import Any
 
@@ -9,13 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NamedSpec(BaseModel):
-    """The name of a class, and its options.
+    """The name of a class of ours or `package.module:Class`, with options.
 
     In the file, the options are keys beside `kind`; a class without options can be given as its name alone.
-
-    Args:
-        kind: a name that the package knows, or `package.module:Class`.
-        options: arguments of its constructor.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -34,14 +27,9 @@ class NamedSpec(BaseModel):
 
 
 class ViewsSpec(BaseModel):
-    """The views through which student and teacher see an image.
+    """The views through which student and teacher see an image, in order.
 
-    Views are applied in the given order.
-
-    Args:
-        both: views for both sides, drawn once for the two and applied before their own views.
-        student: views for the student only.
-        teacher: views for every teacher.
+    Those of `both` are drawn once for the two, and applied before their own.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -13,18 +13,8 @@ IDENTIFICATION = "identification"
 
 
 def check_parts(recipe: Recipe, where: str) -> None:
-    """Check that terms and prompts have the parts they need.
-
-    Terms read parts; prompts learn from a term.
-
-    Args:
-        recipe: valid key by key.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: a part is missing, or read by nothing.
-    """
-    check_head(recipe, where)
+    """Check that terms have their parts, and prompts a term."""
+    _check_head(recipe, where)
     _check_names(recipe, where)
     _check_views(recipe, where)
     fields = recipe.reader(part="urfm")
@@ -50,18 +40,11 @@ def check_parts(recipe: Recipe, where: str) -> None:
         )
 
 
-def check_head(recipe: Recipe, where: str) -> None:
+def _check_head(recipe: Recipe, where: str) -> None:
     """Check that there is something to learn, and that the head fits.
 
     A recipe needs a term or a `head`, unless its task is another than identification. No term may compare logits if each
     image has its own margin (`head.margin: quality`).
-
-    Args:
-        recipe: valid key by key.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: the recipe has neither, or such a term.
     """
     if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
         raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
@@ -101,17 +84,7 @@ def _check_views(recipe: Recipe, where: str) -> None:
 
 
 def source_class(spec: NamedSpec, where: str) -> Any:
-    """Return the class of a source that a recipe names.
-
-    Its options are checked when a run builds it.
-
-    Args:
-        spec: names it as `package.module:Class`.
-        where: beginning of every error message.
-
-    Raises:
-        RecipeError: there is no such class, or it offers nothing.
-    """
+    """Return a source's class; a run checks its options later."""
     found = import_object(spec.kind, f"{where}: sources", "source")
     if not getattr(found, "offers", ()):
         raise RecipeError(

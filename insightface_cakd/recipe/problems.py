@@ -23,14 +23,7 @@ PARTS: dict[tuple[str, ...], type[BaseModel]] = {
 
 
 def first_problem(error: ValidationError, whole: type[BaseModel]) -> str:
-    """Return one line about one of the errors.
-
-    A misspelt key is reported before the key that is missing because of it.
-
-    Args:
-        error: error of the recipe's model.
-        whole: the recipe's model.
-    """
+    """Return one line about an error, a misspelt key first."""
     problems = error.errors()
     problem = next((found for found in problems if found["type"] == "extra_forbidden"), problems[0])
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")

@@ -14,8 +14,6 @@ class Reading:
         part: part of the recipe that it needs; None for what every run has.
         by_class: whether it has one value per class of the head, which needs the teacher's class centres.
         prompted: whether it is a teacher's output with prompts, compared with its output without.
-        trains_prompts: whether prompts learn from it.
-        taps: whether a term may name module paths.
     """
 
     part: Part | None = None
@@ -40,11 +38,5 @@ OTHER = Reading(taps=True)
 
 
 def reading(name: str) -> Reading:
-    """Return what a reading needs.
-
-    A reading of a source from outside the package needs nothing.
-
-    Args:
-        name: name of the reading.
-    """
+    """Return what a reading needs; one of an outside source needs nothing."""
     return READINGS.get(name, OTHER)

@@ -1,7 +1,4 @@
-"""How the weight of a term changes over a run.
-
-Pure functions of the step and of the run's length.
-"""
+"""How the weight of a term changes over a run."""
 
 import math
 from dataclasses import dataclass
@@ -21,12 +18,7 @@ KEYS: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Length:
-    """Length of a run.
-
-    Args:
-        epoch: batches per rank in an epoch.
-        epochs: number of epochs.
-    """
+    """Batches per rank in an epoch, and number of epochs."""
 
     epoch: int
     epochs: int
@@ -48,7 +40,6 @@ class ScheduleSpec(BaseModel):
         kind: `constant`: 1. `linear`: from 0 in the first step to 1 after `steps` steps or `epochs` epochs. `by_epoch`:
             min(e / epochs, 1), e the epoch, counted from 0: GKD's warm-up, so that the term does nothing in the first epoch.
             `cosine`: half a cosine from 1 in the first step to `to` at the end of the run.
-        steps: length of `linear` in steps.
         epochs: length of `linear`, fractions allowed, or of `by_epoch`, in epochs; 10 for the latter if not given.
         to: final factor of `cosine`; 0 if not given.
     """
@@ -82,13 +73,7 @@ class ScheduleSpec(BaseModel):
 
 
 def factor(schedule: ScheduleSpec, step: int, length: Length | None) -> float:
-    """Return the factor of the weight in a step.
-
-    Args:
-        schedule: schedule of the term.
-        step: number of batches before this one.
-        length: length of the run; read only if the schedule needs it.
-    """
+    """Return the factor of the weight after `step` batches."""
     if schedule.kind == "constant":
         return 1.0
     if not schedule.needs_length:

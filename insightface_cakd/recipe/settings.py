@@ -20,17 +20,7 @@ def given(
     init: str | None = None,
     more: Sequence[str] | None = None,
 ) -> tuple[str, ...]:
-    """Return recipe settings from options of the command line.
-
-    `--teacher`, `--centres`, `--prototypes` and `--init` are short for a setting each.
-
-    Args:
-        teacher: value of `teacher.weights`.
-        centres: value of `teacher.centres`.
-        prototypes: value of `teacher.prototypes`.
-        init: value of `student.weights`.
-        more: further settings, each `KEY=VALUE`; they take precedence over the others.
-    """
+    """Return the settings of `--teacher`, `--centres`, `--prototypes` and `--init`, then `more`."""
     values = {
         "teacher.weights": teacher,
         "teacher.centres": list(centres or ()),
@@ -43,17 +33,10 @@ def given(
 
 
 def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """Return a copy of a recipe's content, changed by settings.
+    """Return a copy of a recipe's content, changed by settings `KEY=VALUE`.
 
-    Whether a key exists is checked later, with the recipe. Weights of a teacher that are a folder (a cache of embeddings)
-    or an ONNX file replace its `network` too.
-
-    Args:
-        content: the mapping that the YAML file holds.
-        settings: each `KEY=VALUE`; a key with dots as the file nests, a term by its name, a value in YAML.
-
-    Raises:
-        RecipeError: no `=`, a value that is not YAML, a term that the recipe does not have, or a key below a plain value.
+    A key has dots as the file nests, a term by its name; values are YAML. Whether a key exists is checked later, with the recipe. Weights
+    of a teacher that are a folder (a cache of embeddings) or an ONNX file replace its `network` too.
     """
     content = copy.deepcopy(content)
     for setting in settings:

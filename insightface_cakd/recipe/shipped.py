@@ -7,14 +7,7 @@ from insightface_cakd.runtime.shipped import shipped_folder
 
 
 def find_recipe(name: str) -> Path:
-    """Return the file of a recipe.
-
-    Args:
-        name: a path, or the name of a shipped recipe.
-
-    Raises:
-        RecipeError: there is no such file.
-    """
+    """Return the file of a recipe, by path or shipped name."""
     path = Path(name)
     if path.is_file():
         return path
@@ -28,21 +21,12 @@ def find_recipe(name: str) -> Path:
 
 
 def shipped_recipes() -> list[Path]:
-    """Return the recipe files that come with the package.
-
-    Sorted by name, those in subfolders last.
-    """
+    """Return the shipped recipe files, sorted by name, those in subfolders last."""
     folder = shipped_folder("recipes")
     return sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
 
 
 def recipe_name(path: Path) -> str:
-    """Return the name by which a shipped recipe is found.
-
-    `cakd`, or `ablations/cakd_no_fpe` for one in a subfolder.
-
-    Args:
-        path: one of `shipped_recipes()`; of any other file, the stem.
-    """
+    """Return a shipped recipe's name (`cakd`, `ablations/cakd_no_fpe`); else the stem."""
     folder = shipped_folder("recipes")
     return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem

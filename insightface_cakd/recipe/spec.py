@@ -23,10 +23,8 @@ class TermSpec(BaseModel):
     """One term of the objective: `weight * loss(student, teacher)`.
 
     Args:
-        loss: a name of `cakd recipes list`, or `package.module:Class`.
         name: name of the term in the logs; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
-        schedule: how the weight changes over the run.
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
         projector: how the student's activation gets the teacher's shape; a kind of `build_projector`.
@@ -62,11 +60,7 @@ class TermSpec(BaseModel):
         return facts_of(self.loss)
 
     def check_options(self) -> None:
-        """Check the loss's options without building it.
-
-        Raises:
-            RecipeError: the loss cannot have them.
-        """
+        """Check the loss's options without building it."""
         check_options(self.facts.__init__, self.options, self.facts.title())
 
     @property
@@ -130,10 +124,7 @@ class Recipe(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_balance(cls, given: Any) -> Any:
-        """Remove an empty part `balance`, which runs before 0.2 saved.
-
-        A part that is not empty is refused.
-        """
+        """Remove an empty part `balance`, which runs before 0.2 saved; refuse others."""
         if isinstance(given, dict) and "balance" in given:
             if given["balance"] is not None:
                 raise RecipeError(
@@ -144,10 +135,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _one_first_teacher(self) -> "Recipe":
-        """Let `teacher` be the first of `teachers`.
-
-        A change to it is then in what a run saves of both.
-        """
+        """Make `teacher` the first of `teachers`, so that both are saved alike."""
         if self.teachers:
             self.teachers[next(iter(self.teachers))] = self.teacher
         return self
@@ -168,27 +156,18 @@ class Recipe(BaseModel):
         """Return the name of the first term that reads a part.
 
         Args:
-            part: name of the part of the recipe; None stands for what every run has.
-
-        Returns:
-            None if no term reads it.
+            part: None stands for what every run has.
         """
         return next((term.name for term in self.terms if reading(term.reading).part == part), None)
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a step needs the teacher's output.
-
-        Its frozen class centres alone need no forward.
-        """
+        """Whether a step runs the teacher; frozen class centres need no forward."""
         return bool(self.terms) or (self.head is not None and self.head.reads_embedding)
 
     @property
     def needs_network(self) -> bool:
-        """Whether the teacher must be a live network.
-
-        It must if a term reads its inner activations, or if prompts learn in it.
-        """
+        """Whether a term reads the teacher's inner activations, or prompts learn."""
         taps = any(term.teacher is not None for term in self.terms)
         return taps or self.urfm is not None or self.teacher.prompts is not None
 
@@ -209,10 +188,7 @@ class Recipe(BaseModel):
 
     @property
     def lacks_init(self) -> bool:
-        """Whether the recipe lacks the student's trained weights.
-
-        The student starts from such weights, and the recipe does not name them.
-        """
+        """Whether the student needs trained weights that the recipe does not name."""
         return self.student is not None and self.student.weights is None
 
     @property

@@ -12,13 +12,7 @@ NOBODY = "none"
 
 
 def kind_of_file(weights: str) -> str | None:
-    """Return the network that the path of a teacher implies.
-
-    `cached` for a folder, `onnx` for an ONNX file; None for weights.
-
-    Args:
-        weights: path of a teacher as the user gives it.
-    """
+    """Return `cached` for folders, `onnx` for ONNX files, None for weights."""
     path = Path(weights)
     if path.is_dir():
         return CACHED
@@ -29,7 +23,6 @@ class CheckSpec(BaseModel):
     """The measurement that a teacher must pass before step 1.
 
     Args:
-        bin: a verification set in InsightFace's .bin layout.
         floor: lowest accepted 10-fold accuracy, in (0, 1].
     """
 
@@ -50,14 +43,12 @@ class TeacherSpec(BaseModel):
             that wrote it. Not compared when not given.
         embedding_size: width of the embedding; read from the weights when not given.
         input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
-        check: measure the teacher before training.
         centres: files with the teacher's class centres in rank order, or a folder of prototypes; only logits terms and
             `head.centres: teacher` need them.
         prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
         prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
         trains: its weights learn with the student, from the terms that do not treat it as a constant; then `weights` may be left out.
         source: where the weights come from; saved with the run.
-        licence: under which terms; saved with the run.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -1,7 +1,4 @@
-"""The part of a recipe about the unified receptive fields.
-
-One key for each detail that the paper leaves open.
-"""
+"""The part of a recipe about the unified receptive fields."""
 
 import math
 from typing import Literal
@@ -20,11 +17,7 @@ class URFMSpec(BaseModel):
         student: module path of the student's tap, a map or tokens.
         teacher: module path of the teacher's tap; the tokens of a prompted teacher when not given.
         student_extra: tokens at the student's tap that stand before its patches and have no place on the face (a class token).
-        teacher_extra: the same of the teacher's tap.
         centres: number L of local centres; a square number with `bias: query`.
-        width: d of centres, queries, keys, values and fields.
-        mapping_heads: heads of the attention from centres to tokens.
-        heads: heads of the self-attention over the fields.
         bias: where the positional vectors are added: to the keys of the tokens, so that a centre can look at places; to the queries of
             the centres, which then lie on a sqrt(L) x sqrt(L) grid over the face (the known text to the letter: it says nothing of
             where tokens lie, and student and teacher end up looking elsewhere); or nowhere.
@@ -32,11 +25,8 @@ class URFMSpec(BaseModel):
             distances to all five): the mean of the two (both), one, or none.
         landmarks: whose landmarks the structure distance and the nose are of: the alignment template's, or those of each image, where
             the host's batches have them (batch; the embedded host reads `landmarks.npy` beside the records).
-        gamma: its factor beside the spatial distance.
         origin: the point that distances are measured to: tip of the nose, or centre of the image.
         cell: pixels of a 112x112 image that count as distance 1; 16 is a cell of a 7x7 grid.
-        alpha: distances up to it are rounded to their bucket.
-        beta: the last bucket is its integer part.
         reach: the distance from which on all share the last bucket; between alpha and it buckets grow logarithmically.
         spread: standard deviation of the initial centres and positional vectors; at 0.02 all centres look at everything alike.
         shared: what both sides share beside their own input projections: centres, buckets, all weights and the self-attention; all
@@ -52,9 +42,6 @@ class URFMSpec(BaseModel):
             (none).
         prompt_gradient: factor, 0 to 1, of what these losses send back through the teacher's tokens to its prompts, with
             `stop_gradient: mapping`; less keeps the teacher nearer to what it was. The anchor always sends all.
-
-    Raises:
-        RecipeError: two values do not fit each other.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -10,10 +10,7 @@ Curve = list[tuple[int, float]]
 def read_curves(folder: Path) -> dict[str, Curve]:
     """Read the curves of all event files in and below a folder.
 
-    Returns tag -> [(step, value), ...], in the order of the steps.
-
-    Args:
-        folder: where a run's writers wrote; an empty or missing one gives no curves.
+    Returns tag -> [(step, value), ...], in the order of the steps; a missing folder gives no curves.
 
     Edge cases:
         A run that was stopped and resumed logs some steps twice: what was written last counts. An event file that ends

@@ -17,15 +17,10 @@ FEW_POINTS = 30
 
 @dataclass(frozen=True)
 class Panel:
-    """One plot.
+    """One plot of tags; one that ends in `/` is a prefix.
 
-    Args:
-        title: shown above it.
-        unit: label of the y axis.
-        tags: what it shows: exact tags, or prefixes ending in `/` that stand for several.
-        caption: what to look for.
-        logarithmic: whether the y axis is logarithmic where all values are positive and span more than a decade.
-        level: a horizontal line to compare with.
+    The y axis is logarithmic, where asked for, if all values are positive and span more than a decade. `level` is a
+    horizontal line to compare with.
     """
 
     title: str
@@ -38,13 +33,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve of a plot.
-
-    Args:
-        run: title of the run.
-        what: name of the curve within the plot.
-        curve: its points.
-    """
+    """One curve of a plot, with its run's title."""
 
     run: str
     what: str
@@ -103,11 +92,7 @@ PANELS = (
 
 
 def draw_panels(runs: Mapping[str, Mapping[str, Curve]]) -> Iterator[tuple[Panel, str]]:
-    """Yield each plot that has curves, with its picture as `<svg>`.
-
-    Args:
-        runs: title of the run -> tag -> curve.
-    """
+    """Yield each plot of run -> tag -> curve, as `<svg>`."""
     colours = {run: f"C{index}" for index, run in enumerate(runs)}
     for index, panel in enumerate(PANELS):
         lines = [
@@ -131,9 +116,9 @@ def _name(panel: Panel, tag: str) -> str | None:
 
 
 def _draw(panel: Panel, lines: list[Line], colours: Mapping[str, str], prefix: str) -> str:
-    """Return the picture of a panel.
+    """Return a panel's `<svg>`: runs differ in colour, tags in line style.
 
-    Runs differ in colour and tags in line style; where there is one run, tags differ in colour.
+    Where there is one run, tags differ in colour.
     """
     names = list(dict.fromkeys(line.what for line in lines))
     several_runs = len({line.run for line in lines}) > 1
@@ -150,32 +135,29 @@ def _draw(panel: Panel, lines: list[Line], colours: Mapping[str, str], prefix: s
             marker="o" if len(line.curve) < FEW_POINTS else None,
             markersize=3,
         )
-    _dress(axes, panel, lines)
-    return svg_of(figure, prefix)
-
-
-def _dress(axes: Axes, panel: Panel, lines: list[Line]) -> None:
-    """Set axes, grid and legend."""
     values = [value for line in lines for _, value in line.curve]
     if panel.logarithmic and min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
     if panel.level is not None:
         axes.axhline(panel.level, color="0.5", linewidth=0.8, linestyle=":")
     axes.set(xlabel="step", ylabel=panel.unit)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    dress(axes)
+    return svg_of(figure, prefix)
+
+
+def dress(*row: Axes) -> None:
+    """Set grids and spines of plots, and the legend of the last."""
+    for axes in row:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
     # The legend is beside the curves, so that it hides none of them.
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    row[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def svg_of(figure: Figure, prefix: str) -> str:
-    """Return a figure as an `<svg>` element with unique ids.
+    """Return a figure as an `<svg>` element, reproducible byte for byte.
 
-    Equal curves give equal text.
-
-    Args:
-        figure: to be drawn.
-        prefix: for its ids; no other element of the page may have the same.
+    No other element of the page may have ids of the same prefix.
     """
     content = io.StringIO()
     empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))

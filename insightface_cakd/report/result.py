@@ -10,13 +10,7 @@ from insightface_cakd.report.tables import Row, markdown_table
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture in the text of a page.
-
-    Args:
-        title: its first words.
-        caption: what it shows.
-        svg: an `<svg>` element whose ids are unique in the page.
-    """
+    """An `<svg>` element of ids unique in the page, with its caption."""
 
     title: str
     caption: str
@@ -25,16 +19,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report.
-
-    Args:
-        title: of the section.
-        rows: of its table.
-        picture: content of a .png file.
-        caption: of the picture, in sentences.
-        notes: paragraphs below the table.
-        drawings: SVG pictures below the notes.
-    """
+    """A part of a report."""
 
     title: str
     rows: Sequence[Row] = ()
@@ -80,10 +65,7 @@ class Result(ABC):
         return ()
 
     def text(self) -> str:
-        """Return tables and sentences as Markdown.
-
-        The columns are aligned in the source too.
-        """
+        """Return tables and sentences as Markdown, aligned in the source too."""
         parts = [part for one in self.sections() for part in (markdown_table(one.rows), "\n".join(one.notes))]
         return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -1,7 +1,4 @@
-"""The report of an experiment, in one HTML file.
-
-It shows the result table, curves and facts about the runs.
-"""
+"""The report of an experiment: results, curves and facts in one file."""
 
 import base64
 import html
@@ -43,10 +40,8 @@ class Report:
     """The content of a report.
 
     Args:
-        title: of the page.
         rows: of the result table; a cell that a row lacks stays empty.
         runs: title -> output folder; curves and facts are read from there.
-        notes: paragraphs below the table.
         sections: further sections, such as on the method.
     """
 
@@ -58,16 +53,7 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, which needs no other file and no network.
-
-    Args:
-        path: the .html file, written atomically.
-        report: what it shows.
-
-    Raises:
-        EvaluationError: a run's folder does not exist, or the page cannot be written.
-        RunError: a run's files are damaged.
-    """
+    """Write the report atomically, as one .html file without links."""
     for title, folder in report.runs.items():
         if not folder.is_dir():
             raise EvaluationError(f"report: {folder}, of '{title}', is no folder; expected the output of `cakd train`.")
@@ -76,33 +62,17 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def write_result(path: Path, title: str, result: Result) -> None:
-    """Write the page of one measurement.
-
-    Args:
-        path: the .html file, written atomically.
-        title: of the page.
-        result: what was measured.
-
-    Raises:
-        EvaluationError: the page cannot be written.
-    """
+    """Write the page of one measurement."""
     write_report(path, Report(title, (), sections=page_sections(result)))
 
 
 def page_sections(result: Result) -> list[Section]:
-    """Return a measurement's sections for a page.
-
-    The first one gets the pictures.
-
-    Args:
-        result: the measurement.
-    """
+    """Return a measurement's sections, of which the first gets the pictures."""
     first, *rest = result.sections()
     return [replace(first, drawings=result.drawings()), *rest]
 
 
 def _page(report: Report) -> Iterator[str]:
-    """Yield the lines of the page."""
     title = html.escape(report.title)
     yield f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>'
     yield f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
@@ -118,7 +88,6 @@ def _page(report: Report) -> Iterator[str]:
 
 
 def _section(section: Section) -> Iterator[str]:
-    """Yield one section: its table, notes and pictures."""
     yield f"<h2>{html.escape(section.title)}</h2>"
     yield from _results(section.rows)
     yield from (f"<p>{html.escape(note)}</p>" for note in section.notes)
@@ -130,7 +99,6 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _results(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a table of rows, if there are any."""
     if rows:
         keys = columns(rows)
         yield _table(keys, ([row.get(key, "") for key in keys] for row in rows))
@@ -148,7 +116,6 @@ def _curves(runs: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _figure(drawing: Drawing) -> str:
-    """Return a picture with its caption."""
     caption = f"<figcaption><b>{html.escape(drawing.title)}</b> {html.escape(drawing.caption)}</figcaption>"
     return f"<figure>\n{caption}\n{drawing.svg}</figure>"
 

@@ -48,19 +48,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = "") -> Iterator[Path]:
-    """Yield a temporary sibling of `path`; report a failed write as `kind`.
-
-    Works as `replacing` does, but a full disk or an unwritable place is reported as an error of the user.
-
-    Args:
-        path: the file or folder to create.
-        kind: class of the error to raise.
-        where: beginning of the error line; `path` if empty.
-
-    Raises:
-        CAKDError: of class `kind`: the disk is full, or the place cannot be written. Whatever was there before is
-            unchanged.
-    """
+    """Yield as `replacing` does; report a full or unwritable disk as `kind`."""
     try:
         with replacing(path) as temporary:
             yield temporary
@@ -72,41 +60,18 @@ def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = ""
 
 
 def write_text(path: str | os.PathLike[str], text: str, kind: type[CAKDError], where: str = "") -> None:
-    """Write a UTF-8 text file, completely or not at all; see `writing`.
-
-    Args:
-        path: the file to write; an existing file is replaced.
-        text: its content.
-        kind: class of the error to raise.
-        where: beginning of the error line; `path` if empty.
-    """
+    """Write a UTF-8 text file, completely or not at all; see `writing`."""
     with writing(path, kind, where) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], content: Any, kind: type[CAKDError] = RunError) -> None:
-    """Write a JSON file, completely or not at all; see `writing`.
-
-    Args:
-        path: the file to write; an existing file is replaced.
-        content: anything that `json.dumps` accepts.
-        kind: class of the error to raise.
-    """
+    """Write a JSON file, completely or not at all; see `writing`."""
     write_text(path, json.dumps(content, indent=1), kind)
 
 
 def require_new(path: str | os.PathLike[str], kind: type[CAKDError]) -> None:
-    """Check that a new folder can be created at `path`.
-
-    Meant to be called before the work begins.
-
-    Args:
-        path: must not exist yet, or be an empty folder.
-        kind: class of the error to raise.
-
-    Raises:
-        CAKDError: of class `kind`: the path is a file, or a folder that is not empty.
-    """
+    """Check beforehand that `path` is new or an empty folder."""
     target = Path(path)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise kind(f"{path}: exists already; expected a new or empty folder. Choose another, or remove it first.")

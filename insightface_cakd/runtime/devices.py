@@ -19,12 +19,6 @@ def choose_device(name: str | None) -> torch.device:
     """Return the device of this process.
 
     Without a name, the first available of cuda, mps and cpu is used. Under torchrun, cuda means the GPU of LOCAL_RANK.
-
-    Args:
-        name: "cuda", "cuda:1", "mps", "cpu", or None.
-
-    Raises:
-        RunError: the name is not a device, or the device is not available on this machine.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -49,10 +43,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def describe_machine() -> str:
-    """Return one line that describes this machine.
-
-    It names system, processor cores, GPUs, Python and torch.
-    """
+    """Return one line: system, processor cores, GPUs, Python and torch."""
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     parts = [f"{platform.system()} {platform.machine()}", f"{os.cpu_count()} CPU cores", *gpus]
     return ", ".join([*parts, f"Python {platform.python_version()}", f"torch {torch.__version__}"])
@@ -62,13 +53,7 @@ def describe_machine() -> str:
 def process_group(device: torch.device) -> Iterator[None]:
     """Open the process group of torchrun's environment, and close it afterwards.
 
-    Does nothing for a single process, or when a group is already open.
-
-    Args:
-        device: of this process; the backend is NCCL for cuda and Gloo for cpu.
-
-    Raises:
-        RunError: several processes on mps, for which torch.distributed has no backend.
+    Does nothing for a single process, or when a group is already open. NCCL for cuda, Gloo for cpu, none for mps.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():

@@ -11,11 +11,7 @@ from insightface_cakd.errors import CAKDError, RecipeError, did_you_mean
 
 
 def is_place(name: str) -> bool:
-    """Return whether a name has the form `package.module:Name`.
-
-    Args:
-        name: what the user wrote.
-    """
+    """Return whether a name has the form `package.module:Name`."""
     module, colon, attribute = name.partition(":")
     return bool(colon and module and attribute)
 
@@ -23,16 +19,7 @@ def is_place(name: str) -> bool:
 def import_object(path: str, where: str, kind: str, error: type[CAKDError] = RecipeError) -> Any:
     """Return the object that `package.module:Name` names.
 
-    Modules in the working directory are found too.
-
-    Args:
-        path: an importable module, a colon, and a name in it.
-        where: beginning of the error line.
-        kind: what is expected there, such as "loss".
-        error: class of the error to raise.
-
-    Raises:
-        CAKDError: of class `error`: the path has another form, the module cannot be imported, or it has no such name.
+    Modules in the working directory are found too; `kind` is what is expected there, such as "loss".
     """
     module_name, _, name = path.partition(":")
     if not is_place(path):
@@ -57,17 +44,7 @@ def import_object(path: str, where: str, kind: str, error: type[CAKDError] = Rec
 
 
 def construct(kind: Callable[..., Any], options: Mapping[str, Any], where: str, error: type[CAKDError]) -> Any:
-    """Return `kind(**options)`; report unusable options in one line.
-
-    Args:
-        kind: class or function.
-        options: keyword arguments.
-        where: beginning of the error line.
-        error: class of the error to raise.
-
-    Raises:
-        CAKDError: of class `error`: an option is unknown, missing, or refused by the constructor.
-    """
+    """Return `kind(**options)`; report unusable options in one line."""
     known = {name: taken for name, taken in inspect.signature(kind).parameters.items() if name != "self"}
     for name in options:
         if name not in known:

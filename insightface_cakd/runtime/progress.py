@@ -9,13 +9,7 @@ Progress = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """Show a progress bar on stderr and yield its callback.
-
-    The callback takes (done, total) and moves the bar.
-
-    Args:
-        what: label shown before the bar.
-    """
+    """Show a bar on stderr; its callback takes (done, total)."""
     from rich import progress as rich
     from rich.console import Console
 

@@ -1,7 +1,4 @@
-"""The rank of this process and the number of processes.
-
-A single process without a process group counts as rank 0 of 1.
-"""
+"""Rank and number of processes; 0 of 1 without a group."""
 
 import torch.distributed as dist
 

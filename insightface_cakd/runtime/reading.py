@@ -14,15 +14,8 @@ def reading(
 ) -> Iterator[None]:
     """Report whatever goes wrong while a file is read in one line.
 
-    Args:
-        where: beginning of the error line, usually the path.
-        kind: class of the error to raise.
-        expected: what the file should be and how to fix it, as sentences.
-        damage: exceptions, besides OSError, that the reader raises for a damaged or wrong file; a CAKDError is
-            re-raised unchanged.
-
-    Raises:
-        CAKDError: of class `kind`: the file cannot be read.
+    `expected` says what the file should be and how to fix it, as sentences; `damage` are the exceptions, besides OSError, of a damaged
+    file. A CAKDError is re-raised unchanged.
     """
     caught: tuple[type[Exception], ...] = (OSError, *damage)
     try:
@@ -35,12 +28,6 @@ def reading(
 
 
 def read_text(path: Path, kind: type[CAKDError], expected: str) -> str:
-    """Return the text of a file; errors as in `reading`.
-
-    Args:
-        path: a file in UTF-8.
-        kind: class of the error to raise.
-        expected: what the file should be and how to fix it, as sentences.
-    """
+    """Return the text of a UTF-8 file; errors as in `reading`."""
     with reading(path, kind, expected, UnicodeDecodeError):
         return path.read_text(encoding="utf-8")

@@ -16,14 +16,7 @@ SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", 
 
 
 class Taught(BaseModel):
-    """The teacher of a run.
-
-    Args:
-        name: name of the teacher's network.
-        sha256: hash of the teacher's file; None if it came from no file.
-        accuracy: its verification accuracy before the first step, in [0, 1]; None if it was not measured.
-        licence: licence of its weights, as the recipe states it.
-    """
+    """The teacher of a run; accuracy in [0, 1], before step 1."""
 
     model_config = ConfigDict(strict=True)
 
@@ -36,15 +29,7 @@ class Taught(BaseModel):
 class Saved(BaseModel):
     """The content of `run.json`; earlier versions wrote less of it.
 
-    Args:
-        insightface_cakd: version of this package.
-        config: the host's config.
-        versions: versions of the other software involved.
-        ranks: number of processes.
-        host: the checkout; None for the embedded host.
-        recipe_name: name of the recipe.
-        recipe: the resolved recipe; None for a run without a teacher.
-        teacher: the teacher; None for a run without one.
+    `host` is the checkout, None for the embedded host; `recipe` and `teacher` are None for a run without a teacher.
     """
 
     model_config = ConfigDict(strict=True)
@@ -60,14 +45,7 @@ class Saved(BaseModel):
 
 
 class Measured(BaseModel):
-    """The content of `result.json`.
-
-    Args:
-        accuracy: final accuracy in [0, 1] of each verification set.
-        steps: number of steps taken.
-        seconds: duration of the whole run.
-        images_per_second: throughput of all ranks together.
-    """
+    """The content of `result.json`; accuracy in [0, 1], speed of all ranks."""
 
     model_config = ConfigDict(strict=True)
 
@@ -81,13 +59,7 @@ Content = TypeVar("Content", bound=BaseModel)
 
 
 class RunFolder:
-    """Reads what a run left behind, each file once.
-
-    A missing file counts as an empty one.
-
-    Args:
-        path: output folder of the run.
-    """
+    """Reads a run's files, each once; a missing one counts as empty."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -104,20 +76,12 @@ class RunFolder:
 
     @cached_property
     def saved(self) -> Saved:
-        """The content of `run.json`: how the network was made.
-
-        Raises:
-            RunError: the file is damaged.
-        """
+        """The content of `run.json`: how the network was made."""
         return self._read(RUN, Saved)
 
     @cached_property
     def result(self) -> Measured:
-        """The content of `result.json`: what was measured.
-
-        Raises:
-            RunError: the file is damaged.
-        """
+        """The content of `result.json`: what was measured."""
         return self._read(RESULT, Measured)
 
     @property
@@ -147,14 +111,7 @@ class RunFolder:
         return self.saved.teacher
 
     def require(self, *names: str) -> None:
-        """Check that files exist in the folder.
-
-        Args:
-            names: file names below the folder.
-
-        Raises:
-            RunError: a file is missing.
-        """
+        """Check that files exist in the folder."""
         for name in names:
             if not (self.path / name).is_file():
                 raise RunError(
@@ -163,21 +120,11 @@ class RunFolder:
                 )
 
     def write(self, facts: dict[str, Any]) -> None:
-        """Write `run.json`.
-
-        Args:
-            facts: keys of `Saved`, and others that are never read back.
-
-        Raises:
-            RunError: it cannot be written.
-        """
+        """Write `run.json`: keys of `Saved`, and others that are never read back."""
         write_json(self.path / RUN, facts)
 
     def facts(self) -> dict[str, str]:
-        """Return a description of the run, as texts by name.
-
-        It covers config, teacher, terms, result and versions.
-        """
+        """Return config, teacher, terms, result and versions, as texts by name."""
         saved, result = self.saved, self.result
         facts = {key.replace("_", " "): str(self.config[key]) for key in SHOWN if key in self.config}
         if self.teacher is not None:

@@ -4,12 +4,9 @@ from pathlib import Path
 
 
 def shipped_folder(name: str) -> Path:
-    """Return a top-level folder of the project.
+    """Return the folder "recipes" or "patches" of the project.
 
     A wheel carries it inside the package; an editable install leaves it beside the package, in the checkout.
-
-    Args:
-        name: "recipes" or "patches".
     """
     package = Path(__file__).resolve().parents[1]
     inside = package / name

@@ -11,17 +11,7 @@ from insightface_cakd.runtime.atomic import replacing
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """Save with `torch.save`, completely or not at all.
-
-    Whatever goes wrong, the file is either the old one or the new one.
-
-    Args:
-        content: what `torch.save` accepts.
-        path: the file to write; an existing file is replaced.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
-    """
+    """Save with `torch.save`, completely or not at all."""
     try:
         with replacing(path) as temporary:
             torch.save(content, temporary)

@@ -1,7 +1,4 @@
-"""Where the local centres of a network look on the face.
-
-Heat maps in pixels, and numbers that summarise them.
-"""
+"""Where the local centres of a network look: heat maps, and numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,11 +18,8 @@ NOTHING = 1e-4
 class View:
     """Attention maps of the centres of one network, at one time.
 
-    Args:
-        side: "student" or "teacher".
-        moment: "before training" or "after training".
-        maps: (faces, centres, rows, columns), the share of a centre's attention that a patch gets; a centre's patches and its
-            tokens without a place sum to 1.
+    `side` is "student" or "teacher", `moment` "before training" or "after training". `maps` (faces, centres, rows, columns)
+    are the share of a centre's attention that a patch gets; its patches and its tokens without a place sum to 1.
     """
 
     side: str
@@ -34,17 +28,14 @@ class View:
 
     @property
     def elsewhere(self) -> float:
-        """Mean share of attention to tokens without a place, in [0, 1].
-
-        Such tokens are prompts and class tokens.
-        """
+        """Mean share of attention to tokens without a place."""
         return float(np.clip(1 - self.maps.sum(axis=(-2, -1)).mean(), 0, 1))
 
     @property
     def patches(self) -> float:
-        """Mean number of patches that a centre looks at.
+        """Mean exponential entropy of a centre's attention over the patches.
 
-        The number is exp of the entropy of the centre's attention over the patches; the mean is over all centres and faces.
+        It is the number of patches that a centre looks at.
         """
         share = self.maps / np.maximum(self.maps.sum(axis=(-2, -1), keepdims=True), 1e-12)
         return float(np.exp(-(share * np.log(np.maximum(share, 1e-12))).sum(axis=(-2, -1))).mean())
@@ -56,16 +47,10 @@ class View:
 
 
 def heat(maps: np.ndarray, size: int = FACE_SIZE) -> np.ndarray:
-    """Return attention over patches as a heat map of the face's size.
+    """Return attention maps (..., rows, columns) as heat maps (..., size, size).
 
-    Its value is 1 where a pixel gets what it would get under uniform attention. A cell's value stands at its centre; between the centres
-    the values are interpolated linearly.
-
-    Shape:
-        maps: (..., rows, columns), shares. Returns (..., size, size).
-
-    Args:
-        size: pixels per side.
+    The value is 1 where a pixel gets what it would get under uniform attention. A cell's value stands at its centre;
+    between the centres the values are interpolated linearly.
     """
     rows, columns = maps.shape[-2:]
     flat = maps.reshape(-1, rows, columns).astype(np.float32) * (rows * columns)
@@ -74,13 +59,7 @@ def heat(maps: np.ndarray, size: int = FACE_SIZE) -> np.ndarray:
 
 
 def centroids(maps: np.ndarray) -> np.ndarray:
-    """Return the mean place (x, y) of each map's attention.
-
-    Coordinates are pixels of the face.
-
-    Shape:
-        maps: (..., rows, columns). Returns (..., 2).
-    """
+    """Return each map's mean place (..., 2), x and y in pixels."""
     rows, columns = maps.shape[-2:]
     share = maps / np.maximum(maps.sum(axis=(-2, -1), keepdims=True), 1e-12)
     x = (np.arange(columns) + 0.5) * (FACE_SIZE / columns)
@@ -89,13 +68,7 @@ def centroids(maps: np.ndarray) -> np.ndarray:
 
 
 def peaks(maps: np.ndarray) -> np.ndarray:
-    """Return the centre (x, y) of each map's patch of highest attention.
-
-    Coordinates are pixels of the face.
-
-    Shape:
-        maps: (..., rows, columns). Returns (..., 2).
-    """
+    """Return each map's highest patch (..., 2), x and y in pixels."""
     rows, columns = maps.shape[-2:]
     row, column = np.divmod(maps.reshape(*maps.shape[:-2], -1).argmax(axis=-1), columns)
     return np.stack([(column + 0.5) * (FACE_SIZE / columns), (row + 0.5) * (FACE_SIZE / rows)], axis=-1)
@@ -104,15 +77,9 @@ def peaks(maps: np.ndarray) -> np.ndarray:
 def overlap(first: View, second: View) -> tuple[float, float]:
     """Return how much two networks look at the same places.
 
-    The overlap is the sum over the face of the smaller share, averaged over centres and faces.
-
-    Args:
-        first: of some faces.
-        second: of the same faces and centres, on any grid.
-
-    Returns:
-        Two numbers in [0, 1]: of a centre with the same centre, 1 where all maps are the same; and of a centre with the others, with which
-        the first is to be compared. Tokens without a place do not count.
+    The overlap is the sum over the face of the smaller share, averaged over centres and faces; tokens without a place do
+    not count. Returns two numbers in [0, 1]: of a centre with the same centre, 1 where all maps are the same; and of a
+    centre with the others, with which the first is to be compared.
     """
     ours, theirs = (heat(view.maps, COARSE).reshape(*view.maps.shape[:2], -1) for view in (first, second))
     ours, theirs = (picture / np.maximum(picture.sum(axis=-1, keepdims=True), 1e-12) for picture in (ours, theirs))
@@ -122,14 +89,7 @@ def overlap(first: View, second: View) -> tuple[float, float]:
 
 
 def chosen(count: int, most: int) -> list[int]:
-    """Return at most `most` of the numbers 0 to `count` - 1.
-
-    They are evenly spread, from the first to the last.
-
-    Args:
-        count: how many there are.
-        most: how many are wanted.
-    """
+    """Return at most `most` numbers below `count`, spread to both ends."""
     if count <= most:
         return list(range(count))
     return [int(number) for number in np.linspace(0, count - 1, most).round()]
@@ -139,10 +99,6 @@ def sentences(views: Sequence[View], shown: Sequence[int]) -> list[str]:
     """Return the sentences of a caption about student and teacher.
 
     They compare the maps before and after training.
-
-    Args:
-        views: student before, student after, teacher before, teacher after.
-        shown: the centres that the picture shows.
     """
     pairs = [(views[0], views[1]), (views[2], views[3])]
     faces, count = views[0].maps.shape[:2]

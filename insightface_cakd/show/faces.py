@@ -1,7 +1,4 @@
-"""The faces with which a finished run is inspected.
-
-They are from the run's data, or a user's own.
-"""
+"""The faces with which a finished run is inspected."""
 
 from pathlib import Path
 
@@ -17,26 +14,12 @@ from insightface_cakd.hosts.embedded.dataset import open_faces
 
 
 def as_images(faces: np.ndarray, device: torch.device) -> Tensor:
-    """Return faces as networks take them.
-
-    Shape:
-        faces: uint8 (B, H, W, 3) RGB. Returns (B, 3, H, W) in [-1, 1].
-
-    Args:
-        device: where they go.
-    """
+    """Return uint8 faces (B, H, W, 3) as input in [-1, 1]."""
     return torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
 
 
 def read_face(path: Path) -> np.ndarray:
-    """Return an aligned face, uint8 (112, 112, 3) RGB.
-
-    Args:
-        path: of the image.
-
-    Raises:
-        DataError: it cannot be read, or is of another size.
-    """
+    """Return an aligned face, uint8 (112, 112, 3) RGB."""
     rgb = decode_rgb(read_bytes(path), str(path))
     if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
         raise DataError(
@@ -47,13 +30,8 @@ def read_face(path: Path) -> np.ndarray:
 
 
 def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:
-    """Return the paths of the run's verification sets that exist.
-
-    Args:
-        origin: names the sets.
-        data: where the data is now, if it was moved.
-    """
-    folder = data if data is not None else Path(origin.rec)
+    """Return the run's existing verification sets, also in a moved folder."""
+    folder = data or Path(origin.rec)
     return [path for name in origin.val_targets if (path := folder / f"{name}.bin").is_file()]
 
 
@@ -61,16 +39,8 @@ def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarra
     """Return some of a run's faces, evenly chosen.
 
     They are from its first verification set, else from its training images.
-
-    Args:
-        origin: names the data.
-        count: maximum number of faces.
-        data: where the data is now, if it was moved.
-
-    Raises:
-        DataError: the data is gone or damaged.
     """
-    folder = data if data is not None else Path(origin.rec)
+    folder = data or Path(origin.rec)
     sets = verification_sets(origin, data)
     if sets:
         images = load_bin(sets[0]).images
@@ -82,10 +52,5 @@ def run_faces(origin: Origin, count: int, data: Path | None = None) -> np.ndarra
 
 
 def spread(count: int, wanted: int) -> np.ndarray:
-    """Return at most `wanted` indices below `count`, evenly spread.
-
-    Args:
-        count: how many there are.
-        wanted: how many are wanted.
-    """
+    """Return at most `wanted` indices below `count`, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(int))

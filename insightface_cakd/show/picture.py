@@ -1,7 +1,4 @@
-"""The picture of the local centres.
-
-It shows where student and teacher look, before and after training.
-"""
+"""The picture of where student and teacher look, before and after."""
 
 import io
 import textwrap
@@ -73,10 +70,6 @@ def draw(look: Look, title: str) -> Figure:
     """Return the picture of the local centres.
 
     The first face has four rows of maps, the others two; below, panels show where the centres lie, averaged over all faces.
-
-    Args:
-        look: what to draw.
-        title: above it.
     """
     page = _Page(look)
     page.text(MARGIN, MARGIN, title, ha="left", va="top", fontsize=14)
@@ -91,29 +84,14 @@ def draw(look: Look, title: str) -> Figure:
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure to a file, completely or not at all.
-
-    Args:
-        figure: from `draw`.
-        path: its suffix is the format: .png, .pdf or .svg.
-
-    Raises:
-        EvaluationError: another suffix, or the file cannot be written.
-    """
+    """Write a figure atomically; the suffix is the format."""
     require_format(path)
     with writing(path, EvaluationError) as temporary:
         figure.savefig(temporary, format=path.suffix.lower()[1:], dpi=DPI)
 
 
 def require_format(path: Path) -> None:
-    """Check that the suffix of a path is a format of pictures.
-
-    Args:
-        path: to be written.
-
-    Raises:
-        EvaluationError: it has another suffix.
-    """
+    """Check that the suffix of a path is a format of pictures."""
     if path.suffix.lower() not in FORMATS:
         raise EvaluationError(
             f"{path}: no name of a picture; expected one that ends in {', '.join(FORMATS)}. Rename it."
@@ -121,23 +99,17 @@ def require_format(path: Path) -> None:
 
 
 def as_png(figure: Figure) -> bytes:
-    """Return a figure as the bytes of a .png.
-
-    Args:
-        figure: from `draw`.
-    """
+    """Return a figure as the bytes of a .png."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI)
     return content.getvalue()
 
 
 def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
-    """Return a face in grey under a heat map.
-
-    The heat map covers the face where it is hot.
+    """Return a grey face under a heat map in [0, 1].
 
     Shape:
-        face: uint8 (H, W, 3); warmth: (H, W) in [0, 1]. Returns float (H, W, 3) in [0, 1].
+        face: uint8 (H, W, 3); warmth: (H, W). Returns float (H, W, 3) in [0, 1].
     """
     grey = np.repeat(face.mean(axis=2, keepdims=True) / 255, 3, axis=2)
     cover = (0.05 + 0.8 * warmth)[..., None]
@@ -145,16 +117,7 @@ def overlay(face: np.ndarray, warmth: np.ndarray) -> np.ndarray:
 
 
 def apart(places: np.ndarray, radius: float) -> np.ndarray:
-    """Return places, with coinciding ones moved apart.
-
-    They are moved onto a circle around their common place.
-
-    Shape:
-        places: (P, 2). Returns (P, 2).
-
-    Args:
-        radius: of the circle, in the places' unit.
-    """
+    """Return places (P, 2), coinciding ones moved onto a circle."""
     moved = places.astype(float).copy()
     for place in np.unique(places, axis=0):
         same = np.flatnonzero((places == place).all(axis=1))
@@ -201,10 +164,7 @@ class _Page:
             )
 
     def maps(self, number: int, rows: Sequence[int], top: float) -> None:
-        """Draw a face and the maps of all shown centres on it.
-
-        There is one row per view.
-        """
+        """Draw a face and the maps of all shown centres on it, one row per view."""
         face, left = self.look.faces[number], MARGIN + LABEL
         size = min(FACE, len(rows) * self.tile)
         self.axes(MARGIN, top + (len(rows) * self.tile - size) / 2, size, size).imshow(face, interpolation="bilinear")
@@ -219,10 +179,7 @@ class _Page:
             self.text(left - 0.1, here + self.high / 2, label, ha="right", va="center", fontsize=10)
 
     def summary(self, top: float) -> None:
-        """Draw where the centres lie, and the scale of the maps.
-
-        The background is the mean of the faces; there is one panel per view.
-        """
+        """Draw where the centres lie on the mean face by view, and the scale."""
         space = (WIDTH - 2 * MARGIN - 4 * PANEL - 1.0) / 3
         for place, view in enumerate(self.look.views):
             axes = self.axes(MARGIN + place * (PANEL + space), top, PANEL, PANEL)

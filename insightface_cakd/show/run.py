@@ -1,7 +1,4 @@
-"""Inspects the method of a finished run.
-
-It finds where the local centres look, and what the prompts changed in the teacher.
-"""
+"""Inspects a finished run: where its centres look, what its prompts changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,14 +32,9 @@ MOMENTS = ("before training", "after training")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run with its two snapshots.
+    """A finished run with its first and last snapshot.
 
-    Args:
-        folder: its output.
-        before: the first snapshot.
-        after: the last.
-        student: beside its teacher, both to be loaded from a snapshot.
-        device: where they are.
+    Both are to be loaded into the student, which is beside its teacher.
     """
 
     folder: Path
@@ -60,14 +52,7 @@ class Run:
 def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> Run:
     """Build student and teacher of a run that left snapshots.
 
-    Args:
-        folder: output of the run.
-        device: where they are to run.
-        teacher: the teacher's weights, if they are no longer where they were.
-
-    Raises:
-        RunError: no such folder, a run without receptive fields and prompts, or a snapshot that is missing or damaged.
-        TeacherError: the teacher's file is gone, or is another.
+    `teacher` names the teacher's weights, if they are no longer where they were.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such folder; expected the output of a run of CAKD. Correct the path.")
@@ -78,19 +63,14 @@ def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> 
 
 
 def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Look:
-    """Return where the centres of student and teacher look.
+    """Return where both sides' centres look, before and after training.
 
-    The maps are of before and after training. An untrained student has no statistics of its batch norms yet, and the mapping none of the
-    tokens: those of a batch of the run's images stand in for them, as in the run's first step.
+    An untrained student has no statistics of its batch norms yet, and the mapping none of the tokens: those of a batch of
+    the run's images stand in for them, as in the run's first step.
 
     Args:
-        run: with receptive fields.
         images: aligned faces of 112x112; some of the run's when not given.
         data: where the run's data is now, if it was moved.
-
-    Raises:
-        RunError: the run has no receptive fields.
-        DataError: an image is damaged or of another size, or the run's data is gone.
     """
     if run.origin.parsed.urfm is None:
         raise RunError(_without_fields(run.folder))
@@ -109,16 +89,9 @@ def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Loo
 
 
 def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
-    """Return the teacher's accuracy without and with trained prompts, as table rows.
+    """Return the teacher's accuracy on the run's sets, without and with prompts.
 
-    The accuracy is measured on the run's verification sets.
-
-    Args:
-        run: any; one without prompts gives no rows.
-        data: where the run's data is now, if it was moved.
-
-    Raises:
-        DataError: a verification set is damaged.
+    A run without prompts gives no rows.
     """
     if run.origin.parsed.teacher.prompts is None:
         return []
@@ -137,10 +110,7 @@ def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
 
 
 def _measured_by_the_run(run: Run) -> dict[str, float]:
-    """Return the teacher's accuracy as the run itself measured it.
-
-    By verification set, as far as it was measured before the first step (`teacher.check`).
-    """
+    """Return set -> accuracy of the teacher as the run itself measured it (`teacher.check`)."""
     check = run.origin.parsed.teacher.check
     teacher = RunFolder(run.folder).teacher
     if check is None or teacher is None or teacher.accuracy is None:
@@ -149,27 +119,13 @@ def _measured_by_the_run(run: Run) -> dict[str, float]:
 
 
 def show_fields(run: Run, look: Look) -> Figure:
-    """Return the picture of a run's local centres.
-
-    Args:
-        run: with receptive fields.
-        look: of the run.
-    """
+    """Return the picture of a run's local centres."""
     teacher, student = run.student.teacher.name, run.origin.network
     return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps")
 
 
 def method_sections(run: Run) -> list[Section]:
-    """Return the sections of a report about a run's method.
-
-    They show where the centres look, and the teacher's accuracy with and without prompts.
-
-    Args:
-        run: with receptive fields, prompts, or both.
-
-    Raises:
-        DataError: the run's data is gone or damaged.
-    """
+    """Return report sections: where the centres look, and the teacher with prompts."""
     sections = []
     if run.origin.parsed.urfm is not None:
         seen = look(run)
@@ -199,10 +155,7 @@ def _maps(run: Run, faces: np.ndarray) -> dict[Side, np.ndarray]:
 
 
 def _require_method(folder: Path) -> None:
-    """Raise an error for a run without receptive fields and prompts.
-
-    Other folders pass.
-    """
+    """Raise an error for a run without receptive fields and prompts; others pass."""
     recipe = RunFolder(folder).recipe or {"teacher": {}}
     if (folder / RUN).is_file() and recipe.get("urfm") is None and recipe["teacher"].get("prompts") is None:
         raise RunError(_without_fields(folder))

@@ -30,7 +30,7 @@ class TaskBatches(DataLoader[Any]):
 
     def __init__(self, dataset: Dataset[Any], request: DataRequest) -> None:
         count = len(dataset)  # type: ignore[arg-type]
-        sampler = EpochSampler(dataset, count, request.seed)
+        sampler = _EpochSampler(dataset, count, request.seed)
         if len(sampler) < request.batch_size:
             raise RunError(
                 f"{request.folder}: {len(sampler)} images per rank; expected at least one batch of {request.batch_size}. Lower batch_size."
@@ -63,41 +63,21 @@ class TaskBatches(DataLoader[Any]):
             yield [pixels.float().div_(127.5).sub_(1), target]
 
 
-class EpochSampler(DistributedSampler):
-    """This rank's part of a shuffled epoch.
-
-    The data set learns the epoch with it.
-
-    Args:
-        dataset: gets the epoch.
-        count: items in it.
-        seed: seed of the order.
-    """
+class _EpochSampler(DistributedSampler):
+    """This rank's part of a shuffled epoch, which the data set learns."""
 
     def __init__(self, dataset: Any, count: int, seed: int) -> None:
         super().__init__(count, world_size(), rank(), seed)
         self.dataset = dataset
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, also of the data set.
-
-        Args:
-            epoch: number of the epoch, from 0.
-        """
+        """Choose the epoch, also of the data set."""
         super().set_epoch(epoch)
         if hasattr(self.dataset, "epoch"):
             self.dataset.epoch.fill_(epoch)
 
 
 def embedded_length(cfg: Any, task: Task, ranks: int) -> Length:
-    """Return the length of a run on the embedded host.
-
-    Its steps come from the data.
-
-    Args:
-        cfg: of the run; the task has filled it.
-        task: of the run.
-        ranks: number of ranks.
-    """
+    """Return the length of a run on the embedded host."""
     images = cfg.num_image if task.has_own_data else len(open_faces(str(cfg.rec)))
     return Length(-(-images // ranks) // cfg.batch_size, cfg.num_epoch)

@@ -75,10 +75,7 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
 
 
 def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
-    """End a script's distillation.
-
-    A script that an error stopped has no state worth a snapshot.
-    """
+    """End a script's distillation; a failed script writes no snapshot."""
     distillation.monitor.close()
     if snapshots is None or getattr(sys, "last_value", None) is not None:
         return

@@ -51,15 +51,7 @@ class Job:
 
 
 def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:
-    """Return a job's config with everything in it that the job replaces.
-
-    Args:
-        job: names the config.
-        get_config: the host's.
-
-    Raises:
-        RunError: there is no such config, or it has no such key.
-    """
+    """Return a job's config with everything in it that the job replaces."""
     cfg = apply_settings(get_config(str(job.config)), job.settings)
     if job.data is not None:
         cfg.rec = str(job.data)
@@ -70,17 +62,7 @@ def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:
 
 
 def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
-    """Override config keys given as `key=value`.
-
-    Values are Python literals; anything else is text.
-
-    Args:
-        cfg: changed in place, and returned.
-        settings: `key=value` each.
-
-    Raises:
-        RunError: no `=`, or a key that the config does not have.
-    """
+    """Override config keys, in place, given as `key=value`: Python literals, else text."""
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:

@@ -11,16 +11,7 @@ TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks)}
 
 
 def make_task(spec: NamedSpec) -> Task:
-    """Return the task that a recipe names.
-
-    It is one of the package, or `package.module:Class`.
-
-    Args:
-        spec: its name and options.
-
-    Raises:
-        RecipeError: there is no such task, or it does not take these options.
-    """
+    """Return the task that a recipe names, or an outsider's `package.module:Class`."""
     where = f"recipe: task {spec.kind}"
     if spec.kind in TASKS:
         kind = TASKS[spec.kind]
@@ -39,14 +30,7 @@ def make_task(spec: NamedSpec) -> Task:
 
 
 def task_of(recipe: Recipe) -> Task:
-    """Return a recipe's task.
-
-    Args:
-        recipe: of the run.
-
-    Raises:
-        RecipeError: it is not known, does not take its options, or a term needs what it does not have.
-    """
+    """Return a recipe's task; it has what the terms need."""
     task = make_task(recipe.task)
     check_task(recipe, task)
     return task

@@ -1,7 +1,4 @@
-"""The task of facial landmarks: regression of five points.
-
-It is measured by the normalised mean error.
-"""
+"""The task of facial landmarks: regression of five points."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -17,13 +14,12 @@ from torch.utils.data import Dataset
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.data.landmarks import PointSet, read_points
 from insightface_cakd.errors import DataError, RecipeError
+from insightface_cakd.hosts.embedded.landmarks import MIRRORED
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.report.result import Result
 from insightface_cakd.tasks.batches import TaskBatches
 from insightface_cakd.tasks.task import DataRequest, Measure, Task
 
-# Eyes and corners of the mouth change sides in a mirror.
-MIRRORED = (1, 0, 2, 4, 3)
 EYES = (0, 1)
 BATCH = 64
 # Maximum number of images from which the mean shape is taken.
@@ -88,10 +84,7 @@ class Landmarks(Task):
                 norm.bias.requires_grad_(True)
 
     def data(self, request: DataRequest) -> TaskBatches:
-        """Return batches of images and points.
-
-        Images are (B, 3, 112, 112), points (B, 2 K).
-        """
+        """Return batches: images (B, 3, 112, 112), points (B, 2 K)."""
         return TaskBatches(PointFaces(read_points(request.folder, "train"), request.seed), request)
 
     def head(self) -> type[nn.Module]:
@@ -121,13 +114,9 @@ class Landmarks(Task):
 
 
 class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
-    """Images and their points, mirrored at random.
+    """Images uint8 (3, 112, 112) and points (2 K,), mirrored at random.
 
-    Items are uint8 (3, 112, 112) and points (2 K,), mirrored or not by (seed, epoch, index).
-
-    Args:
-        points: the set.
-        seed: of the mirroring.
+    Whether a face is mirrored depends on (seed, epoch, index).
     """
 
     def __init__(self, points: PointSet, seed: int) -> None:
@@ -161,13 +150,7 @@ def _resized(rgb: np.ndarray) -> np.ndarray:
 
 
 def mirror(points: np.ndarray) -> np.ndarray:
-    """Return five points of the mirrored image.
-
-    Left and right points are exchanged, x changes its sign.
-
-    Shape:
-        points: (5, 2), in [-1, 1]. Returns the same shape.
-    """
+    """Return five points of the mirrored image, (5, 2) in [-1, 1]."""
     return points[list(MIRRORED)] * np.array([-1, 1], points.dtype)
 
 
@@ -176,9 +159,7 @@ class PointError(Result):
     """Normalised error of found points, as a fraction of the eye distance.
 
     Args:
-        nme: mean over images and points.
         failures: share of images whose mean lies above 0.1.
-        images: number of images measured.
     """
 
     nme: float
@@ -215,16 +196,9 @@ def _measured(points: PointSet, step: int, network: nn.Module) -> Result:
 
 @torch.no_grad()
 def measure_points(network: nn.Module, points: PointSet) -> PointError:
-    """Return the normalised mean error of a network.
+    """Return the normalised mean error of a network answering (B, 2 K).
 
-    mean_i mean_k |p_ik - t_ik| / |t_i,left eye - t_i,right eye|, in the image's pixels.
-
-    Args:
-        network: answers (B, 2 K); put into eval mode for as long as it is measured.
-        points: the set; its first two points are the eyes.
-
-    Raises:
-        DataError: an image is damaged.
+    mean_i mean_k |p_ik - t_ik| / |t_i,left eye - t_i,right eye|, in the image's pixels; the first two points are the eyes.
     """
     device = next(network.parameters()).device
     found, shapes = [], []

@@ -1,7 +1,4 @@
-"""Starts a training run, on the embedded host or on a checkout.
-
-It resolves config, overrides, recipe and teacher, and writes the files that the run leaves behind.
-"""
+"""Starts a training run, on the embedded host or on a checkout."""
 
 import os
 import platform
@@ -54,19 +51,19 @@ def train(job: Job) -> train_v2.RunResult:
     for problem in job.problems():
         raise RunError(problem)
     with _embedded(job) if job.host is None else _checkout(job, job.host) as (cfg, loop):
-        return conduct(job, cfg, loop)
+        first = int(os.environ.get("RANK", "0")) == 0
+        result, taught = (loop.run(), {}) if job.distill is None else _distil(job, cfg, loop, first)
+        if first:
+            _write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
+        return result
 
 
 @dataclass(frozen=True)
-class Loop:
-    """A host's training loop, ready to run.
+class _Loop:
+    """A host's training loop, ready to run on a device.
 
     Args:
-        namespace: the module that has the loop's names.
-        device: where it trains, and where the teacher runs.
-        run: runs the loop to its end.
         length: gives the length of a run for the task that has filled the config.
-        facts: what `run.json` says about the host.
     """
 
     namespace: ModuleType
@@ -77,20 +74,17 @@ class Loop:
 
 
 @contextmanager
-def _embedded(job: Job) -> Iterator[tuple[EasyDict, Loop]]:
+def _embedded(job: Job) -> Iterator[tuple[EasyDict, _Loop]]:
     """Yield the job's config and this package's own loop."""
     cfg = configured(job, get_config)
     device = choose_device(cfg.get("device"))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    yield cfg, Loop(train_v2, device, lambda: train_v2.main(cfg), lambda task: embedded_length(cfg, task, ranks))
+    yield cfg, _Loop(train_v2, device, lambda: train_v2.main(cfg), lambda task: embedded_length(cfg, task, ranks))
 
 
 @contextmanager
-def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, Loop]]:
-    """Yield the job's config and a checkout's own loop.
-
-    The loop runs in this working directory, as arcface_torch does.
-    """
+def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, _Loop]]:
+    """Yield the job's config and a checkout's loop, in this working directory."""
     with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
         cfg = configured(job, host.get_config)
         preflight.check_run(cfg, rank(), world_size())
@@ -103,39 +97,14 @@ def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, Loop]]:
             host.train(cfg)
             return train_v2.RunResult()
 
-        yield (
-            cfg,
-            Loop(host.train_v2, host.device, run, lambda _: planned_length(cfg, world_size()), {"host": host.facts}),
-        )
+        facts = {"host": host.facts}
+        yield cfg, _Loop(host.train_v2, host.device, run, lambda _: planned_length(cfg, world_size()), facts)
 
 
-def conduct(job: Job, cfg: EasyDict, loop: Loop) -> train_v2.RunResult:
-    """Run a loop, and record in `run.json` how the network came about.
+def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2.RunResult, dict[str, Any]]:
+    """Run a loop with a recipe; also return facts for `run.json`.
 
-    The recipe is put into the loop if there is one.
-
-    Args:
-        job: the options of the run.
-        cfg: the run's config.
-        loop: the host's.
-    """
-    first = int(os.environ.get("RANK", "0")) == 0
-    result, taught = (loop.run(), {}) if job.distill is None else distil(job, cfg, loop, first)
-    if first:
-        write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
-    return result
-
-
-def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.RunResult, dict[str, Any]]:
-    """Run a loop with a recipe.
-
-    Returns the result, and the facts about recipe and teacher for `run.json`.
-
-    Args:
-        job: names the recipe.
-        cfg: the run's config.
-        loop: the host's.
-        first: whether this process logs and measures the teacher.
+    The first process logs and measures the teacher.
     """
     data = Path(str(cfg.rec))
     recipe = load_recipe(str(job.distill), job.recipe_settings)
@@ -154,15 +123,10 @@ def distil(job: Job, cfg: EasyDict, loop: Loop, first: bool) -> tuple[train_v2.R
     return result, facts
 
 
-def write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
+def _write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
     """Record in `run.json` how a network came about.
 
-    The record has config, versions, machine and the facts given.
-
-    Args:
-        output: folder of the run.
-        cfg: the run's config; only simple values are recorded, and no key that ends in `_key`.
-        more: further facts by name: the checkout, and for a distilled network the resolved recipe and the teacher's hash.
+    Of the config only simple values are recorded, and no key that ends in `_key`.
     """
     facts: dict[str, Any] = {
         "insightface_cakd": __version__,

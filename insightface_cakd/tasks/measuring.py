@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from insightface_cakd.hosts.embedded.parts import RunResult
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER
 from insightface_cakd.report.result import Result
 from insightface_cakd.runtime.ranks import rank
@@ -15,13 +16,7 @@ from insightface_cakd.tasks.task import Task
 class MeasureCallback:
     """Measure the network with a task's measures, on rank 0.
 
-    Args:
-        task: gives the measures.
-        val_targets: names of the sets.
-        rec_prefix: the config's `rec`.
-        summary_writer: for TensorBoard; None writes nothing.
-        image_size: of the host's sets; not read.
-        wandb_logger: an object with `log`, if any.
+    Constructed as arcface_torch's `CallBackVerification`, of whose arguments `image_size` is not read.
 
     Attributes:
         best: the best value so far of each set.
@@ -44,7 +39,7 @@ class MeasureCallback:
         self.measures = (task.measures(Path(rec_prefix), list(val_targets)) or {}) if rank() == 0 else {}
 
     def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, Result]:
-        """Return what each measure came to; the network's parts get their train or eval mode back."""
+        """Return what each measure came to, by the name of its set."""
         results = {name: measure(num_update, backbone) for name, measure in self.measures.items()}
         better = min if self.task.lower_is_better else max
         before = dict(self.best)
@@ -56,13 +51,9 @@ class MeasureCallback:
         return results
 
     @staticmethod
-    def summary(results: Mapping[str, Result]) -> dict[str, Any]:
-        """Return the part of a run's result about a measurement.
-
-        Args:
-            results: of a measurement, by the name of the set.
-        """
-        return {"measured": {name: found.facts() for name, found in results.items()}}
+    def record(results: Mapping[str, Result], run: RunResult) -> None:
+        """Write into a run's result what it records about a measurement."""
+        run.measured = {name: found.facts() for name, found in results.items()}
 
     def _total(self, values: Mapping[str, float]) -> float:
         return sum(values.values()) * (-1 if self.task.lower_is_better else 1)

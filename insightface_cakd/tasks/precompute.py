@@ -1,7 +1,4 @@
-"""Runs a recipe's teacher once over a training set.
-
-The result is a cache of its embeddings, or prototypes of the identities.
-"""
+"""Runs a recipe's teacher over a training set, for cache or prototypes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,19 +29,14 @@ def cache_teacher(
     settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> CacheMeta:
-    """Write the teacher's embedding of every image of a record file.
+    """Write the teacher's embeddings of a record folder's images and their mirrors.
 
-    The embedding of each mirror image is written too. Prompts are left out, since they change.
+    Prompts are left out, since they change.
 
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.
-        records: folder with train.rec.
-        out: folder to create.
         settings: `KEY=VALUE` changes to the recipe.
         progress: called with the number of images done and of all.
-
-    Raises:
-        CAKDError: recipe, teacher or data cannot be used, or `out` exists.
     """
     faces = FaceRecords(records)
     return write_cache(_teacher(recipe, settings), _batches(faces), out, progress, total=len(faces))
@@ -58,21 +50,15 @@ def make_prototypes(
     nearest: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> PrototypesMeta:
-    """Write the teacher's prototype of each identity of a training set.
+    """Write the teacher's prototype of each identity, and those most like it.
 
-    The identities most like each are written too. Prompts are left out, since they change. A recipe whose teacher is `cached` looks every
-    image up, and needs no network.
+    Prompts are left out, since they change. A recipe whose teacher is `cached` looks every image up, and needs no network.
 
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.
         data: folder with train.rec, or one folder of images per person.
-        out: folder to create.
         settings: `KEY=VALUE` changes to the recipe.
-        nearest: number of most similar identities for each.
         progress: called with the number of images and identities done and of all.
-
-    Raises:
-        CAKDError: recipe, teacher or data cannot be used, or `out` exists.
     """
     require_new_folder(out, data)
     faces = open_faces(str(data))

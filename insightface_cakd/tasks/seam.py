@@ -1,7 +1,4 @@
-"""Puts a recipe into a training loop.
-
-Up to five names of `train_v2` are replaced, and nothing else.
-"""
+"""Puts a recipe into a loop: names of its `train_v2` are replaced."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,19 +48,7 @@ def installed(
 ) -> Iterator[Distillation]:
     """Put a recipe into a training loop during a `with` block.
 
-    Args:
-        namespace: a module with the five names of `train_v2`.
-        recipe: task, student, teachers and terms of the run.
-        teachers: built by `make_teachers`, on the run's device.
-        log_dir: where the terms are logged; None on all ranks but the first.
-        every: steps between two log lines.
-        snapshots: from `snapshots_of`; the second is written when the block ends without an error.
-        plan: what the recipe must know of the run.
-        task: the recipe's, which has filled the config; made anew when not given.
-
-    Raises:
-        RecipeError, TeacherError: files or a run's length that the recipe needs are missing, or files are of another teacher or data set.
-        TapError, ShapeError: when the loop builds the student, if taps or shapes do not fit.
+    As `install`, and the second snapshot is written when the block ends without an error.
     """
     before = {name: getattr(namespace, name) for name in NAMES if hasattr(namespace, name)}
     distillation = install(namespace, recipe, teachers, log_dir, every, snapshots, plan, task)
@@ -87,18 +72,11 @@ def install(
     plan: RunPlan = UNPLANNED,
     task: Task | None = None,
 ) -> Distillation:
-    """Replace the names for the rest of the process.
-
-    As `installed`, but only the first snapshot is written.
+    """Replace the names for good, and write the first snapshot.
 
     Args:
         namespace: a module with the five names of `train_v2`.
-        recipe: task, student, teachers and terms of the run.
-        teachers: built by `make_teachers`, on the run's device.
         log_dir: where the terms are logged; None on all ranks but the first.
-        every: steps between two log lines.
-        snapshots: from `snapshots_of`.
-        plan: what the recipe must know of the run.
         task: the recipe's, which has filled the config; made anew when not given.
     """
     _check_landmarks(namespace, recipe)
@@ -113,19 +91,12 @@ def install(
     if any(source.by_class for source in sources):
         margin = namespace.CombinedMarginLoss
         namespace.CombinedMarginLoss = lambda *args, **kwargs: SeenMargin(margin(*args, **kwargs))  # type: ignore[attr-defined]
-    install_task(namespace, task)
+    _install_task(namespace, task)
     return distillation
 
 
-def install_task(namespace: ModuleType, task: Task) -> None:
-    """Replace a loop's data and measure by a task's.
-
-    What the task leaves to the host stays.
-
-    Args:
-        namespace: a module with the five names of `train_v2`.
-        task: of the run.
-    """
+def _install_task(namespace: ModuleType, task: Task) -> None:
+    """Replace a loop's data and measure by a task's own, if any."""
     if task.has_own_data:
 
         def get_dataloader(
@@ -164,7 +135,6 @@ def _replace_model(
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
-        """Build the host's student and wrap it."""
         backbone = get_model(name, **kwargs)
         task.prepare(backbone)
         if initial is not None and initial.weights is not None:
@@ -184,11 +154,7 @@ def _replace_model(
 
 
 def _check_landmarks(namespace: ModuleType, recipe: Recipe) -> None:
-    """Check that a host gives the landmarks that a recipe reads.
-
-    Raises:
-        RecipeError: it does not.
-    """
+    """Check that a host gives the landmarks that a recipe reads."""
     reads = recipe.urfm is not None and recipe.urfm.landmarks == "batch"
     if reads and not getattr(namespace, "GIVES_LANDMARKS", False):
         raise RecipeError(

@@ -111,15 +111,7 @@ class Task:
 
 
 def check_task(recipe: Recipe, task: Task) -> None:
-    """Check that a recipe without identities has no part that needs them.
-
-    Args:
-        recipe: of the run.
-        task: of the recipe.
-
-    Raises:
-        RecipeError: a term or the part `head` needs the identity of each image, and the task has none.
-    """
+    """Check that a recipe without identities has no part that needs them."""
     if task.has_identities:
         return
     needs = next(

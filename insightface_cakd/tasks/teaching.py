@@ -1,4 +1,4 @@
-"""The teachers of a run: built, measured, found."""
+"""The teachers of a run: built, found, measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,18 +7,19 @@ from types import ModuleType
 
 import torch
 
+from insightface_cakd.data.bins import load_bin
+from insightface_cakd.errors import TeacherError
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.recipe import Recipe
-from insightface_cakd.recipe.teacher import TeacherSpec
-from insightface_cakd.tasks.teacher_check import check_teacher
+from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
 from insightface_cakd.teachers import Teacher, build_teacher
 
 
 @dataclass(frozen=True)
 class Teaching:
-    """The teachers of a run.
+    """The teachers of a run, by name.
 
     Args:
-        teachers: by name.
         accuracy: of the first on the recipe's .bin, in [0, 1]; None where it was not measured.
     """
 
@@ -40,13 +41,8 @@ def make_teachers(
 
     Args:
         namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
-        recipe: names the teachers.
-        device: where they run.
         checks: measure them on their .bin; one rank of a run is enough.
         data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
-
-    Raises:
-        TeacherError: one cannot be built, or is below its floor.
     """
     built, accuracies = {}, []
     for name, spec in recipe.named_teachers.items():
@@ -61,12 +57,30 @@ def make_teachers(
 
 
 def find_check_bin(spec: TeacherSpec, data: Path) -> None:
-    """Resolve a `teacher.check.bin` that names a set in the data folder.
-
-    Args:
-        spec: of the teacher; changed in place.
-        data: the run's data folder.
-    """
+    """Resolve, in place, a `teacher.check.bin` that names a set in the folder."""
     check = spec.check
     if check is not None and not Path(check.bin).is_file() and (data / check.bin).is_file():
         check.bin = str(data / check.bin)
+
+
+def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | str) -> float | None:
+    """Return the teacher's 10-fold verification accuracy, in [0, 1].
+
+    None when the recipe asks for no check. `TeacherError` when it is below the floor, or the teacher is a cache, which knows no other
+    images.
+    """
+    if spec.check is None:
+        return None
+    if spec.network == CACHED:
+        raise TeacherError(
+            "teacher check: a cache cannot be measured, it knows the training images only; expected no "
+            "teacher.check. Remove it, and let the recipe that writes the cache check its teacher."
+        )
+    # Prompts that have not learnt yet must not enter a measurement of the weights.
+    accuracy = verify(teacher.plain, load_bin(spec.check.bin), torch.device(device)).accuracy
+    if not accuracy >= spec.check.floor:
+        raise TeacherError(
+            f"teacher check: {Path(spec.check.bin).stem} {accuracy:.3f} < expected {spec.check.floor}. Wrong weights, "
+            "colour order (need RGB) or input range (need [-1, 1])."
+        )
+    return accuracy

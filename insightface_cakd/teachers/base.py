@@ -173,7 +173,6 @@ def freeze(network: nn.Module, device: torch.device) -> nn.Module:
     A convolutional network gets the memory layout channels-last.
 
     Args:
-        network: changed in place.
         device: where it goes.
     """
     for parameter in network.parameters():
@@ -186,9 +185,6 @@ def is_convolutional(network: nn.Module) -> bool:
     """Return whether any convolution of a network has overlapping windows.
 
     The patch embedding of a Transformer has not.
-
-    Args:
-        network: of any kind.
     """
     convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
     return any(module.kernel_size[0] > module.stride[0] for module in convolutions)
@@ -198,9 +194,6 @@ def half_precision(device: torch.device) -> torch.dtype:
     """Return the half-precision type for a device.
 
     bfloat16, which has the range of float32, as a wide Transformer may need; float16 on a GPU that does not compute in bfloat16.
-
-    Args:
-        device: of the network.
     """
     return torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
 
@@ -209,9 +202,6 @@ def describe(value: object) -> str:
     """Describe a value for an error line.
 
     A tensor by its shape, anything else by its type.
-
-    Args:
-        value: of any type.
     """
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
@@ -220,9 +210,6 @@ def reason_of(error: Exception) -> str:
     """Return what a foreign network raised, for an error line.
 
     The result is one line of at most 300 characters.
-
-    Args:
-        error: that was raised.
     """
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
@@ -234,13 +221,8 @@ def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, w
     It is found by running two blank images.
 
     Args:
-        embedder: in eval mode, on `device`.
         device: where to run.
         input_size: side of the blank images, in pixels.
-        where: prefix of error messages.
-
-    Raises:
-        TeacherError: it cannot run, gives something else than one row per image, or values that are not finite.
     """
     blank = torch.zeros(2, 3, input_size, input_size, device=device)
     try:

@@ -67,9 +67,6 @@ def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device
         get_model: the host's factory, for teachers that are networks of the host.
         width: of the embedding where the recipe gives none.
         device: where the teacher runs.
-
-    Raises:
-        TeacherError: the network does not exist, has its weights in its file, or cannot learn prompts.
     """
     _check_learns(spec)
     if spec.network in CANNOT_LEARN:
@@ -187,11 +184,7 @@ def _untrained(spec: TeacherSpec, get_model: GetModel, device: torch.device) -> 
 
 
 def _remembered(folder: str | None, width: tuple[int, ...], digest: str | None) -> CachedEmbeddings | None:
-    """Open the cache of a prompted teacher's embeddings without prompts.
-
-    Raises:
-        TeacherError: there is none, or it is another teacher's.
-    """
+    """Open the cache of a prompted teacher's embeddings without prompts."""
     if folder is None:
         return None
     cache = EmbeddingCache.open(folder)

@@ -27,9 +27,6 @@ class CachedEmbeddings(nn.Module):
 
         Shape:
             images: (B, 3, H, W), RGB in [-1, 1], of 8-bit pixels. Returns (B, D), float32.
-
-        Raises:
-            TeacherError: images of the batch are not in the cache; the message says how many and why that happens.
         """
         hashes = image_hash(images)
         found = self.cache.find(hashes)

@@ -1,7 +1,4 @@
-"""Reads a teacher's class centres.
-
-They are the rows of its PartialFC head, or the prototypes of a training set.
-"""
+"""Reads a teacher's class centres."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,10 +24,6 @@ def load_centres(paths: Iterable[str]) -> Tensor:
 
     Args:
         paths: head files (`weight`), training checkpoints (`state_dict_softmax_fc`), or a folder of prototypes.
-
-    Raises:
-        TeacherError: a file is missing or damaged, contains no centres, or has another width than the first; or no file is
-            given.
     """
     shards: list[Tensor] = []
     for number, path in enumerate(paths):
@@ -54,11 +47,7 @@ def load_centres(paths: Iterable[str]) -> Tensor:
 
 
 def holds_prototypes(path: str) -> bool:
-    """Return whether a path of class centres is a folder of prototypes.
-
-    Args:
-        path: of a file or folder.
-    """
+    """Return whether a path of class centres is a folder of prototypes."""
     return (Path(path).expanduser() / META).is_file()
 
 

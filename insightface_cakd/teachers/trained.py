@@ -14,10 +14,8 @@ class TrainedTeacher(Teacher):
 
     Args:
         embedder: maps (B, 3, input_size, input_size) to its answer.
-        name: of the teacher in logs and errors.
         embedding_size: width of the embedding, or the shape of another answer without the batch.
         device: where it runs.
-        sha256: of the file that it starts from.
         input_size: side of the images that it takes, in pixels.
     """
 
@@ -54,8 +52,5 @@ class TrainedTeacher(Teacher):
         """Return the answers of a batch, with their graph.
 
         The graph is kept where gradients are enabled.
-
-        Raises:
-            ShapeError: the images are not (B, 3, H, W) floats, or the answers have another shape than the teacher was made for.
         """
         return self._embed(images)

@@ -1,7 +1,4 @@
-"""Views: how one side sees an image.
-
-A view takes and returns tensors, the same in training and in evaluation.
-"""
+"""Views: how one side sees an image, in training and in evaluation."""
 
 from insightface_cakd.views.crop import Crop, EyeStrip
 from insightface_cakd.views.low_resolution import LowResolution

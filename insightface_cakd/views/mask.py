@@ -19,9 +19,6 @@ class Mask:
     """Put a surgical mask on an aligned face.
 
     It covers nose, mouth and chin.
-
-    Shape:
-        images: (B, 3, S, S), aligned to InsightFace's template; the mask's corners follow from its five points.
     """
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -49,9 +46,7 @@ def mask_corners() -> np.ndarray:
 @lru_cache(maxsize=64)
 @torch.inference_mode(mode=False)
 def _painting(side: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the covered pixels and their colour on the device.
-
-    They are copied there once.
+    """Return the covered pixels and their colour, copied to the device once.
 
     Shape:
         Returns bool (side, side), and (1, 3, 1, 1).

@@ -1,7 +1,4 @@
-"""The views of student and teacher on a batch.
-
-They are seeded so that a resumed run sees the same.
-"""
+"""The views of student and teacher on a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,17 +33,7 @@ VIEWS: dict[str, Any] = {
 
 
 def build_view(spec: NamedSpec, where: str) -> View:
-    """Return a view that a recipe names.
-
-    It is one of `VIEWS`, or `package.module:Class`.
-
-    Args:
-        spec: its name and options.
-        where: prefix of error messages.
-
-    Raises:
-        RecipeError: there is no such view, or it does not take these options.
-    """
+    """Return a view that a recipe names: one of `VIEWS`, or `package.module:Class`."""
     if spec.kind not in VIEWS and not is_place(spec.kind):
         raise RecipeError(
             f"{where}: view '{spec.kind}' is not known; known: {', '.join(VIEWS)}, or package.module:Class."
@@ -60,13 +47,7 @@ class Sides:
     """Applies the views of each side to a batch.
 
     What is drawn depends on seed, step and rank alone, so a resumed run sees what it would have seen without the stop. `both` is applied
-    once, so that both sides see it alike.
-
-    Args:
-        both: views that both sides see.
-        student: views of the student, applied after `both`.
-        teacher: views of every teacher, applied after `both`.
-        seed: seed of the random draws.
+    once, before the others, so that both sides see it alike; `teacher` is for every teacher.
     """
 
     def __init__(
@@ -77,15 +58,7 @@ class Sides:
 
     @classmethod
     def of(cls, spec: ViewsSpec, seed: int = 0) -> "Sides | None":
-        """Return the sides of a recipe, None for one without views.
-
-        Args:
-            spec: part `views` of the recipe.
-            seed: of the run.
-
-        Raises:
-            RecipeError: a view is not known, or does not take its options.
-        """
+        """Return the sides of a recipe, None for one without views."""
         lists = {
             side: [
                 build_view(view, f"recipe: views.{side}[{number}]") for number, view in enumerate(getattr(spec, side))
@@ -100,7 +73,6 @@ class Sides:
 
         Args:
             images: (B, 3, S, S), of the data set.
-            step: batches before this one.
         """
         generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + step) * 4099 + rank()) % 2**63)
         for view in self.both:

@@ -25,25 +25,18 @@ class View(Protocol):
 
 
 # Steps of a level that are told apart.
-FINE = 256
+_FINE = 256
 
 
 def levels(images: Tensor) -> Tensor:
-    """Return pixel values as levels, 0 to 255.
-
-    Shape:
-        images: any, in [-1, 1]. Returns the same shape.
-    """
+    """Return pixel values in [-1, 1] as levels, 0 to 255."""
     # Whole levels come out whole, so that a mean that lies between two of them is rounded as in a file.
-    return ((images + 1) * (127.5 * FINE)).round() / FINE
+    return ((images + 1) * (127.5 * _FINE)).round() / _FINE
 
 
 def as_pixels(values: Tensor) -> Tensor:
     """Return levels as pixel values in [-1, 1].
 
     They are rounded and clipped to 0..255, as a camera stores them.
-
-    Shape:
-        values: any, in levels. Returns the same shape.
     """
     return values.round().clamp(0, 255) / 127.5 - 1

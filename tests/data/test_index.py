@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from insightface_cakd.data.index import read_index
+from insightface_cakd.data.framing import read_index
 from insightface_cakd.errors import DataError
 
 

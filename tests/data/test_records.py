@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from insightface_cakd.data.images import decode_rgb
 from insightface_cakd.data.recordio import RecordReader
-from insightface_cakd.data.records import FaceRecords, first_identity
+from insightface_cakd.data.records import FaceRecords, _first_identity
 from insightface_cakd.errors import DataError
 from tests.data.record_files import image_record, insightface_set, jpeg, labelled_record, write_set
 
@@ -135,7 +135,7 @@ def test_above_2_to_24_the_end_of_the_images_is_looked_up(tmp_path: Path, behind
     records |= {key: labelled_record((1, 2), key) for key in range(behind_last, behind_last + 5)}
     write_set(tmp_path, records)
     reader = RecordReader(tmp_path / "train.rec", tmp_path / "train.idx")
-    assert first_identity(reader, int(np.float32(behind_last))) == behind_last
+    assert _first_identity(reader, int(np.float32(behind_last))) == behind_last
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -7,7 +7,7 @@ import torch
 from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.prototypes import Prototypes
 from insightface_cakd.distill.plan import RunPlan
-from insightface_cakd.distill.prototypes import check_origin
+from insightface_cakd.distill.prototypes import _check_origin
 from insightface_cakd.errors import RecipeError, ShapeError, TeacherError
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.recipe.settings import given
@@ -99,7 +99,7 @@ def test_those_of_another_data_set_are_refused_and_both_are_named(tmp_path, face
 
 def test_synthetic_data_have_no_hash(tmp_path):
     prototypes = Prototypes.open(write_folder(tmp_path / "out", rows()))
-    check_origin(prototypes, "here", toy_teacher(), type(tmp_path)("synthetic"))
+    _check_origin(prototypes, "here", toy_teacher(), type(tmp_path)("synthetic"))
 
 
 @pytest.mark.parametrize("head", [11, 13])

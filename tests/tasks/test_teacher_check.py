@@ -7,7 +7,7 @@ import torch
 from insightface_cakd.data.bins import write_bin
 from insightface_cakd.data.images import encode_png
 from insightface_cakd.errors import DataError, TeacherError
-from insightface_cakd.tasks.teacher_check import check_teacher
+from insightface_cakd.tasks.teaching import check_teacher
 from insightface_cakd.teachers import Teacher, TeacherSpec, build_teacher
 from tests.teachers.faces import ChannelMeans
 

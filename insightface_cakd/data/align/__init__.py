@@ -1,4 +1,1 @@
-"""Turns raw photos into aligned faces.
-
-The steps are detection, choice of the face, five-point alignment, and a report of what was left out.
-"""
+"""Turns raw photos into aligned faces, and reports what was left out."""

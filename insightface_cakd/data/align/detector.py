@@ -1,4 +1,4 @@
-"""Loads a face detector through insightface, and represents the faces found."""
+"""Finds faces with a detector that insightface loads."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ class Face:
 
     Args:
         box: left, top, right, bottom in pixels.
-        score: the detector's confidence, in [0, 1].
+        score: in [0, 1].
         points: float32 (5, 2), in pixels: eyes, nose, corners of the mouth.
     """
 
@@ -46,51 +46,29 @@ class Face:
 class Detector:
     """A face detector with five landmarks, run on the CPU.
 
-    It uses one thread, so that the result depends on the photo alone.
-
-    Args:
-        path: an .onnx that insightface recognises as a detector, such as an SCRFD.
-        size: side in pixels of the square that photos are scaled to, a multiple of 32; 0 for insightface's own two
-            sizes.
-
-    Raises:
-        DataError: the size is not a multiple of 32; or the file is missing, damaged, or not a detector with landmarks.
+    It uses one thread, so that the result depends on the photo alone. Photos are scaled to a square of `size` pixels, a
+    multiple of 32; 0 takes insightface's own two sizes.
     """
 
     def __init__(self, path: Path, size: int = AUTOMATIC) -> None:
-        _require_size(size)
+        if size < 0 or size % STRIDE:
+            nearest = max(STRIDE, (size + STRIDE // 2) // STRIDE * STRIDE)
+            raise DataError(
+                f"--det-size {size}: is no multiple of {STRIDE}, the detector's coarsest stride; expected one, or 0 for "
+                f"128 and 640. Take {nearest}."
+            )
         self.model = load_detector(path)
         self.model.prepare(0, input_size=(size, size), det_thresh=FAINTEST)
 
     def find(self, bgr: np.ndarray) -> list[Face]:
-        """Return the faces of a photo, best score first.
-
-        Args:
-            bgr: uint8 (H, W, 3) BGR.
-        """
+        """Return the faces of a BGR photo (H, W, 3), best first."""
         boxes, points = self.model.detect(bgr)
         rows = zip(boxes.tolist(), points, strict=True)
         return [Face(tuple(box[:4]), float(box[4]), five.astype(np.float32)) for box, five in rows]
 
 
-def _require_size(size: int) -> None:
-    if size < 0 or size % STRIDE:
-        nearest = max(STRIDE, (size + STRIDE // 2) // STRIDE * STRIDE)
-        raise DataError(
-            f"--det-size {size}: is no multiple of {STRIDE}, the detector's coarsest stride; expected one, or 0 for 128 "
-            f"and 640. Take {nearest}."
-        )
-
-
 def load_detector(path: Path) -> Any:
-    """Return insightface's model of a detector.
-
-    Args:
-        path: see `Detector`.
-
-    Raises:
-        DataError: the file is missing, damaged, or not a detector with landmarks.
-    """
+    """Return insightface's model of a detector with landmarks."""
     if not path.is_file():
         raise DataError(f"detector {path}: does not exist; expected an .onnx file. Correct the path.")
     options = onnxruntime.SessionOptions()

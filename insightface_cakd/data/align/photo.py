@@ -25,11 +25,10 @@ class Rules:
     """Which face of a photo is taken, and how it is saved.
 
     Args:
-        policy: which of several good enough faces is taken: the largest, the one nearest to the centre of the photo, or
-            none (`skip`).
-        min_score: smallest score of the detector, in [0, 1].
+        policy: of several good faces the largest, the one nearest to the photo's centre, or none (`skip`).
+        min_score: in [0, 1].
         min_face: smallest shorter side of the box, in pixels of the photo.
-        quality: JPEG quality, 1 to 100.
+        quality: of the JPEG, 1 to 100.
     """
 
     policy: Policy = "largest"
@@ -44,9 +43,6 @@ class Outcome:
 
     Args:
         reason: why the photo was left out, one of `REASONS`; None if a face was taken.
-        detail: the reason with its values, or empty.
-        jpeg: the aligned face; empty if none was taken.
-        faces: number of faces that are good enough.
     """
 
     reason: str | None
@@ -56,13 +52,7 @@ class Outcome:
 
 
 def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
-    """Detect, choose and align the face of a photo.
-
-    Args:
-        path: an image file; a photo rotated by its EXIF data is turned upright.
-        detector: see `Detector`.
-        rules: see `Rules`.
-    """
+    """Detect, choose and align the face of a photo, upright by EXIF."""
     try:
         bgr = read_photo(path)
     except DataError as error:
@@ -77,16 +67,7 @@ def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Return the pixels of a photo, uint8 (H, W, 3) BGR.
-
-    This is the layout that OpenCV and insightface use.
-
-    Args:
-        path: see `align_photo`.
-
-    Raises:
-        DataError: the path is a dangling link; or the file cannot be read, is empty, truncated or not an image.
-    """
+    """Return the pixels of a photo, uint8 (H, W, 3) BGR."""
     if is_dangling(path):
         raise DataError(f"{path}: a link to a file that is not there; expected a photo. Restore it or remove the link.")
     data = read_bytes(path)
@@ -115,15 +96,8 @@ def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:
 
 
 def _choose(faces: list[Face], bgr: np.ndarray, policy: Policy) -> Face:
-    """Return the face that the policy takes.
-
-    Of equally good faces, the one with the better score is taken.
-    """
+    """Return the face that the policy takes, of equals the one with the better score."""
     if policy == "central":
         middle = np.array(bgr.shape[1::-1]) / 2
-        return min(faces, key=lambda face: float(np.linalg.norm(_centre(face) - middle)))
+        return min(faces, key=lambda face: float(np.linalg.norm(np.add(face.box[:2], face.box[2:]) / 2 - middle)))
     return max(faces, key=lambda face: face.area)
-
-
-def _centre(face: Face) -> np.ndarray:
-    return np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2

@@ -12,11 +12,10 @@ class Photos:
     """The photos to be aligned.
 
     Args:
-        files: the images; people in natural order of their names, then the images of each.
-        crops: for each image, the relative path of its aligned face: `person/name.jpg`, or `name.jpg` without people.
-        skipped: entries that are not images, as paths relative to the folder; folders end in a slash, dangling links
-            are marked.
-        people: names of the people; empty if the photos are not sorted by person.
+        files: people in natural order of their names, then the images of each.
+        crops: for each image the relative path of its face: `person/name.jpg`, or `name.jpg` without people.
+        skipped: entries that are not images, relative; folders end in a slash, dangling links are marked.
+        people: names; empty if the photos are not sorted by person.
     """
 
     files: list[Path]
@@ -26,16 +25,7 @@ class Photos:
 
 
 def find_photos(folder: Path) -> Photos:
-    """List the photos of a folder.
-
-    Where there are subfolders, each is a person; otherwise all photos lie side by side.
-
-    Args:
-        folder: photos, or one subfolder per person.
-
-    Raises:
-        DataError: the folder is missing or holds no image.
-    """
+    """List a folder's photos; subfolders, where there are any, are the people."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected photos, or one subfolder for each person. Check the path.")
     entries = sorted(folder.iterdir(), key=natural_key)
@@ -60,10 +50,7 @@ def _shown(path: Path, folder: Path) -> str:
 
 
 def _names(prefix: str, images: list[Path]) -> list[str]:
-    """Return a file name for the aligned face of each image.
-
-    A second `a`, as from a.jpg and a.png, becomes `a_2`.
-    """
+    """Return a file name for each aligned face; a second `a` becomes `a_2`."""
     names: dict[str, None] = {}
     for image in images:
         name, number = image.stem, 1

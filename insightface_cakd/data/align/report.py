@@ -1,7 +1,4 @@
-"""Reports which photos were aligned and which were left out.
-
-The report exists as JSON and as a short text.
-"""
+"""Reports which photos were aligned and which were left out."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -16,13 +13,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A photo without an aligned face.
-
-    Args:
-        photo: path relative to the folder of photos.
-        reason: one of `REASONS`.
-        detail: the reason with its values, or empty.
-    """
+    """A photo without an aligned face, and one of `REASONS`."""
 
     photo: str
     reason: str
@@ -34,11 +25,8 @@ class Alignment:
     """The result for a folder of photos.
 
     Args:
-        photos: number of photos.
-        aligned: number of photos that gave a face.
         people: number of people with at least one face; 0 if the photos are not sorted by person.
         chosen_of_several: number of photos with several faces of which the policy chose one.
-        left_out: photos without a face, in order.
         without_faces: people none of whose photos gave a face.
         skipped: files that are not images by their suffix or lie in no person's folder, and folders without images.
     """
@@ -59,12 +47,8 @@ class Alignment:
     def as_json(self, rules: Rules, size: int, detector: dict[str, str]) -> dict[str, Any]:
         """Return the whole report.
 
-        It contains no time, number of workers or name of the machine, so that the same work gives the same bytes.
-
-        Args:
-            rules: the rules by which faces were chosen.
-            size: side of the detector's input in pixels; 0 for insightface's own two sizes.
-            detector: file name and sha256 of the detector.
+        It has no time, number of workers or machine, so that the same work gives the same bytes. `detector` is the
+        file's name and sha256.
         """
         return {
             "photos": self.photos,
@@ -80,14 +64,7 @@ class Alignment:
         }
 
     def summary(self, out: Path, report: Path) -> str:
-        """Return the report as a few lines.
-
-        They give the counts, the first photos for each reason, and the first skipped files.
-
-        Args:
-            out: path of what was written.
-            report: path of the full report.
-        """
+        """Return the counts and a few examples as lines."""
         people = f" of {self.people} people" if self.people else ""
         lines = [f"{out}: {self.aligned} faces{people} from {self.photos} photos"]
         if self.chosen_of_several:
@@ -101,11 +78,7 @@ class Alignment:
         return "\n".join([*lines, f"all of it: {report}"])
 
     def first(self, reason: str) -> str:
-        """Return the first photos left out for a reason, with details.
-
-        Args:
-            reason: one of `REASONS`.
-        """
+        """Return the first photos left out for a reason, with details."""
         named = [one for one in self.left_out if one.reason == reason]
         return _first([f"{one.photo}: {one.detail}" if one.detail else one.photo for one in named])
 
@@ -115,16 +88,7 @@ def _first(names: list[str]) -> str:
 
 
 def require_enough(alignment: Alignment, folder: Path, max_corrupt: float) -> None:
-    """Check that enough photos could be used.
-
-    Args:
-        alignment: result for all photos.
-        folder: folder of the photos.
-        max_corrupt: largest fraction of files that may be damaged, in [0, 1].
-
-    Raises:
-        DataError: too many files are damaged, or no photo gave a face.
-    """
+    """Raise if too many photos are damaged, or none gave a face."""
     corrupt = alignment.reasons().get(CORRUPT, 0)
     if corrupt > max_corrupt * alignment.photos:
         raise DataError(

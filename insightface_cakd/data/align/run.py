@@ -1,20 +1,24 @@
-"""Aligns a folder of photos into a training or verification set.
-
-The result is a record file, a folder of aligned faces or a `.bin`, written completely or not at all.
-"""
+"""Aligns a folder of photos into a training or verification set."""
 
 import hashlib
 import json
+import multiprocessing
 import shutil
 import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from insightface_cakd.data.align.photo import Rules
+import cv2
+
+from insightface_cakd.data.align.detector import Detector
+from insightface_cakd.data.align.photo import Outcome, Rules, align_photo
 from insightface_cakd.data.align.photos import Photos, find_photos
 from insightface_cakd.data.align.report import Alignment, LeftOut, require_enough
-from insightface_cakd.data.align.workers import align_all
 from insightface_cakd.data.bins import make_bin
 from insightface_cakd.data.folders import naming, require_new_folder, writing
 from insightface_cakd.data.pack import pack
@@ -24,6 +28,10 @@ from insightface_cakd.runtime.progress import Progress
 
 Kind = Literal["rec", "folder", "bin"]
 REPORT = "align.json"
+# Photos queued per worker: enough to keep it busy, few enough that their faces fit in memory.
+AHEAD = 16
+
+_own: tuple[Detector, Rules] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,10 @@ class Work:
     """How photos are aligned, and what is made of them.
 
     Args:
-        detector: an .onnx detector with five landmarks that insightface loads.
         kind: `rec` (a folder with train.rec), `folder` (aligned faces), or `bin` (a verification set).
-        rules: which face of a photo is taken.
         size: side of the detector's input in pixels, a multiple of 32; 0 for insightface's own two sizes.
-        workers: number of processes; the result does not depend on it.
         max_corrupt: largest fraction of files that may be damaged, in [0, 1].
         pairs: number of pairs of a `bin`, a multiple of 20.
-        seed: seed for drawing the pairs.
     """
 
     detector: Path
@@ -54,17 +58,8 @@ class Work:
 def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None = None) -> Alignment:
     """Detect, choose and align one face per photo, and write the faces.
 
-    A report of what was left out, `align.json`, is written into the new folder, or beside a `bin` (see `report_path`).
-
-    Args:
-        folder: photos, one subfolder per person; photos that are not sorted by person can only be made into a `folder`.
-        out: the folder or .bin to create.
-        work: see `Work`.
-        progress: called with (photos done, photos in all).
-
-    Raises:
-        DataError: no photos, no detector, an invalid size or number of pairs, too many damaged files, no face at all,
-            too few people or photos for the pairs, `out` exists, or it cannot be written; nothing is left behind.
+    `out` is written completely or not at all, with a report, `align.json`, in it, or beside a `bin`. Photos that are
+    not sorted by person can only be made into a `folder`.
     """
     if work.kind == "bin" and out.exists():
         raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
@@ -94,20 +89,15 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
 
 
 def report_path(out: Path, kind: Kind) -> Path:
-    """Return the path of an alignment's report.
-
-    Args:
-        out: the folder or .bin that is created.
-        kind: see `Work`.
-    """
+    """Return the path of an alignment's report."""
     return out.with_name(f"{out.name}.{REPORT}") if kind == "bin" else out / REPORT
 
 
 def _align(folder: Path, photos: Photos, faces: Path, work: Work, progress: Progress | None) -> Alignment:
     """Write the aligned faces into the folder `faces`."""
     alignment = Alignment(len(photos.files), skipped=photos.skipped)
-    outcomes = align_all(photos.files, work.detector, work.size, work.rules, work.workers)
-    for done, (crop, (photo, outcome)) in enumerate(zip(photos.crops, outcomes, strict=True), start=1):
+    outcomes = _align_all(photos.files, work.detector, work.size, work.rules, work.workers)
+    for done, (photo, crop, outcome) in enumerate(zip(photos.files, photos.crops, outcomes, strict=True), start=1):
         if outcome.reason is None:
             file = faces / crop
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +111,44 @@ def _align(folder: Path, photos: Photos, faces: Path, work: Work, progress: Prog
     alignment.without_faces = [name for name in photos.people if not (faces / name).is_dir()]
     alignment.people = len(photos.people) - len(alignment.without_faces)
     return alignment
+
+
+def _align_all(photos: Sequence[Path], detector: Path, size: int, rules: Rules, workers: int) -> Iterator[Outcome]:
+    """Yield the outcome of each photo, in order, whatever the number of workers."""
+    own = Detector(detector, size)
+    if workers == 1 or len(photos) < 2:
+        yield from (align_photo(photo, own, rules) for photo in photos)
+        return
+    # Not fork: onnxruntime's threads and OpenCV's locks do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(photos)), context, _start_worker, (detector, size, rules))
+    waiting: deque[tuple[Path, Future[Outcome]]] = deque()
+    try:
+        for photo in photos:
+            waiting.append((photo, pool.submit(_align_one, photo)))
+            if len(waiting) >= AHEAD * workers:
+                yield waiting.popleft()[1].result()
+        while waiting:
+            yield waiting.popleft()[1].result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"align: a worker was killed near {waiting[0][0] if waiting else photos[-1]}, probably for want of memory; "
+            f"nothing was written. Take fewer than {workers} workers."
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(detector: Path, size: int, rules: Rules) -> None:
+    global _own
+    cv2.setNumThreads(1)
+    _own = (Detector(detector, size), rules)
+
+
+def _align_one(photo: Path) -> Outcome:
+    if _own is None:
+        raise RuntimeError("the worker was not started by _start_worker")
+    return align_photo(photo, *_own)
 
 
 def _write(faces: Path, out: Path, alignment: Alignment, work: Work, folder: Path) -> None:

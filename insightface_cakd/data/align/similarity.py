@@ -1,7 +1,4 @@
-"""Warps a face to InsightFace's 112 x 112 template.
-
-The warp is the least-squares similarity transform of five landmarks.
-"""
+"""Warps a face to InsightFace's 112 x 112 template by five landmarks."""
 
 import cv2
 import numpy as np
@@ -17,15 +14,9 @@ TEMPLATE[:, 0] += 8.0
 
 
 def similarity(points: np.ndarray) -> np.ndarray | None:
-    """Return the matrix that maps five landmarks closest to the template.
+    """Return the matrix (2, 3) that maps landmarks closest to the template.
 
-    The matrix is float64 (2, 3); None if no transform exists.
-
-    Args:
-        points: float32 (5, 2), in pixels.
-
-    Edge cases:
-        Five identical points: None.
+    It is float64, the landmarks float32 (5, 2), in pixels. None if no transform exists, as for five identical points.
 
     Source:
         Umeyama, PAMI 1991, doi:10.1109/34.88573, in the order of operations and the precision of scikit-image, whose
@@ -52,13 +43,10 @@ def similarity(points: np.ndarray) -> np.ndarray | None:
 
 
 def align(bgr: np.ndarray, points: np.ndarray) -> np.ndarray | None:
-    """Return an aligned face, uint8 (112, 112, 3) RGB.
+    """Return an aligned face, uint8 (112, 112, 3) RGB, or None.
 
-    Pixels outside the photo are black. None is returned if no transform fits the landmarks.
-
-    Args:
-        bgr: uint8 (H, W, 3), as OpenCV decodes it.
-        points: float32 (5, 2), in pixels.
+    Shape:
+        bgr: uint8 (H, W, 3); what lies outside it is black. points: float32 (5, 2), in pixels; None if no transform fits.
     """
     matrix = similarity(points)
     if matrix is None:

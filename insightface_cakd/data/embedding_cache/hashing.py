@@ -24,14 +24,10 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
         images: (B, 3, H, W); uint8, or floats in [-1, 1], rounded to the nearest of the 256 levels. Hashes: (B,),
             int64.
 
-    Args:
-        images: the batch.
-        seed: another seed gives an independent hash.
-
     Source:
         mix is the finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), GOLDEN its increment.
     """
-    pixels = images if images.dtype == torch.uint8 else levels(images).round().clamp(0, 255).to(torch.uint8)
+    pixels = images if images.dtype == torch.uint8 else _levels(images).round().clamp(0, 255).to(torch.uint8)
     pixels = pixels.contiguous().flatten(1)  # (B, 3HW)
     words = pad(pixels, (0, -pixels.shape[1] % 8)).view(torch.int64)  # (B, 3HW / 8)
     mixed = _mix(words ^ _positions(words.shape[1], seed, words.device))  # (B, 3HW / 8)
@@ -39,23 +35,13 @@ def image_hash(images: Tensor, seed: int = 0) -> Tensor:
 
 
 def looks_altered(images: Tensor) -> bool:
-    """Return whether images have values that no 8-bit image has.
-
-    Such images were resized or jittered after decoding.
-
-    Shape:
-        images: floats in [-1, 1], any shape.
-    """
-    values = levels(images)
+    """Return whether images in [-1, 1] were resized or jittered after decoding."""
+    values = _levels(images)
     return bool(((values - values.round()).abs() > ALTERED).any())
 
 
-def levels(images: Tensor) -> Tensor:
-    """Return images on the scale of 8-bit pixels, not rounded.
-
-    Shape:
-        images: values in [-1, 1], any shape. Levels: in [0, 255], float32, the same shape.
-    """
+def _levels(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] on the scale of 8-bit pixels, float32, not rounded."""
     return images.float() * 127.5 + 127.5
 
 
@@ -74,8 +60,5 @@ def _mix(words: Tensor) -> Tensor:
 
 
 def _shift(words: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros.
-
-    torch's own shift of signed words copies the sign.
-    """
+    """Shift right and fill with zeros; torch's own shift copies the sign."""
     return (words >> bits) & ((1 << (64 - bits)) - 1)

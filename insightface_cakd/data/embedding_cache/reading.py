@@ -1,9 +1,9 @@
 """Opens a cache of teacher embeddings and looks images up in it."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from insightface_cakd.errors import TeacherError
 FORMAT = 1
 KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.json"
 HOW = "`cakd data cache-teacher`"
+Stored = TypeVar("Stored", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,9 @@ class CacheMeta:
     """The metadata of a cache.
 
     Args:
-        teacher: name of the teacher.
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
-        embedding_size: width of an embedding.
-        image_size: side of the images in pixels.
-        images: number of images given, including duplicates.
         rows: number of stored embeddings, two per image.
         data: sha256 of the sorted hashes; the same images give the same value in any order.
-        version: version of this package that wrote the cache.
-        format: version of the folder's format and of the hash.
     """
 
     teacher: str
@@ -43,6 +38,7 @@ class CacheMeta:
     format: int = FORMAT
 
 
+@dataclass(frozen=True, eq=False)
 class EmbeddingCache:
     """An opened cache of teacher embeddings.
 
@@ -56,18 +52,15 @@ class EmbeddingCache:
         embeddings: (meta.rows, meta.embedding_size) float16.
     """
 
-    def __init__(
-        self, folder: Path, meta: CacheMeta, keys: np.ndarray, rows: np.ndarray, embeddings: np.ndarray
-    ) -> None:
-        self.folder = folder
-        self.meta = meta
-        self._keys = keys
-        self._rows = rows
-        self._embeddings = embeddings
+    folder: Path
+    meta: CacheMeta
+    keys: np.ndarray
+    rows: np.ndarray
+    embeddings: np.ndarray
 
     def __len__(self) -> int:
         """Return the number of different images, including mirror images."""
-        return len(self._keys)
+        return len(self.keys)
 
     @classmethod
     def open(cls, folder: str | Path) -> "EmbeddingCache":
@@ -84,7 +77,7 @@ class EmbeddingCache:
         if not (path / META).is_file():
             raise TeacherError(f"{where}: has no {META}; expected a folder written by {HOW}. Correct its path.")
         try:
-            meta = _read_meta(path / META)
+            meta = read_meta(path / META, CacheMeta, f"format {FORMAT}")
             keys, rows = np.load(path / KEYS), np.load(path / ROWS)
             _check_table(keys, rows, meta)
             embeddings = _map_embeddings(path / EMBEDDINGS, meta)
@@ -102,9 +95,9 @@ class EmbeddingCache:
             hashes: (B,), int64, on any device. Rows: (B,).
         """
         wanted = hashes.cpu().numpy()
-        places = np.searchsorted(self._keys, wanted)
-        places[places == len(self._keys)] = 0
-        return np.where(self._keys[places] == wanted, self._rows[places], -1)
+        places = np.searchsorted(self.keys, wanted)
+        places[places == len(self.keys)] = 0
+        return np.where(self.keys[places] == wanted, self.rows[places], -1)
 
     def read(self, rows: np.ndarray) -> Tensor:
         """Return embeddings by row.
@@ -112,7 +105,7 @@ class EmbeddingCache:
         Shape:
             rows: (B,), integers. Embeddings: (B, D), float32, on the CPU.
         """
-        return torch.from_numpy(self._embeddings[rows].astype(np.float32))
+        return torch.from_numpy(self.embeddings[rows].astype(np.float32))
 
     def lookup(self, hashes: Tensor) -> Tensor:
         """Return the embeddings of images, given their hashes.
@@ -147,12 +140,14 @@ class EmbeddingCache:
         )
 
 
-def _read_meta(path: Path) -> CacheMeta:
+def read_meta(path: Path, meta: type[Stored], expected: str) -> Stored:
+    """Return stored metadata; fields with a default must equal it."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    known = {field.name for field in fields(CacheMeta)}
-    if not isinstance(content, dict) or set(content) != known or content["format"] != FORMAT:
-        raise ValueError(f"{META} is not of format {FORMAT}")
-    return CacheMeta(**content)
+    known = {field.name: field.default for field in fields(meta)}
+    fits = isinstance(content, dict) and set(content) == set(known)
+    if not fits or any(default not in (MISSING, content[name]) for name, default in known.items()):
+        raise ValueError(f"{path.name} is not of {expected}")
+    return meta(**content)
 
 
 def _check_table(keys: np.ndarray, rows: np.ndarray, meta: CacheMeta) -> None:

@@ -16,6 +16,7 @@ from insightface_cakd.data.embedding_cache.hashing import image_hash
 from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META, ROWS, CacheMeta
 from insightface_cakd.errors import DataError, TeacherError
 from insightface_cakd.runtime.atomic import require_new, writing
+from insightface_cakd.runtime.progress import Progress
 
 # Half precision keeps 11 bits, a relative error of at most 5e-4; a larger error means values outside its range.
 WORST_ROUNDING = 1e-3
@@ -40,22 +41,16 @@ def write_cache(
     teacher: Embeds,
     images: Iterable[np.ndarray | Tensor],
     out: str | Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     total: int = 0,
 ) -> CacheMeta:
     """Write a teacher's embeddings of images and their mirror images.
 
-    Args:
-        teacher: computes the embeddings.
-        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
-        out: folder to create; it appears once the cache is complete.
-        progress: called with (images done, `total`) after every batch.
-        total: number of images, for `progress`.
+    Two different images that share a hash are an error, and so are embeddings that half precision cannot represent.
 
-    Raises:
-        DataError: `out` is in use or cannot be written, there is no image, a batch has another shape, or two different
-            images share a hash.
-        TeacherError: half precision cannot represent the teacher's embeddings.
+    Args:
+        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
+        progress: called with (images done, `total`) after every batch.
     """
     target = Path(out).expanduser()
     where = f"cache {target}"
@@ -63,81 +58,49 @@ def write_cache(
     report = progress or (lambda done, total: None)
     with writing(target, DataError, where) as temporary:
         temporary.mkdir()
-        table = _Table(where)
-        done, side = _embed(teacher, images, temporary / EMBEDDINGS, table, lambda n: report(n, total))
-        keys = table.save(temporary)
+        hashes, side = _embed(teacher, images, temporary / EMBEDDINGS, where, lambda n: report(n, total))
+        keys = _save_table(hashes, temporary, where)
         data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
-        width = teacher.embedding_size
-        meta = CacheMeta(teacher.name, teacher.sha256, width, side, done, 2 * done, data, __version__)
+        width, rows = teacher.embedding_size, len(hashes[0])
+        meta = CacheMeta(teacher.name, teacher.sha256, width, side, rows // 2, rows, data, __version__)
         (temporary / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
     return meta
 
 
-class _Table:
-    """The hashes of all rows so far.
-
-    A second, independent hash verifies that equal keys mean equal pixels.
-    """
-
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self._keys: list[np.ndarray] = []
-        self._witnesses: list[np.ndarray] = []
-
-    def add(self, pixels: Tensor) -> None:
-        """Add the rows of a batch (B, 3, S, S), uint8."""
-        self._keys.append(image_hash(pixels).cpu().numpy())
-        self._witnesses.append(image_hash(pixels, seed=1).cpu().numpy())
-
-    def save(self, folder: Path) -> np.ndarray:
-        """Write the sorted unique keys and the row of each.
-
-        Returns:
-            The keys.
-        """
-        if not self._keys:
-            raise DataError(f"{self.where}: no image came; expected at least one. Is the record file empty?")
-        keys, rows, which = np.unique(np.concatenate(self._keys), return_index=True, return_inverse=True)
-        witnesses = np.concatenate(self._witnesses)
-        if (witnesses[rows][which] != witnesses).any():
-            raise DataError(
-                f"{self.where}: two different images have one 64-bit hash; expected different hashes. Leave one of "
-                "them out."
-            )
-        np.save(folder / KEYS, keys)
-        np.save(folder / ROWS, rows.astype(np.int64))
-        return keys
-
-
 def _embed(
-    teacher: Embeds,
-    images: Iterable[np.ndarray | Tensor],
-    path: Path,
-    table: _Table,
-    progress: Callable[[int], None],
-) -> tuple[int, int]:
-    """Write the embeddings batch by batch.
-
-    Returns:
-        The number of images, and their side in pixels.
-    """
+    teacher: Embeds, images: Iterable[np.ndarray | Tensor], path: Path, where: str, progress: Callable[[int], None]
+) -> tuple[np.ndarray, int]:
+    """Write the embeddings; return two hashes of each row, (2, rows), and the side of the images."""
     done, side = 0, 0
+    hashes: list[np.ndarray] = []
     with path.open("wb") as file:
         for batch in images:
-            pixels = _as_pixels(batch, side, table.where).to(teacher.device)
+            pixels = _as_pixels(batch, side, where).to(teacher.device)
             done, side = done + len(pixels), pixels.shape[-1]
             for view in (pixels, pixels.flip(-1)):
                 file.write(_half(teacher((view.float() - 127.5) / 127.5), teacher.name).tobytes())
-                table.add(view)
+                hashes.append(np.stack([image_hash(view, seed).cpu().numpy() for seed in (0, 1)]))
             progress(done)
-    return done, side
+    if not hashes:
+        raise DataError(f"{where}: no image came; expected at least one. Is the record file empty?")
+    return np.concatenate(hashes, axis=1), side
+
+
+def _save_table(hashes: np.ndarray, folder: Path, where: str) -> np.ndarray:
+    """Write the sorted unique keys and the row of each; return the keys."""
+    keys, rows, which = np.unique(hashes[0], return_index=True, return_inverse=True)
+    # A second, independent hash verifies that equal keys mean equal pixels.
+    if (hashes[1][rows][which] != hashes[1]).any():
+        raise DataError(
+            f"{where}: two different images have one 64-bit hash; expected different hashes. Leave one of them out."
+        )
+    np.save(folder / KEYS, keys)
+    np.save(folder / ROWS, rows.astype(np.int64))
+    return keys
 
 
 def _as_pixels(batch: np.ndarray | Tensor, side: int, where: str) -> Tensor:
-    """Return a batch (B, S, S, 3) as (B, 3, S, S).
-
-    `side` is that of the previous batches, 0 for the first.
-    """
+    """Return a batch (B, S, S, 3) as (B, 3, S, S); S is `side`, unless that is 0."""
     pixels = torch.as_tensor(batch)
     square = pixels.ndim == 4 and pixels.shape[1] == pixels.shape[2] and pixels.shape[3] == 3
     if not square or pixels.dtype != torch.uint8 or side not in (0, pixels.shape[1]):
@@ -147,11 +110,7 @@ def _as_pixels(batch: np.ndarray | Tensor, side: int, where: str) -> Tensor:
 
 
 def _half(embeddings: Tensor, name: str) -> np.ndarray:
-    """Round embeddings to half precision.
-
-    Raises:
-        TeacherError: an embedding is too large, too small or not finite.
-    """
+    """Round embeddings to half precision, or raise `TeacherError`."""
     half = embeddings.to(torch.float16)
     error = ((half.float() - embeddings).norm(dim=1) / embeddings.norm(dim=1).clamp_min(1e-12)).max().item()
     if not error < WORST_ROUNDING:

@@ -1,10 +1,8 @@
-"""Draws a person in a view.
-
-The points of a simple 3D head are rotated, projected and filled.
-"""
+"""Draws a person in a view, as a simple 3D head."""
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from insightface_cakd.data.faces.person import Person, View
 
@@ -16,39 +14,29 @@ ANGLES = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
 
 class _Sketch:
-    """A canvas with drawing operations in the head's own coordinates.
-
-    x points right, y down, z out of the face.
-    """
+    """A canvas drawn on in the head's own coordinates: x right, y down, z outward."""
 
     def __init__(self, view: View) -> None:
         self.view = view
         self.canvas = np.zeros((CANVAS, CANVAS, 3), np.uint8)
         self.turn = _rotation(view.yaw, view.pitch, view.roll) * view.scale
 
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Return pixel coordinates (n, 2) of points (n, 3)."""
-        return (points @ self.turn.T)[:, :2] * UNIT + CENTRE + self.view.shift * 2
+    def fill(self, points: ArrayLike, colour: np.ndarray) -> None:
+        cv2.fillPoly(self.canvas, [self._project(points)], _rgb(colour), cv2.LINE_AA, shift=4)
 
-    def fill(self, points: np.ndarray, colour: np.ndarray) -> None:
-        """Fill a polygon."""
-        pixels = np.round(self.project(points) * 16).astype(np.int32)
-        cv2.fillPoly(self.canvas, [pixels], _rgb(colour), cv2.LINE_AA, shift=4)
-
-    def line(self, points: np.ndarray, colour: np.ndarray, width: float) -> None:
+    def line(self, points: ArrayLike, colour: np.ndarray, width: float) -> None:
         """Draw a polyline; its width is in head units."""
-        pixels = np.round(self.project(points) * 16).astype(np.int32)
         thickness = max(1, round(width * UNIT))
-        cv2.polylines(self.canvas, [pixels], False, _rgb(colour), thickness, cv2.LINE_AA, shift=4)
+        cv2.polylines(self.canvas, [self._project(points)], False, _rgb(colour), thickness, cv2.LINE_AA, shift=4)
+
+    def _project(self, points: ArrayLike) -> np.ndarray:
+        """Return points (n, 3) as (n, 2), int32, in sixteenths of a pixel."""
+        pixels = (np.asarray(points) @ self.turn.T)[:, :2] * UNIT + CENTRE + self.view.shift * 2
+        return np.round(pixels * 16).astype(np.int32)
 
 
 def draw_face(person: Person, view: View) -> np.ndarray:
-    """Return a picture, uint8 (112, 112, 3), RGB.
-
-    Args:
-        person: what is the same in every picture.
-        view: what changes between pictures.
-    """
+    """Return a picture, uint8 (112, 112, 3), RGB."""
     sketch = _Sketch(view)
     _background(sketch)
     _head(sketch, person)
@@ -59,34 +47,21 @@ def draw_face(person: Person, view: View) -> np.ndarray:
     return _photograph(sketch.canvas, view)
 
 
-def ellipse(x: float, y: float, width: float, height: float, bulge: float = 0.0, slant: float = 0.0) -> np.ndarray:
-    """Return the outline (n, 3) of an ellipse on the face.
-
-    Points farther from the centre of the face lie farther back.
-
-    Args:
-        x: horizontal position of the centre, in head units.
-        y: vertical position of the centre, in head units.
-        width: half-axis before rotation, in head units.
-        height: other half-axis, in head units.
-        bulge: offset out of the face, in head units.
-        slant: rotation in the picture, radians.
-    """
+def _ellipse(x: float, y: float, width: float, height: float, bulge: float = 0.0, slant: float = 0.0) -> np.ndarray:
+    """Return the outline (n, 3) of an ellipse on the face, rotated by `slant` radians."""
     dx, dy = width * np.cos(ANGLES), height * np.sin(ANGLES)
-    return surface(x + dx * np.cos(slant) - dy * np.sin(slant), y + dx * np.sin(slant) + dy * np.cos(slant), bulge)
+    return _surface(x + dx * np.cos(slant) - dy * np.sin(slant), y + dx * np.sin(slant) + dy * np.cos(slant), bulge)
 
 
-def surface(x: np.ndarray, y: np.ndarray, bulge: float = 0.0) -> np.ndarray:
-    """Return points (n, 3) on the rounded front of the head.
-
-    Args:
-        x: horizontal positions (n,), in head units; broadcast with `y`.
-        y: vertical positions (n,), in head units.
-        bulge: offset out of the face, in head units.
-    """
+def _surface(x: np.ndarray, y: np.ndarray, bulge: float = 0.0) -> np.ndarray:
+    """Return points (n, 3) on the rounded front of the head, `bulge` before it."""
     x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     depth = 0.75 * np.sqrt(np.clip(1 - 0.55 * x**2 - 0.25 * y**2, 0.05, None)) + bulge
-    return np.stack([x, y, depth], axis=1)
+    return _points(x, y, depth)
+
+
+def _points(x: ArrayLike, y: ArrayLike, z: ArrayLike) -> np.ndarray:
+    return np.stack(np.broadcast_arrays(x, y, z), axis=1)
 
 
 def _background(sketch: _Sketch) -> None:
@@ -99,29 +74,24 @@ def _head(sketch: _Sketch, person: Person) -> None:
     """Draw the hair behind, neck, ears, outline, hairline and moles."""
     shape, hair = person.shape, person.hair if sketch.view.dye is None else sketch.view.dye
     height, jaw, chin = 1.28 + 0.12 * shape[0], 0.78 + 0.14 * shape[1], 0.1 * shape[2]
-    sketch.fill(np.column_stack([1.12 * np.cos(ANGLES), -0.25 + 1.25 * np.sin(ANGLES), np.full(40, -0.3)]), hair)
-    sketch.fill(np.array([(-0.5, 0.6, -0.3), (0.5, 0.6, -0.3), (0.6, 2.2, -0.4), (-0.6, 2.2, -0.4)]), person.skin * 0.8)
+    sketch.fill(_points(1.12 * np.cos(ANGLES), -0.25 + 1.25 * np.sin(ANGLES), -0.3), hair)
+    sketch.fill([(-0.5, 0.6, -0.3), (0.5, 0.6, -0.3), (0.6, 2.2, -0.4), (-0.6, 2.2, -0.4)], person.skin * 0.8)
     ear = 0.2 + 0.06 * shape[17]
     for side in (-1, 1):
-        outline = np.column_stack(
-            [side * (1.0 + 0.4 * ear * np.cos(ANGLES)), 0.05 + ear * 1.3 * np.sin(ANGLES), np.full(40, -0.1)]
-        )
+        outline = _points(side * (1.0 + 0.4 * ear * np.cos(ANGLES)), 0.05 + ear * 1.3 * np.sin(ANGLES), -0.1)
         sketch.fill(outline, person.skin * 0.9)
     low = np.clip(np.sin(ANGLES), 0, 1)
     x = np.cos(ANGLES) * (1 - (1 - jaw) * low**1.5)
     y = np.sin(ANGLES) * (height + chin * low**6)
-    sketch.fill(np.column_stack([x, y, np.full(40, 0.15)]), person.skin)
+    sketch.fill(_points(x, y, 0.15), person.skin)
     hairline = -0.72 + 0.14 * shape[16]
     top = np.linspace(-0.98, 0.98, 20)
-    crown = np.column_stack(
-        [top[::-1] * 1.02, -1.38 * np.sqrt(np.clip(1 - (top[::-1]) ** 2, 0, 1)) - 0.02, np.full(20, 0.1)]
-    )
-    fringe = np.column_stack(
-        [top, hairline - 0.22 * np.sqrt(np.clip(1 - top**2, 0, 1)) + 0.35 * np.abs(top) ** 3, np.full(20, 0.35)]
-    )
-    sketch.fill(np.concatenate([fringe, crown]), hair)
+    dome = np.sqrt(np.clip(1 - top**2, 0, 1))
+    fringe = _points(top, hairline - 0.22 * dome + 0.35 * np.abs(top) ** 3, 0.35)
+    crown = _points(top * 1.02, -1.38 * dome - 0.02, 0.1)
+    sketch.fill(np.concatenate([fringe, crown[::-1]]), hair)
     for mole in person.moles:
-        sketch.fill(ellipse(mole[0], mole[1], mole[2], mole[2]), person.skin * 0.35)
+        sketch.fill(_ellipse(mole[0], mole[1], mole[2], mole[2]), person.skin * 0.35)
 
 
 def _eyes(sketch: _Sketch, person: Person) -> None:
@@ -131,33 +101,26 @@ def _eyes(sketch: _Sketch, person: Person) -> None:
     brow_y = -0.42 - 0.07 * shape[7] - view.brows
     for side in (-1, 1):
         slant = side * 0.18 * shape[6]
-        sketch.fill(ellipse(side * distance, -0.12, size * 1.25, size * 0.95, 0.0, slant), person.skin * 0.82)
-        sketch.fill(ellipse(side * distance, -0.12, size, max(opening, 0.012), 0.02, slant), np.array([238, 236, 232]))
+        sketch.fill(_ellipse(side * distance, -0.12, size * 1.25, size * 0.95, 0.0, slant), person.skin * 0.82)
+        sketch.fill(_ellipse(side * distance, -0.12, size, max(opening, 0.012), 0.02, slant), np.array([238, 236, 232]))
         iris = min(size * 0.55, opening * 1.05)
         at = side * distance + view.gaze[0] * size * 0.5, -0.12 + view.gaze[1] * opening * 0.3
-        sketch.fill(ellipse(*at, iris, iris, 0.02), person.iris)
-        sketch.fill(ellipse(*at, iris * 0.45, iris * 0.45, 0.03), np.array([12, 12, 12]))
+        sketch.fill(_ellipse(*at, iris, iris, 0.02), person.iris)
+        sketch.fill(_ellipse(*at, iris * 0.45, iris * 0.45, 0.03), np.array([12, 12, 12]))
         across = np.linspace(-1, 1, 9)
         arch = brow_y + 0.07 * shape[9] * side * across + 0.05 * across**2
-        sketch.line(
-            surface(side * distance + across * (size + 0.1), arch, 0.05), person.hair * 0.8, 0.05 + 0.028 * shape[8]
-        )
+        brow = _surface(side * distance + across * (size + 0.1), arch, 0.05)
+        sketch.line(brow, person.hair * 0.8, 0.05 + 0.028 * shape[8])
 
 
 def _nose(sketch: _Sketch, person: Person) -> None:
     length, width = 0.34 + 0.08 * person.shape[10], 0.16 + 0.045 * person.shape[11]
-    bridge = np.array(
-        [(-0.06, -0.1, 0.8), (0.06, -0.1, 0.8), (width, length, 0.95), (0, length + 0.07, 1.12), (-width, length, 0.95)]
-    )
-    sketch.fill(bridge, person.skin * 0.93)
-    sketch.line(
-        np.array([(-width, length, 0.95), (0, length + 0.08, 1.08), (width, length, 0.95)]), person.skin * 0.62, 0.035
-    )
+    left, right = (-width, length, 0.95), (width, length, 0.95)
+    sketch.fill([(-0.06, -0.1, 0.8), (0.06, -0.1, 0.8), right, (0, length + 0.07, 1.12), left], person.skin * 0.93)
+    sketch.line([left, (0, length + 0.08, 1.08), right], person.skin * 0.62, 0.035)
     for side in (-1, 1):
-        sketch.fill(
-            np.array([(side * width * 0.6, length + 0.03, 0.98)]) + ellipse(0, 0, 0.045, 0.025) * (1, 1, 0),
-            person.skin * 0.4,
-        )
+        nostril = (side * width * 0.6, length + 0.03, 0.98) + _ellipse(0, 0, 0.045, 0.025) * (1, 1, 0)
+        sketch.fill(nostril, person.skin * 0.4)
 
 
 def _mouth(sketch: _Sketch, person: Person) -> None:
@@ -169,38 +132,31 @@ def _mouth(sketch: _Sketch, person: Person) -> None:
     curve = y - 0.16 * view.smile * across**2
     round_off = np.sqrt(np.clip(1 - across**2, 0, 1))
     top, bottom = curve - upper * round_off, curve + (lower + view.open_mouth) * round_off
-    outline = np.concatenate([surface(across * width, top, 0.04), surface(across[::-1] * width, bottom[::-1], 0.04)])
-    sketch.fill(outline, lips)
+    outline = [_surface(across * width, top, 0.04), _surface(across * width, bottom, 0.04)[::-1]]
+    sketch.fill(np.concatenate(outline), lips)
     if view.open_mouth > 0.03:
-        inner = np.concatenate(
-            [
-                surface(across * width * 0.85, curve, 0.05),
-                surface(across[::-1] * width * 0.85, (curve + view.open_mouth * round_off)[::-1], 0.05),
-            ]
-        )
-        sketch.fill(inner, np.array([60, 20, 20]))
+        low = curve + view.open_mouth * round_off
+        inner = [_surface(across * width * 0.85, curve, 0.05), _surface(across * width * 0.85, low, 0.05)[::-1]]
+        sketch.fill(np.concatenate(inner), np.array([60, 20, 20]))
     else:
-        sketch.line(surface(across * width, curve, 0.05), lips * 0.5, 0.025)
+        sketch.line(_surface(across * width, curve, 0.05), lips * 0.5, 0.025)
 
 
 def _cover(sketch: _Sketch) -> None:
-    """Cover a part of the face."""
     view = sketch.view
     random = np.random.default_rng((view.seed, 2))
     colour = random.uniform(10, 230, 3)
     if view.cover == "glasses":
         for side in (-1, 1):
-            frame = ellipse(side * 0.44, -0.1, 0.3, 0.22, 0.15)
+            frame = _ellipse(side * 0.44, -0.1, 0.3, 0.22, 0.15)
             sketch.line(np.concatenate([frame, frame[:1]]), colour * 0.5, 0.05)
-        sketch.line(surface(np.array([-0.15, 0.15]), np.array([-0.12, -0.12]), 0.2), colour * 0.5, 0.05)
+        sketch.line(_surface(np.array([-0.15, 0.15]), np.array([-0.12, -0.12]), 0.2), colour * 0.5, 0.05)
     elif view.cover == "mask":
         x = np.array([-0.85, 0, 0.85, 0.7, 0, -0.7])
-        sketch.fill(surface(x, np.array([0.25, 0.18, 0.25, 1.1, 1.35, 1.1]), 0.2), colour)
+        sketch.fill(_surface(x, np.array([0.25, 0.18, 0.25, 1.1, 1.35, 1.1]), 0.2), colour)
     elif view.cover == "hat":
-        sketch.fill(np.array([(-1.15, -0.65, 0.3), (1.15, -0.65, 0.3), (1.0, -1.7, 0.0), (-1.0, -1.7, 0.0)]), colour)
-        sketch.fill(
-            np.array([(-1.2, -0.55, 0.6), (1.2, -0.55, 0.6), (1.15, -0.75, 0.3), (-1.15, -0.75, 0.3)]), colour * 0.8
-        )
+        sketch.fill([(-1.15, -0.65, 0.3), (1.15, -0.65, 0.3), (1.0, -1.7, 0.0), (-1.0, -1.7, 0.0)], colour)
+        sketch.fill([(-1.2, -0.55, 0.6), (1.2, -0.55, 0.6), (1.15, -0.75, 0.3), (-1.15, -0.75, 0.3)], colour * 0.8)
     elif view.cover == "patch":
         corner = random.uniform(0, CANVAS * 0.7, 2).astype(int)
         extent = random.uniform(CANVAS * 0.2, CANVAS * 0.4, 2).astype(int)
@@ -223,10 +179,7 @@ def _photograph(canvas: np.ndarray, view: View) -> np.ndarray:
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Return the rotation matrix of the head.
-
-    It applies yaw about y, then pitch about x, then roll in the picture.
-    """
+    """Return the rotation by yaw about y, pitch about x, then roll in the picture."""
     (cy, sy), (cp, sp), (cr, sr) = ((np.cos(angle), np.sin(angle)) for angle in (yaw, pitch, roll))
     about_y = np.array([(cy, 0, sy), (0, 1, 0), (-sy, 0, cy)])
     about_x = np.array([(1, 0, 0), (0, cp, -sp), (0, sp, cp)])

@@ -11,18 +11,13 @@ IRISES = np.array([(70, 45, 25), (110, 80, 40), (70, 110, 70), (80, 120, 170), (
 
 @dataclass(frozen=True)
 class Person:
-    """The appearance of a person, the same in every picture.
-
-    Lengths are in units of half the face's width.
+    """A person's appearance, the same in every picture; colours are RGB.
 
     Args:
         shape: geometry, each in [-1, 1]: face height, jaw width, chin, eye distance, eye size, eye openness, eye slant,
             brow height, brow thickness, brow angle, nose length, nose width, mouth width, upper lip, lower lip, mouth
             height, hairline, ear size.
-        skin: RGB colour.
-        hair: RGB colour.
-        iris: RGB colour.
-        moles: rows (x, y, radius) on the face.
+        moles: rows (x, y, radius) on the face, in units of half its width.
     """
 
     shape: np.ndarray
@@ -33,12 +28,7 @@ class Person:
 
     @classmethod
     def draw(cls, seed: int, number: int) -> "Person":
-        """Return the person with a given number; the draw is reproducible.
-
-        Args:
-            seed: seed of the data set.
-            number: number of the person; the same seed and number give the same person.
-        """
+        """Return the person that a seed and a number give."""
         random = np.random.default_rng((seed, number))
         moles = random.uniform((-0.65, -0.2, 0.02), (0.65, 0.75, 0.05), (int(random.integers(0, 4)), 3))
         skin = _between(SKINS, random)
@@ -49,26 +39,20 @@ class Person:
 
 @dataclass(frozen=True)
 class View:
-    """The conditions of one picture.
+    """The conditions of one picture; angles in radians, colours RGB.
 
     Args:
-        yaw: turn of the head, radians.
-        pitch: nod of the head, radians.
-        roll: rotation left by the alignment, radians.
-        scale: scale factor left by the alignment.
-        shift: displacement (x, y) left by the alignment, pixels.
+        roll, scale, shift: rotation, scale factor and displacement (x, y) in pixels left by the alignment.
         light: direction (x, y) and strength of the gradient.
         tint: gain of each colour channel.
         smile: curvature of the mouth.
-        open_mouth: height of the open mouth, in head units.
-        brows: how far the brows are raised, in head units.
+        open_mouth, brows: how far the mouth is open and the brows are raised, in head units.
         lids: how far the eyes are closed, 0 to 1.
         gaze: displacement (x, y) of the irises.
-        background: two RGB colours, top and bottom.
+        background: two colours, top and bottom.
         cover: what covers a part of the face: "", "glasses", "mask", "hat" or "patch".
-        dye: RGB colour that replaces the hair's, or None.
-        blur: standard deviation in pixels.
-        noise: standard deviation in grey levels.
+        dye: colour that replaces the hair's.
+        blur, noise: standard deviations in pixels and in grey levels.
         detail: side in pixels, at most 112, to which the picture is reduced before it is enlarged again.
         seed: seed of the noise and of the cover.
     """
@@ -95,13 +79,7 @@ class View:
 
     @classmethod
     def draw(cls, seed: int, number: int, picture: int) -> "View":
-        """Return the conditions of one picture; the draw is reproducible.
-
-        Args:
-            seed: seed of the data set.
-            number: number of the person.
-            picture: number of the picture; the same three numbers give the same view.
-        """
+        """Return the conditions that a seed, a person and a picture give."""
         random = np.random.default_rng((seed, number, picture, 1))
         return cls(
             yaw=float(np.clip(random.normal(0, 0.2), -0.5, 0.5)),

@@ -12,6 +12,7 @@ from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.images import encode_jpeg
 from insightface_cakd.data.pack import pack
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.progress import Progress
 
 QUALITY = 90
 
@@ -46,7 +47,7 @@ def write_face_set(
     pairs: int = 2000,
     seed: int = 2048,
     name: str = "dev",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write `train.rec` of some people, and `<name>.bin` of others.
 
@@ -65,28 +66,7 @@ def write_face_set(
             or the disk is full; nothing is left behind.
     """
     others = max(8, people // 4)
-    _check(out, {"people": (people, 2), "pictures": (pictures, 2), "seed": (seed, 0)}, pairs, others, pictures)
-    total = (people + others) * pictures
-
-    def after(offset: int) -> Callable[[int], None]:
-        return lambda done: progress(offset + done, total) if progress else None
-
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        require_new_folder(out, scratch)
-        with writing(out) as temporary:
-            draw_folders(scratch / "train", range(people), pictures, seed, after(0))
-            draw_folders(scratch / "dev", range(people, people + others), pictures, seed, after(people * pictures))
-            pack(scratch / "train", temporary)
-            make_bin(scratch / "dev", temporary / f"{name}.bin", pairs=pairs, seed=seed)
-
-
-def _check(out: Path, numbers: dict[str, tuple[int, int]], pairs: int, others: int, pictures: int) -> None:
-    """Raise `DataError` for impossible numbers, before anything is drawn.
-
-    A number is impossible if it is below its minimum, or if there are too few pictures for the pairs.
-    """
-    for key, (value, least) in numbers.items():
+    for key, value, least in (("people", people, 2), ("pictures", pictures, 2), ("seed", seed, 0)):
         if value < least:
             raise DataError(f"{out}: {key} is {value}; expected at least {least}. Nothing was drawn; raise it.")
     most = others * math.comb(pictures, 2) // 10 * 20
@@ -95,3 +75,14 @@ def _check(out: Path, numbers: dict[str, tuple[int, int]], pairs: int, others: i
             f"{out}: {pairs} pairs of {others} people with {pictures} pictures each; expected a multiple of 20, at most "
             f"{most}. Nothing was drawn; ask for other pairs, or for more people or pictures."
         )
+    total = (people + others) * pictures
+    report = progress or (lambda done, total: None)
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        require_new_folder(out, scratch)
+        with writing(out) as temporary:
+            draw_folders(scratch / "train", range(people), pictures, seed, lambda done: report(done, total))
+            strangers, before = range(people, people + others), people * pictures
+            draw_folders(scratch / "dev", strangers, pictures, seed, lambda done: report(before + done, total))
+            pack(scratch / "train", temporary)
+            make_bin(scratch / "dev", temporary / f"{name}.bin", pairs=pairs, seed=seed)

@@ -1,7 +1,4 @@
-"""Finds the most similar other rows for each row, exactly.
-
-The memory needed grows with the number of rows, not with the number of pairs.
-"""
+"""Finds the most similar other rows for each row, exactly."""
 
 from collections.abc import Callable
 
@@ -17,25 +14,16 @@ ROWS, COLUMNS = 512, 16384
 
 
 def nearest_others(
-    rows: Tensor,
-    nearest: int,
-    progress: Callable[[int], None] | None = None,
-    chunks: tuple[int, int] = (ROWS, COLUMNS),
+    rows: Tensor, nearest: int, progress: Callable[[int], None] | None = None, chunks: tuple[int, int] = (ROWS, COLUMNS)
 ) -> Tensor:
     """Return for each row the other rows of highest cosine.
 
-    The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` of them at a time on
-    the device of the rows, with entries rounded to 2^-24 and no other error of note: the result is the same for all
-    chunks and devices.
+    The highest comes first; of equal ones the smaller row number. Every pair is compared, `chunks` (rows, columns) at a
+    time, with entries rounded to 2^-24 and no other error of note: the result is the same for all chunks and devices.
+    The memory needed grows with the number of rows, not of pairs.
 
     Shape:
-        rows: (C, D), unit, 2 <= C <= 2^24. Returns (C, min(nearest, C - 1)), int32, on the CPU.
-
-    Args:
-        rows: unit vectors on the device that computes, which must support float64.
-        nearest: number of other rows, >= 1.
-        progress: called with the number of rows done.
-        chunks: numbers of rows and columns that are compared at a time.
+        rows: (C, D), unit, 2 <= C <= 2^24, on a device with float64. Returns (C, min(nearest, C - 1)), int32, CPU.
     """
     count, wanted = len(rows), min(nearest, len(rows) - 1)
     found = torch.empty(count, wanted, dtype=torch.int32)
@@ -48,12 +36,9 @@ def nearest_others(
 
 
 def _nearest_of(rows: Tensor, start: int, end: int, wanted: int, width: int) -> Tensor:
-    """Return the nearest other rows of rows `start` to `end`.
+    """Return the nearest others of rows `start` to `end`, (end - start, wanted), int64.
 
-    The result has shape (end - start, wanted), int64.
-
-    Cosine and row number are combined into one integer, so that no two are equal and the largest are the same however
-    the columns are cut.
+    Cosine and row number form one integer, so that no two are equal and the cut of the columns does not matter.
     """
     count, own = len(rows), _whole(rows[start:end])
     numbers = torch.arange(count, device=rows.device)

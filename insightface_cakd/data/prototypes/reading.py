@@ -1,11 +1,11 @@
 """Opens a folder of prototypes."""
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from insightface_cakd.data.embedding_cache.reading import read_meta
 from insightface_cakd.errors import TeacherError
 
 FORMAT = 1
@@ -19,17 +19,8 @@ class PrototypesMeta:
     """The metadata of a folder of prototypes.
 
     Args:
-        teacher: name of the teacher.
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
-        data: `data_set_hash` of the training set.
-        num_classes: number of identities C.
-        embedding_size: width D of a row.
-        nearest: number of other identities K listed for each identity.
-        images: number of images.
         single: number of identities with one image, whose row is that image's feature.
-        version: version of this package that wrote the folder.
-        kind: distinguishes the folder from others with a meta.json.
-        format: version of the folder's format.
     """
 
     teacher: str
@@ -47,13 +38,9 @@ class PrototypesMeta:
 
 @dataclass(frozen=True)
 class Prototypes:
-    """An opened folder of prototypes.
-
-    The arrays stay on disk until they are read.
+    """An opened folder of prototypes, whose arrays stay on disk.
 
     Args:
-        folder: path of the folder.
-        meta: its metadata.
         rows: (C, D) float32, unit vectors.
         hardest: (C, K) int32, numbers of other identities, the most similar first.
         images: (C,) int64, number of images of each identity.
@@ -67,22 +54,14 @@ class Prototypes:
 
     @classmethod
     def open(cls, folder: str | Path, where: str = "prototypes") -> "Prototypes":
-        """Open a folder and check that its files belong together.
-
-        Args:
-            folder: written by `write_prototypes`; `~` is the home folder.
-            where: beginning of an error line.
-
-        Raises:
-            TeacherError: the folder does not exist, holds no prototypes, or is damaged.
-        """
+        """Open a folder and check that its files belong together."""
         path = Path(folder).expanduser()
         where = f"{where} {path}"
         if not (path / META).is_file():
             missing = f"has no {META}" if path.is_dir() else "no such folder"
             raise TeacherError(f"{where}: {missing}; expected a folder written by {HOW}. Correct its path.")
         try:
-            meta = _read_meta(path / META)
+            meta = read_meta(path / META, PrototypesMeta, f"{KIND} of format {FORMAT}")
             arrays = [np.load(path / name, mmap_mode="r") for name in (PROTOTYPES, HARDEST, IMAGES)]
             _check_arrays(arrays, meta)
         except (OSError, ValueError, EOFError) as error:
@@ -93,24 +72,12 @@ class Prototypes:
         return cls(path, meta, *arrays)
 
 
-def _read_meta(path: Path) -> PrototypesMeta:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    known = {field.name for field in fields(PrototypesMeta)}
-    if not isinstance(content, dict) or set(content) != known or (content["kind"], content["format"]) != (KIND, FORMAT):
-        raise ValueError(f"{META} is not of {KIND} of format {FORMAT}")
-    return PrototypesMeta(**content)
-
-
 def _check_arrays(arrays: list[np.ndarray], meta: PrototypesMeta) -> None:
-    """Reject arrays that do not match the metadata.
-
-    Shapes and types must be those stated, and the lists must point at existing identities.
-    """
+    """Reject arrays that are not as the metadata says, or point at no identity."""
     classes = meta.num_classes
     shapes = [(classes, meta.embedding_size), (classes, meta.nearest), (classes,)]
-    for name, array, shape, kind in zip(
-        (PROTOTYPES, HARDEST, IMAGES), arrays, shapes, (np.float32, np.int32, np.int64), strict=True
-    ):
+    kinds = (np.float32, np.int32, np.int64)
+    for name, array, shape, kind in zip((PROTOTYPES, HARDEST, IMAGES), arrays, shapes, kinds, strict=True):
         if array.shape != shape or array.dtype != kind:
             raise ValueError(f"{name} holds {array.shape} of {array.dtype}, {META} says {shape} of {np.dtype(kind)}")
     low, high = arrays[1].min(), arrays[1].max()

@@ -1,7 +1,4 @@
-"""Computes the prototypes of a training set.
-
-It takes one pass of the teacher over the images, then one comparison of all pairs of identities.
-"""
+"""Computes a training set's prototypes in one pass of the teacher."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -18,6 +15,7 @@ from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.prototypes.mining import nearest_others
 from insightface_cakd.data.prototypes.reading import HARDEST, IMAGES, META, PROTOTYPES, PrototypesMeta
 from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.runtime.progress import Progress
 
 # Shorter vectors have no meaningful direction.
 SHORTEST = 1e-6
@@ -25,13 +23,10 @@ SHORTEST = 1e-6
 
 @dataclass(frozen=True)
 class LabelledFaces:
-    """A training set as input of `write_prototypes`.
+    """A training set of C identities as input of `write_prototypes`.
 
     Args:
-        folder: path of the training set.
-        data: its `data_set_hash`.
         labels: (N,) the identity of every image.
-        num_classes: number of identities C.
         batches: uint8 (B, S, S, 3), RGB, in the order of the labels.
     """
 
@@ -43,29 +38,14 @@ class LabelledFaces:
 
 
 def write_prototypes(
-    teacher: Embeds,
-    faces: LabelledFaces,
-    out: str | Path,
-    nearest: int = 100,
-    progress: Callable[[int, int], None] | None = None,
+    teacher: Embeds, faces: LabelledFaces, out: str | Path, nearest: int = 100, progress: Progress | None = None
 ) -> PrototypesMeta:
     """Write a teacher's direction for each identity, and its nearest others.
 
     r_c = norm(mean of the unit features of the images of c), where an image's feature is the sum of the teacher's
     embeddings of the image and of its mirror image; then the `nearest` other identities of highest r_c . r_c'.
-    Embeddings are not kept: memory grows with the number of identities, not of images.
-
-    Args:
-        teacher: computes the embeddings; a cache of them will do.
-        faces: the training set.
-        out: folder to create; it appears once everything is done.
-        nearest: number of other identities listed for each, >= 1; at most as many as there are.
-        progress: called with (steps done, steps in all); the steps are the images, then the identities.
-
-    Raises:
-        DataError: `out` is in use or cannot be written; an identity has no image; there is one identity only; `nearest`
-            is less than 1.
-        TeacherError: an embedding is not finite, or an identity's mean is zero.
+    Embeddings are not kept: memory grows with the number of identities, not of images. `progress` counts the images,
+    then the identities.
     """
     require_new_folder(out, faces.folder)
     if nearest < 1:
@@ -96,21 +76,7 @@ def write_prototypes(
 def save_prototypes(
     out: str | Path, meta: PrototypesMeta, rows: np.ndarray, hardest: np.ndarray, images: np.ndarray
 ) -> None:
-    """Write a folder of prototypes, completely or not at all.
-
-    Shape:
-        rows: (C, D) float32. hardest: (C, K) int32. images: (C,) int64.
-
-    Args:
-        out: the folder to create.
-        meta: its metadata.
-        rows: unit vectors, one per identity.
-        hardest: the K most similar other identities of each identity.
-        images: number of images of each identity.
-
-    Raises:
-        DataError: the place cannot be written.
-    """
+    """Write a folder of prototypes, completely or not at all; see `Prototypes`."""
     with writing(out) as temporary:
         temporary.mkdir()
         for name, array in ((PROTOTYPES, rows), (HARDEST, hardest), (IMAGES, images)):
@@ -119,14 +85,7 @@ def save_prototypes(
 
 
 def count_images(faces: LabelledFaces) -> np.ndarray:
-    """Return how many images each identity has, (C,) int64.
-
-    Args:
-        faces: the training set.
-
-    Raises:
-        DataError: an identity has no image, a label is out of range, or there is one identity only.
-    """
+    """Return the number of images of each identity, at least 1, (C,)."""
     count = faces.num_classes
     if count < 2:
         raise DataError(
@@ -149,11 +108,7 @@ def count_images(faces: LabelledFaces) -> np.ndarray:
 
 
 def _sum_features(teacher: Embeds, faces: LabelledFaces, progress: Callable[[int], None]) -> Tensor:
-    """Return the sum of each identity's unit features.
-
-    Returns:
-        (C, D) float32 on the CPU.
-    """
+    """Return the sum of each identity's unit features, (C, D) float32 on the CPU."""
     sums, done = torch.zeros(faces.num_classes, teacher.embedding_size), 0
     for batch in faces.batches:
         pixels = torch.from_numpy(batch).to(teacher.device).permute(0, 3, 1, 2).contiguous()
@@ -172,10 +127,7 @@ def _sum_features(teacher: Embeds, faces: LabelledFaces, progress: Callable[[int
 
 
 def _directions(sums: Tensor, teacher: str) -> Tensor:
-    """Normalise the rows to unit length, in place.
-
-    In place, since they may take gigabytes.
-    """
+    """Normalise the rows to unit length, in place, since they may take gigabytes."""
     lengths = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
     if float(lengths.min()) < SHORTEST:
         raise TeacherError(

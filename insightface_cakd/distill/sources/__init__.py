@@ -1,13 +1,10 @@
-"""Sources: what the terms read, one file per source.
-
-The sources of a run follow from what its terms read.
-"""
+"""Sources: what the terms read, one file per source."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from insightface_cakd.distill.sources.activations import Activations
-from insightface_cakd.distill.sources.centres import Centres
+from insightface_cakd.distill.sources.centres import RULES
 from insightface_cakd.distill.sources.fields import ReceptiveFields
 from insightface_cakd.distill.sources.logits import Logits
 from insightface_cakd.distill.sources.prompts import Prompts
@@ -20,7 +17,7 @@ from insightface_cakd.recipe.parts import source_class
 from insightface_cakd.teachers import Teacher
 
 # Sources are built in this order, which is also that of their parameters in the optimiser and in checkpoints.
-SOURCES: tuple[type[Source], ...] = (Activations, ReceptiveFields, Prompts, Logits, Centres, TrainedTeachers)
+SOURCES: tuple[type[Source], ...] = (Activations, ReceptiveFields, Prompts, Logits, *RULES, TrainedTeachers)
 
 __all__ = ["SOURCES", "Batch", "Context", "Seen", "Setting", "Source", "build_sources"]
 
@@ -29,15 +26,7 @@ def build_sources(recipe: Recipe, teachers: Mapping[str, Teacher]) -> list[Sourc
     """Return the sources of a run.
 
     Those of the package that take part come first, then those that the recipe names.
-
-    Args:
-        recipe: of the run.
-        teachers: by name.
-
-    Raises:
-        RecipeError: a part of the recipe that a source needs is missing, or its options do not fit.
     """
-
     own = [kind(made) for kind in SOURCES if kind.takes_part(made := _setting(recipe, teachers, kind))]
     named = [(_checked(spec), spec.options) for spec in recipe.sources]
     return own + [kind(_setting(recipe, teachers, kind, options)) for kind, options in named]

@@ -1,55 +1,44 @@
-"""Embeddings, and the maps or tokens that taps read.
-
-The student's side passes through its projector.
-"""
+"""Embeddings, and the maps or tokens that taps read."""
 
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from insightface_cakd.distill.projectors import Shapes, build_projectors
-from insightface_cakd.distill.sources.source import Context, Seen, Setting, Source, shape_of
+from insightface_cakd.distill.projectors import Shape, build_projector, check_shapes
+from insightface_cakd.distill.sources.source import Context, Seen, Setting, Source
+from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import TermSpec
 
 
 class Activations(Source):
     """Offers `embedding` and `map`: an embedding or a tapped module's output.
 
-    Terms that read the same activation share one entry: DDP returns a tensor that it is given twice as two tensors in its first step only,
-    and the order in which gradients are then summed would differ after a resume.
-
-    Args:
-        setting: what the source is made from.
+    The student's side passes through its projector. Terms that read the same activation share one entry: DDP returns a tensor that it is
+    given twice as two tensors in its first step only, and the order in which gradients are then summed would differ after a resume.
     """
 
     name = "projectors"
     offers = ("embedding", "map")
 
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        self.projectors = nn.ModuleDict()
-
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return True: every run has embeddings.
-
-        Args:
-            setting: not read.
-        """
+        """Return True: every run has embeddings."""
         return True
 
     def build(self, blank: Context) -> nn.Module:
         """Return the projectors of the terms that name one.
 
         The shapes of terms that need none are checked.
-
-        Raises:
-            ShapeError: a term's two sides do not fit.
         """
-        teachers = {name: _shapes(seen) for name, seen in blank.teachers.items()}
-        self.projectors = build_projectors(
-            self.setting.terms, _shapes(blank.student), lambda term: teachers[self.whose(term)]
-        )
+        self.projectors = nn.ModuleDict()
+        for term in self.setting.terms:
+            where = f"term '{term.name}'"
+            ours: Shape = tuple(_activation(blank.student, term.student).shape[1:])
+            theirs: Shape = tuple(_activation(blank.teachers[self.whose(term)], term.teacher).shape[1:])
+            if term.projector is not None:
+                self.projectors[term.name] = build_projector(term.projector, ours, theirs, where)
+            elif LOSSES[term.loss].same_shape:
+                check_shapes(where, ours, theirs)
         return self.projectors
 
     def forward(self, context: Context) -> dict[str, Tensor]:
@@ -58,7 +47,7 @@ class Activations(Source):
         for term in self.setting.terms:
             teacher = context.teachers[self.whose(term)]
             if term.student is not None or term.projector is not None:
-                ours = context.student.embedding if term.student is None else context.student.taps[term.student]
+                ours = _activation(context.student, term.student)
                 projected = self.projectors[term.name](ours.float()) if term.name in self.projectors else ours
                 found[self._student_key(term)] = projected
             if term.teacher is not None:
@@ -77,6 +66,6 @@ class Activations(Source):
         return f"{self.whose(term)}.{term.teacher or 'embedding'}"
 
 
-def _shapes(seen: Seen) -> Shapes:
-    """Return each activation's shape without the batch, the embedding's under None."""
-    return {None: shape_of(seen.embedding), **{path: shape_of(activation) for path, activation in seen.taps.items()}}
+def _activation(seen: Seen, tap: str | None) -> Tensor:
+    """Return what a tap read, the embedding without one."""
+    return seen.embedding if tap is None else seen.taps[tap]

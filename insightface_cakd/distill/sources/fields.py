@@ -1,7 +1,4 @@
-"""Unified receptive fields: local fields, their attention, and the anchor.
-
-The anchor is the embedding that is read out of the teacher's fields.
-"""
+"""Unified receptive fields as a source."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -15,27 +12,25 @@ from insightface_cakd.recipe import TermSpec
 
 Side = Literal["student", "teacher"]
 SIDES: tuple[Side, Side] = ("student", "teacher")
-PREFIX = "urfm_"
-ANCHOR = "urfm_anchor"
+_PREFIX = "urfm_"
+_ANCHOR = "urfm_anchor"
 
 
 class ReceptiveFields(Source):
     """Offers what URFM computes from the tokens of both sides.
 
-    Its offers are `urfm_attention`, `urfm_fields` and `urfm_anchor`.
-
-    Args:
-        setting: what the source is made from; the recipe has a part `urfm`.
+    That is the local fields (`urfm_fields`), their attention (`urfm_attention`), and the embedding that is read out of the teacher's fields
+    (`urfm_anchor`).
     """
 
     name = "urfm"
-    offers = ("urfm_attention", "urfm_fields", ANCHOR)
+    offers = ("urfm_attention", "urfm_fields", _ANCHOR)
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         assert setting.recipe.urfm is not None, "checked when the recipe is read"
         self.spec = setting.recipe.urfm
-        self.reads_anchor = any(term.reading == ANCHOR for term in setting.terms)
+        self.reads_anchor = any(term.reading == _ANCHOR for term in setting.terms)
         self.reads_plain = self.reads_anchor
         self.reads_landmarks = self.spec.landmarks == "batch"
         self.mapping: URFM | None = None
@@ -59,10 +54,7 @@ class ReceptiveFields(Source):
         return self.mapping
 
     def forward(self, context: Context) -> dict[str, Tensor]:
-        """Return attention and fields of both sides.
-
-        If a term reads the anchor, its pair is returned too.
-        """
+        """Return attention and fields of both sides, and the anchor's if read."""
         assert self.mapping is not None
         first = self.setting.first
         tokens = self.tokens(context)
@@ -71,17 +63,13 @@ class ReceptiveFields(Source):
         return {f"urfm.{key}": value for key, value in found.items()}
 
     def tokens(self, context: Context) -> dict[Side, tuple[Tensor, TokenGrid]]:
-        """Return the tokens of both sides, each with its grid.
-
-        Args:
-            context: both sides' embeddings and taps of a batch.
-        """
+        """Return the tokens of both sides, each with its grid."""
         student = as_tokens(context.student.taps[self.spec.student], self.spec.student_extra, "urfm.student")
         return {"student": student, "teacher": self._teacher_tokens(context.teachers[self.setting.first])}
 
     def pair(self, term: TermSpec, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return attention, fields or anchor of both sides."""
-        kind = term.reading.removeprefix(PREFIX)
+        kind = term.reading.removeprefix(_PREFIX)
         return features[f"urfm.student.{kind}"], features[f"urfm.teacher.{kind}"]
 
     def _teacher_tokens(self, seen: Seen) -> tuple[Tensor, TokenGrid]:
@@ -98,9 +86,5 @@ class ReceptiveFields(Source):
 
 
 def fields_of(sources: Iterable[Source]) -> ReceptiveFields:
-    """Return the source of receptive fields of a run.
-
-    Args:
-        sources: of a run that has such a source.
-    """
+    """Return the source of receptive fields of a run that has one."""
     return next(source for source in sources if isinstance(source, ReceptiveFields))

@@ -1,7 +1,4 @@
-"""The class logits of student and teacher.
-
-On the class centres (rows) that the head used in a step.
-"""
+"""The logits of student and teacher, on the rows the head used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,18 +15,15 @@ from insightface_cakd.losses.thresholds import row_chunks
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.runtime.ranks import world_size
 
-PROMPTED = "prompted_logits"
+_PROMPTED = "prompted_logits"
 # (N, 1): the column of each sample's class among this rank's classes, -1 where another rank has the class.
-COLUMNS = "columns"
+_COLUMNS = "columns"
 
 
 class SeenMargin(nn.Module):
     """Wraps the host's margin and keeps a copy of its logits.
 
     PartialFC overwrites the margin's output in place with probabilities, so what is kept is a clone; it is part of the graph.
-
-    Args:
-        margin: the host's margin object, called with cosines (N, n) and labels (N, 1), -1 for classes of other ranks.
     """
 
     def __init__(self, margin: nn.Module) -> None:
@@ -50,11 +44,7 @@ class SeenMargin(nn.Module):
         return logits
 
     def taken(self) -> tuple[Tensor, Tensor]:
-        """Return the clones of the last logits and labels.
-
-        Raises:
-            RunError: the head has not called its margin.
-        """
+        """Return the clones of the last logits and labels."""
         if self.logits is None or self.labels is None:
             raise RunError(
                 "head: a term reads the logits, but the head has not called its margin; expected an arcface_torch head."
@@ -69,19 +59,10 @@ class SeenMargin(nn.Module):
 class Logits(Source):
     """Offers the head's logits of both sides: `logits` and `prompted_logits`.
 
-    Both are of the same samples and the same classes.
-
-    Shape:
-        (N, n): the gathered batch on the classes that this rank used in the step; so they need no further gathering.
-
-    Args:
-        setting: what the source is made from; the recipe names the teacher's class centres.
-
-    Raises:
-        RecipeError: it names none.
+    Both are (N, n), of the gathered batch on the classes that this rank used in the step; so they need no further gathering.
     """
 
-    offers = ("logits", PROMPTED)
+    offers = ("logits", _PROMPTED)
     by_class = True
 
     def __init__(self, setting: Setting) -> None:
@@ -91,18 +72,11 @@ class Logits(Source):
         self.rows: Tensor | None = None
 
     def check(self, width: int, classes: int) -> None:
-        """Check that each class has a class centre of the teacher's width.
-
-        Raises:
-            ShapeError: the centres are of another teacher or data set.
-        """
+        """Check that each class has a class centre of the teacher's width."""
         self._fitting(classes)
 
     def begin(self, head: Any, classes: int) -> None:
-        """Take this rank's rows of the teacher's unit class centres.
-
-        The other rows are released.
-        """
+        """Take this rank's rows of the teacher's unit centres; release the others."""
         start, end = head.class_start, head.class_start + head.num_local
         self.rows = normalize(self._fitting(end)[start:end].float(), eps=1e-6)
         self.centres = None
@@ -124,7 +98,7 @@ class Logits(Source):
         student, columns = seen.taken()
         teacher = self._teacher_logits(head, features[f"{self.setting.first}.embedding"], seen)
         seen.release()
-        return {"logits.student": student, "logits.teacher": teacher, COLUMNS: columns}
+        return {"logits.student": student, "logits.teacher": teacher, _COLUMNS: columns}
 
     def pair(self, term: TermSpec, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return both sides' logits of a term.
@@ -132,8 +106,8 @@ class Logits(Source):
         For the margin of prompts: the teacher's logits, with a graph, and the columns.
         """
         teacher = features["logits.teacher"]
-        if term.reading == PROMPTED:
-            return teacher, features[COLUMNS]
+        if term.reading == _PROMPTED:
+            return teacher, features[_COLUMNS]
         return features["logits.student"], teacher.detach()
 
     def run(self, loss: DistillLoss, term: TermSpec, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -142,7 +116,7 @@ class Logits(Source):
         In place of labels the loss gets columns, and with them the reductions over the classes of all ranks.
         """
         axis = ShardedClasses() if world_size() > 1 else WHOLE_ROWS
-        return loss(*self.pair(term, features), features[COLUMNS], axis)
+        return loss(*self.pair(term, features), features[_COLUMNS], axis)
 
     def _teacher_logits(self, head: Any, embedding: Tensor, seen: SeenMargin) -> Tensor:
         """Return the teacher's logits (N, n) with the student's margin.

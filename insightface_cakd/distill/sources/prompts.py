@@ -1,7 +1,4 @@
-"""Prompts: parameters that learn inside a frozen teacher.
-
-This source compares the teacher's embeddings with and without them.
-"""
+"""Prompts: parameters that learn inside a frozen teacher."""
 
 from collections.abc import Mapping
 
@@ -12,11 +9,7 @@ from insightface_cakd.recipe import TermSpec
 
 
 class Prompts(Source):
-    """Offers `prompted`: a teacher's embedding with its prompts and without.
-
-    Args:
-        setting: what the source is made from.
-    """
+    """Offers `prompted`: a teacher's embedding with its prompts and without."""
 
     name = "prompts"
     offers = ("prompted",)
@@ -27,11 +20,7 @@ class Prompts(Source):
 
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return whether a teacher has prompts or a term compares them.
-
-        Args:
-            setting: what the source would be made from.
-        """
+        """Return whether a teacher has prompts or a term compares them."""
         return bool(setting.terms) or any(teacher.prompts is not None for teacher in setting.teachers.values())
 
     def build(self, blank: Context) -> nn.Module | None:

@@ -249,21 +249,3 @@ class Source:
             term: of the recipe; one that names no teacher reads the first.
         """
         return term.whose or self.setting.first
-
-
-def shape_of(activation: Tensor) -> tuple[int, ...]:
-    """Return an activation's shape without the batch.
-
-    Shape:
-        activation: (B, ...).
-    """
-    return tuple(activation.shape[1:])
-
-
-def unique(paths: Sequence[str]) -> list[str]:
-    """Return paths in their order, each once.
-
-    Args:
-        paths: may repeat.
-    """
-    return list(dict.fromkeys(paths))

@@ -16,11 +16,7 @@ class TrainedTeachers(Source):
 
     @classmethod
     def takes_part(cls, setting: Setting) -> bool:
-        """Return whether a teacher trains.
-
-        Args:
-            setting: what the source would be made from.
-        """
+        """Return whether a teacher trains."""
         return any(teacher.trains for teacher in setting.teachers.values())
 
     def build(self, blank: Context) -> nn.Module:

@@ -1,7 +1,4 @@
-"""Unified receptive fields mapping (URFM).
-
-Maps the pixels of student and teacher onto the same local fields of the face.
-"""
+"""Unified receptive fields mapping (URFM): both sides onto the same local fields."""
 
 from insightface_cakd.distill.urfm.mapping import URFM
 from insightface_cakd.distill.urfm.tokens import as_tokens

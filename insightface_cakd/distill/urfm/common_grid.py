@@ -9,28 +9,14 @@ EPS = 1e-6
 
 
 def common_grid(student: TokenGrid, teacher: TokenGrid) -> TokenGrid:
-    """Return the grid with the fewer rows and the fewer columns.
-
-    It has no extra tokens.
-
-    Args:
-        student: grid of the student's tokens.
-        teacher: grid of the teacher's tokens.
-    """
+    """Return the grid with the fewer rows and columns, without extra tokens."""
     return TokenGrid(min(student.rows, teacher.rows), min(student.columns, teacher.columns))
 
 
 def shares(fine: int, coarse: int) -> Tensor:
-    """Return the share of each fine cell in each coarse cell.
+    """Return each fine cell's share in each coarse cell of a line.
 
-    Both divide one line into equal cells.
-
-    Args:
-        fine: number of fine cells.
-        coarse: number of coarse cells.
-
-    Shape:
-        Returns (coarse, fine), float64; columns sum to 1.
+    A float64 matrix (coarse, fine) whose columns sum to 1.
     """
     ends = torch.arange(fine + 1, dtype=torch.float64) / fine
     bounds = torch.arange(coarse + 1, dtype=torch.float64) / coarse
@@ -41,14 +27,8 @@ def shares(fine: int, coarse: int) -> Tensor:
 def regrid(grid: TokenGrid, common: TokenGrid) -> Tensor | None:
     """Return the matrix that resamples a patch map to a coarser grid.
 
-    Resampling is by area. None where the grids are the same.
-
-    Args:
-        grid: of the map.
-        common: the coarser grid.
-
-    Shape:
-        Returns (rows * columns of `grid`, rows * columns of `common`), float32; rows sum to 1.
+    Resampling is by area. The matrix is float32 (cells of `grid`, cells of `common`), and its rows sum to 1. None where the grids are the
+    same.
     """
     if (grid.rows, grid.columns) == (common.rows, common.columns):
         return None
@@ -58,17 +38,11 @@ def regrid(grid: TokenGrid, common: TokenGrid) -> Tensor | None:
 def patch_attention(looks: Tensor, grid: TokenGrid, matrix: Tensor | None) -> Tensor:
     """Return attention over patches on the common grid.
 
-    Attention to tokens that have no place on the face is left out; the rows of the rest sum to 1.
+    Attention to tokens that have no place on the face is left out; the rows of the rest sum to 1, but for one that goes to tokens without a
+    place, all but 1e-6 of it, which stays below 1.
 
     Shape:
-        looks: (..., grid.count). Returns (..., rows * columns of the common grid).
-
-    Args:
-        grid: where the tokens lie.
-        matrix: of `regrid`.
-
-    Edge cases:
-        A row that goes to tokens without a place, all but 1e-6 of it, stays below 1.
+        looks: (..., grid.count). matrix: of `regrid`. Returns (..., rows * columns of the common grid).
     """
     patches = looks[..., : grid.rows * grid.columns]
     if grid.extra:

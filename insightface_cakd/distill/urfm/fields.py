@@ -1,7 +1,4 @@
-"""From the tokens of one side to local fields.
-
-Centres attend over the tokens; what they gather passes through self-attention.
-"""
+"""From the tokens of one side to local fields."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -33,42 +30,30 @@ class Fields(NamedTuple):
     values: Tensor
 
 
-class Queries(nn.Module):
-    """The local centres, c_i W_q, and the positional vectors P.
-
-    Args:
-        spec: number, width and initial spread of the centres, and the bias.
-    """
+class _Queries(nn.Module):
+    """The local centres, c_i W_q, and the positional vectors P."""
 
     def __init__(self, spec: URFMSpec) -> None:
         super().__init__()
         self.centres = nn.Parameter(spec.spread * torch.randn(spec.centres, spec.width))
-        self.weight = linear(spec.width, spec.width)
+        self.weight = _linear(spec.width, spec.width)
         if spec.bias != "none":
             # One more for tokens without a place; all centres have a place.
             count = spec.buckets + (spec.bias == "key")
             self.positions = nn.Parameter(spec.spread * torch.randn(count, spec.width))
 
     def forward(self) -> Tensor:
-        """Return c_i W_q, (L, d)."""
         return self.weight(self.centres)
 
 
-class SelfAttention(nn.Module):
-    """One layer of multi-head self-attention, without residual and norm.
-
-    It has the projections of query, key and value, and that of the output.
-
-    Args:
-        width: d.
-        heads: a divisor of d.
-    """
+class _SelfAttention(nn.Module):
+    """One layer of multi-head self-attention, without residual and norm."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = linear(width, 3 * width, bias=True)
-        self.out = linear(width, width, bias=True)
+        self.qkv = _linear(width, 3 * width, bias=True)
+        self.out = _linear(width, width, bias=True)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the attention and the output.
@@ -85,7 +70,7 @@ class SelfAttention(nn.Module):
 class LocalFields(nn.Module):
     """Map the tokens of one side to local fields.
 
-    L fields of width d:
+    Centres attend over the tokens; what they gather passes through self-attention. L fields of width d:
 
     e_ij = (c_i W_q + b_i) (f_j W_k)^T / sqrt(d) with the bias on the query side, (c_i W_q) (f_j W_k + b_j)^T / sqrt(d) on the key
     side; A = softmax_j(e); h_i = sum_j A_ij f_j W_v; fields = MSA(h). With H heads each has d / H columns of its own.
@@ -94,14 +79,6 @@ class LocalFields(nn.Module):
 
     Keys and values are never computed token by token: (c W_q) (x W_in W_k)^T = ((c W_q) (W_in W_k)^T) x^T, and A (x W) = (A x) W.
     So the cost beside the self-attention is L rows per image and not N.
-
-    Shape:
-        tokens: (B, N, width of the side). buckets: (L,) or (N,) or, for landmarks of each image, (B, L) or (B, N).
-
-    Args:
-        spec: sizes, side of the bias, what is shared.
-        student_width: channels of the student's tokens.
-        teacher_width: channels of the teacher's.
     """
 
     def __init__(self, spec: URFMSpec, student_width: int, teacher_width: int) -> None:
@@ -117,11 +94,8 @@ class LocalFields(nn.Module):
         """Return attention and local fields of one side.
 
         Shape:
-            tokens: (B, N, width of the side).
-
-        Args:
-            side: "student" or "teacher".
-            buckets: (L,) or (N,), or (B, L) or (B, N) for landmarks of each image; None without positional vectors.
+            tokens: (B, N, width of the side). buckets: (L,) or (N,), or (B, L) or (B, N) for landmarks of each image; None without
+                positional vectors.
         """
         looks = self._looks(tokens, side, buckets)
         seen = (looks.flatten(1, 2) @ tokens).unflatten(1, looks.shape[1:3])  # (B, H, L, width)
@@ -129,13 +103,6 @@ class LocalFields(nn.Module):
         rows = torch.einsum("bhlw,hdw->blhd", seen, values).flatten(2)  # (B, L, d)
         attention, fields = self._part("attention", side)(self._scaled(rows))
         return Fields(looks, attention, self._scaled(fields))
-
-    def teachers_parameters(self) -> dict[str, nn.Parameter]:
-        """Return the parameters that make the teacher's fields, by name.
-
-        Parameters shared with the student are among them.
-        """
-        return {name: value for name, value in self.named_parameters() if ".student." not in name}
 
     def _looks(self, tokens: Tensor, side: Side, buckets: Tensor | None) -> Tensor:
         """Return the attention of centres over tokens, (B, H, L, N)."""
@@ -173,21 +140,17 @@ class LocalFields(nn.Module):
     def _build(self, name: str, width: int) -> nn.Module:
         spec = self.spec
         if name == "query":
-            return Queries(spec)
+            return _Queries(spec)
         if name == "attention":
-            return SelfAttention(spec.width, spec.heads)
-        return linear(width if name == "input" else spec.width, spec.width)
+            return _SelfAttention(spec.width, spec.heads)
+        return _linear(width if name == "input" else spec.width, spec.width)
 
 
-def linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
+def _linear(inputs: int, outputs: int, bias: bool = False) -> nn.Linear:
     """Return a linear layer that keeps the variance of its inputs.
 
-    torch's own initial weights divide it by 3; after four layers of these all fields are equal to 1e-9 and both losses are 0.
-
-    Args:
-        inputs: columns in.
-        outputs: columns out.
-        bias: add a bias, initially 0.
+    torch's own initial weights divide it by 3; after four layers of these all fields are equal to 1e-9 and both losses are 0. The bias is 0
+    at first.
     """
     layer = nn.Linear(inputs, outputs, bias=bias)
     nn.init.normal_(layer.weight, std=inputs**-0.5)

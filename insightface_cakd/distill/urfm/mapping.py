@@ -1,7 +1,4 @@
-"""The mapping of student and teacher onto the same local fields.
-
-It keeps both sides from agreeing on a constant.
-"""
+"""The mapping of student and teacher onto the same local fields."""
 
 import math
 import warnings
@@ -21,27 +18,16 @@ from insightface_cakd.recipe.urfm import URFMSpec
 from insightface_cakd.teachers.prompts.damped import damped
 
 
-class ReadOut(nn.Module):
-    """A linear read-out of an embedding from the local fields.
-
-    sum_i w_i * h_i, then a linear layer; without bias, so that a constant carries no information.
-
-    Args:
-        centres: L.
-        width: d.
-        embedding_size: D.
-    """
-
+class _ReadOut(nn.Module):
     def __init__(self, centres: int, width: int, embedding_size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.full((centres, width), 1 / centres))
         self.embedding = nn.Linear(width, embedding_size, bias=False)
 
     def forward(self, fields: Tensor) -> Tensor:
-        """Return the embedding.
+        """Return sum_i w_i * h_i behind a linear layer.
 
-        Shape:
-            fields: (B, L, d). Returns (B, D).
+        (B, L, d) -> (B, D). Without bias, so that a constant carries no information.
         """
         return self.embedding((fields * self.weight).sum(dim=1))
 
@@ -62,27 +48,11 @@ class URFM(nn.Module):
     - `normalise: images`: what all images share is taken out of the tokens, so that no token can draw attention to a constant; and
       fields have variance 1 over their width, so that weight decay cannot shrink both sides.
 
-    Shape:
-        student_tokens: (B, N_S, student_width); teacher_tokens: (B, N_T, teacher_width), as `as_tokens` gives them; landmarks: (B, 5, 2),
-        pixels of the 112x112 image, those of the alignment template when not given; embedding: (B, D), the teacher's.
-        Returns student.attention, teacher.attention: (B, heads, L, L), or (B, mapping heads, L, patches of the coarser grid) with
-        `attention: urfm`;
-        student.fields, teacher.fields: (B, L, d); with a read-out also student.anchor, the embedding read out of the teacher's fields, and
-        teacher.anchor, the teacher's embedding, both (B, D). All float32, computed outside autocast.
+    All is float32, computed outside autocast. More centres than patches on a side, or a mapping that nothing trains, is a warning, once,
+    when it is built.
 
     Args:
-        spec: of the recipe.
-        student: grid of the student's tokens.
-        teacher: grid of the teacher's tokens.
-        student_width: channels of the student's tokens.
-        teacher_width: channels of the teacher's.
         embedding_size: D of the teacher's embedding, if a term reads the anchor; without it no read-out is built.
-
-    Raises:
-        ShapeError: tokens of another number or width than the grids say; landmarks outside the image.
-
-    Edge cases:
-        More centres than patches on a side, or a mapping that nothing trains: a warning, once, when it is built.
 
     Source:
         Zhao et al., CAKD, ACM MM 2023 (2306.14662). Details inferred; each is a key of `URFMSpec`.
@@ -98,13 +68,19 @@ class URFM(nn.Module):
         embedding_size: int | None = None,
     ) -> None:
         super().__init__()
-        warn_of_many_centres(spec, student, teacher)
+        fewest = min(student.rows * student.columns, teacher.rows * teacher.columns)
+        if spec.centres > fewest:
+            warnings.warn(
+                f"urfm.centres: {spec.centres} centres for a grid of {fewest} patches (student {student}, teacher {teacher}); they will "
+                "share patches. Fewer centres cost less.",
+                stacklevel=2,
+            )
         self.spec = spec
         self.grids: dict[Side, TokenGrid] = {"student": student, "teacher": teacher}
         self.widths: dict[Side, int] = {"student": student_width, "teacher": teacher_width}
         self.local = LocalFields(spec, student_width, teacher_width)
         self.scaled = nn.ModuleDict({side: self._build_norm(side) for side in self.grids})
-        self.readout = None if embedding_size is None else ReadOut(spec.centres, spec.width, embedding_size)
+        self.readout = None if embedding_size is None else _ReadOut(spec.centres, spec.width, embedding_size)
         for side in self.grids:
             # Constants of the recipe: built once, on the module's device, and in no checkpoint.
             table = None if spec.bias == "none" else bucket_table(self._placed(side), template(), spec)
@@ -128,15 +104,15 @@ class URFM(nn.Module):
     ) -> dict[str, Tensor]:
         """Return attention and fields of both sides.
 
-        If there is a read-out, the anchor's pair is returned too.
+        With a read-out also student.anchor, the embedding read out of the teacher's fields, and teacher.anchor, the teacher's embedding,
+        both (B, D).
 
         Shape:
-            student_tokens: (B, N_S, student_width). teacher_tokens: (B, N_T, teacher_width).
+            student_tokens: (B, N_S, student_width), as `as_tokens` gives them. teacher_tokens: (B, N_T, teacher_width).
             landmarks: (B, 5, 2), pixels of the 112x112 image; those of the alignment template when not given.
             embedding: (B, D), the teacher's; needed by a read-out only.
-
-        Raises:
-            ShapeError: tokens of another number or width than the grids say; landmarks that do not fit; no embedding for the read-out.
+            Returns student.attention, teacher.attention: (B, heads, L, L), or (B, mapping heads, L, patches of the coarser grid) with
+            `attention: urfm`; student.fields, teacher.fields: (B, L, d).
         """
         if landmarks is not None:
             check_landmarks(landmarks, student_tokens.shape[0])
@@ -157,12 +133,7 @@ class URFM(nn.Module):
         """Return each centre's attention over the tokens of one side.
 
         Shape:
-            Returns (B, mapping heads, L, N); rows sum to 1.
-
-        Args:
-            tokens: (B, N, C), of that side.
-            side: "student" or "teacher".
-            landmarks: (B, 5, 2), of each image, in pixels; those of the alignment template when not given.
+            tokens: (B, N, C), of that side. landmarks: as for `forward`. Returns (B, mapping heads, L, N); rows sum to 1.
         """
         if landmarks is not None:
             check_landmarks(landmarks, tokens.shape[0])
@@ -181,10 +152,9 @@ class URFM(nn.Module):
 
     def _teach(self, tokens: Tensor, landmarks: Tensor | None) -> tuple[Fields, Tensor]:
         """Return the target of the losses, and the fields to read out."""
-        if self.spec.stop_gradient == "none":
-            theirs = self._run("teacher", tokens, landmarks)
-            return theirs, theirs.values
         live = self._run("teacher", tokens, landmarks)
+        if self.spec.stop_gradient == "none":
+            return live, live.values
         share = self.spec.prompt_gradient if self.spec.stop_gradient == "mapping" else 0.0
         if share == 0 or not tokens.requires_grad or not torch.is_grad_enabled():
             return Fields(*(x.detach() for x in live)), live.values
@@ -209,7 +179,9 @@ class URFM(nn.Module):
         inputs = (tokens, side, buckets)
         if not held:
             return self.local(*inputs)
-        return functional_call(self.local, {k: v.detach() for k, v in self.local.teachers_parameters().items()}, inputs)
+        # Those shared with the student are among them.
+        teachers = {name: value.detach() for name, value in self.local.named_parameters() if ".student." not in name}
+        return functional_call(self.local, teachers, inputs)
 
     def _anchor(self, told: Tensor, embedding: Tensor | None) -> dict[str, Tensor]:
         if self.readout is None:
@@ -230,20 +202,3 @@ class URFM(nn.Module):
         """
         root = math.isqrt(self.spec.centres)
         return TokenGrid(root, root) if self.spec.bias == "query" else self.grids[side]
-
-
-def warn_of_many_centres(spec: URFMSpec, student: TokenGrid, teacher: TokenGrid) -> None:
-    """Warn of more centres than patches.
-
-    Args:
-        spec: of the recipe.
-        student: the student's grid.
-        teacher: the teacher's grid.
-    """
-    fewest = min(student.rows * student.columns, teacher.rows * teacher.columns)
-    if spec.centres > fewest:
-        warnings.warn(
-            f"urfm.centres: {spec.centres} centres for a grid of {fewest} patches (student {student}, teacher {teacher}); they will share "
-            "patches. Fewer centres cost less.",
-            stacklevel=3,
-        )

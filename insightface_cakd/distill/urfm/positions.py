@@ -1,7 +1,4 @@
-"""Facial positional encoding.
-
-It turns the distance of a point of the face from its origin, in space and in facial structure, into a bucket.
-"""
+"""Facial positional encoding: a bucket per point of the face."""
 
 import math
 from collections.abc import Callable
@@ -20,15 +17,9 @@ TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493
 
 
 def grid_points(grid: TokenGrid) -> Tensor:
-    """Return the centre (x, y) of every cell of a grid.
+    """Return the centre of every cell of a grid, row by row.
 
-    The cells are in order row by row; coordinates are pixels of the 112x112 image.
-
-    Args:
-        grid: over the image.
-
-    Shape:
-        Returns (rows * columns, 2), float64.
+    Float64 (cells, 2), in pixels.
     """
     across = (torch.arange(grid.columns, dtype=torch.float64) + 0.5) * (IMAGE / grid.columns)
     down = (torch.arange(grid.rows, dtype=torch.float64) + 0.5) * (IMAGE / grid.rows)
@@ -37,66 +28,37 @@ def grid_points(grid: TokenGrid) -> Tensor:
 
 
 def template(dtype: torch.dtype = torch.float64) -> Tensor:
-    """Return the landmarks of an aligned face, (5, 2).
-
-    They are eyes, tip of the nose and corners of the mouth, in pixels of the 112x112 image.
-
-    Args:
-        dtype: of the result.
-    """
+    """Return the landmarks of an aligned face, (5, 2)."""
     return torch.tensor(TEMPLATE, dtype=dtype)
 
 
-def spatial_distance(points: Tensor, origin: Tensor) -> Tensor:
-    """Return |p_i - origin|.
-
-    Shape:
-        points: (..., P, 2); origin: (..., 2). Returns (..., P), in the points' unit.
-    """
-    return torch.linalg.vector_norm(points - origin.unsqueeze(-2), dim=-1)
-
-
-def landmark_distances(points: Tensor, landmarks: Tensor) -> Tensor:
-    """Return the distance of every point to every landmark.
-
-    Shape:
-        points: (..., P, 2); landmarks: (..., 5, 2). Returns (..., P, 5).
-    """
+def _landmark_distances(points: Tensor, landmarks: Tensor) -> Tensor:
+    """Return the distance of every point to every landmark, (..., P, 5)."""
     return torch.linalg.vector_norm(points.unsqueeze(-2) - landmarks.unsqueeze(-3), dim=-1)
 
 
-def saliency_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tensor:
+def _saliency_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tensor:
     """Return |s_i - s_origin|, s the distance to the nearest landmark.
 
-    Shape:
-        points: (..., P, 2); origin: (..., 2); landmarks: (..., 5, 2). Returns (..., P).
-
-    Source:
-        CAKD names the distance; the formula is an assumption.
+    CAKD names the distance; the formula is an assumption.
     """
-    nearest = landmark_distances(points, landmarks).amin(dim=-1)
-    return (nearest - landmark_distances(origin.unsqueeze(-2), landmarks).amin(dim=-1)).abs()
+    nearest = _landmark_distances(points, landmarks).amin(dim=-1)
+    return (nearest - _landmark_distances(origin.unsqueeze(-2), landmarks).amin(dim=-1)).abs()
 
 
-def relative_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tensor:
+def _relative_distance(points: Tensor, origin: Tensor, landmarks: Tensor) -> Tensor:
     """Return each point's distance from the origin, in distances to the landmarks.
 
-    |v_i - v_origin| / sqrt(5), v the distances to the five landmarks.
-
-    Shape:
-        points: (..., P, 2); origin: (..., 2); landmarks: (..., 5, 2). Returns (..., P).
-
-    Source:
-        CAKD names the distance; the formula is an assumption.
+    |v_i - v_origin| / sqrt(5), v the distances to the five landmarks. CAKD names the distance; the formula is an assumption.
     """
-    ours, theirs = landmark_distances(points, landmarks), landmark_distances(origin.unsqueeze(-2), landmarks)
+    ours, theirs = _landmark_distances(points, landmarks), _landmark_distances(origin.unsqueeze(-2), landmarks)
     return torch.linalg.vector_norm(ours - theirs, dim=-1) / landmarks.shape[-2] ** 0.5
 
 
-STRUCTURES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...]] = {
-    "both": (saliency_distance, relative_distance),
-    "saliency": (saliency_distance,),
-    "relative": (relative_distance,),
+_STRUCTURES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...]] = {
+    "both": (_saliency_distance, _relative_distance),
+    "saliency": (_saliency_distance,),
+    "relative": (_relative_distance,),
     "none": (),
 }
 
@@ -105,21 +67,13 @@ def facial_distance(points: Tensor, landmarks: Tensor, spec: URFMSpec) -> Tensor
     """Return spatial distance + gamma * facial structure distance, in cells.
 
     Shape:
-        points: (P, 2).
-        landmarks: (..., 5, 2).
-        Returns (..., P).
-
-    Units:
-        Points and landmarks in pixels of the 112x112 image.
-
-    Args:
-        spec: origin, structure, gamma and cell.
+        points: (P, 2), pixels. landmarks: (..., 5, 2), pixels. Returns (..., P).
     """
     points, landmarks = points.to(landmarks) / spec.cell, landmarks / spec.cell
     middle = torch.full_like(landmarks[..., NOSE, :], IMAGE / 2 / spec.cell)
     origin = landmarks[..., NOSE, :] if spec.origin == "nose" else middle
-    distance = spatial_distance(points, origin)
-    structures = [measure(points, origin, landmarks) for measure in STRUCTURES[spec.structure]]
+    distance = torch.linalg.vector_norm(points - origin.unsqueeze(-2), dim=-1)
+    structures = [measure(points, origin, landmarks) for measure in _STRUCTURES[spec.structure]]
     return distance + spec.gamma * torch.stack(structures).mean(dim=0) if structures else distance
 
 
@@ -129,15 +83,7 @@ def piecewise_index(distances: Tensor, alpha: float = 1.9, beta: float = 3.8, re
     Fine for near distances, logarithmic for far ones, clipped:
 
     g(x) = [x] for |x| <= alpha, else sign(x) min(beta, [alpha + ln(|x| / alpha) / ln(reach / alpha) (beta - alpha)]), [.] rounding
-    half to even; then truncated to an integer.
-
-    Shape:
-        distances: any. Returns the same shape, int64, in [-floor(beta), floor(beta)].
-
-    Args:
-        alpha: end of the linear part.
-        beta: limit of the index.
-        reach: distance that the limit belongs to.
+    half to even; then truncated to an integer: int64 in [-floor(beta), floor(beta)].
 
     Source:
         iRPE (2107.14222), eq. 18 and its defaults 1.9, 3.8, 15.2.
@@ -155,10 +101,6 @@ def bucket_table(grid: TokenGrid, landmarks: Tensor, spec: URFMSpec) -> Tensor:
 
     Shape:
         landmarks: (..., 5, 2), pixels. Returns (..., grid.count), int64.
-
-    Args:
-        grid: where the tokens, or the centres, lie.
-        spec: distances and index function.
     """
     distance = facial_distance(grid_points(grid), landmarks, spec)
     index = piecewise_index(distance, spec.alpha, spec.beta, spec.reach)
@@ -166,16 +108,9 @@ def bucket_table(grid: TokenGrid, landmarks: Tensor, spec: URFMSpec) -> Tensor:
 
 
 def check_landmarks(landmarks: Tensor, batch: int) -> None:
-    """Check that landmarks fit the batch and lie in the image.
+    """Check that landmarks are (batch, 5, 2) and lie in the image.
 
     Reads the device, so that landmarks cost a wait where they are given.
-
-    Args:
-        landmarks: of a batch, in pixels.
-        batch: number of images.
-
-    Raises:
-        ShapeError: they are not (B, 5, 2), or one lies outside the 112x112 image or is not finite.
     """
     if tuple(landmarks.shape) != (batch, 5, 2):
         raise ShapeError(

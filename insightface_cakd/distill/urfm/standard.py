@@ -1,10 +1,13 @@
 """Tokens without what all images have in common."""
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from insightface_cakd.distill.gather import sum_over_ranks
 from insightface_cakd.runtime.ranks import world_size
+
+# Share of a step in the running means; the first steps count equally.
+_MOMENTUM = 0.1
 
 
 class Standardised(nn.Module):
@@ -16,24 +19,14 @@ class Standardised(nn.Module):
     images, the rest where a token lies. Of what centres gather from such tokens, 0.06 % distinguishes images, and two sides that agree on
     the constant have agreed on nothing. Networks with a fully connected head standardise in the same way: by the batch norm behind it.
 
-    Shape:
-        tokens: (B, N, C), float32; the result too.
-
-    Args:
-        count: N.
-        width: C.
-        momentum: share of a step in the running means; the first steps count equally.
-
-    Edge cases:
-        The moments are constants for the gradient. They are updated in train mode only; before the first update they are the batch's.
+    The moments are constants for the gradient. They are updated in train mode only; before the first update they are the batch's.
     """
 
     moments: Tensor
     steps: Tensor
 
-    def __init__(self, count: int, width: int, momentum: float = 0.1) -> None:
+    def __init__(self, count: int, width: int) -> None:
         super().__init__()
-        self.momentum = momentum
         self.register_buffer("moments", torch.zeros(2, count, width))
         self.register_buffer("steps", torch.zeros(()))
 
@@ -51,26 +44,13 @@ class Standardised(nn.Module):
         """Return mean and variance, (2, N, C), updated in train mode."""
         if not self.training:
             return torch.where(self.steps > 0, self.moments, torch.stack((tokens.mean(0), tokens.var(0, correction=0))))
-        mean = over_ranks(tokens.mean(0))
-        variance = over_ranks((tokens - mean).square().mean(0))
+        # Every rank has equally many images, so that the mean over ranks is that of the joined batch.
+        mean = sum_over_ranks(tokens.mean(0)) / world_size()
+        variance = sum_over_ranks((tokens - mean).square().mean(0)) / world_size()
         self.steps += 1
-        share = (1 / self.steps).clamp_min(self.momentum)
+        share = (1 / self.steps).clamp_min(_MOMENTUM)
         # The variance of the joined batches: their own variances, and the squared distance of their means.
         apart = share * (1 - share) * (mean - self.moments[0]).square()
         joined = torch.lerp(self.moments, torch.stack((mean, variance)), share)
         self.moments = torch.stack((joined[0], joined[1] + apart))
         return self.moments
-
-
-def over_ranks(mean: Tensor) -> Tensor:
-    """Return the mean over ranks.
-
-    Every rank has equally many images, so that it is the mean of the joined batch.
-
-    Shape:
-        mean: any, of this rank; overwritten.
-    """
-    if world_size() > 1:
-        dist.all_reduce(mean)
-        mean /= world_size()
-    return mean

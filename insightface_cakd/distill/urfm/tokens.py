@@ -1,7 +1,4 @@
-"""Converts any activation with a grid to tokens in one order.
-
-The patches come first, row by row, then the tokens that have no place on the face.
-"""
+"""Converts any activation with a grid to tokens in one order."""
 
 import math
 
@@ -14,19 +11,14 @@ from insightface_cakd.networks.token_grid import TokenGrid
 def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[Tensor, TokenGrid]:
     """Return an activation as tokens and the grid on which they lie.
 
+    Of the tokens, (B, N, C), the patches come first, row by row, then those that have no place on the face.
+
     Shape:
-        activation: a map (B, C, H, W), or (B, H, W, C) with H = W as timm's Swin gives it; or tokens (B, N, C) of a square grid.
-            Tokens: (B, N, C), extra ones moved behind the patches.
+        activation: a map (B, C, H, W), or (B, H, W, C) with H = W as timm's Swin gives it; or tokens (B, N, C) of a square grid. A map
+            whose first two sides are equal and whose last two are not is read as (B, H, W, C), any other as (B, C, H, W).
 
     Args:
         extra: tokens before the patches that have no place on the face; maps have none.
-        where: prefix of error messages.
-
-    Raises:
-        ShapeError: it has no grid, or another number of tokens than a square and `extra` make.
-
-    Edge cases:
-        A map whose first two sides are equal and whose last two are not is read as (B, H, W, C), any other as (B, C, H, W).
     """
     if activation.ndim == 4 and extra == 0:
         last = activation.shape[1] == activation.shape[2] != activation.shape[3]

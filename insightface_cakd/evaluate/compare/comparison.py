@@ -1,7 +1,4 @@
-"""Models compared with a baseline on the same pairs.
-
-Intervals come from resamples that all models share; differences are tested in pairs.
-"""
+"""Models compared with a baseline on the same pairs and resamples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +11,24 @@ from insightface_cakd.errors import EvaluationError, did_you_mean
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Paired, Resamples, interval_of, paired
 from insightface_cakd.evaluate.pairs.sets import tar_intervals
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
+from insightface_cakd.networks.latency import Latency
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a model: its file in 10^6 bytes, milliseconds a face."""
+
+    runtime: str
+    megabytes: float
+    parameters: int
+    latency: Latency
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A model's difference from the baseline.
+    """A model's gain in accuracy over the baseline, or its mean.
 
-    Args:
-        gain: accuracy minus the baseline's; over several sets, the mean.
-        interval: of the gain, by paired bootstrap.
-        paired: number of pairs on which only one of the two models is right. Over several sets, the first variant of
-            each is counted: other variants contain the same pairs again.
+    Over several sets `paired` counts the first variant of each: other variants contain the same pairs again.
     """
 
     gain: float
@@ -34,15 +38,9 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The numbers of one model.
+    """The numbers of one model by set, TAR also by FAR.
 
-    Args:
-        verified: set -> judged pairs.
-        intervals: set -> interval of the accuracy.
-        tar_intervals: set -> FAR -> interval of TAR.
-        mean_interval: of the mean accuracy over the sets.
-        differences: set -> difference from the baseline on that set; empty for the baseline itself.
-        difference: over all sets; None for the baseline itself.
+    The baseline has no differences; `difference` is over all sets.
     """
 
     verified: Mapping[str, VerificationResult]
@@ -60,12 +58,9 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class PairComparison:
-    """The numbers of all models.
+    """The numbers of all models, in the order given.
 
-    Args:
-        baseline: name of the model that the others are compared with.
-        models: name -> numbers, in the order in which the models were given.
-        firsts: names of the sets that the paired test covers: the first variant of each set.
+    `firsts` are the sets that the paired test covers: the first variant of each set.
     """
 
     baseline: str
@@ -84,21 +79,15 @@ class PairComparison:
 
     @property
     def pairs(self) -> int:
-        """Number of distinct pairs.
-
-        A pair counts once, in however many variants it was judged.
-        """
+        """Number of distinct pairs, each counted once in however many variants."""
         return sum(len(self.models[self.baseline].verified[name].same) for name in self.firsts)
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The distances that models give to the pairs of one set.
+    """Squared distances (P,) of models on the pairs of one set.
 
-    Args:
-        same: bool (P,), whether both images show one person.
-        distances: model -> squared distances (P,).
-        source: name shared by the variants of one set, which contain the same pairs; None for a set without variants.
+    `source` is shared by the variants of one set, which contain the same pairs; None for a set without variants.
     """
 
     same: np.ndarray
@@ -107,17 +96,10 @@ class Pairs:
 
 
 def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> PairComparison:
-    """Compare models on some sets.
+    """Compare models on some sets; the first is the default baseline.
 
     Variants of one set share their resamples, and only the first counts in the paired test: the same pairs seen again
     are no further evidence.
-
-    Args:
-        sets: name -> distances of the models, which are the same in each set.
-        baseline: name of a model; the first one when not given.
-
-    Raises:
-        EvaluationError: no set, an unknown baseline, distances that are not finite, or pairs that cannot be judged.
     """
     if not sets:
         raise EvaluationError("compare: no verification set; expected at least one. Pass --sets FOLDER_OR_BIN.")
@@ -143,15 +125,7 @@ def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> Pai
 
 
 def choose_baseline(names: Sequence[str], baseline: str | None) -> str:
-    """Return the baseline's name, by default that of the first model.
-
-    Args:
-        names: of the models.
-        baseline: as the user wrote it, None if not given.
-
-    Raises:
-        EvaluationError: no model has that name.
-    """
+    """Return the baseline's name, by default that of the first model."""
     if baseline is not None and baseline not in names:
         raise EvaluationError(
             f"--baseline {baseline}: no such model; expected one of {', '.join(names)}.{did_you_mean(baseline, names)} "
@@ -168,7 +142,6 @@ def _scored(
     tar: Mapping[str, Mapping[float, Interval]],
     firsts: Sequence[str],
 ) -> Scored:
-    """Return a model's numbers from judged pairs and resampled accuracies."""
     own, other = verified[model], verified[baseline]
     intervals = {name: interval_of(values) for name, values in drawn[model].items()}
     mean = np.mean(list(drawn[model].values()), axis=0)

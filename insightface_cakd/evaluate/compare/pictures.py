@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from insightface_cakd.evaluate.compare.comparison import PairComparison
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, PairComparison
 from insightface_cakd.evaluate.pairs.verification import VerificationResult
-from insightface_cakd.report.plots import svg_of
+from insightface_cakd.report.plots import dress, svg_of
 from insightface_cakd.report.result import Drawing
 
 POINTS = 300
@@ -20,12 +18,7 @@ BEYOND = 1.08
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """TAR at increasing FAR.
-
-    Args:
-        far: (K,), ascending; the first is the rate of one false accept.
-        tar: (K,), read strictly.
-    """
+    """Strict TAR at ascending FAR, (K,), from one false accept on."""
 
     far: np.ndarray
     tar: np.ndarray
@@ -35,10 +28,6 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
     """Return TAR for increasing numbers of allowed false accepts.
 
     The numbers are spaced evenly on a logarithmic scale, from 1 to all different pairs; equal ones are merged.
-
-    Args:
-        verified: the judged pairs.
-        points: the largest number of points.
     """
     genuine, impostors = np.sort(verified.distances[verified.same]), np.sort(verified.distances[~verified.same])
     allowed = np.unique(np.geomspace(1, len(impostors), points).astype(int))
@@ -47,12 +36,7 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
 
 
 def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
-    """Yield ROC and DET of each set, then accuracy against cost.
-
-    Args:
-        comparison: the numbers.
-        costs: model -> cost.
-    """
+    """Yield ROC and DET of each set, then accuracy against cost."""
     for number, name in enumerate(comparison.sets):
         yield Drawing(
             f"{name}: ROC and DET.",
@@ -80,20 +64,12 @@ def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
         refused_most.append(refused.max())
     left.set(xscale="log", xlabel="FAR", ylabel="TAR")
     right.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR", ylim=(None, 1.1 * max(refused_most)))
-    _dress(left, right)
-    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    dress(left, right)
     return svg_of(figure, prefix)
 
 
 def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure:
-    """Return accuracy with its interval against milliseconds and megabytes.
-
-    The two plots stand side by side.
-
-    Args:
-        comparison: the numbers.
-        costs: model -> cost.
-    """
+    """Return accuracy with its interval, against milliseconds and against megabytes."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for number, (name, scored) in enumerate(comparison.models.items()):
@@ -105,12 +81,5 @@ def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure
     largest = max(costs[name].megabytes for name in comparison.models)
     left.set(xlabel="ms for one face", ylabel="accuracy, %", xlim=(0, BEYOND * slowest))
     right.set(xlabel="MB", xlim=(0, BEYOND * largest))
-    _dress(left, right)
-    right.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    dress(left, right)
     return figure
-
-
-def _dress(*both: Axes) -> None:
-    for axes in both:
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)

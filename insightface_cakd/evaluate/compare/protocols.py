@@ -18,11 +18,7 @@ from insightface_cakd.report.tables import Row
 
 @dataclass(frozen=True)
 class SideBySide(Result):
-    """The results of several models.
-
-    Args:
-        results: model -> result.
-    """
+    """The results of several models."""
 
     results: Mapping[str, Result]
 
@@ -45,13 +41,8 @@ class SideBySide(Result):
 def named_protocol(name: str | None, settings: Sequence[str], pairs_only: Mapping[str, object]) -> Protocol | None:
     """Return the protocol of a comparison, None to compare verification pairs.
 
-    Args:
-        name: as the user wrote it, None if not given.
-        settings: its options, each `KEY=VALUE` with the value in YAML.
-        pairs_only: options of the command that apply to pairs only, with the values given.
-
-    Raises:
-        EvaluationError: the protocol or an option is unknown, or options contradict each other.
+    Each of its settings is `KEY=VALUE`, in YAML. `pairs_only` are options of the command that apply to pairs only, with
+    the values given.
     """
     given = [option for option, value in pairs_only.items() if value]
     if name is None and settings:
@@ -73,18 +64,7 @@ def named_protocol(name: str | None, settings: Sequence[str], pairs_only: Mappin
 def measure_each(
     entries: Sequence[Entry], protocol: Protocol, data: Sequence[Path], get_model: GetModel, execution: Execution
 ) -> SideBySide:
-    """Measure models one after the other with one protocol.
-
-    Args:
-        entries: the models.
-        protocol: how to measure.
-        data: files or folders to measure on.
-        get_model: the host's model factory.
-        execution: how to run.
-
-    Raises:
-        CAKDError: a model or the data cannot be used.
-    """
+    """Measure models one after the other with one protocol."""
     return SideBySide(
         {entry.name: protocol.measure(entry.load(get_model, execution.device), data, execution) for entry in entries}
     )

@@ -7,8 +7,7 @@ import torch
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.comparison import Pairs, choose_baseline, compare_pairs
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, choose_baseline, compare_pairs
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, titled
@@ -33,19 +32,9 @@ def compare_models(
     baseline: str | None = None,
     seconds: float = SECONDS,
 ) -> ModelComparison:
-    """Measure models on the same pairs.
+    """Measure models on the same pairs; the first is the default baseline.
 
-    Args:
-        entries: the models, at least two.
-        sets: names, variants and pairs, see `varied_sets`.
-        get_model: the host's model factory.
-        execution: how to run; latency is always measured on the CPU.
-        baseline: name of the model that the others are compared with; the first one when not given.
-        seconds: to spend on measuring latency.
-
-    Raises:
-        EvaluationError: fewer than two models, an unknown baseline, or a model or set cannot be used.
-        DataError: a set is damaged.
+    Sets come from `varied_sets`. Latency is always measured on the CPU, for some seconds.
     """
     if len(entries) < 2:
         raise EvaluationError("compare: one model; expected at least two. Name another run, .onnx or weights.")
@@ -71,17 +60,7 @@ def compare_models(
 
 
 def write_outcome(folder: Path, outcome: Result, title: str) -> None:
-    """Write `compare.html`, `compare.md` and `compare.json`, each atomically.
-
-    Args:
-        folder: created if missing.
-        outcome: what to write.
-        title: of the page.
-
-    Raises:
-        EvaluationError: the page or the Markdown cannot be written.
-        RunError: the JSON cannot be written.
-    """
+    """Write `compare.html`, `compare.md` and `compare.json`, each atomically."""
     write_result(folder / PAGE, title, outcome)
     try:
         with replacing(folder / TEXT) as temporary:

@@ -24,11 +24,9 @@ SECONDS = 1.0
 
 @dataclass(frozen=True)
 class RunComparison:
-    """The outcome of comparing several runs.
+    """The outcome of comparing several runs, for a report.
 
-    Args:
-        sections: for a report.
-        sentences: what a model gains over the first, and what the teacher's gallery costs under the student's probes.
+    Sentences say what a model gains over the first, and what the teacher's gallery costs under the student's probes.
     """
 
     sections: list[Section]
@@ -43,20 +41,14 @@ def compare_runs(
     mixed: tuple[str, str] | None = None,
     most: int | None = None,
 ) -> RunComparison:
-    """Compare finished runs on one verification set.
+    """Compare finished runs on one .bin file; the first is the baseline.
 
     Args:
-        runs: name -> output folder; the first is the baseline.
-        place: the .bin file.
+        runs: name -> output folder.
         device: where embeddings are computed; latency is measured on the CPU.
-        get_model: the host's model factory.
         mixed: names of a teacher and a student for mixed enrolment, which is left out where their embeddings have
             different widths and so cannot be compared.
         most: largest number of pairs to use, evenly spread over the set; all of them when not given.
-
-    Raises:
-        EvaluationError: a run has no weights, or the set or a model cannot be used.
-        DataError: the set is damaged.
     """
     entries = [run_entry(name, folder) for name, folder in runs.items()]
     execution = Execution(device, BATCH, bar=progress_bar)

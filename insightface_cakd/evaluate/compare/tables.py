@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from insightface_cakd.evaluate.compare.comparison import Difference, PairComparison, Scored
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, Difference, PairComparison, Scored
 from insightface_cakd.evaluate.compare.pictures import drawings
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, TEST, said_p
-from insightface_cakd.evaluate.pairs.set_tables import shown_tar, unsupported_lines, verification_facts
-from insightface_cakd.evaluate.pairs.verification import FARS
+from insightface_cakd.evaluate.pairs.set_tables import tar_cells, unsupported_lines, verification_facts
 from insightface_cakd.report.result import Drawing, Result, Section
 from insightface_cakd.report.tables import Row
 
@@ -20,10 +19,7 @@ from insightface_cakd.report.tables import Row
 class ModelComparison(Result):
     """What models achieve on the same pairs, and what they cost.
 
-    Args:
-        comparison: the numbers.
-        costs: model -> cost.
-        embeddings: model -> embeddings (2P, D) of the last set's images, for mixed enrolment.
+    `embeddings`, model -> (2P, D), are of the last set's images, for mixed enrolment.
     """
 
     comparison: PairComparison
@@ -74,10 +70,7 @@ class ModelComparison(Result):
         ]
 
     def difference_rows(self) -> list[Row]:
-        """Return the differences on each variant, one row per set and model.
-
-        There are no rows where no set has variants.
-        """
+        """Return one row per variant and model, none without variants."""
         return [
             {"set": one, "model": name}
             | _against(self.comparison, scored.differences[one], "p")
@@ -91,27 +84,14 @@ class ModelComparison(Result):
         ]
 
     def tar_rows(self) -> list[Row]:
-        """Return TAR@FAR, one row per set and model.
-
-        There is a column for each FAR that any set supports.
-        """
-        every = self.comparison.models[self.comparison.baseline].verified.values()
-        supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified in every)]
-        return [
-            {"set": one, "model": name}
-            | {
-                f"TAR@FAR={far:g}": shown_tar(scored.verified[one].tar_at_far[far], scored.tar_intervals[one].get(far))
-                for far in supported
-            }
-            for one in self.comparison.sets
-            for name, scored in self.comparison.models.items()
-        ]
+        """Return TAR at each supported FAR, by set and model."""
+        names = list(product(self.comparison.sets, self.comparison.models))
+        scored = [(self.comparison.models[model], one) for one, model in names]
+        cells = tar_cells([(numbers.verified[one], numbers.tar_intervals[one]) for numbers, one in scored])
+        return [{"set": one, "model": model, **row} for (one, model), row in zip(names, cells, strict=True)]
 
     def sentences(self) -> list[str]:
-        """Return one sentence per model on its gain over the baseline.
-
-        It also says whether the gain may be chance; the baseline has none.
-        """
+        """Return each model's gain, and whether it may be chance."""
         lines = []
         averaged = f", mean over {len(self.comparison.sets)} variants" if self.comparison.varied else ""
         tested = f" of {_firsts(self.comparison)}, not added over variants" if self.comparison.varied else ""
@@ -148,10 +128,7 @@ def _firsts(comparison: PairComparison) -> str:
 
 
 def _against(comparison: PairComparison, found: Difference | None, p: str) -> dict[str, str]:
-    """Return the cells of a difference, empty ones for the baseline.
-
-    `p` is the title of the test's column.
-    """
+    """Return the cells of a difference, empty ones for the baseline; `p` titles a column."""
     against = f"against {comparison.baseline}"
     if found is None:
         return {against: "", p: ""}

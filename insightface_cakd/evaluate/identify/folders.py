@@ -27,12 +27,8 @@ CHUNK = 1024
 class Pictures:
     """The pictures to search for, and those to search among.
 
-    Args:
-        probes: files of people with at least two pictures.
-        people: number of the person on each probe.
-        distractors: files, in an order drawn from a seed.
-        alone: number of people left out because they have one picture.
-        doubles: number of distractors left out because a probe has the same bytes.
+    `people` numbers the person on each probe; `distractors` are in an order drawn from a seed. `alone` people were left
+    out because they have one picture, `doubles` distractors because a probe has the same bytes.
     """
 
     probes: list[Path]
@@ -44,25 +40,13 @@ class Pictures:
 
 @dataclass
 class Faults:
-    """Counts pictures that cannot be used, up to a limit.
-
-    Args:
-        limit: how many may be left out.
-        lines: messages about those left out so far.
-    """
+    """Counts pictures that cannot be used, up to a limit."""
 
     limit: int
     lines: list[str] = field(default_factory=list)
 
     def add(self, error: DataError) -> None:
-        """Count one picture.
-
-        Args:
-            error: what is wrong with it.
-
-        Raises:
-            DataError: it is one too many.
-        """
+        """Count one picture; raise its error if it is one too many."""
         self.lines.append(str(error))
         if len(self.lines) > self.limit:
             more = f" It is fault {len(self.lines)}; --max-corrupt {self.limit} allows no more." if self.limit else ""
@@ -71,13 +55,7 @@ class Faults:
 
 @dataclass(frozen=True, eq=False)
 class IdentifiedFolders(Result):
-    """The result of identification in folders.
-
-    Args:
-        found: the numbers.
-        pictures: what was searched.
-        left_out: pictures that could not be read, with the reason.
-    """
+    """The result of identification in folders, and pictures left out."""
 
     found: Identified
     pictures: Pictures
@@ -123,18 +101,11 @@ class IdentifiedFolders(Result):
 
 
 def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
-    """List probes and distractors.
+    """List probes, one subfolder per person, and distractors at any depth.
 
-    Args:
-        probes: one subfolder per person; people with two pictures or more are used.
-        distractors: pictures at any depth.
-        seed: of the distractors' order; the same files and seed give the same order.
-
-    Raises:
-        DataError: a folder is missing or holds no pictures.
-        EvaluationError: nobody has two pictures, or no distractor is left.
+    The same files and seed give the same order of the distractors. People with one picture are left out.
     """
-    found = [images for images in find_people(probes).images]
+    found = find_people(probes).images
     several = [images for images in found if len(images) > 1]
     if not several:
         raise EvaluationError(
@@ -162,16 +133,6 @@ def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, fau
     """Embed pictures chunk by chunk, and identify the probes.
 
     The embedding of a picture is the sum of those of the picture and of its mirror image.
-
-    Args:
-        embed: see `verify`.
-        pictures: see `find_pictures`.
-        execution: how to run.
-        faults: counts pictures that are left out.
-
-    Raises:
-        DataError: more pictures than allowed cannot be read.
-        EvaluationError: as in `identify`.
     """
     with execution.bar("probes") as progress:
         kept, rows = [], []
@@ -191,21 +152,9 @@ def identify_folders(embed: Embed, pictures: Pictures, execution: Execution, fau
 def embed_files(
     embed: Embed, files: Sequence[Path], execution: Execution, faults: Faults, progress: Progress
 ) -> Iterator[tuple[list[int], np.ndarray]]:
-    """Yield embeddings of the files that can be read, chunk by chunk.
+    """Yield positions and embeddings (n, D) of the readable files.
 
-    Each chunk is a list of positions in `files`, and embeddings (n, D): those of pictures plus those of their mirror
-    images.
-
-    Args:
-        embed: see `verify`.
-        files: aligned faces.
-        execution: how to run.
-        faults: counts files that are left out.
-        progress: called with (files done, files in all).
-
-    Raises:
-        DataError: more files than allowed cannot be read.
-        EvaluationError: the embeddings are not finite, or not of shape (B, D).
+    An embedding is that of the picture plus that of its mirror image.
     """
     for start in range(0, len(files), CHUNK):
         places, faces = [], []
@@ -221,10 +170,7 @@ def embed_files(
 
 
 def _readable(files: Sequence[Path], faults: Faults) -> list[Path]:
-    """Return the files that can be read.
-
-    The number of distractors must be known before the first is compared.
-    """
+    """Return the files that can be read: the first comparison needs the number of distractors."""
     return [path for path in files if _face(path, faults) is not None]
 
 

@@ -1,7 +1,4 @@
-"""Identification among distractors, as in MegaFace.
-
-A person's other picture must be nearer than all strangers.
-"""
+"""Identification among distractors, as in MegaFace: who is nearer than all strangers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,12 +18,9 @@ SCORES = 1 << 22
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rank-1 among a number of distractors.
+    """Rank-1 among distractors, with a bootstrap interval over people.
 
-    Args:
-        distractors: their number.
-        rank1: share of pairs (probe, enrolled picture of the same person) in which no distractor is as near.
-        interval: of rank-1, by bootstrap over the people.
+    Rank-1 is the share of pairs (probe, enrolled picture of the same person) in which no distractor is as near.
     """
 
     distractors: int
@@ -42,8 +36,6 @@ class Identified:
         ranked: rank-1 for growing numbers of distractors, the last being all of them.
         tar: FAR -> share of pairs of one person above the threshold that at most this share of the (probe, distractor)
             scores exceed, read strictly; None where there are too few such scores.
-        pairs: number of ordered pairs of one person's pictures.
-        people: number of people.
         impostors: number of (probe, distractor) scores.
     """
 
@@ -55,13 +47,10 @@ class Identified:
 
 
 @dataclass(frozen=True, eq=False)
-class Genuine:
-    """All ordered pairs of pictures of one person.
+class _Genuine:
+    """All G ordered pairs of different pictures of one person.
 
-    Args:
-        scores: cosines (G,).
-        probe: row of the first picture, (G,).
-        person: number of the person, (G,), from 0 on without gaps.
+    Cosines, row of the first picture, and number of the person from 0 on without gaps: each (G,).
     """
 
     scores: np.ndarray
@@ -72,26 +61,18 @@ class Genuine:
 def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np.ndarray], total: int) -> Identified:
     """Search every picture among distractors and another of the same person.
 
-    The number of distractors grows. They are read once and never all in memory.
+    The number of distractors grows. They are read once and never all in memory. People with one picture are left out. A
+    distractor that is exactly as near as the person's picture counts as nearer: equal embeddings find nobody.
 
     Args:
         probes: embeddings (N, D) of people's pictures.
-        people: person on each picture; people with only one picture are left out.
         distractors: embeddings (n, D) piece by piece, in random order.
-        total: number of distractors in all pieces.
-
-    Raises:
-        EvaluationError: nobody has two pictures, there are no distractors, or embeddings are not finite or differ in
-            width.
-
-    Edge cases:
-        A distractor that is exactly as near as the person's picture counts as nearer: equal embeddings find nobody.
 
     Source:
         Kemelmacher-Shlizerman et al., MegaFace, CVPR 2016 (arXiv:1512.00596), challenge 1.
     """
     _require_finite(probes, "probes")
-    units, genuine = unit_rows(probes), genuine_pairs(probes, people)
+    units, genuine = unit_rows(probes), _genuine_pairs(probes, people)
     asked = np.unique(genuine.probe)
     if not total:
         raise EvaluationError(
@@ -118,18 +99,8 @@ def identify(probes: np.ndarray, people: Sequence[int], distractors: Iterable[np
     )
 
 
-def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
-    """Return all ordered pairs of one person's pictures, with their cosines.
-
-    The two pictures of a pair differ.
-
-    Args:
-        probes: (N, D).
-        people: (N,), the person on each.
-
-    Raises:
-        EvaluationError: nobody has two pictures.
-    """
+def _genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> _Genuine:
+    """Return all ordered pairs of one person's different pictures, from embeddings (N, D)."""
     units = unit_rows(probes)
     scores: list[np.ndarray] = []
     first: list[np.ndarray] = []
@@ -147,30 +118,18 @@ def genuine_pairs(probes: np.ndarray, people: Sequence[int]) -> Genuine:
             "identification: nobody among the probes has two pictures; expected one to search and one to find. Add "
             "pictures."
         )
-    return Genuine(np.concatenate(scores), np.concatenate(first), np.concatenate(person))
+    return _Genuine(np.concatenate(scores), np.concatenate(first), np.concatenate(person))
 
 
 def growing(total: int) -> list[int]:
-    """Return 10, 100, 1000, ... below a total, and the total.
-
-    Args:
-        total: number of distractors.
-    """
-    steps, size = [], 10
-    while size < total:
-        steps.append(size)
-        size *= 10
-    return [*steps, total]
+    """Return 10, 100, 1000, ... below a total, and the total."""
+    return [*(10**power for power in range(1, len(str(total))) if 10**power < total), total]
 
 
 def cut(pieces: Iterable[np.ndarray], marks: Sequence[int]) -> Iterator[tuple[int | None, np.ndarray]]:
-    """Split pieces so that one ends at each mark.
+    """Split pieces (n, D) so that one ends at each mark.
 
-    Yields pairs (mark, rows). The mark is the number of rows so far, None for a piece that ends at no mark.
-
-    Args:
-        pieces: arrays (n, D).
-        marks: ascending numbers of rows.
+    Yields pairs (mark, rows): the mark is the number of rows so far, None for a piece that ends at no mark.
     """
     done, waiting = 0, list(marks)
     for rest in pieces:
@@ -183,14 +142,7 @@ def cut(pieces: Iterable[np.ndarray], marks: Sequence[int]) -> Iterator[tuple[in
 
 
 class TopScores:
-    """The highest of many scores, enough for some false accept rates.
-
-    As many are kept as the thresholds of these rates need.
-
-    Args:
-        fars: the rates.
-        total: number of scores that will be added.
-    """
+    """The highest scores, as many as the rates' thresholds need."""
 
     def __init__(self, fars: Sequence[float], total: int) -> None:
         self.allowed = {far: int(total * far + ROUNDING) for far in fars}
@@ -199,11 +151,7 @@ class TopScores:
         self.waiting: list[np.ndarray] = []
 
     def add(self, scores: np.ndarray) -> None:
-        """Add scores.
-
-        Args:
-            scores: of any shape.
-        """
+        """Add scores of any shape."""
         self.waiting.append(scores[scores > self.floor])
         if sum(map(len, self.waiting)) > 2 * self.room:
             self._settle()
@@ -218,12 +166,9 @@ class TopScores:
         return found
 
     def tar(self, genuine: np.ndarray) -> dict[float, float | None]:
-        """Return the share of genuine scores above the threshold of each rate.
+        """Return the share of genuine scores above each rate's threshold.
 
         It is None for a rate that allows no false accept.
-
-        Args:
-            genuine: (G,), scores of pairs of one person.
         """
         top = np.sort(self._settle())
         return {
@@ -231,7 +176,7 @@ class TopScores:
         }
 
 
-def _rank(genuine: Genuine, best: np.ndarray, distractors: int) -> Ranked:
+def _rank(genuine: _Genuine, best: np.ndarray, distractors: int) -> Ranked:
     """Return rank-1, with an interval from resampled people."""
     found = genuine.scores > best[genuine.probe]
     hits = np.bincount(genuine.person, weights=found)

@@ -24,7 +24,6 @@ class Batch:
     """Consecutive faces.
 
     Args:
-        start: row of the first.
         images: uint8 (B, 112, 112, 3) RGB; black where the image is corrupt.
         corrupt: row -> what is wrong with the image.
     """
@@ -42,12 +41,8 @@ def aligned_batches(
     The batches do not depend on `workers`. OpenCV decodes and warps without Python's lock, so threads are enough.
 
     Args:
-        folder: of the pictures.
-        names: of all faces.
         points: float32 (N, 5, 2).
-        start: first row.
         batch_size: faces per batch.
-        workers: number of threads.
     """
     starts = iter(range(start, len(names), batch_size))
     waiting: deque[tuple[int, list[Future[Piece]]]] = deque()
@@ -80,7 +75,6 @@ def read_face(path: Path, points: np.ndarray) -> tuple[np.ndarray | None, str]:
     Returns uint8 (112, 112, 3) RGB and an empty text, or None and what is wrong with the image.
 
     Args:
-        path: of the image.
         points: (5, 2), x and y of the landmarks in it.
     """
     try:

@@ -26,17 +26,12 @@ class Question:
 
     Args:
         model: an .onnx, weights, the output folder of a run, or saved embeddings.
-        root: of the IJB tree.
-        target: which set.
-        preset: name of the conventions.
         mode: letters such as N1D1F1, several separated by commas, `all`, or None for the preset's own.
         protocol: 1:1, 1:N or both.
         out: folder of the report, None for `ijb_result/MODEL_TARGET_PRESET`.
         embeddings: folder where a model's embeddings are saved, None for `OUT/embeddings`.
         network: name of the network of weights; a run's folder gives its own.
         max_corrupt: number of images that may be corrupt.
-        enrolled: another model, or its saved embeddings, for mixed enrolment.
-        enrolled_network: name of the network of that model's weights.
     """
 
     model: Path
@@ -59,16 +54,7 @@ class Question:
 
 
 def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) -> IjbResult | MixedIjb:
-    """Measure, and write the folder of the report.
-
-    Args:
-        question: what to measure.
-        get_model: the host's model factory, for weights.
-        execution: how to run; `faces_at_a_time` gives a good batch size.
-
-    Raises:
-        CAKDError: a list, an image, the model or saved embeddings cannot be used.
-    """
+    """Measure, and write the folder of the report."""
     if question.enrolled is None and question.enrolled_network is not None:
         raise EvaluationError(
             f"--enrolled-network {question.enrolled_network}: there is no --enrolled; expected both or none. Give --enrolled, "

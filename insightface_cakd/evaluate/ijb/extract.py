@@ -1,7 +1,4 @@
-"""Embeds all faces of an IJB tree, batch by batch.
-
-Threads decode the next batches meanwhile.
-"""
+"""Embeds all faces of an IJB tree, batch by batch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,18 +36,11 @@ def extract(
 
     Args:
         load: returns the model, which maps (B, 3, 112, 112) to (B, D); not called when everything is saved.
-        origin: model, faces and input scale of the embeddings.
         tree: where the pictures are.
-        faces: rows in their order.
         folder: where embeddings are saved; an extraction that was stopped is resumed there.
         execution: how to run; the batch size counts faces, and each is embedded with its mirror image.
         max_corrupt: number of images that may be corrupt; they are left out of their templates.
         progress: called with (faces done, faces in all).
-
-    Raises:
-        DataError: images are missing.
-        EvaluationError: too many images are corrupt, the saved embeddings have another origin, or the model's output is
-            not finite or not of shape (B, D).
     """
     if not folder.exists():
         require_images(tree, faces.names)
@@ -71,12 +61,7 @@ def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tre
 
     Args:
         corrupt: row -> what is wrong with the image.
-        names: of all images.
         limit: number of images that may be corrupt.
-        tree: the set, for the error message.
-
-    Raises:
-        EvaluationError: there are more; the message lists the first five.
     """
     if len(corrupt) > limit:
         shown = "; ".join(f"{names[row]}: {fault}" for row, fault in list(corrupt.items())[:5])
@@ -90,13 +75,6 @@ def require_scale(embed: Embed, origin: Origin) -> None:
     """Check that images are not normalised twice.
 
     A graph that normalises its images itself has its own divisor.
-
-    Args:
-        embed: the model.
-        origin: its name and the input scale.
-
-    Raises:
-        EvaluationError: the graph normalises, and the input scale has another divisor.
     """
     if getattr(embed, "takes_bytes", False) and origin.pixels.endswith("/128"):
         raise EvaluationError(
@@ -113,9 +91,6 @@ def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
         embed: maps (B, 3, 112, 112) to (B, D).
         pixels: input scale, a key of `PIXELS`.
         device: where it runs.
-
-    Raises:
-        EvaluationError: the output is not of shape (B, D).
     """
     with evaluating(embed):
         found = embed(both_views(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8), pixels, device))

@@ -31,7 +31,6 @@ class Search:
     """Probes and the galleries in which they are searched.
 
     Args:
-        galleries: two; in each, every subject has one template.
         probes: their subjects may be in either gallery or in none.
     """
 
@@ -40,25 +39,12 @@ class Search:
 
 
 def search_lists(tree: Tree) -> list[Path]:
-    """Return the paths of the three lists: galleries, then probes.
-
-    Args:
-        tree: of the set.
-    """
+    """Return the paths of the three lists: galleries, then probes."""
     return [tree.meta(f"1N_gallery_{name}.csv") for name in GALLERIES[tree.target]] + [tree.meta("1N_probe_mixed.csv")]
 
 
 def read_search(tree: Tree, templates: np.ndarray) -> Search:
-    """Read the lists of 1:N identification.
-
-    Args:
-        tree: of the set.
-        templates: ids of the templates that have faces.
-
-    Raises:
-        DataError: a list is missing or damaged, a template has no image or two subjects, or a subject is in a gallery
-            twice.
-    """
+    """Read the lists of 1:N identification."""
     paths = search_lists(tree)
     first, second, probes = (_read_enrolment(path, templates) for path in paths)
     for path, gallery in zip(paths, (first, second), strict=False):

@@ -1,7 +1,4 @@
-"""1:N identification of probes in two galleries, as in ijb_evals.
-
-TPIR is also read strictly.
-"""
+"""1:N identification of probes in two galleries, as in ijb_evals."""
 
 from dataclasses import dataclass
 
@@ -26,8 +23,6 @@ class GalleryResult:
         ranked: rank -> number of mated probes whose subject is among that many best.
         correct: scores of mated probes with their own subject, ascending; without those beaten by another subject.
         strangers: best scores of probes whose subject is not in the gallery, descending.
-        mated: number of probes whose subject is in the gallery.
-        size: number of subjects in the gallery.
     """
 
     ranked: dict[int, int]
@@ -102,12 +97,7 @@ class GalleryResult:
 
 @dataclass(frozen=True)
 class Identification:
-    """Identification in both galleries.
-
-    Args:
-        galleries: in the order of their lists.
-        probes: number of probes.
-    """
+    """Identification in both galleries."""
 
     galleries: tuple[GalleryResult, GalleryResult]
     probes: int
@@ -125,7 +115,6 @@ class Identification:
 
         Args:
             fpir: false positive identification rate, in (0, 1].
-            strict: whether TPIR is read strictly.
         """
         found = [gallery.tpir_strict(fpir) if strict else gallery.tpir(fpir) for gallery in self.galleries]
         return None if None in found else sum(value for value in found if value is not None) / len(found)
@@ -136,7 +125,6 @@ def identify(templates: Templates, search: Search, enrolled: Templates | None = 
 
     Args:
         templates: of length 1, including all galleries' and probes'.
-        search: the lists.
         enrolled: templates of the galleries as another model embeds them; None where one model embeds everything.
     """
     known = enrolled or templates

@@ -19,10 +19,6 @@ def read_integers(path: Path, columns: int, expected: str) -> np.ndarray:
     Args:
         path: text, numbers separated by blanks, one row per line.
         columns: numbers per line.
-        expected: what a line should hold, for an error message.
-
-    Raises:
-        DataError: the file is missing or empty, or a line holds something else.
     """
     with reading(path, DataError, f"lines of {expected}. Is it a whole IJB tree?"), path.open("rb"):
         pass

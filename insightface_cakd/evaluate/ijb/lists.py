@@ -1,7 +1,4 @@
-"""The lists of an IJB tree: faces and pairs of templates.
-
-Each face has a template and a medium.
-"""
+"""The lists of an IJB tree: faces and pairs of templates."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +22,6 @@ class Faces:
     """Rows of `<s>_name_5pts_score.txt` and `<s>_face_tid_mid.txt`, in their order.
 
     Args:
-        names: image files in `loose_crop`.
         points: float32 (N, 5, 2), x and y of eyes, nose and mouth corners.
         scores: float32 (N,), the detector's.
         templates: int32 (N,), ids.
@@ -64,12 +60,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Tree:
-    """The location of an IJB set.
-
-    Args:
-        folder: contains `meta` and `loose_crop`.
-        target: which set.
-    """
+    """The location of an IJB set."""
 
     folder: Path
     target: Target
@@ -80,11 +71,7 @@ class Tree:
         return self.folder / "loose_crop"
 
     def meta(self, name: str) -> Path:
-        """Return the path of a list.
-
-        Args:
-            name: of its file, without the beginning `ijbb_` or `ijbc_`.
-        """
+        """Return the path of a list."""
         return self.folder / "meta" / f"{self.target.lower()}_{name}"
 
 
@@ -93,10 +80,6 @@ def find_tree(root: Path, target: Target) -> Tree:
 
     Args:
         root: the set's folder, or the one that contains `IJBB` and `IJBC`.
-        target: which set.
-
-    Raises:
-        DataError: there is no `meta` folder at either place.
     """
     for folder in (root / target, root):
         if (folder / "meta").is_dir():
@@ -108,12 +91,6 @@ def read_faces(tree: Tree) -> Faces:
     """Read both lists of faces.
 
     They name the same images in the same order.
-
-    Args:
-        tree: of the set.
-
-    Raises:
-        DataError: a list is missing, a line is malformed, or the lists differ.
     """
     names, numbers = _read_landmarks(tree.meta("name_5pts_score.txt"))
     path = tree.meta("face_tid_mid.txt")
@@ -137,16 +114,7 @@ def read_faces(tree: Tree) -> Faces:
 
 
 def read_pairs(tree: Tree, templates: np.ndarray) -> Pairs:
-    """Read the pairs of templates.
-
-    Args:
-        tree: of the set.
-        templates: ids of the templates that have faces.
-
-    Raises:
-        DataError: the list is missing or damaged, a label is not 0 or 1, a template has no image, or pairs are of one
-            kind.
-    """
+    """Read the pairs of templates."""
     path = tree.meta("template_pair_label.txt")
     table = read_integers(path, 3, "`template template label`, whole numbers")
     labels = table[:, 2]
@@ -167,13 +135,7 @@ def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray)
     """Check that every template has an image.
 
     Args:
-        path: of the list, for the error message.
         what: words between the path and the number of templates in that message.
-        ids: templates of the list.
-        templates: ids of the templates that have faces.
-
-    Raises:
-        DataError: one has none.
     """
     unknown = np.setdiff1d(ids, templates)
     if len(unknown):
@@ -185,15 +147,7 @@ def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray)
 
 
 def require_images(tree: Tree, names: list[str]) -> None:
-    """Check that every listed image exists.
-
-    Args:
-        tree: of the set.
-        names: image files in `loose_crop`.
-
-    Raises:
-        DataError: the folder or an image is missing.
-    """
+    """Check that every listed image exists."""
     if not tree.images.is_dir():
         raise DataError(f"{tree.images}: does not exist; expected the folder of the pictures. Is it a whole IJB tree?")
     present = {entry.name for entry in tree.images.iterdir()}

@@ -21,7 +21,6 @@ class Lists:
     """The lists to measure on.
 
     Args:
-        faces: rows of the set.
         pairs: for 1:1, None when not asked for.
         search: for 1:N, None when not asked for or not available.
     """
@@ -36,7 +35,6 @@ class Measured:
     """The numbers of one mode.
 
     Args:
-        mode: how embeddings were weighted.
         scores: float64 (P,), in the order of the pair list; None without 1:1.
         roc: of the pairs; None without 1:1.
         identification: of the probes; None without 1:N.
@@ -52,12 +50,7 @@ def read_lists(tree: Tree, faces: Faces, protocol: Protocol) -> Lists:
     """Read the lists that a protocol needs.
 
     Args:
-        tree: of the set.
-        faces: already read.
         protocol: `auto` is both, 1:N only if one of its lists exists.
-
-    Raises:
-        DataError: a list is missing or damaged.
     """
     ids = np.unique(faces.templates)
     pairs = read_pairs(tree, ids) if protocol != "1N" else None
@@ -77,17 +70,9 @@ def measure(
     """Measure embeddings in some modes, one after the other.
 
     Args:
-        embeddings: of the faces.
-        lists: what is compared.
-        preset: the conventions.
-        modes: at least one.
-        workers: number of threads.
         progress: called with (pairs scored, pairs in all), for each mode.
         enrolled: another model's embeddings, used for what is enrolled: the first template of each pair, and both
             galleries of 1:N.
-
-    Raises:
-        EvaluationError: embeddings are not finite, a template has no image left, or pairs are of one kind.
     """
     found = []
     for mode in modes:

@@ -1,7 +1,4 @@
-"""Mixed enrolment on an IJB set.
-
-Templates enrolled by one model are compared with templates of another.
-"""
+"""Mixed enrolment on an IJB set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +24,7 @@ FPIR = FPIRS[2]
 
 @dataclass(frozen=True)
 class Model:
-    """A model and its embeddings of a set.
-
-    Args:
-        name: as tables show it.
-        embeddings: of all faces of the set.
-    """
+    """A model and its embeddings of a set."""
 
     name: str
     embeddings: Embeddings
@@ -45,13 +37,8 @@ class Case:
     A number is None where the set cannot support it.
 
     Args:
-        models: whose gallery and whose probes.
-        mode: letters.
         tars: FAR -> TAR, empty without 1:1.
         ranks: rank -> mean of both galleries, empty without 1:N.
-        tpir: mean TPIR at `FPIR`.
-        same: number of pairs of one subject.
-        different: number of pairs of two subjects.
         strangers: number of probes without a mate in each gallery, empty without 1:N.
     """
 
@@ -70,11 +57,6 @@ class MixedIjb(SectionedResult):
     """Two models alone and mixed on an IJB set.
 
     Mixed are the teacher's gallery with the student's probes, and the reverse.
-
-    Args:
-        conventions: sentences on preset, modes and corrupt images.
-        facts_of_set: target, preset and corrupt images.
-        cases: all modes of each combination.
     """
 
     conventions: Sequence[str]
@@ -123,18 +105,7 @@ def measure_mixed(
     side.
 
     Args:
-        teacher: the model that enrolled.
-        student: the model that is to embed the probes.
-        lists: what is compared.
-        preset: the conventions.
-        modes: at least one.
-        target: IJBB or IJBC.
-        out: folder of the reports.
-        workers: number of threads.
         progress: called with (pairs scored, pairs in all), for each combination and mode.
-
-    Raises:
-        EvaluationError: embeddings are of two widths or not finite, or the folder cannot be written.
     """
     require_one_width(*((model.name, model.embeddings.plain.shape[1]) for model in (teacher, student)))
 

@@ -30,7 +30,6 @@ class Preset:
     """The conventions of one script.
 
     Args:
-        name: of the script.
         pixels: how 0..255 becomes the network's input, a key of `PIXELS`.
         n1_normalises: whether the letter N1 scales embeddings to length 1; otherwise N0 does.
         default_mode: letters that the script uses when none are given.
@@ -50,9 +49,6 @@ class Preset:
 
         Args:
             letters: N, D and F, each with 0 or 1.
-
-        Raises:
-            EvaluationError: the letters are of another form.
         """
         if not MODE.fullmatch(letters):
             raise EvaluationError(
@@ -67,10 +63,7 @@ class Mode:
     """How image embeddings enter a template.
 
     Args:
-        letters: as the preset writes it.
         normalised: whether embeddings are scaled to length 1, so that their norm is no weight.
-        detector: whether they are multiplied by the detector's score.
-        flip: whether the mirror image's embedding is added first.
     """
 
     letters: str
@@ -116,14 +109,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """Return a preset by name.
-
-    Args:
-        name: a key of `PRESETS`.
-
-    Raises:
-        EvaluationError: there is none of that name.
-    """
+    """Return a preset by name."""
     if name not in PRESETS:
         known = ", ".join(PRESETS)
         raise EvaluationError(
@@ -138,9 +124,6 @@ def choose_modes(preset: Preset, letters: str | None) -> list[Mode]:
     Args:
         preset: gives the letters their meaning, and the mode when none is given.
         letters: modes separated by commas, `all` for all eight, or None for the preset's own.
-
-    Raises:
-        EvaluationError: letters are of another form.
     """
     if letters is None:
         return [preset.mode(preset.default_mode)]

@@ -26,9 +26,6 @@ class Subject:
     """What was measured.
 
     Args:
-        name: of the model, as tables show it.
-        target: IJBB or IJBC.
-        preset: the conventions.
         pixels: input scale of the embeddings, None where it is not known.
         corrupt: name of the image -> what is wrong with it; such images are left out of their templates.
     """
@@ -51,10 +48,6 @@ class IjbResult(SectionedResult):
     """The result of an IJB run, as upstream reads it and strictly.
 
     The strict reading gives no number that the data do not support.
-
-    Args:
-        subject: what was measured.
-        modes: the numbers of each mode, at least one.
     """
 
     subject: Subject
@@ -108,13 +101,6 @@ def save(folder: Path, result: IjbResult) -> None:
     """Write `report.md` and `report.json`, and the files of 1:1.
 
     These are `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png`.
-
-    Args:
-        folder: of the report.
-        result: what to write.
-
-    Raises:
-        EvaluationError: the folder cannot be written.
     """
     try:
         with replacing(folder / "report.md") as temporary:

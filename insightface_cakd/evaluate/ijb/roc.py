@@ -1,7 +1,4 @@
-"""The ROC curve of pair scores, and TAR at FAR.
-
-TAR is read as upstream reads it, and strictly.
-"""
+"""The ROC curve of pair scores, and TAR at FAR."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,9 +77,6 @@ def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
     Args:
         scores: (P,), larger is more alike.
         same: bool (P,).
-
-    Raises:
-        EvaluationError: pairs of one kind only, or a score is not finite.
     """
     genuine, impostors = scores[same], scores[~same]
     if not len(genuine) or not len(impostors):

@@ -1,7 +1,4 @@
-"""Reads saved embeddings.
-
-They come from this package, from ijb_evals `-E`, or as a plain array.
-"""
+"""Reads saved embeddings."""
 
 from pathlib import Path
 
@@ -19,9 +16,6 @@ def is_saved(path: Path) -> bool:
     """Return whether a path names embeddings rather than a model.
 
     Embeddings are .npy and .npz files, folders with a `meta.json`, and folders whose extraction was stopped.
-
-    Args:
-        path: as the user named it.
     """
     stopped = partial_folder(path).is_dir() and not path.exists()
     return stopped or (path / META).is_file() or (path.suffix.lower() in FILES and not path.is_dir())
@@ -33,11 +27,6 @@ def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
     Args:
         path: a folder written by `extract`, an .npz with `embs` and perhaps `embs_f`, or an .npy (N, D) without mirror
             images.
-        tree: of the set.
-        faces: the faces that the embeddings must be of.
-
-    Raises:
-        EvaluationError: it cannot be read, or is not of these faces.
     """
     if path.suffix.lower() not in FILES or path.is_dir():
         meta, found = open_store(path)

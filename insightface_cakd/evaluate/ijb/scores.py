@@ -36,8 +36,6 @@ def score_pairs(
 
     Args:
         templates: of length 1.
-        pairs: ids that are all among the templates.
-        workers: number of threads.
         progress: called with (pairs done, pairs in all).
         enrolled: the first templates of pairs as another model embeds them; None where one model embeds both.
     """
@@ -88,7 +86,6 @@ def look_up(
         probe: float64 (C, D), of second templates.
         first: int32 (P,), rows of the gallery.
         second: int32 (P,), rows of the probe.
-        workers: number of threads.
         progress: called with (pairs done, pairs in all).
     """
     products = (gallery @ probe.T).reshape(-1)
@@ -123,7 +120,6 @@ def score_by_strips(
         probe: float64 (T, D), of second templates.
         first: int32 (P,), rows of the gallery.
         second: int32 (P,), rows of the probe.
-        workers: number of threads.
         progress: called with (pairs done, pairs in all).
     """
     strip = second // np.int32(STRIP)

@@ -1,7 +1,4 @@
-"""Image embeddings in a folder: their origin, and how to read them.
-
-A folder is complete, or its name ends in `.partial`.
-"""
+"""Image embeddings in a folder: their origin, and how to read them."""
 
 import hashlib
 import json
@@ -24,13 +21,8 @@ class Origin:
     """What embeddings were computed from; those of another origin are refused.
 
     Args:
-        model: file name.
-        model_sha256: hash of the file.
         network: name of the network of weights, None for ONNX.
         pixels: input scale, a key of `presets.PIXELS`.
-        target: IJBB or IJBC.
-        faces_sha256: hash of names and points.
-        count: number of faces.
     """
 
     model: str
@@ -60,12 +52,7 @@ class Embeddings:
 
 
 def faces_sha256(tree: Tree, faces: Faces) -> str:
-    """Return a hash of a set's names and points, in order.
-
-    Args:
-        tree: of the set, whose name is hashed too.
-        faces: rows in their order.
-    """
+    """Return a hash of a set's names and points, in order."""
     digest = hashlib.sha256(f"{tree.target}\n".encode())
     digest.update("\n".join(faces.names).encode())
     digest.update(np.ascontiguousarray(faces.points).tobytes())
@@ -76,12 +63,6 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
     """Return the metadata of a finished folder, and its embeddings.
 
     The embeddings are mapped from disk.
-
-    Args:
-        folder: written by `extract`.
-
-    Raises:
-        EvaluationError: it is not finished, not written by this package, or damaged.
     """
     if partial_folder(folder).is_dir() and not folder.exists():
         raise EvaluationError(
@@ -105,16 +86,7 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
 
 
 def require_origin(folder: Path, meta: dict[str, Any], origin: Origin) -> None:
-    """Check that embeddings have the expected model, faces and input scale.
-
-    Args:
-        folder: of the embeddings, for the error message.
-        meta: their metadata.
-        origin: the expected one.
-
-    Raises:
-        EvaluationError: they differ; the message names the first difference.
-    """
+    """Check that embeddings have the expected model, faces and input scale."""
     for key, value in asdict(origin).items():
         # The same weights under another file name are the same model.
         if key != "model" and meta.get(key) != value:
@@ -132,9 +104,6 @@ def require_place(folder: Path, origin: Origin) -> Embeddings | None:
     Args:
         folder: where embeddings are saved.
         origin: which the embeddings must have, those of a stopped extraction too.
-
-    Raises:
-        EvaluationError: finished or unfinished embeddings have another origin or are damaged.
     """
     if folder.exists():
         meta, found = open_store(folder)
@@ -156,15 +125,7 @@ def partial_folder(folder: Path) -> Path:
 
 
 def read_table(path: Path, folder: Path) -> dict[str, Any]:
-    """Return the object in a JSON file of a folder of embeddings.
-
-    Args:
-        path: of the JSON file.
-        folder: of the embeddings, for the error message.
-
-    Raises:
-        EvaluationError: it cannot be read, or holds something else.
-    """
+    """Return the object in a JSON file of a folder of embeddings."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -175,12 +136,7 @@ def read_table(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def damaged(folder: Path, what: str) -> EvaluationError:
-    """Return the error for a damaged folder of embeddings.
-
-    Args:
-        folder: of the embeddings.
-        what: is wrong with it.
-    """
+    """Return the error for a damaged folder of embeddings."""
     return EvaluationError(
         f"{folder}: {what}; expected embeddings saved by `cakd eval ijb`. Remove the folder and run it again."
     )

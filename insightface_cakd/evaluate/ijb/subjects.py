@@ -1,7 +1,4 @@
-"""What a run measures: a model, a run's folder or saved embeddings.
-
-It is checked before the first face is embedded.
-"""
+"""What a run measures: a model, a run's folder or saved embeddings."""
 
 import os
 from dataclasses import dataclass, replace
@@ -35,12 +32,8 @@ class Extraction:
     It is the same for both models of mixed enrolment.
 
     Args:
-        preset: defines how images are scaled.
         tree: where the pictures are.
-        faces: rows in their order.
-        execution: how to run.
         max_corrupt: number of images that may be corrupt.
-        get_model: the host's model factory, for weights.
     """
 
     preset: Preset
@@ -58,7 +51,6 @@ class ModelOrSaved:
     Args:
         entry: its name, file and network; without a network the file is an .onnx or of embeddings.
         folder: where a model's embeddings are saved.
-        extraction: what is embedded.
     """
 
     entry: Entry
@@ -67,11 +59,7 @@ class ModelOrSaved:
 
     @cached_property
     def model(self) -> Embed:
-        """Return the model, loaded once.
-
-        Raises:
-            CAKDError: its file is damaged, or not of its network.
-        """
+        """Return the model, loaded once."""
         embed = self.entry.load(self.extraction.get_model, self.extraction.execution.device)
         return for_inference(embed) if isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork) else embed
 
@@ -93,9 +81,6 @@ class ModelOrSaved:
         """Return the embedding width.
 
         It is read from saved embeddings, or found by embedding one face of zeros.
-
-        Raises:
-            CAKDError: the model cannot be used, or its folder holds embeddings of another origin.
         """
         if is_saved(self.entry.path):
             return int(self._opened.plain.shape[1])
@@ -112,9 +97,6 @@ class ModelOrSaved:
 
         Args:
             progress: called with (faces embedded, faces in all).
-
-        Raises:
-            CAKDError: the model or a picture cannot be used, or the saved embeddings have another origin.
         """
         if is_saved(self.entry.path):
             return self._opened
@@ -146,10 +128,6 @@ def find_subject(path: Path, network: str | None, option: str) -> Entry:
     Args:
         path: an .onnx, weights, the output folder of a run, or saved embeddings.
         network: for weights that name none.
-        option: by which the user names the network.
-
-    Raises:
-        EvaluationError: there is no such file, a folder is neither a run nor embeddings, or the network is not known.
     """
     if is_saved(path):
         return Entry(title(path), path)
@@ -165,13 +143,6 @@ def require_writable(folder: Path, option: str) -> None:
     """Check that a folder can be created or written.
 
     Otherwise hours of work could be lost.
-
-    Args:
-        folder: existing or not.
-        option: by which the user names it.
-
-    Raises:
-        EvaluationError: it or one of its parents is a file, or may not be written.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     fault = "may not be written" if nearest.is_dir() else "is no folder"

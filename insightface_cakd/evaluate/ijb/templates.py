@@ -35,10 +35,7 @@ class Weighting:
     """Turns image embeddings into the weighted embeddings that are averaged.
 
     Args:
-        embeddings: of all faces.
         scores: float32 (N,), the detector's.
-        mode: which of norm, score and mirror image count.
-        preset: gives the precision, and how norms are computed.
     """
 
     embeddings: Embeddings
@@ -81,14 +78,9 @@ def pool_templates(
     that templates are equal to the last bit, whatever the chunk.
 
     Args:
-        weighting: gives the weighted embeddings of rows.
         templates: int (N,), template id of each face.
         medias: int (N,), medium id of each face.
-        workers: number of threads.
         chunk: images at a time, more where a template has more.
-
-    Raises:
-        EvaluationError: an embedding is not finite, or all images of a template are corrupt.
     """
     ids, rows = np.unique(templates), _usable(weighting.embeddings, templates)
     order = rows[np.lexsort((medias[rows], templates[rows]))]

@@ -36,7 +36,6 @@ class Writer:
 
     Args:
         folder: where the finished embeddings go.
-        origin: of the embeddings.
     """
 
     def __init__(self, folder: Path, origin: Origin) -> None:

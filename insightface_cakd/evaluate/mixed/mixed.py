@@ -21,7 +21,6 @@ class Embedded:
     """The embeddings of one model.
 
     Args:
-        name: of the model.
         gallery: (G, D), of the enrolled images.
         probe: (P, D), of the images compared with them.
     """
@@ -33,12 +32,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Combination:
-    """Which model's gallery is compared with which model's probes.
-
-    Args:
-        gallery: name of the model that embedded the gallery.
-        probe: name of the model that embeds the probes.
-    """
+    """Which model's gallery is compared with which model's probes."""
 
     gallery: str
     probe: str
@@ -51,14 +45,7 @@ class Combination:
 
 @dataclass(frozen=True, eq=False)
 class Combinations(Generic[T]):
-    """One value for each combination of two models' galleries and probes.
-
-    Args:
-        teacher_alone: the deployed model as it is.
-        student_alone: everyone enrolled again with the new model.
-        kept: the teacher's gallery with the student's probes.
-        reverse: the student's gallery with the teacher's probes.
-    """
+    """One value for each combination of two models' galleries and probes."""
 
     teacher_alone: T
     student_alone: T
@@ -70,8 +57,6 @@ class Combinations(Generic[T]):
         """Return a function's result for each combination.
 
         Args:
-            teacher: the deployed model.
-            student: the model that replaces it.
             make: takes the model of the gallery and the model of the probes.
         """
         return cls(make(teacher, teacher), make(student, student), make(teacher, student), make(student, teacher))
@@ -81,15 +66,7 @@ class Combinations(Generic[T]):
 
 
 def require_one_space(teacher: Embedded, student: Embedded) -> None:
-    """Check that embeddings of two models can be compared with each other.
-
-    Args:
-        teacher: the embeddings of one model.
-        student: those of the other.
-
-    Raises:
-        EvaluationError: widths or numbers of faces differ, both have one name, or numbers are not finite.
-    """
+    """Check that embeddings of two models can be compared with each other."""
     require_one_width((teacher.name, teacher.gallery.shape[1]), (student.name, student.gallery.shape[1]))
     for one, other in ((teacher.gallery, student.gallery), (teacher.probe, student.probe)):
         if one.shape != other.shape:
@@ -107,15 +84,7 @@ def require_one_space(teacher: Embedded, student: Embedded) -> None:
 
 
 def require_one_width(teacher: tuple[str, int], student: tuple[str, int]) -> None:
-    """Check that two models have different names and one embedding width.
-
-    Args:
-        teacher: name and width of one model.
-        student: those of the other.
-
-    Raises:
-        EvaluationError: the widths differ, or the names do not.
-    """
+    """Check that two models have different names and one embedding width."""
     (old, before), (new, after) = teacher, student
     if before != after:
         raise EvaluationError(

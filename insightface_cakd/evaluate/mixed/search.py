@@ -1,7 +1,4 @@
-"""Closed-set identification under mixed enrolment.
-
-The person of every probe is enrolled, by the same model or by the other one.
-"""
+"""Closed-set identification under mixed enrolment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +23,6 @@ class Found:
     """Which probes are identified in one combination.
 
     Args:
-        models: whose gallery and whose probes.
         first: bool (P,), whether each probe's own entry is the nearest.
     """
 
@@ -39,9 +35,7 @@ class Searched(Result):
     """Which probes are identified in each combination.
 
     Args:
-        name: of the data.
         found: probes identified, per combination.
-        enrolled: number of people in the gallery.
     """
 
     name: str
@@ -96,12 +90,8 @@ def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Sea
     """Search every probe in all four combinations.
 
     Args:
-        name: of the data.
         models: embeddings of the model that enrolled, and those of the same pictures by the other.
         own: row in the gallery of each probe's person, (P,).
-
-    Raises:
-        EvaluationError: the embeddings are of different widths or not finite.
     """
     require_one_space(*models)
 
@@ -117,15 +107,7 @@ def search_people(
     """Enrol each person's first picture, and search with the others.
 
     Args:
-        teacher: name and model that enrolled.
-        student: name and model that is to embed the probes.
         folder: one subfolder per person.
-        execution: how to run.
-        faults: counts pictures that are left out.
-
-    Raises:
-        DataError: no such folder, or a picture cannot be read.
-        EvaluationError: nobody has two pictures, or the embeddings are of different widths.
     """
     images = find_people(folder).images
     files = [path for person in images for path in person]

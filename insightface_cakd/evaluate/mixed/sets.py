@@ -1,7 +1,4 @@
-"""Mixed enrolment on verification sets, as a table and sentences.
-
-A sentence per set says whether the gallery must be enrolled again.
-"""
+"""Mixed enrolment on verification sets, as a table and sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,10 +32,7 @@ class Case:
     """One combination on one set.
 
     Args:
-        models: whose gallery and whose probes.
-        verified: the judged pairs.
         kept: bool (P,), whether each pair is judged right by the thresholds of the teacher alone.
-        interval: of the accuracy.
         tar_intervals: FAR -> interval of TAR.
     """
 
@@ -59,10 +53,8 @@ class MixedSet:
     """All combinations of two models on a set.
 
     Args:
-        name: of the set.
         cases: one per combination.
         loss: accuracy lost by keeping the teacher's gallery, compared with enrolling again with the student.
-        loss_interval: of the loss, by paired bootstrap.
     """
 
     name: str
@@ -141,7 +133,6 @@ class MixedEnrolment(SectionedResult):
     """Two models alone and mixed, on verification sets and on people.
 
     Args:
-        sets: verification of pairs.
         people: identification, None where no people were given.
         left_out: pictures that could not be read, with the reason.
     """
@@ -169,16 +160,6 @@ def mixed_sets(
     """Measure two models alone and mixed on verification sets.
 
     The first image of a pair is the enrolled one, the second the probe.
-
-    Args:
-        teacher: name and model that enrolled.
-        student: name and model that is to embed the probes.
-        places: .bin files and folders of them.
-        execution: how to run.
-
-    Raises:
-        EvaluationError: a set or model cannot be used, or the embeddings are of different widths.
-        DataError: a set is damaged.
     """
     results = []
     for name, variant, pairs in varied_sets(places, parse_variants(())):
@@ -195,13 +176,7 @@ def mixed_set(
     """Measure two models alone and mixed from their embeddings.
 
     Args:
-        name: of the set.
-        pairs: the set.
         teacher: name, and embeddings (2P, D) of the set's images.
-        student: the same of the other model.
-
-    Raises:
-        EvaluationError: the embeddings are of different widths or not finite, or the pairs are too few or of one kind.
     """
     old, new = (Embedded(who, rows[0::2], rows[1::2]) for who, rows in (teacher, student))
     require_one_space(old, new)

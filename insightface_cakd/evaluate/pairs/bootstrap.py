@@ -1,7 +1,4 @@
-"""Bootstrap intervals over pairs, and an exact test of two models.
-
-The test compares two models on the same pairs.
-"""
+"""Bootstrap intervals over pairs, and an exact test of two models."""
 
 import math
 from dataclasses import dataclass
@@ -22,12 +19,7 @@ TEST = "p: exact McNemar test, two-sided, over the same pairs; not corrected for
 
 @dataclass(frozen=True)
 class Interval:
-    """A percentile interval.
-
-    Args:
-        low: lower end.
-        high: upper end.
-    """
+    """A percentile interval."""
 
     low: float
     high: float
@@ -36,34 +28,19 @@ class Interval:
         return Interval(-self.high, -self.low)
 
     def points(self, signed: bool = False) -> str:
-        """Return the interval in percent or percentage points, as `[1.00, 2.50]`.
-
-        Args:
-            signed: whether positive numbers get a plus sign.
-        """
+        """Return the interval in percent or percentage points, as `[1.00, 2.50]`."""
         sign = "+" if signed else ""
         return f"[{100 * self.low:{sign}.2f}, {100 * self.high:{sign}.2f}]"
 
 
 def interval_of(values: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the interval that contains the middle share of resampled values.
-
-    Args:
-        values: (resamples,).
-        level: that share, in (0, 1).
-    """
+    """Return the interval that contains the middle share `level` of resampled values."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
 def mean_interval(values: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> Interval:
-    """Return the interval of a mean by bootstrap over its values.
-
-    Args:
-        values: (N,), at least one.
-        count: number of resamples.
-        seed: of the draw.
-    """
+    """Return the interval of a mean by bootstrap over its values (N,)."""
     random = np.random.default_rng(seed)
     means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(count)]
     return interval_of(np.array(means))
@@ -75,13 +52,8 @@ class Resamples:
     The resamples are the same for all models, so that differences are paired. `scipy.stats.bootstrap` draws anew for
     each statistic; here one draw serves accuracy, TAR and differences of all models.
 
-    Same pairs and different pairs are drawn separately, as many of each kind as there are. The same kinds, number and
-    seed give the same resamples.
-
-    Args:
-        same: bool (P,), whether both images show one person.
-        count: number of resamples.
-        seed: of the draw.
+    `same`, bool (P,), says whether both images show one person. Same pairs and different pairs are drawn separately, as
+    many of each kind as there are. The same kinds, number and seed give the same resamples.
     """
 
     def __init__(self, same: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> None:
@@ -93,12 +65,7 @@ class Resamples:
                 row[kind] = np.bincount(random.integers(0, len(kind), len(kind)), minlength=len(kind))
 
     def mean(self, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the weighted mean over pairs in each resample, (resamples,).
-
-        Args:
-            values: (P,), one per pair.
-            weights: (P,); equal ones when not given.
-        """
+        """Return the weighted mean of values (P,) in each resample, (resamples,)."""
         weights = np.ones(len(self.same)) if weights is None else weights
         counts = self.counts.astype(np.float64)
         return (counts @ (values * weights)) / (counts @ weights)
@@ -106,11 +73,8 @@ class Resamples:
     def tar(self, distances: np.ndarray, far: float) -> np.ndarray:
         """Return TAR at a FAR in each resample, (resamples,), read strictly.
 
-        The threshold is determined anew in each resample.
-
-        Args:
-            distances: (P,), smaller is more alike.
-            far: a rate for which there are at least 1 / far different pairs.
+        The threshold is determined anew in each resample. Of distances (P,) a smaller one is more alike; there must be at
+        least 1 / far different pairs.
         """
         genuine, impostors = np.flatnonzero(self.same), np.flatnonzero(~self.same)
         genuine = genuine[np.argsort(distances[genuine], kind="stable")]
@@ -126,24 +90,16 @@ class Resamples:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two models on the same pairs.
-
-    Args:
-        first_only: number of pairs that only the first judges right.
-        second_only: number of pairs that only the second judges right.
-    """
+    """Numbers of pairs that only one of two models judges right."""
 
     first_only: int
     second_only: int
 
     @property
     def p(self) -> float:
-        """Two-sided p value of the exact McNemar test.
+        """Two-sided p of the exact McNemar test; 1 without a difference.
 
         The null hypothesis: each model is as often the only one to be right as the other.
-
-        Edge cases:
-            They never differ: 1.
 
         Source:
             McNemar, Psychometrika 1947, doi:10.1007/BF02295996, with the binomial in place of chi squared.
@@ -156,19 +112,10 @@ class Paired:
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> Paired:
-    """Count the pairs on which only one of two models is right.
-
-    Args:
-        first: bool (P,), True where the first model judges the pair right.
-        second: bool (P,), the same of the second model.
-    """
+    """Count the pairs (P,) on which only one model is right."""
     return Paired(int((first & ~second).sum()), int((second & ~first).sum()))
 
 
 def said_p(p: float) -> str:
-    """Return a p value as text with few digits.
-
-    Args:
-        p: in [0, 1].
-    """
+    """Return a p value as text with few digits."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.1e}" if p > 0 and math.isfinite(math.log10(p)) else "< 1e-300"

@@ -1,6 +1,6 @@
 """The numbers of verification sets as table rows, sentences and JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,31 +14,21 @@ from insightface_cakd.report.tables import Row
 
 @dataclass(frozen=True, eq=False)
 class SetResults(Result):
-    """A model's numbers on verification sets.
-
-    Args:
-        sets: one result per set and variant.
-    """
+    """A model's numbers, one result per set and variant."""
 
     sets: Sequence[SetResult]
 
     def rows(self) -> list[Row]:
-        """Return one row per set and variant.
-
-        There is a column for each FAR that any set supports.
-        """
-        supported = [far for far in FARS if any(result.verified.tar_at_far[far] is not None for result in self.sets)]
+        """Return one row per result, with each FAR that any set supports."""
+        tars = tar_cells([(result.verified, result.tar_intervals) for result in self.sets])
         with_variants = any(result.variant != PLAIN for result in self.sets)
         rows: list[Row] = []
-        for one in self.sets:
+        for one, cells in zip(self.sets, tars, strict=True):
             verified = one.verified
             row = {"set": one.name, **({"variant": one.variant} if with_variants else {})}
             row |= {"pairs": str(len(verified.same)), "accuracy": f"{100 * verified.accuracy:.2f} %"}
             row |= {"95 %": one.interval.points(), "fold std": f"{100 * verified.std:.2f}", "XNorm": f"{one.xnorm:.2f}"}
-            row |= {
-                f"TAR@FAR={far:g}": shown_tar(verified.tar_at_far[far], one.tar_intervals.get(far)) for far in supported
-            }
-            rows.append(row)
+            rows.append(row | cells)
         return rows
 
     def lines(self) -> list[str]:
@@ -60,23 +50,23 @@ class SetResults(Result):
         ]
 
 
-def shown_tar(tar: float | None, interval: Interval | None) -> str:
-    """Return a cell: TAR in percent with its interval, or a dash.
+def tar_cells(results: Sequence[tuple[VerificationResult, Mapping[float, Interval]]]) -> list[dict[str, str]]:
+    """Return TAR in percent with its interval, by supported FAR."""
+    supported = [far for far in FARS if any(verified.tar_at_far[far] is not None for verified, _ in results)]
+    return [
+        {f"TAR@FAR={far:g}": _shown_tar(verified.tar_at_far[far], intervals.get(far)) for far in supported}
+        for verified, intervals in results
+    ]
 
-    Args:
-        tar: in [0, 1], None where it was not measured.
-        interval: of TAR, None likewise.
-    """
+
+def _shown_tar(tar: float | None, interval: Interval | None) -> str:
     return "-" if tar is None or interval is None else f"{100 * tar:.2f} {interval.points()}"
 
 
 def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[str]:
     """Return one sentence per set that does not support all FARs.
 
-    These are sets with too few different pairs.
-
-    Args:
-        sets: name and judged pairs of each; of several with one name, the first counts.
+    Of several sets with one name, the first counts.
     """
     lines = []
     for name, verified in dict(reversed(sets)).items():
@@ -91,11 +81,7 @@ def unsupported_lines(sets: Sequence[tuple[str, VerificationResult]]) -> list[st
 
 
 def verification_facts(verified: VerificationResult) -> dict[str, Any]:
-    """Return the numbers of judged pairs as values that JSON can represent.
-
-    Args:
-        verified: the judged pairs.
-    """
+    """Return the numbers of judged pairs as values that JSON can represent."""
     return {
         "same": int(verified.same.sum()),
         "different": int((~verified.same).sum()),

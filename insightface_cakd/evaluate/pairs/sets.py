@@ -27,13 +27,8 @@ from insightface_cakd.networks.models import Embed
 class SetResult:
     """A model's numbers on one variant of a set.
 
-    Args:
-        name: of the set.
-        variant: name of the variant.
-        verified: the judged pairs.
-        xnorm: mean norm of the embeddings of plain and of mirrored images.
-        interval: of the accuracy.
-        tar_intervals: FAR -> interval of TAR, for the FARs that are supported.
+    XNorm is the mean norm of the embeddings of plain and of mirrored images; `tar_intervals` has the FARs that are
+    supported.
     """
 
     name: str
@@ -45,15 +40,9 @@ class SetResult:
 
 
 def find_sets(places: Sequence[Path]) -> dict[str, Path]:
-    """Return name -> path of verification sets.
+    """Return name -> path of .bin files, also those in folders.
 
     Files come in the order given, the .bin files of a folder sorted by name.
-
-    Args:
-        places: .bin files and folders of them.
-
-    Raises:
-        EvaluationError: a folder contains no .bin, or two sets have one name.
     """
     found: dict[str, Path] = {}
     for place in places:
@@ -72,17 +61,7 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
 
 
 def load_sets(places: Sequence[Path]) -> dict[str, VerificationSet]:
-    """Load verification sets into memory: name -> set.
-
-    Each is checked to be fit for ten folds.
-
-    Args:
-        places: see `find_sets`.
-
-    Raises:
-        EvaluationError: no such set, two of one name, too few pairs, or pairs of one kind only.
-        DataError: a set is damaged.
-    """
+    """Load name -> set, each checked to be fit for ten folds."""
     loaded = {}
     for name, path in find_sets(places).items():
         loaded[name] = load_bin(path)
@@ -96,15 +75,6 @@ def varied_sets(
     """Yield name, variant and images of all variants of all sets.
 
     One set is in memory at a time.
-
-    Args:
-        places: see `find_sets`.
-        variants: of each set.
-        on: which images of a pair are changed.
-
-    Raises:
-        EvaluationError: no such set, too few pairs, or pairs of one kind only.
-        DataError: a set is damaged.
     """
     found = find_sets(places)
     for path in found.values():
@@ -121,15 +91,8 @@ def embed_pairs(
 ) -> tuple[np.ndarray, float]:
     """Return embeddings (2P, D), not normalised, and XNorm.
 
-    Args:
-        embed: see `verify`.
-        pairs: the set, already changed to the variant.
-        variant: defines whether the mirror image's embedding is added.
-        execution: how to run.
-        what: title of the progress bar, and beginning of an error message.
-
-    Raises:
-        EvaluationError: the embeddings are not finite, or not of shape (B, D).
+    The set is already changed to the variant, which says whether the mirror image's embedding is added. `what` is the
+    title of the progress bar, and the beginning of an error message.
     """
     try:
         with execution.bar(what) as progress:
@@ -142,19 +105,7 @@ def embed_pairs(
 def measure_sets(
     embed: Embed, places: Sequence[Path], variants: Sequence[Variant], execution: Execution, on: On = "probe"
 ) -> list[SetResult]:
-    """Measure a model on all variants of all sets.
-
-    Args:
-        embed: see `verify`.
-        places: .bin files and folders of them.
-        variants: of each set.
-        execution: how to run.
-        on: which images of a pair are changed.
-
-    Raises:
-        EvaluationError: a set or the model cannot be used.
-        DataError: a set is damaged.
-    """
+    """Measure a model on all variants of all sets."""
     results = []
     for name, variant, pairs in varied_sets(places, variants, on):
         what = titled(name, variant.name)
@@ -167,14 +118,7 @@ def measure_sets(
 
 
 def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[float, Interval]:
-    """Return the interval of TAR at each supported FAR.
-
-    A FAR is supported where there are enough different pairs.
-
-    Args:
-        verified: the judged pairs.
-        resamples: of these pairs.
-    """
+    """Return the interval of TAR at each FAR with enough different pairs."""
     return {
         far: interval_of(resamples.tar(verified.distances, far))
         for far, tar in verified.tar_at_far.items()
@@ -183,16 +127,9 @@ def tar_intervals(verified: VerificationResult, resamples: Resamples) -> dict[fl
 
 
 def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
-    """Return every n-th pair of a set, at most a given number.
+    """Return every n-th pair, `most` or fewer in all.
 
-    n is the smallest step that suffices.
-
-    Args:
-        pairs: the set.
-        most: largest number of pairs.
-
-    Edge cases:
-        The whole set is returned where the remaining pairs could not be judged in ten folds.
+    The whole set is returned where the remaining pairs could not be judged in ten folds.
     """
     step = -(-len(pairs.same) // most)
     same = pairs.same[::step]
@@ -203,10 +140,5 @@ def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
 
 
 def titled(name: str, variant: str) -> str:
-    """Return a set's name, followed by its variant unless that is plain.
-
-    Args:
-        name: of the set.
-        variant: name of the variant.
-    """
+    """Return a set's name, followed by its variant unless that is plain."""
     return name if variant == PLAIN else f"{name}, {variant}"

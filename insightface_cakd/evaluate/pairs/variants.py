@@ -1,7 +1,4 @@
-"""Variants of sets of aligned faces: masked, low resolution, mirrored.
-
-What they do to an image is a view, the same that a recipe may train with; nothing in them is drawn by chance.
-"""
+"""Variants of sets of aligned faces: masked, low resolution, mirrored."""
 
 import re
 from collections.abc import Sequence
@@ -28,13 +25,10 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Variant:
-    """A version of a set.
+    """A version of a set: a change of its images.
 
-    Args:
-        name: as the user writes it.
-        view: what is done to an image; None for nothing.
-        mirrored: whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
-            in that sum, so that `flipped` goes without, and `single` shows what going without costs.
+    `mirrored` says whether the mirror image's embedding is added, as in the protocol. A flipped face would leave no trace
+    in that sum, so that `flipped` goes without, and `single` shows what going without costs.
     """
 
     name: str
@@ -43,26 +37,16 @@ class Variant:
 
 
 def parse_variants(names: Sequence[str]) -> list[Variant]:
-    """Return the variants of some names.
+    """Return the variants of some names, `plain` where there is none.
 
-    Args:
-        names: `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped`, or `all` for six of them; none for `plain`.
-
-    Raises:
-        EvaluationError: a name is unknown.
+    Names are `plain`, `masked`, `lowres:N` with N pixels a side, `single`, `flipped`, or `all` for six of them.
     """
     wanted = [name for given in names or (PLAIN,) for name in (ALL if given == "all" else (given,))]
     return [_variant(name) for name in dict.fromkeys(wanted)]
 
 
 def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> VerificationSet:
-    """Return a variant of a set.
-
-    Args:
-        pairs: the set.
-        variant: how to change images.
-        on: `probe` leaves the first image of each pair, the enrolled one, unchanged.
-    """
+    """Return a variant of a set; `probe` keeps each pair's first image."""
     images = pairs.images.copy()
     if variant.view is not None:
         changed = images[1::2] if on == "probe" else images
@@ -72,12 +56,7 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
 
 
 def seen_faces(faces: np.ndarray, view: View) -> np.ndarray:
-    """Return faces as a view shows them.
-
-    Args:
-        faces: uint8 (B, S, S, 3), RGB.
-        view: draws nothing.
-    """
+    """Return uint8 faces (B, S, S, 3) through a view without draws."""
     images = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float() / 127.5 - 1
     seen = levels(view(images, torch.Generator())).round().clamp(0, 255).to(torch.uint8)
     return seen.permute(0, 2, 3, 1).numpy()

@@ -111,18 +111,9 @@ def verify(
 
 
 def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | None = None) -> VerificationResult:
-    """Judge pairs in ten folds.
+    """Judge squared distances (P,), in [0, 4], in ten folds.
 
-    Each fold is judged with the threshold that is best on the other nine.
-
-    Args:
-        distances: (P,), squared, in [0, 4].
-        same: bool (P,).
-        where: beginning of an error message.
-        xnorm: mean norm of the embeddings, if it is known.
-
-    Raises:
-        EvaluationError: fewer than ten pairs, pairs of one kind only, or distances that are not finite.
+    Each fold is judged with the threshold that is best on the other nine. `where` begins an error message.
     """
     require_kinds(same, where)
     bad = int((~np.isfinite(distances)).sum())
@@ -137,15 +128,7 @@ def judge(distances: np.ndarray, same: np.ndarray, where: str, xnorm: float | No
 
 
 def require_kinds(same: np.ndarray, where: str) -> None:
-    """Check that pairs can be judged in ten folds.
-
-    Args:
-        same: bool (P,).
-        where: beginning of an error message.
-
-    Raises:
-        EvaluationError: fewer than ten pairs, or pairs of one kind only.
-    """
+    """Check that pairs, bool (P,), can be judged in ten folds."""
     same = np.asarray(same, dtype=bool)
     if len(same) < FOLDS or same.all() or not same.any():
         raise EvaluationError(
@@ -155,23 +138,12 @@ def require_kinds(same: np.ndarray, where: str) -> None:
 
 
 def fold_sizes(pairs: int) -> np.ndarray:
-    """Return the number of pairs in each of the ten contiguous folds.
-
-    Where the pairs do not divide evenly, the first folds have one more.
-
-    Args:
-        pairs: number of all pairs.
-    """
+    """Return the sizes of ten contiguous folds, the larger ones first."""
     return np.array([len(fold) for fold in np.array_split(np.arange(pairs), FOLDS)])
 
 
 def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
-    """Return the mean norm of plain and mirrored embeddings, upstream's XNorm.
-
-    Args:
-        plain: (N, D), of the images.
-        mirrored: (N, D), of their mirror images.
-    """
+    """Return XNorm, the mean norm of plain and mirrored embeddings."""
     return float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
 
 
@@ -208,10 +180,7 @@ def embed_both(
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
     """Return the squared distances (P,), in [0, 4], of normalised pairs.
 
-    Rows are scaled to length 1; zero rows stay zero.
-
-    Args:
-        embeddings: (2P, D); rows 2i and 2i + 1 are pair i.
+    Rows 2i and 2i + 1 of the embeddings (2P, D) are pair i. They are scaled to length 1; zero rows stay zero.
     """
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     units = embeddings / np.where(norms == 0, 1, norms)
@@ -221,13 +190,8 @@ def pair_distances(embeddings: np.ndarray) -> np.ndarray:
 def judge_folds(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the accuracy of each fold, and the threshold used.
 
-    The threshold is the first of those that are best on the other nine folds. Folds are contiguous, the first ones one
-    pair longer where the pairs do not divide evenly. A pair is accepted if its distance is below the threshold, not at
-    it.
-
-    Args:
-        distances: (P,), P >= 10.
-        same: bool (P,).
+    The threshold is the first of those that are best on the other nine folds. A pair is accepted if its distance is
+    below the threshold, not at it.
     """
     right = (distances[:, None] < THRESHOLDS) == same[:, None]  # (P, thresholds)
     total = right.sum(axis=0)  # (thresholds,)
@@ -242,11 +206,8 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
     """Return TAR at FAR 1e-1 to 1e-6, read strictly, over all pairs.
 
     TAR@FAR=f is the largest share of same pairs that a threshold accepts while it accepts at most a share f of the
-    different pairs: never the value at the nearest FAR, which may lie above f.
-
-    Args:
-        distances: (P,), smaller is more alike.
-        same: bool (P,).
+    different pairs: never the value at the nearest FAR, which may lie above f. Of distances (P,) a smaller one is more
+    alike.
 
     Edge cases:
         Fewer than 1 / f different pairs: None. One false accept would already exceed f, so the number would depend on
@@ -260,19 +221,13 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, false_accepts: int) -> float:
     """Return the largest share of genuine pairs a threshold can accept.
 
-    The threshold accepts at most `false_accepts` of the impostors.
-
-    Args:
-        genuine: distances of same pairs.
-        impostors: distances of different pairs.
-        false_accepts: number of impostors that may be accepted, fewer than there are.
+    The threshold accepts at most `false_accepts` of the impostors, of which there are more. Both are distances.
     """
     limit = np.partition(impostors, false_accepts)[false_accepts]
     return float((genuine < limit).mean())
 
 
 def _checked(embeddings: Tensor, expected: int) -> Tensor:
-    """Return a batch of embeddings in float32, after checking its shape."""
     shape = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != expected or not shape[1]:
         raise EvaluationError(
@@ -283,10 +238,7 @@ def _checked(embeddings: Tensor, expected: int) -> Tensor:
 
 
 def _joined(batches: list[Tensor]) -> np.ndarray:
-    """Return all embeddings of one view on the CPU.
-
-    They are checked once for non-finite numbers, so that a GPU need not wait in every batch.
-    """
+    """Return all embeddings on the CPU, checked once: a GPU need not wait in every batch."""
     rows = torch.cat(batches).cpu().double()
     bad = int((~rows.isfinite()).any(dim=1).sum())
     if bad:

@@ -19,8 +19,6 @@ class Verification(Protocol):
 
     Measured on verification sets and on variants of them.
 
-    Measured on verification sets and on variants of them.
-
     Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
 
     Args:

@@ -1,7 +1,4 @@
-"""`cakd bench`: the cost of a recipe on this machine.
-
-A recipe's step is compared with its floor. On request, the speed of reading records is measured too.
-"""
+"""`cakd bench`: the cost of a recipe on this machine."""
 
 import os
 import platform
@@ -41,18 +38,13 @@ def bench(
     Args:
         recipe: name or path of the recipe; its `teacher.weights` and `teacher.centres` are not read, since random ones
             cost the same.
-        student: network of the student.
         settings: `KEY=VALUE` changes to the recipe, such as another `teacher.network`.
         batch: images per step.
-        steps: timed repetitions of each call.
         precision: precision of the student; on CUDA the teacher computes in half precision, as in a run.
         records: folder with a train.rec whose reading is timed; None times no reading.
 
     Returns:
         Lines of text: machine, medians in milliseconds, peak memory in MiB (see `peak_memory`), ratio to the floor.
-
-    Raises:
-        CAKDError: no such recipe or network, they do not fit each other, or the records cannot be read.
     """
     device = choose_device(None)
     loaded = load_recipe(recipe, settings)

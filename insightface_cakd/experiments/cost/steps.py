@@ -1,7 +1,4 @@
-"""The calls that `cakd bench` times.
-
-They are a step of the student alone, the parts of the teacher, and a step of the recipe.
-"""
+"""The calls that `cakd bench` times."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -47,9 +44,6 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
     They are: the student's step; the teacher's forward, with prompts forward and backward to the prompts; if anchors need
     them, the teacher's embeddings without prompts, by another forward or with `prompts.plain` by a look-up in a cache,
     which here is in memory and has one batch; the distillation step.
-
-    Raises:
-        CAKDError: a network does not exist or does not fit the recipe, or the device lacks the precision.
     """
     if precision == "fp16" and device.type != "cuda":
         raise RunError(

@@ -1,4 +1,1 @@
-"""Export of a student to runtimes other than onnxruntime.
-
-Each result is compared with the ONNX file that it was made from.
-"""
+"""Export of a student to runtimes other than onnxruntime."""

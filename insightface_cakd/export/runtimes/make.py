@@ -1,7 +1,4 @@
-"""Conversion of an ONNX student to a folder for another runtime.
-
-The embeddings must equal those of onnxruntime.
-"""
+"""Conversion of an ONNX student to a folder for another runtime."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -38,12 +35,8 @@ class RuntimeReport:
     """Measurements of a converted student.
 
     Args:
-        path: the folder.
-        runtime: packages of the runtime with their versions.
         size: total size of the files in bytes.
-        cosine: lowest cosine with the embeddings of onnxruntime.
         largest_difference: largest absolute difference between two components.
-        latency: time for one face on the runtime.
         before: time for one face of the ONNX file on onnxruntime.
         accuracies: verification set -> accuracy of the ONNX file and accuracy on the runtime.
     """
@@ -78,20 +71,6 @@ def export_runtime(
 
     The folder is put in place only after the comparison. It contains the runtime's files, named after the student, and
     `manifest.json`: names of input and output, the input contract, sha256 of the files, and the student's provenance.
-
-    Args:
-        student: an .onnx file that meets InsightFace's contract, see `export_onnx`.
-        runtime: one of `RUNTIMES`.
-        out: the folder to make.
-        bins: verification sets on which both are measured.
-        threads: number of threads of both in the timing.
-        rounds: number of rounds of the timing.
-
-    Raises:
-        ExportError: the runtime is not installed, cannot convert or run the student, or gives other embeddings; or
-            `out` exists.
-        DataError: a verification set cannot be read.
-        EvaluationError: a verification set cannot be evaluated, or two have the same name.
     """
     where = f"export-runtime {runtime.name} {student.name}"
     _require_installed(runtime)

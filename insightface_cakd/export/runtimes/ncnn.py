@@ -17,11 +17,6 @@ INPUT, OUTPUT = "in0", "out0"
 def convert(onnx: Path, folder: Path, stem: str) -> None:
     """Write `stem.ncnn.param` and `stem.ncnn.bin` with float32 weights.
 
-    Args:
-        onnx: the recogniser as an ONNX file.
-        folder: folder to write to.
-        stem: file name without its ending.
-
     Raises:
         RuntimeError: pnnx fails.
     """
@@ -42,11 +37,6 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
 
 def load(folder: Path, stem: str, threads: int) -> EmbedOne:
     """Load the files, and return a function that embeds one face.
-
-    Args:
-        folder: folder of the files.
-        stem: file name without its ending.
-        threads: number of threads of a layer.
 
     Raises:
         RuntimeError: ncnn does not load them, or cannot compute the output.

@@ -15,11 +15,6 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
 
     The weights keep the precision of the ONNX file.
 
-    Args:
-        onnx: the recogniser as an ONNX file.
-        folder: folder to write to.
-        stem: file name without its ending.
-
     Raises:
         RuntimeError: OpenVINO cannot read the file.
     """
@@ -33,11 +28,6 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
 
 def load(folder: Path, stem: str, threads: int) -> EmbedOne:
     """Load the files, and return a function that embeds one face.
-
-    Args:
-        folder: folder of the files.
-        stem: file name without its ending.
-        threads: number of threads of an inference.
 
     Raises:
         RuntimeError: OpenVINO does not load them.

@@ -16,10 +16,6 @@ class Runtime:
 
     Args:
         name: name on the command line, and of the extra to install.
-        packages: Python packages that must be importable.
-        endings: endings of its files, after the stem.
-        input: name of the input in the files.
-        output: name of the output in the files.
         convert: (ONNX file, folder, stem): writes the files; raises RuntimeError with the converter's last line.
         load: (folder, stem, threads): returns a function that embeds one face in float32 arithmetic.
     """

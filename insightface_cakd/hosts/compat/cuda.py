@@ -1,7 +1,4 @@
-"""Runs arcface_torch without CUDA.
-
-This is for a smoke run on a laptop or a CI machine. Nothing here applies where CUDA is available.
-"""
+"""Runs arcface_torch without CUDA, for a smoke run."""
 
 import functools
 from contextlib import ExitStack, nullcontext
@@ -12,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from insightface_cakd.hosts.compat.fix import Fix, replace
-from insightface_cakd.hosts.compat.imports import after_import
+from insightface_cakd.hosts.compat.fix import Fix, replace, wrapping
+from insightface_cakd.hosts.compat.imports import after_import, after_import_of
 
 CPU = torch.device("cpu")
 
@@ -23,13 +20,9 @@ def _no_cuda() -> str | None:
 
 
 def _use_gloo(stack: ExitStack) -> None:
-    original = dist.init_process_group
-
-    @functools.wraps(original)
-    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> None:
+    @wrapping(dist, "init_process_group", stack)
+    def init_process_group(original: Any, backend: str | None = None, *args: Any, **kwargs: Any) -> None:
         original("gloo" if backend == "nccl" else backend, *args, **kwargs)
-
-    replace(stack, dist, "init_process_group", init_process_group)
 
 
 def _stay_on_cpu(stack: ExitStack) -> None:
@@ -42,10 +35,7 @@ def _stay_on_cpu(stack: ExitStack) -> None:
 
 
 class NoStream:
-    """Replacement of a CUDA stream on the CPU.
-
-    On the CPU all work is done when the call returns.
-    """
+    """A CUDA stream's replacement on the CPU, where nothing is pending."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -60,34 +50,21 @@ def _do_without_streams(stack: ExitStack) -> None:
     replace(stack, torch.cuda, "Stream", NoStream)
     replace(stack, torch.cuda, "current_stream", lambda *_: NoStream())
     replace(stack, torch.cuda, "stream", lambda _: nullcontext())
-    after_import(stack, "dataset", _load_to_cpu)
+    after_import_of(stack, "dataset", "DataLoaderX", _load_to_cpu)
 
 
-def _load_to_cpu(dataset: ModuleType) -> None:
-    """Let the loader move its batches to the CPU.
+def _load_to_cpu(loader: type) -> None:
+    """Let the loader move its batches to the CPU, not to device `local_rank`; nothing is pinned."""
 
-    The host would move them to device number `local_rank`. Nothing is pinned.
-    """
-    loader = getattr(dataset, "DataLoaderX", None)
-    if loader is None:
-        return
-    original = loader.__init__
-
-    @functools.wraps(original)
-    def __init__(self: Any, local_rank: Any, **kwargs: Any) -> None:  # noqa: N807
+    @wrapping(loader, "__init__")
+    def construct(original: Any, self: Any, local_rank: Any, **kwargs: Any) -> None:
         original(self, local_rank=CPU, **{**kwargs, "pin_memory": False})
-
-    loader.__init__ = __init__
 
 
 def _leave_out_device_ids(stack: ExitStack) -> None:
-    original = DistributedDataParallel.__init__
-
-    @functools.wraps(original)
-    def __init__(self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    @wrapping(DistributedDataParallel, "__init__", stack)
+    def construct(original: Any, self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
         original(self, module, None, *args, **kwargs)
-
-    replace(stack, DistributedDataParallel, "__init__", __init__)
 
 
 def _seed_on_cpu(stack: ExitStack) -> None:
@@ -95,23 +72,16 @@ def _seed_on_cpu(stack: ExitStack) -> None:
 
 
 def _share_seed_on_cpu(sampler: ModuleType) -> None:
-    original = getattr(sampler, "sync_random_seed", None)
-    if original is not None:
-        sampler.sync_random_seed = functools.partial(original, device="cpu")  # type: ignore[attr-defined]
+    if hasattr(sampler, "sync_random_seed"):
+        sampler.sync_random_seed = functools.partial(sampler.sync_random_seed, device="cpu")  # type: ignore[attr-defined]
 
 
 def _load_onto_cpu(stack: ExitStack) -> None:
     for owner in (torch, torch.jit):
-        original = owner.load
-        replace(stack, owner, "load", _mapped(original))
 
-
-def _mapped(original: Any) -> Any:
-    @functools.wraps(original)
-    def load(f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return original(f, "cpu" if map_location is None else map_location, *args, **kwargs)
-
-    return load
+        @wrapping(owner, "load", stack)
+        def load(original: Any, f: Any, map_location: Any = None, *args: Any, **kwargs: Any) -> Any:
+            return original(f, "cpu" if map_location is None else map_location, *args, **kwargs)
 
 
 UNTIL = "arcface_torch takes its device from a variable"

@@ -1,13 +1,12 @@
 """ONNX export of `torch2onnx.py`: one file for any batch size."""
 
-import functools
 import inspect
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 
-from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.compat.fix import Fix, wrapping
 
 # The name that torch2onnx.py:20 gives the first axis of the input: using it makes input and output agree.
 BATCH = "None"
@@ -20,22 +19,16 @@ def _always() -> str:
 
 
 def _free_batch(stack: ExitStack) -> None:
-    original = torch.onnx.export
-    traces = {"dynamo": False} if "dynamo" in inspect.signature(original).parameters else {}
+    traces = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
 
-    @functools.wraps(original)
-    def export(model: Any, args: Any = (), f: Any = None, **kwargs: Any) -> Any:
-        """Trace with a free first axis of input and output.
-
-        Axes that the caller sets himself are left as they are.
-        """
+    @wrapping(torch.onnx, "export", stack)
+    def export(original: Any, model: Any, args: Any = (), f: Any = None, **kwargs: Any) -> Any:
+        """Trace with a free first axis of input and output, unless the caller sets axes himself."""
         names = kwargs.get("input_names")
         if names and not any(key in kwargs for key in FREE):
             outputs = kwargs.setdefault("output_names", [OUTPUT])
             kwargs |= {"dynamic_axes": {name: {0: BATCH} for name in (*names, *outputs)}, **traces}
         return original(model, args, f, **kwargs)
-
-    replace(stack, torch.onnx, "export", export)
 
 
 EXPORT_BATCH = Fix(

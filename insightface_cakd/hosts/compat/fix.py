@@ -1,8 +1,6 @@
-"""A fix for arcface_torch's code with current package versions.
+"""A fix for arcface_torch's code, applied in this process and undone afterwards."""
 
-It is applied in this process and undone afterwards.
-"""
-
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,16 +14,9 @@ from insightface_cakd.errors import RunError, did_you_mean
 class Fix:
     """One named fix.
 
-    Args:
-        name: name by which the user switches it on or off; words with hyphens.
-        breaks: what stops or goes wrong without it, with file:line of the pinned checkout.
-        since: the package and version from which it is needed.
-        fix: what it does.
-        until: when it can be removed.
-        applies: returns why it is needed in this process, or None where it is not.
-        apply: applies it; everything it replaces is restored when the stack closes.
-        changes_results: whether training results change with it; such a fix is off unless requested, and printed when
-            on.
+    `breaks` says what goes wrong without it, with file:line of the pinned checkout, and `until` when it can be removed.
+    `applies` returns why it is needed in this process, or None; what `apply` replaces is restored when the stack closes.
+    A fix with `changes_results` is off unless requested, and printed when on.
     """
 
     name: str
@@ -51,15 +42,7 @@ def are_applied() -> bool:
 def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[list[Fix]]:
     """Apply the fixes that this process needs, within a `with` block.
 
-    Importing this package applies nothing.
-
-    Args:
-        fixes: all existing fixes.
-        wanted: names of the requested fixes among those that change results.
-        unwanted: names of fixes to leave out.
-
-    Raises:
-        RunError: there is no fix of that name.
+    `wanted` names fixes among those that change results, `unwanted` names fixes to leave out; an unknown name is a RunError.
     """
     known = [fix.name for fix in fixes]
     for name in (*wanted, *unwanted):
@@ -87,12 +70,6 @@ def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
     """Set an attribute until the stack closes.
 
     An attribute that did not exist before is then removed again.
-
-    Args:
-        stack: restores the attribute when it closes.
-        owner: module, class or object with the attribute.
-        name: name of the attribute.
-        value: its new value.
     """
     before = vars(owner).get(name, MISSING) if hasattr(owner, "__dict__") else getattr(owner, name, MISSING)
     setattr(owner, name, value)
@@ -100,3 +77,31 @@ def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
         stack.callback(delattr, owner, name)
     else:
         stack.callback(setattr, owner, name, before)
+
+
+def wrapping(
+    owner: Any, name: str, stack: ExitStack | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Replace an attribute by the decorated function, whose first argument it becomes.
+
+    Without a stack the attribute is not restored.
+    """
+    original = getattr(owner, name)
+
+    def install(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return function(original, *args, **kwargs)
+
+        if stack is None:
+            setattr(owner, name, wrapped)
+        else:
+            replace(stack, owner, name, wrapped)
+        return wrapped
+
+    return install
+
+
+def always() -> str:
+    """Return why a fix is needed that does not depend on versions."""
+    return "every version"

@@ -16,12 +16,7 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
     """Change a module right after its import, until the stack closes.
 
     A module that is already imported is changed at once. The change is not undone: a checkout's modules do not outlive
-    the block in which they were imported.
-
-    Args:
-        stack: when it closes, later imports are no longer changed.
-        name: full name of the module, such as `utils.utils_callbacks`.
-        change: called with the module; it must leave a module alone that is not what it expects.
+    the block in which they were imported. `change` must leave a module alone that is not what it expects.
     """
     if name in sys.modules:
         change(sys.modules[name])
@@ -31,11 +26,18 @@ def after_import(stack: ExitStack, name: str, change: Change) -> None:
     stack.callback(sys.meta_path.remove, finder)
 
 
-class _Finder(MetaPathFinder):
-    """Finds one module as the other finders would.
+def after_import_of(stack: ExitStack, module: str, name: str, change: Callable[[Any], None]) -> None:
+    """Change an attribute right after its module's import, if it is there."""
 
-    The module's loader calls `change` after the import.
-    """
+    def change_it(imported: ModuleType) -> None:
+        if hasattr(imported, name):
+            change(getattr(imported, name))
+
+    after_import(stack, module, change_it)
+
+
+class _Finder(MetaPathFinder):
+    """Finds one module as the other finders would; its loader calls `change` after the import."""
 
     def __init__(self, name: str, change: Change) -> None:
         self.name, self.change = name, change

@@ -1,13 +1,9 @@
-"""mxnet, whose last release cannot be imported with NumPy 2.
-
-Its record, image and array calls are served by our own reader.
-"""
+"""mxnet's calls, served by our own reader."""
 
 import importlib
 import importlib.util
 import os
 import sys
-from contextlib import ExitStack
 
 from insightface_cakd.hosts.compat.fix import Fix
 from insightface_cakd.hosts.compat.stand_ins import stand_in
@@ -16,10 +12,7 @@ FORCE = "CAKD_MXNET_STAND_IN"
 
 
 def _needed() -> str | None:
-    """Return why the stand-in is needed, or None.
-
-    A real mxnet that can be imported is left alone unless `FORCE` is 1.
-    """
+    """Return why the stand-in is needed; a real mxnet that imports is left alone unless `FORCE` is 1."""
     if os.environ.get(FORCE) == "1":
         return f"{FORCE}=1 asks for it"
     if "mxnet" in sys.modules:
@@ -38,10 +31,6 @@ def _needed() -> str | None:
     return None
 
 
-def _apply(stack: ExitStack) -> None:
-    stand_in(stack, "mxnet")
-
-
 MXNET = Fix(
     name="mxnet",
     breaks="import mxnet: dataset.py:7, eval/verification.py:31, onnx_ijbc.py:7, scripts/shuffle_rec.py:6",
@@ -50,5 +39,5 @@ MXNET = Fix(
     f"them. A real mxnet that imports is left alone, unless {FORCE}=1",
     until="arcface_torch no longer imports mxnet",
     applies=_needed,
-    apply=_apply,
+    apply=lambda stack: stand_in(stack, "mxnet"),
 )

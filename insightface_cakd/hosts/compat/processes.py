@@ -1,7 +1,4 @@
-"""Processes that a script starts and waits for.
-
-If one stops with an error, the others must not be left waiting.
-"""
+"""Processes of a script, of which none waits for a failed one."""
 
 import multiprocessing
 import signal
@@ -11,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from insightface_cakd.errors import CAKDError, RunError
-from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.compat.fix import Fix, always, replace
 from insightface_cakd.hosts.failures import describe, print_traceback
 
 POLL_SECONDS = 0.2
@@ -23,9 +20,6 @@ class WatchedProcess(multiprocessing.Process):
     That may be the process itself or one of its siblings. An uncaught exception in it becomes one line, sent to the
     process that started it. If one of them stopped that way, `join()` without a timeout ends all started processes and
     raises the line as a RunError.
-
-    Args:
-        args, kwargs: see `multiprocessing.Process`.
     """
 
     started: ClassVar[list["WatchedProcess"]] = []
@@ -41,10 +35,8 @@ class WatchedProcess(multiprocessing.Process):
         WatchedProcess.started.append(self)
 
     def run(self) -> None:
-        """Run the target and send its error to the parent process.
-
-        A request to stop unwinds the stack, so that no half-written file is left.
-        """
+        """Run the target and send its error to the parent process."""
+        # A request to stop unwinds the stack, so that no half-written file is left.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         try:
             super().run()
@@ -70,11 +62,7 @@ class WatchedProcess(multiprocessing.Process):
     def join(self, timeout: float | None = None) -> None:
         """Wait for the process or for an error of any other.
 
-        Args:
-            timeout: seconds to wait, for this process alone; None waits until it ends.
-
-        Raises:
-            RunError: one of them stopped with an error.
+        With a timeout in seconds it waits for this process alone.
         """
         if timeout is not None:
             super().join(timeout)
@@ -89,10 +77,7 @@ class WatchedProcess(multiprocessing.Process):
 
 
 def _failed() -> list[WatchedProcess]:
-    """Return the processes that raised an exception or were killed.
-
-    A process that was asked to stop is not among them.
-    """
+    """Return the processes that raised an exception or were killed without being asked to stop."""
     ended = [process for process in WatchedProcess.started if process.exitcode not in (None, 0)]
     killed = [process for process in ended if (process.exitcode or 0) < 0 and not process.asked_to_stop]
     failed = [process for process in ended if process in killed or not process.said.empty()]
@@ -120,16 +105,12 @@ def _watch(stack: ExitStack) -> None:
     stack.callback(WatchedProcess.started.clear)
 
 
-def _always() -> str:
-    return "every version"
-
-
 PROCESS_ERRORS = Fix(
     name="process-errors",
     breaks="scripts/shuffle_rec.py:66-75: when reading stops with an error, writing waits for ever",
     since="every version",
     fix="the processes that a script starts are ended when one of them stops with an error, which is shown",
     until="arcface_torch looks at its processes",
-    applies=_always,
+    applies=always,
     apply=_watch,
 )

@@ -1,14 +1,8 @@
-"""Fixes of arcface_torch's training that change its results.
+"""Fixes that change arcface_torch's results: off unless requested by name."""
 
-Each is off unless requested by name, and printed when on.
-"""
-
-import functools
 import os
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,12 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from insightface_cakd.hosts.compat.fix import Fix, replace
-from insightface_cakd.hosts.compat.imports import after_import
-
-
-def _always() -> str:
-    return "every version"
+from insightface_cakd.hosts.compat.fix import Fix, always, wrapping
+from insightface_cakd.hosts.compat.imports import after_import_of
 
 
 def _several_ranks() -> str | None:
@@ -29,79 +19,58 @@ def _several_ranks() -> str | None:
 
 
 def _warm_up_from_the_first_step(stack: ExitStack) -> None:
-    after_import(stack, "lr_scheduler", _start_low)
+    after_import_of(stack, "lr_scheduler", "PolynomialLRWarmup", _start_low)
 
 
-def _start_low(lr_scheduler: ModuleType) -> None:
+def _start_low(scheduler: type) -> None:
     """Let warm-up rise from the first step on.
 
     The rate is base * (i + 1) / (w + 1) for step i < w, from 0: it rises by base / (w + 1) per step.
     """
-    scheduler = getattr(lr_scheduler, "PolynomialLRWarmup", None)
-    if scheduler is None:
-        return
-    construct, rates = scheduler.__init__, scheduler.get_lr
 
-    @functools.wraps(rates)
-    def get_lr(self: Any) -> list[float]:
+    @wrapping(scheduler, "get_lr")
+    def get_lr(rates: Any, self: Any) -> list[float]:
         # The host's constructor asks for rates before it has set its own attributes.
         warmup = vars(self).get("warmup_iters", 0)
         if self.last_epoch >= warmup:
             return rates(self)
         return [base * (self.last_epoch + 1) / (warmup + 1) for base in self.base_lrs]
 
-    @functools.wraps(construct)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        construct(self, *args, **kwargs)
+    @wrapping(scheduler, "__init__")
+    def construct(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
         if self.last_epoch == 0 and self.warmup_iters > 0:
             self._last_lr = get_lr(self)
             for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
                 group["lr"] = rate
 
-    scheduler.__init__, scheduler.get_lr = __init__, get_lr
-
 
 def _divide_gradients(stack: ExitStack) -> None:
-    """Start each backward pass from 1 / gradient_acc.
+    """Start each backward pass, of margin loss and distillation, from 1 / gradient_acc."""
 
-    This covers margin loss and distillation, with and without a loss scaler.
-    """
-    original = Tensor.backward
-
-    @functools.wraps(original)
-    def backward(self: Tensor, gradient: Tensor | None = None, *args: Any, **kwargs: Any) -> None:
+    @wrapping(Tensor, "backward", stack)
+    def backward(original: Any, self: Tensor, gradient: Tensor | None = None, *args: Any, **kwargs: Any) -> None:
         base = sys.modules.get("configs.base")
         micro_steps = base.config.get("gradient_acc", 1) if base is not None else 1
         if gradient is None and micro_steps > 1:
             gradient = torch.full_like(self, 1 / micro_steps)
         original(self, gradient, *args, **kwargs)
 
-    replace(stack, Tensor, "backward", backward)
-
 
 def _draw_centres_per_rank(stack: ExitStack) -> None:
-    after_import(stack, "partial_fc_v2", _own_centres)
+    after_import_of(stack, "partial_fc_v2", "PartialFC_V2", _own_centres)
 
 
-def _own_centres(partial_fc_v2: ModuleType) -> None:
-    """Draw the class centres of each rank from its own seed.
+def _own_centres(head: type) -> None:
+    """Draw each rank's class centres from its own seed; the first rank keeps those it has."""
 
-    The first rank keeps the centres it has.
-    """
-    head = getattr(partial_fc_v2, "PartialFC_V2", None)
-    if head is None:
-        return
-    original = head.__init__
-
-    @functools.wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+    @wrapping(head, "__init__")
+    def construct(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         if self.rank > 0:
             generator = torch.Generator().manual_seed(torch.initial_seed() + self.rank)
             with torch.no_grad():
                 self.weight.normal_(0, 0.01, generator=generator)
-
-    head.__init__ = __init__
 
 
 def _average_statistics(stack: ExitStack) -> None:
@@ -110,11 +79,10 @@ def _average_statistics(stack: ExitStack) -> None:
     It is done where all ranks pass: before each verification, and at the end of an epoch's data.
     """
     students: list[nn.Module] = []
-    construct = DistributedDataParallel.__init__
 
-    @functools.wraps(construct)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        construct(self, *args, **kwargs)
+    @wrapping(DistributedDataParallel, "__init__", stack)
+    def construct(original: Any, self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
         students.append(self.module)
 
     def average() -> None:
@@ -123,41 +91,24 @@ def _average_statistics(stack: ExitStack) -> None:
                 dist.all_reduce(buffer)
                 buffer.div_(dist.get_world_size())
 
-    replace(stack, DistributedDataParallel, "__init__", __init__)
-    stack.callback(students.clear)
-    after_import(stack, "dataset", functools.partial(_at_the_end_of_data, average=average))
-    after_import(stack, "utils.utils_callbacks", functools.partial(_before_verification, average=average))
+    def at_the_end_of_data(loader: type) -> None:
+        @wrapping(loader, "__next__")
+        def next_or_end(original: Any, self: Any) -> Any:
+            try:
+                return original(self)
+            except StopIteration:
+                average()
+                raise
 
-
-def _at_the_end_of_data(dataset: ModuleType, average: Callable[[], None]) -> None:
-    loader = getattr(dataset, "DataLoaderX", None)
-    if loader is None:
-        return
-    original = loader.__next__
-
-    @functools.wraps(original)
-    def next_or_end(self: Any) -> Any:
-        try:
-            return original(self)
-        except StopIteration:
+    def before_verification(verification: type) -> None:
+        @wrapping(verification, "__call__")
+        def call(original: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
             average()
-            raise
+            return original(self, *args, **kwargs)
 
-    loader.__next__ = next_or_end
-
-
-def _before_verification(callbacks: ModuleType, average: Callable[[], None]) -> None:
-    verification = getattr(callbacks, "CallBackVerification", None)
-    if verification is None:
-        return
-    original = verification.__call__
-
-    @functools.wraps(original)
-    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
-        average()
-        return original(self, *args, **kwargs)
-
-    verification.__call__ = __call__
+    stack.callback(students.clear)
+    after_import_of(stack, "dataset", "DataLoaderX", at_the_end_of_data)
+    after_import_of(stack, "utils.utils_callbacks", "CallBackVerification", before_verification)
 
 
 FIRST_STEP_LR = Fix(
@@ -166,7 +117,7 @@ FIRST_STEP_LR = Fix(
     since="every version",
     fix="warm-up rises from the first step on, by base / (warm-up steps + 1) a step",
     until="arcface_torch starts low",
-    applies=_always,
+    applies=always,
     apply=_warm_up_from_the_first_step,
     changes_results=True,
 )
@@ -176,7 +127,7 @@ MEAN_GRADIENT = Fix(
     since="every version",
     fix="gradients are divided by gradient_acc",
     until="arcface_torch divides",
-    applies=_always,
+    applies=always,
     apply=_divide_gradients,
     changes_results=True,
 )

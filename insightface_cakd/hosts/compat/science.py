@@ -1,7 +1,4 @@
-"""SciPy, scikit-image, scikit-learn, menpo and ptflops.
-
-The scripts need the last two for one call each.
-"""
+"""SciPy, scikit-image, scikit-learn, menpo and ptflops."""
 
 import functools
 import importlib
@@ -36,10 +33,7 @@ def _duplicates_stop() -> str | None:
 
 
 def _allow_duplicates(stack: ExitStack) -> None:
-    """Let `kind="slinear"` keep only the last of equal x.
-
-    That is the largest threshold that reaches a false accept rate.
-    """
+    """Let `kind="slinear"` keep the last of equal x: the largest threshold that reaches a false accept rate."""
     from scipy import interpolate
 
     original = interpolate.interp1d

@@ -1,6 +1,5 @@
 """Names and arguments that torch and timm have removed or will remove."""
 
-import functools
 import importlib.util
 import inspect
 import sys
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from insightface_cakd.hosts.compat.fix import Fix, replace
+from insightface_cakd.hosts.compat.fix import Fix, replace, wrapping
 
 OLD_LAYERS = "timm.models.layers"
 
@@ -21,13 +20,9 @@ def _verbose_is_gone() -> str | None:
 
 
 def _take_verbose(stack: ExitStack) -> None:
-    original = LRScheduler.__init__
-
-    @functools.wraps(original)
-    def __init__(self: Any, *args: Any, verbose: bool = False, **kwargs: Any) -> None:  # noqa: N807
+    @wrapping(LRScheduler, "__init__", stack)
+    def construct(original: Any, self: Any, *args: Any, verbose: bool = False, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-
-    replace(stack, LRScheduler, "__init__", __init__)
 
 
 def _layers_moved() -> str | None:
@@ -37,10 +32,7 @@ def _layers_moved() -> str | None:
 
 
 def _keep_layers(stack: ExitStack) -> None:
-    """Serve `timm.layers` under its old name.
-
-    Depending on its version timm still has the old name, with a warning, or has it no longer.
-    """
+    """Serve `timm.layers` under its old name, which timm has with a warning or no longer."""
     import timm.layers
     import timm.models
 
@@ -55,10 +47,7 @@ def _amp_is_old() -> str | None:
 
 
 def _autocast(enabled: bool = True, dtype: torch.dtype = torch.float16, cache_enabled: bool = True) -> torch.autocast:
-    """Return what torch.cuda.amp.autocast returned.
-
-    Without CUDA it did nothing, and neither does this, but without a warning per step.
-    """
+    """Return what torch.cuda.amp.autocast returned; without CUDA it does nothing, and does not warn."""
     return torch.amp.autocast("cuda", dtype, bool(enabled) and torch.cuda.is_available(), cache_enabled)
 
 

@@ -1,19 +1,14 @@
-"""Faults of a training run that do not depend on versions.
+"""Faults of a training run, fixed without a change of its results."""
 
-Fixing them does not change its results.
-"""
-
-import functools
 import os
 from contextlib import ExitStack
-from types import ModuleType
 from typing import Any
 
 import torch.distributed as dist
 
 from insightface_cakd.errors import CAKDError
-from insightface_cakd.hosts.compat.fix import Fix, replace
-from insightface_cakd.hosts.compat.imports import after_import
+from insightface_cakd.hosts.compat.fix import Fix, always, wrapping
+from insightface_cakd.hosts.compat.imports import after_import_of
 
 
 def _one_process() -> str | None:
@@ -21,21 +16,13 @@ def _one_process() -> str | None:
 
 
 def _use_no_port(stack: ExitStack) -> None:
-    original = dist.init_process_group
-
-    @functools.wraps(original)
-    def init_process_group(*args: Any, **kwargs: Any) -> None:
+    @wrapping(dist, "init_process_group", stack)
+    def init_process_group(original: Any, *args: Any, **kwargs: Any) -> None:
         """Open a group of one process without a network address."""
         if kwargs.get("world_size") == 1 and str(kwargs.get("init_method")).startswith("tcp://127.0.0.1:"):
             del kwargs["init_method"]
             kwargs["store"] = dist.HashStore()
         original(*args, **kwargs)
-
-    replace(stack, dist, "init_process_group", init_process_group)
-
-
-def _always() -> str:
-    return "every version"
 
 
 class _Failed:
@@ -46,39 +33,29 @@ class _Failed:
 
 
 def _hand_over_errors(stack: ExitStack) -> None:
-    after_import(stack, "dataset", _raise_in_consumer)
+    after_import_of(stack, "dataset", "BackgroundGenerator", _raise_in_consumer)
 
 
-def _raise_in_consumer(dataset: ModuleType) -> None:
-    thread = getattr(dataset, "BackgroundGenerator", None)
-    if thread is None:
-        return
-    run, take = thread.run, thread.next
-
-    @functools.wraps(run)
-    def run_or_fail(self: Any) -> None:
+def _raise_in_consumer(thread: type) -> None:
+    @wrapping(thread, "run")
+    def run_or_fail(run: Any, self: Any) -> None:
         try:
             run(self)
         except Exception as error:
             self.queue.put(_Failed(error))
 
-    @functools.wraps(take)
-    def next_or_raise(self: Any) -> Any:
+    @wrapping(thread, "next")
+    def next_or_raise(take: Any, self: Any) -> Any:
         item = take(self)
         if isinstance(item, _Failed):
             raise one_line(item.error)
         return item
 
-    thread.run, thread.next = run_or_fail, next_or_raise
-
 
 def one_line(error: BaseException) -> BaseException:
-    """Return a user's mistake as it was raised.
+    """Return a user's mistake as it was raised, other errors unchanged.
 
     A loader's worker sends it wrapped in its own traceback.
-
-    Args:
-        error: the exception from the loader; any other error is returned as it is.
     """
     if isinstance(error, CAKDError) and "Traceback (most recent call last)" in str(error):
         return type(error)(str(error).strip().splitlines()[-1].partition(": ")[2])
@@ -100,6 +77,6 @@ LOADER_ERRORS = Fix(
     since="every version",
     fix="the exception is raised in the training loop",
     until="arcface_torch hands it over",
-    applies=_always,
+    applies=always,
     apply=_hand_over_errors,
 )

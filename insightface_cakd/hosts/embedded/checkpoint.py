@@ -1,18 +1,16 @@
-"""A run's output folder and its checkpoints.
-
-A checkpoint has what a stopped run needs to continue as if it had not stopped.
-"""
+"""A run's output folder and its checkpoints."""
 
 import functools
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.parts import Parts
-from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.reading import reading
 from insightface_cakd.runtime.run_folder import MODEL, RESULT
@@ -41,12 +39,7 @@ ADDED = {
 def check_output(output: Path, resume: bool) -> None:
     """Check the output folder before anything is built.
 
-    Args:
-        output: output folder of the run.
-        resume: whether the run continues from a checkpoint.
-
-    Raises:
-        RunError: a new run would overwrite an old one, or there is no checkpoint to resume from.
+    `RunError`: a new run would overwrite an old one, or there is no checkpoint to resume from.
     """
     used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
     if used and not resume:
@@ -54,18 +47,11 @@ def check_output(output: Path, resume: bool) -> None:
             f"{output}: holds another run ({', '.join(used)}); expected a new folder. Pass --resume, --output DIR, or remove it."
         )
     if resume:
-        load_checkpoint(checkpoint_path(output, rank()))
+        _load_checkpoint(checkpoint_path(output, rank()))
 
 
 def make_output(output: Path) -> None:
-    """Create the output folder.
-
-    Args:
-        output: output folder of the run.
-
-    Raises:
-        RunError: it cannot be created.
-    """
+    """Create the output folder."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,24 +61,11 @@ def make_output(output: Path) -> None:
 
 
 def checkpoint_path(output: Path, rank: int) -> Path:
-    """Return the path of a rank's checkpoint, named as in arcface_torch.
-
-    Args:
-        output: output folder of the run.
-        rank: from 0.
-    """
+    """Return the path of a rank's checkpoint, named as in arcface_torch."""
     return output / f"checkpoint_gpu_{rank}.pt"
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a rank's checkpoint on the CPU.
-
-    Args:
-        path: the checkpoint file.
-
-    Raises:
-        RunError: there is none, it is damaged, or it is a file of another kind.
-    """
+def _load_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(
             f"--resume: {path} does not exist; expected the checkpoint of a run that was stopped. Start it without --resume."
@@ -111,14 +84,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
-    """Write this rank's checkpoint.
+    """Write this rank's checkpoint, with the student's state and the best values.
 
     It has arcface_torch's keys, with the same meaning, and those of `ADDED`.
-
-    Args:
-        parts: the parts of the run.
-        student: state dict of the backbone.
-        best: best value of each verification set so far.
     """
     content = {
         "epoch": parts.epoch,
@@ -126,7 +94,7 @@ def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
         "state_dict_backbone": student,
         "state_dict_softmax_fc": parts.head.state_dict(),
         "state_optimizer": parts.optimizer.state_dict(),
-        "state_lr_scheduler": schedule_in_batches(parts),
+        "state_lr_scheduler": _schedule_in_batches(parts),
         "state_grad_scaler": parts.scaler.state_dict(),
         "state_rng": rng_state(),
         "world_size": world_size(),
@@ -135,14 +103,11 @@ def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
     save_atomically(content, checkpoint_path(parts.output, rank()))
 
 
-def schedule_in_batches(parts: Parts) -> dict[str, Any]:
+def _schedule_in_batches(parts: Parts) -> dict[str, Any]:
     """Return the schedule's state as arcface_torch's scheduler reads it.
 
     arcface_torch's scheduler steps with every batch, this host's counts optimiser steps: the two differ where
     `gradient_acc` exceeds 1.
-
-    Args:
-        parts: the parts of the run.
     """
     batches = len(parts.loader)
     return parts.scheduler.state_dict() | {
@@ -153,50 +118,32 @@ def schedule_in_batches(parts: Parts) -> dict[str, Any]:
 
 
 def load(parts: Parts) -> dict[str, float]:
-    """Restore every part from a checkpoint and return the best accuracies.
+    """Restore newly built parts; return each verification set's best value.
 
-    The checkpoint is this host's or arcface_torch's. Weights, optimiser buffers and the schedule's power come from the
-    checkpoint. Learning rate, weight decay, momentum and the number of epochs come from the config, and step and
-    schedule are placed where this config has them after the completed epochs: a run can be prolonged.
-
-    Args:
-        parts: the parts of the run, newly built; changed in place.
-
-    Returns:
-        Best value of each verification set so far; empty where the checkpoint has none.
-
-    Raises:
-        RunError: no checkpoint, a damaged one, or one of another config.
+    The checkpoint is this host's or arcface_torch's; the latter has no best values. Weights, optimiser buffers and the
+    schedule's power come from the checkpoint. Learning rate, weight decay, momentum and the number of epochs come from the
+    config, and step and schedule are placed where this config has them after the completed epochs: a run can be prolonged.
     """
-    saved = load_checkpoint(checkpoint_path(parts.output, rank()))
+    saved = _load_checkpoint(checkpoint_path(parts.output, rank()))
     if saved.get("world_size", world_size()) != world_size():
         raise RunError(
             f"--resume: the checkpoint is of {saved['world_size']} ranks, this run has {world_size()}. Use as many ranks."
         )
-    restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
-    restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
-    restore("optimiser", functools.partial(load_optimizer, parts.optimizer), saved["state_optimizer"])
-    restore("schedule", functools.partial(place, parts, saved["epoch"]), saved["state_lr_scheduler"])
+    _restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
+    _restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
+    _restore("optimiser", functools.partial(_load_optimizer, parts.optimizer), saved["state_optimizer"])
+    _restore("schedule", functools.partial(_place, parts, saved["epoch"]), saved["state_lr_scheduler"])
     if "state_grad_scaler" in saved:
-        restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
+        _restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
     if "state_rng" in saved:
-        restore("random state", restore_rng, saved["state_rng"])
+        _restore("random state", restore_rng, saved["state_rng"])
     if rank() == 0:
-        say_what_is_missing(saved, parts)
+        _say_what_is_missing(saved, parts)
     return saved.get("best", {})
 
 
-def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
-    """Load one part of a checkpoint.
-
-    Args:
-        name: of the part, for the error message.
-        load: takes the state.
-        state: the part's state in the checkpoint.
-
-    Raises:
-        RunError: the state belongs to another config.
-    """
+def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
+    """Load one part of a checkpoint, or say which does not fit."""
     try:
         load(state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -206,18 +153,8 @@ def restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
         ) from error
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load the optimiser's buffers of every parameter.
-
-    Learning rates and other settings stay the config's.
-
-    Args:
-        optimizer: the optimiser of the run.
-        state: its state in the checkpoint.
-
-    Raises:
-        ValueError: the state is of the other optimiser, or of other parameters.
-    """
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the optimiser's buffers; learning rates and other settings stay the config's."""
     settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     saved, wanted = ("adamw" if "betas" in groups[0] else "sgd" for groups in (state["param_groups"], settings))
     if saved != wanted:
@@ -227,18 +164,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         group.update(kept)
 
 
-def place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
+def _place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
     """Set step and schedule to the end of an epoch.
 
     The power of the schedule comes from the checkpoint, arcface_torch's included.
-
-    Args:
-        parts: the parts of the run.
-        epoch: number of completed epochs.
-        schedule: the schedule's state in the checkpoint.
-
-    Raises:
-        ValueError: the state is of another schedule.
     """
     if "power" not in schedule:
         raise ValueError("it has no power, as if of another schedule than PolynomialLRWarmup")
@@ -251,15 +180,8 @@ def place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
         group["lr"] = rate
 
 
-def say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
-    """Print what a checkpoint of arcface_torch lacks.
-
-    The line also says what this run does instead.
-
-    Args:
-        saved: content of the checkpoint.
-        parts: the parts of the run.
-    """
+def _say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
+    """Print what a checkpoint lacks, and what this run does instead."""
     means = [
         f"no {key} ({meaning})"
         for key, meaning in ADDED.items()
@@ -267,3 +189,31 @@ def say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
     ]
     if means:
         print(f"--resume: a checkpoint of arcface_torch: {'; '.join(means)}", flush=True)
+
+
+def rng_state() -> dict[str, Any]:
+    """Return every generator's state, as tensors and plain numbers."""
+    numpy = np.random.get_state(legacy=False)
+    version, numbers, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [
+            torch.from_numpy(numpy["state"]["key"].astype(np.int64)),
+            numpy["state"]["pos"],
+            numpy["has_gauss"],
+            numpy["gauss"],
+        ],
+        "python": [version, list(numbers), gauss],
+    }
+
+
+def restore_rng(state: dict[str, Any]) -> None:
+    """Restore every generator to a state from `rng_state`."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))

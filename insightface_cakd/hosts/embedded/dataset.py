@@ -1,7 +1,4 @@
-"""Training images as batches on the device.
-
-They come from record files or image folders, or are synthetic.
-"""
+"""Training images, from records or folders or synthetic, as batches."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,23 +17,19 @@ from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.runtime.ranks import rank, world_size
 
-SYNTHETIC_IMAGES = 4096
-SYNTHETIC_CLASSES = 64
+_SYNTHETIC_IMAGES = 4096
+_SYNTHETIC_CLASSES = 64
 
 
-Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
+_Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
-class Flipped(Dataset[Item | DataError]):
+class _Flipped(Dataset[_Item | DataError]):
     """Faces as uint8 (3, 112, 112), randomly mirrored.
 
     Whether a face is mirrored depends on (seed, epoch, index) only, so it does not matter which worker reads it. For a
     record that cannot be read the item is the error itself, which the consumer raises: it arrives as one exception, not
-    as a worker's traceback.
-
-    Args:
-        faces: data set with items (uint8 (112, 112, 3), label).
-        seed: seed of the flips.
+    as a worker's traceback. `faces` has items (uint8 (112, 112, 3), label).
     """
 
     def __init__(self, faces: Any, seed: int) -> None:
@@ -49,7 +42,7 @@ class Flipped(Dataset[Item | DataError]):
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, index: int) -> Item | DataError:
+    def __getitem__(self, index: int) -> _Item | DataError:
         try:
             rgb, label = self.faces[index]
         except DataError as error:
@@ -64,14 +57,8 @@ class Flipped(Dataset[Item | DataError]):
         return pixels, label, torch.from_numpy(mirror(points) if mirrored else points.copy())
 
 
-class FolderFaces:
-    """Aligned images, one folder per person.
-
-    The folders are in the order of `cakd data pack`.
-
-    Args:
-        folder: folder that contains the persons' folders.
-    """
+class _FolderFaces:
+    """Aligned images, one folder per person, ordered like `cakd data pack`."""
 
     def __init__(self, folder: Path) -> None:
         people = find_people(folder).images
@@ -95,32 +82,25 @@ class FolderFaces:
         return np.array([label for _, label in self.items])
 
 
-class SyntheticFaces:
-    """Noise images that need no disk, to time a training step.
+class _SyntheticFaces:
+    """Noise images, each from its own seed, to time a step."""
 
-    Each image has its own seed.
-    """
-
-    num_classes = SYNTHETIC_CLASSES
+    num_classes = _SYNTHETIC_CLASSES
 
     def __len__(self) -> int:
-        return SYNTHETIC_IMAGES
+        return _SYNTHETIC_IMAGES
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         pixels = np.random.default_rng(index).integers(0, 256, (FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
-        return pixels, index % SYNTHETIC_CLASSES
+        return pixels, index % _SYNTHETIC_CLASSES
 
     def labels(self) -> np.ndarray:
         """Return the label of every item."""
-        return np.arange(SYNTHETIC_IMAGES) % SYNTHETIC_CLASSES
+        return np.arange(_SYNTHETIC_IMAGES) % _SYNTHETIC_CLASSES
 
 
-def collate(items: list[Item | DataError]) -> list[Tensor] | DataError:
-    """Return a batch's images and labels, or its first error.
-
-    Args:
-        items: images with labels, and landmarks if there are any; or errors.
-    """
+def collate(items: list[_Item | DataError]) -> list[Tensor] | DataError:
+    """Return a batch's images, labels and any landmarks, or its first error."""
     error = next((item for item in items if isinstance(item, DataError)), None)
     return error if error is not None else default_collate(items)
 
@@ -131,12 +111,8 @@ class Batches:
     Images are float32 (B, 3, 112, 112), RGB in [-1, 1]; labels are int64 (B,). After `with_landmarks` each batch ends
     with float32 (B, 5, 2), mirrored as its images are.
 
-    The images are copied to the device as bytes and normalised there. An exception in a worker is raised here; nothing
-    waits for a dead thread.
-
-    Args:
-        loader: loader of uint8 images and labels on the CPU.
-        device: device of the batches.
+    The loader gives uint8 images on the CPU: they are copied to the device as bytes and normalised there. An exception in
+    a worker is raised here; nothing waits for a dead thread.
     """
 
     def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
@@ -147,20 +123,12 @@ class Batches:
         return len(self.loader)
 
     def with_landmarks(self, folder: Path) -> None:
-        """Read the landmarks of every image once; see `read_landmarks`.
-
-        Args:
-            folder: folder with `landmarks.npy`.
-        """
+        """Read the landmarks of every image once; see `read_landmarks`."""
         dataset: Any = self.loader.dataset
         dataset.landmarks = read_landmarks(folder, len(dataset))
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that determines order and flips.
-
-        Args:
-            epoch: from 0.
-        """
+        """Set the epoch, from 0, that determines order and flips."""
         self.loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         self.loader.dataset.epoch.fill_(epoch)  # type: ignore[attr-defined]
 
@@ -173,16 +141,9 @@ class Batches:
 
 
 def open_faces(root_dir: str) -> Any:
-    """Open "synthetic", a folder with train.rec, or a folder of people.
-
-    Args:
-        root_dir: "synthetic" or the path of the folder.
-
-    Raises:
-        DataError: it is none of these.
-    """
+    """Open "synthetic", a folder with train.rec, or one of people."""
     if root_dir == "synthetic":
-        return SyntheticFaces()
+        return _SyntheticFaces()
     folder = Path(root_dir)
     if (folder / "train.rec").exists():
         return FaceRecords(folder)
@@ -190,7 +151,7 @@ def open_faces(root_dir: str) -> Any:
         raise DataError(
             f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec."
         )
-    return FolderFaces(folder)
+    return _FolderFaces(folder)
 
 
 def get_dataloader(
@@ -204,24 +165,14 @@ def get_dataloader(
     device: torch.device | None = None,
     num_classes: int | None = None,
 ) -> Batches:
-    """Return this rank's batches.
-
-    The last incomplete batch of an epoch is left out.
+    """Return this rank's batches, without the last incomplete one of an epoch.
 
     Args:
-        root_dir: see `open_faces`.
-        local_rank: rank of this process on its machine; gives the device if `device` is None.
-        batch_size: images per batch and rank.
+        local_rank: gives the device if `device` is None: CUDA device `local_rank`, or the CPU.
         dali: not supported here.
         dali_aug: not supported here.
-        seed: seed of order and flips.
         num_workers: reading processes; 0 reads in this one.
-        device: device of the batches; None takes CUDA device `local_rank`, or the CPU.
         num_classes: labels must lie below it; None checks nothing.
-
-    Raises:
-        RunError: DALI is requested, a label is out of range, or there is less than one batch.
-        DataError: the data cannot be read, or shows one person only.
     """
     if dali or dali_aug:
         raise RunError(
@@ -233,7 +184,7 @@ def get_dataloader(
             f"{root_dir}: one person; training needs at least 2. Add folders of people, and pack them again."
         )
     if num_classes is not None:
-        check_labels(faces.labels(), num_classes, root_dir)
+        _check_labels(faces.labels(), num_classes, root_dir)
     sampler = DistributedSampler(len(faces), world_size(), rank(), seed)
     if len(sampler) < batch_size:
         raise RunError(
@@ -242,7 +193,7 @@ def get_dataloader(
     if device is None:
         device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     loader = DataLoader(
-        Flipped(faces, seed),
+        _Flipped(faces, seed),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
@@ -254,17 +205,8 @@ def get_dataloader(
     return Batches(loader, device)
 
 
-def check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
-    """Check that every label has a class centre.
-
-    Args:
-        labels: (N,), whole numbers.
-        num_classes: number of class centres.
-        where: name of the data for the error message.
-
-    Raises:
-        RunError: a label has none; the message names the first such image.
-    """
+def _check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:
+    """Check that every label, (N,), has a class centre."""
     outside = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(outside):
         first = int(outside[0])

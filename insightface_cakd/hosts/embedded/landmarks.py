@@ -1,7 +1,4 @@
-"""The five landmarks of every training face.
-
-They are read from a `landmarks.npy` beside the records, for recipes that need them.
-"""
+"""The landmarks of training faces, from a `landmarks.npy` beside the records."""
 
 from pathlib import Path
 
@@ -17,28 +14,14 @@ MIRRORED = (1, 0, 2, 4, 3)
 
 
 def mirror(points: np.ndarray) -> np.ndarray:
-    """Return the landmarks of the mirrored image.
-
-    Shape:
-        points: (5, 2), x and y in pixels. Returns the same.
-    """
+    """Return the landmarks of the mirrored image, (5, 2) in pixels."""
     return np.stack([FACE_SIZE - 1 - points[MIRRORED, 0], points[MIRRORED, 1]], axis=1)
 
 
 def read_landmarks(folder: Path, images: int) -> np.ndarray:
-    """Read the landmarks of every training image.
+    """Read the landmarks of every training image, in the order of `open_faces`.
 
-    Shape:
-        Returns (images, 5, 2), float32: x and y of eyes, nose and corners of the mouth in pixels of the aligned image,
-            in
-        the order of the images of `open_faces`.
-
-    Args:
-        folder: folder with `landmarks.npy`.
-        images: expected number of images.
-
-    Raises:
-        DataError: there is no such file, or its content is something else.
+    They are float32 (images, 5, 2): x and y of eyes, nose and corners of the mouth in pixels of the aligned image.
     """
     path = folder / LANDMARKS
     hint = f"Write it with numpy.save, float32 ({images}, 5, 2), or set urfm.landmarks: template."

@@ -20,13 +20,9 @@ class CombinedMarginLoss(nn.Module):
             n.
         Returns (N, n).
     Args:
-        s: scale.
         m1: factor of the angle; only 1 is supported.
         m2: margin added to the angle, in radians, within [0, pi).
-        m3: margin subtracted from the cosine.
         interclass_filtering_threshold: negatives with a larger cosine become 0; 0 switches it off.
-    Raises:
-        RunError: a combination that arcface_torch would silently run as something else.
     """
 
     def __init__(self, s: float, m1: float, m2: float, m3: float, interclass_filtering_threshold: float = 0) -> None:
@@ -41,16 +37,15 @@ class CombinedMarginLoss(nn.Module):
         self.interclass_filtering_threshold = interclass_filtering_threshold
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the logits with margin and scale.
-
-        Shape:
-            logits: (N, n); labels: (N, 1) or (N,), see the class. Returns (N, n).
-        """
+        """Return the logits (N, n) with margin and scale; see the class."""
         labels = labels.view(-1)
         rows = torch.where(labels != -1)[0]
         columns = labels[rows]
         if self.interclass_filtering_threshold > 0:
-            logits = self._filter(logits, rows, columns)
+            # Negatives above the threshold probably show the same person under another label.
+            keep = logits.detach() <= self.interclass_filtering_threshold
+            keep[rows, columns] = True
+            logits = logits * keep
         if self.m3 > 0:
             logits = logits.index_put((rows, columns), logits[rows, columns] - self.m3)
         elif self.m2 > 0:
@@ -58,13 +53,3 @@ class CombinedMarginLoss(nn.Module):
             moved = (target.clamp(-1, 1).acos() + self.m2).cos() - target
             logits = logits.index_put((rows, columns), moved, accumulate=True)
         return logits * self.s
-
-    def _filter(self, logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Set negatives above the threshold to cosine 0.
-
-        They probably show the same person under another label.
-        """
-        with torch.no_grad():
-            keep = logits <= self.interclass_filtering_threshold
-            keep[rows, columns] = True
-        return logits * keep

@@ -10,18 +10,11 @@ from torch.optim.lr_scheduler import LRScheduler
 class PolynomialLRWarmup(LRScheduler):
     """Linear warm-up, then polynomial decay to 0.
 
-    At iteration i, from 0, with w = warmup_iters and T = total_iters:
+    At iteration i, from 0, with w = warmup_iters and T = total_iters, which should exceed w:
     base * (i + 1) / (w + 1) for i < w, base * ((T - i) / (T - w))^power for w <= i < T, 0 from T on.
 
     The rate is a closed form of i: no state is carried over when w, T or the learning rate changes. arcface_torch takes
-    its very first step at the full rate; this schedule does not.
-
-    Args:
-        optimizer: the optimiser whose learning rates are set.
-        warmup_iters: w >= 0.
-        total_iters: T; should exceed w.
-        power: exponent of the decay.
-        last_epoch: the iteration last completed; -1 to begin.
+    its very first step at the full rate; this schedule does not. `last_epoch` is the iteration last completed, -1 to begin.
     """
 
     def __init__(
@@ -37,11 +30,7 @@ class PolynomialLRWarmup(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def factor(self, iteration: int) -> float:
-        """Return an iteration's learning rate as a share of the base rate.
-
-        Args:
-            iteration: i, from 0.
-        """
+        """Return an iteration's learning rate as a share of the base rate."""
         if iteration < self.warmup_iters:
             return (iteration + 1) / (self.warmup_iters + 1)
         if iteration >= self.total_iters:

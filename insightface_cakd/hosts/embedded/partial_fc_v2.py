@@ -1,7 +1,4 @@
-"""The classification head: class centres sharded over ranks.
-
-They are optionally sampled; the softmax over all shards is exact.
-"""
+"""The classification head: class centres sharded over ranks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
+from insightface_cakd.distill.gather import gather_constant, gather_for_shards
 from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.ranks import rank, world_size
 
@@ -28,13 +26,8 @@ class PartialFC_V2(nn.Module):
 
     Args:
         margin_loss: (cosines (N, n), labels (N, 1), -1 for classes of other ranks) -> logits (N, n).
-        embedding_size: width of the embeddings.
         num_classes: C, at least one per rank.
         sample_rate: share of the rows used in a step, in [0, 1]; at least one row is.
-        fp16: compute cosines in half precision under CUDA autocast.
-
-    Raises:
-        RunError: fewer classes than ranks, or a sample rate outside [0, 1].
     """
 
     def __init__(
@@ -74,10 +67,8 @@ class PartialFC_V2(nn.Module):
             local_embeddings: (B, D), B equal on all ranks; local_labels: (B,) or (B, 1), global class ids, left
                 unchanged.
         """
-        embeddings = (
-            _GatherTimesWorld.apply(local_embeddings.float()) if self.world_size > 1 else local_embeddings.float()
-        )
-        labels = self._local(self._gather_labels(local_labels))
+        embeddings = gather_for_shards(local_embeddings.float())
+        labels = self._local(gather_constant(local_labels.view(-1)))
         weight: Tensor = self.weight
         if self.sample_rate < 1:
             labels, weight = self._sample(labels)
@@ -101,15 +92,6 @@ class PartialFC_V2(nn.Module):
             blocks.append(rows[max(self.class_start - first, 0) : end - first])
         return torch.cat(blocks).mul_(0.01)
 
-    def _gather_labels(self, labels: Tensor) -> Tensor:
-        """Return the labels of all ranks, (N,)."""
-        labels = labels.view(-1)
-        if self.world_size == 1:
-            return labels
-        parts = [torch.empty_like(labels) for _ in range(self.world_size)]
-        dist.all_gather(parts, labels.contiguous())
-        return torch.cat(parts)
-
     def _local(self, labels: Tensor) -> Tensor:
         """Return positions among this rank's rows, -1 for other ranks' classes."""
         mine = (labels >= self.class_start) & (labels < self.class_start + self.num_local)
@@ -130,25 +112,6 @@ class PartialFC_V2(nn.Module):
             self.weight_index = index
             labels = torch.where(labels >= 0, torch.searchsorted(index, labels.clamp_min(0)), -1)
         return labels, self.weight[index]
-
-
-class _GatherTimesWorld(torch.autograd.Function):
-    """Gather the embeddings of all ranks.
-
-    Backward sums the ranks' partial gradients and multiplies by W, to cancel DDP's average.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
-        dist.all_reduce(gradient)
-        return gradient.chunk(world_size())[rank()] * world_size()
 
 
 class _ShardedCrossEntropy(torch.autograd.Function):

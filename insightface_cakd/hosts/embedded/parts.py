@@ -17,12 +17,8 @@ class RunResult:
     """The result of a run.
 
     Args:
-        accuracy: accuracy of the last network on each verification set.
         best: best value of any epoch on each set: the highest accuracy, or the value by which the task chooses.
         measured: numbers of the last network on each set, for a task other than identification.
-        steps: number of optimiser steps.
-        seconds: seconds of this process from the start of its training.
-        images_per_second: average over the whole run, verification included.
     """
 
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -38,17 +34,7 @@ class Parts:
     """The parts of a run.
 
     Args:
-        cfg: config of the job.
-        device: device on which it trains.
-        loader: batches of this rank.
-        backbone: the network that is verified and saved.
         student: the network that is called in training: `backbone`, or its DDP wrapper.
-        head: the classification head with the class centres.
-        optimizer: of backbone and head.
-        scheduler: the learning-rate schedule.
-        scaler: the loss scaler of half precision.
-        epoch: number of completed epochs.
-        step: number of optimiser steps done.
     """
 
     cfg: EasyDict

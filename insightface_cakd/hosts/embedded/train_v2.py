@@ -1,6 +1,4 @@
-"""The training loop: arcface_torch's `train_v2` on any device.
-
-It runs in any number of processes.
+"""The training loop: arcface_torch's `train_v2` on any device and many ranks.
 
 `get_dataloader`, `get_model`, `CombinedMarginLoss`, `PartialFC_V2` and `CallBackVerification` are looked up in this
 module when a run begins: distillation and tasks enter by replacing them here. The student may pass anything to the
@@ -22,11 +20,11 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.checkpoint import (
     BEST,
-    MODEL,
-    RESULT,
     check_output,
     load,
     make_output,
+    restore_rng,
+    rng_state,
     save,
 )
 from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
@@ -34,7 +32,6 @@ from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.hosts.embedded.parts import Parts, RunResult
-from insightface_cakd.hosts.embedded.random_state import restore_rng, rng_state
 from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLogging, CallBackVerification, mean_buffers
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
@@ -42,26 +39,19 @@ from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, check_job
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.run_folder import MODEL, RESULT
 from insightface_cakd.runtime.tensor_file import save_atomically
 
 # A student that asks for the landmarks of each image gets them.
 GIVES_LANDMARKS = True
-MAX_NORM = 5.0
-SCALE = 64
+_MAX_NORM = 5.0
+_SCALE = 64
 
 
 def main(cfg: EasyDict, resume: bool = False) -> RunResult:
-    """Train as the config says.
+    """Train as the config says; `result.json` gets what is returned.
 
-    Args:
-        cfg: config from `get_config`.
-        resume: continue from the checkpoint in `cfg.output`.
-
-    Returns:
-        Accuracy and speed; also written to `result.json`.
-
-    Raises:
-        RunError, DataError: the run cannot start or continue; the last good checkpoint stays.
+    The last good checkpoint stays when the run cannot start or continue.
     """
     device = choose_device(cfg.get("device"))
     with process_group(device):
@@ -79,46 +69,23 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
 
 
 def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, CallBackVerification]:
-    """Check a config and build all parts of a run.
+    """Check a config and build all parts of a run; write nothing.
 
-    Nothing is written.
-
-    Args:
-        cfg: config from `get_config`; a missing number of classes is filled in.
-        device: device on which it trains.
-        resume: continue from the checkpoint in `cfg.output`.
-
-    Raises:
-        RunError, DataError, EvaluationError: the run cannot start or continue.
+    A missing number of classes is filled in.
     """
-    fill_from_data(cfg)
+    if cfg.get("num_classes") is None and cfg.get("rec") is not None:
+        cfg.num_classes = int(open_faces(str(cfg.rec)).num_classes)
     check_job(cfg, EmbeddedJobSpec)
     check_output(Path(cfg.output), resume)
-    parts = build(cfg, device)
+    parts = _build(cfg, device)
     verification = CallBackVerification(cfg.val_targets, str(cfg.rec))
     if resume:
         verification.best = load(parts)
     return parts, verification
 
 
-def fill_from_data(cfg: EasyDict) -> None:
-    """Read a missing number of classes from the data.
-
-    Args:
-        cfg: config of the run; changed in place.
-    """
-    if cfg.get("num_classes") is None and cfg.get("rec") is not None:
-        cfg.num_classes = int(open_faces(str(cfg.rec)).num_classes)
-
-
-def build(cfg: EasyDict, device: torch.device) -> Parts:
-    """Build loader, student, head, optimiser and schedule.
-
-    Args:
-        cfg: config of the run.
-        device: device on which it trains.
-    """
-    setup_seed(cfg.seed, cuda_deterministic=False)
+def _build(cfg: EasyDict, device: torch.device) -> Parts:
+    setup_seed(cfg.seed)
     loader = get_dataloader(
         str(cfg.rec), rank(), cfg.batch_size, cfg.dali, cfg.dali_aug, cfg.seed, cfg.num_workers, device, cfg.num_classes
     )
@@ -126,12 +93,12 @@ def build(cfg: EasyDict, device: torch.device) -> Parts:
     if getattr(backbone, "reads_landmarks", False):
         loader.with_landmarks(Path(str(cfg.rec)))
     m1, m2, m3 = cfg.margin_list
-    margin = CombinedMarginLoss(SCALE, m1, m2, m3, cfg.interclass_filtering_threshold)
+    margin = CombinedMarginLoss(_SCALE, m1, m2, m3, cfg.interclass_filtering_threshold)
     head = PartialFC_V2(margin, cfg.embedding_size, cfg.num_classes, cfg.sample_rate, False).train().to(device)
     backbone.train()
     # The head's group comes last; optimiser state is stored by position.
     groups = [{"params": list(backbone.parameters())}, {"params": list(head.parameters())}]
-    optimizer = make_optimizer(cfg, groups)
+    optimizer = _make_optimizer(cfg, groups)
     per_epoch = -(-len(loader) // cfg.gradient_acc)
     scheduler = PolynomialLRWarmup(
         optimizer,
@@ -140,30 +107,18 @@ def build(cfg: EasyDict, device: torch.device) -> Parts:
         power=2.0 if cfg.optimizer == "sgd" else 1.0,
     )
     scaler = torch.amp.GradScaler(device.type, enabled=bool(cfg.fp16) and device.type == "cuda", growth_interval=100)
-    return Parts(cfg, device, loader, backbone, distribute(backbone, device), head, optimizer, scheduler, scaler)
+    return Parts(cfg, device, loader, backbone, _distribute(backbone, device), head, optimizer, scheduler, scaler)
 
 
-def make_optimizer(cfg: EasyDict, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """Return SGD with the config's momentum, or AdamW.
-
-    Args:
-        cfg: config of the run.
-        groups: parameter groups, those of the head last.
-    """
+def _make_optimizer(cfg: EasyDict, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """Return SGD or AdamW; the last of the groups is the head's."""
     if cfg.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=cfg.lr, weight_decay=cfg.weight_decay)
     return torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, weight_decay=cfg.weight_decay)
 
 
-def distribute(backbone: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap the student for several ranks as arcface_torch does.
-
-    One process needs no wrapper: the student itself is returned.
-
-    Args:
-        backbone: the student.
-        device: device on which it trains.
-    """
+def _distribute(backbone: nn.Module, device: torch.device) -> nn.Module:
+    """Wrap the student for several ranks as arcface_torch does."""
     if world_size() == 1:
         return backbone
     device_ids = [device.index] if device.type == "cuda" else None
@@ -175,13 +130,7 @@ def distribute(backbone: nn.Module, device: torch.device) -> nn.Module:
 
 
 def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter | None) -> RunResult:
-    """Run the remaining epochs; verify and save after each.
-
-    Args:
-        parts: the parts of the run.
-        verification: verifies the backbone on the verification sets.
-        writer: TensorBoard writer, on rank 0 only.
-    """
+    """Run the remaining epochs; verify and save after each."""
     cfg = parts.cfg
     total = parts.scheduler.total_iters
     facts = (cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device)
@@ -208,14 +157,7 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
 
 
 def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: CallBackVerification) -> None:
-    """Train on every batch of an epoch once.
-
-    Args:
-        parts: the parts of the run.
-        epoch: from 0.
-        log: logs the loss.
-        verification: further verifications, every `cfg.verbose` steps.
-    """
+    """Train on every batch of an epoch once."""
     cfg, losses = parts.cfg, AverageMeter()
     parts.loader.set_epoch(epoch)
     batches = len(parts.loader)
@@ -228,7 +170,7 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
             continue
         update(parts)
         if parts.device.type == "cpu" or parts.step % cfg.frequent == 0:
-            require_finite(loss, parts.step)
+            _require_finite(loss, parts.step)
         log(parts.step, losses, epoch, bool(cfg.fp16), float(parts.scheduler.get_last_lr()[0]), parts.scaler)
         if cfg.verbose and parts.step % cfg.verbose == 0:
             mean_buffers(parts.backbone, world_size())
@@ -238,14 +180,8 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
 def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_steps: int) -> Tensor:
     """Return a micro-batch's loss and add its share of the gradient.
 
-    Ranks exchange gradients with every micro-batch, as in arcface_torch: a static graph of torch 2.15 fails inside
-    `no_sync` (pytorch issue 143580).
-
-    Args:
-        parts: the parts of the run.
-        inputs: arguments of the student: the images, and the landmarks if it reads them.
-        labels: (B,), class ids.
-        micro_steps: micro-batches in this optimiser step, by which the loss is divided.
+    The inputs are images, and landmarks if the student reads them. Ranks exchange gradients with every micro-batch, as in
+    arcface_torch: a static graph of torch 2.15 fails inside `no_sync` (pytorch issue 143580).
     """
     loss = parts.head(parts.student(*inputs), labels)
     parts.scaler.scale(loss / micro_steps).backward()
@@ -253,13 +189,9 @@ def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_ste
 
 
 def update(parts: Parts) -> None:
-    """Clip the student's gradient, step, and advance the schedule.
-
-    Args:
-        parts: the parts of the run.
-    """
+    """Clip the student's gradient, step, and advance the schedule."""
     parts.scaler.unscale_(parts.optimizer)
-    nn.utils.clip_grad_norm_(parts.backbone.parameters(), MAX_NORM)
+    nn.utils.clip_grad_norm_(parts.backbone.parameters(), _MAX_NORM)
     parts.scaler.step(parts.optimizer)
     parts.scaler.update()
     parts.optimizer.zero_grad()
@@ -267,16 +199,7 @@ def update(parts: Parts) -> None:
     parts.step += 1
 
 
-def require_finite(loss: Tensor, step: int) -> None:
-    """Stop a run whose loss is NaN or infinite.
-
-    Args:
-        loss: a scalar.
-        step: number of the step, for the error message.
-
-    Raises:
-        RunError: the loss is not finite; the message names the step.
-    """
+def _require_finite(loss: Tensor, step: int) -> None:
     if not torch.isfinite(loss):
         raise RunError(
             f"step {step}: the loss is {float(loss.detach())} (rank {rank()}); expected a number. Nothing was saved over the last good "
@@ -288,22 +211,16 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
     """End an epoch: average batch-norm statistics, verify and save.
 
     Saves the student, the student with the best verification, and the checkpoint.
-
-    Args:
-        parts: the parts of the run.
-        verification: verifies the backbone on the verification sets.
-        result: gets what was measured.
     """
     mean_buffers(parts.backbone, world_size())
-    require_finite_weights(parts)
+    _require_finite_weights(parts)
     improved = False
     # A verification must leave no trace in the random numbers of the epochs that follow.
     state = rng_state()
     if parts.epoch % parts.cfg.verify_epochs == 0 or parts.epoch == parts.cfg.num_epoch:
         results = verification(parts.step, parts.backbone)
         improved = verification.improved
-        for name, value in verification.summary(results).items():
-            setattr(result, name, value)
+        verification.record(results, result)
     restore_rng(state)
     student = parts.backbone.state_dict()
     if rank() == 0:
@@ -314,15 +231,8 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
         save(parts, student, verification.best)
 
 
-def require_finite_weights(parts: Parts) -> None:
-    """Stop before a checkpoint of NaN weights is written.
-
-    Args:
-        parts: the parts of the run.
-
-    Raises:
-        RunError: a weight of student or head is not finite.
-    """
+def _require_finite_weights(parts: Parts) -> None:
+    """Stop before a checkpoint of NaN weights is written."""
     weights = [*parts.backbone.parameters(), *parts.head.parameters()]
     if not torch.stack([torch.isfinite(weight).all() for weight in weights]).all():
         raise RunError(

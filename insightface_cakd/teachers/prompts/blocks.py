@@ -1,7 +1,4 @@
-"""Base class of Transformers that take prompts.
-
-Such a network has blocks in order, through each of which prompts can pass beside the tokens.
-"""
+"""Base class of Transformers that take prompts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +18,6 @@ class PromptBlocks(ABC):
     """The blocks of one Transformer, and how prompts pass through them.
 
     Args:
-        blocks: in the order in which the network calls them.
-        stages: index of the first block of each stage.
         norm: the network's last norm, applied to the tokens after the last block.
         input_size: side of the images, in pixels.
     """
@@ -57,27 +52,17 @@ class PromptBlocks(ABC):
         """Return a block's tokens and prompts.
 
         Args:
-            block: one of `blocks`.
-            forward: the block's own forward.
-            tokens: as the network gives them to the block.
             prompts: (B, t, C).
             recompute: run the block again in the backward pass instead of keeping its activations.
         """
 
     @abstractmethod
     def grid(self, tokens: Tensor) -> tuple[int, int]:
-        """Return rows and columns of the patches among a block's tokens.
-
-        Args:
-            tokens: of a block, in the network's own layout.
-        """
+        """Return rows and columns of the patches among a block's tokens."""
 
     @abstractmethod
     def patches(self, tokens: Tensor) -> Tensor:
         """Return the patches among a block's tokens, row by row.
-
-        Args:
-            tokens: of a block, in the network's own layout.
 
         Shape:
             Returns (B, rows * columns, C).
@@ -88,11 +73,6 @@ def run(function: Callable[..., Any], *tensors: Tensor, recompute: bool) -> Any:
     """Call a function, under a checkpoint if asked.
 
     A checkpoint is used only where there is a backward pass. The random state is not kept for it: nothing frozen is random.
-
-    Args:
-        function: of tensors.
-        tensors: its arguments.
-        recompute: whether to use a checkpoint.
     """
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *tensors, use_reentrant=False, preserve_rng_state=False)
@@ -106,7 +86,6 @@ def forwards(modules: Sequence[nn.Module], replacements: Sequence[Callable[..., 
     Hooks fire as before.
 
     Args:
-        modules: to be changed.
         replacements: one per module.
     """
     before = [vars(module).get("forward") for module in modules]

@@ -21,7 +21,6 @@ def damped(tensor: Tensor, factor: float) -> Tensor:
     """Return the same tensor, whose gradient is multiplied by a factor.
 
     Args:
-        tensor: any.
         factor: 0 to 1.
     """
     return tensor if factor == 1 else _Damped.apply(tensor, factor)

@@ -20,7 +20,6 @@ class SwinBlocks(PromptBlocks):
     norm and MLP for both. Position bias and shift mask are zero wherever a prompt is query or key. Patch merging drops p.
 
     Args:
-        network: timm's Swin.
         input_size: side of the images, in pixels.
     """
 
@@ -34,7 +33,6 @@ class SwinBlocks(PromptBlocks):
         """Return the blocks of a Swin of timm, None for another network.
 
         Args:
-            network: any.
             input_size: side of the images, in pixels.
         """
         return cls(network, input_size) if isinstance(network, SwinTransformer) else None
@@ -68,7 +66,6 @@ class PromptedAttention:
         windows: (B * windows, N, C), the windows of one image next to each other, as timm lays them; mask: (windows, N, N).
 
     Args:
-        attention: the frozen module.
         prompts: (B, t, C), normed.
 
     Attributes:

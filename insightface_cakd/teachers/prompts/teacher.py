@@ -25,8 +25,6 @@ class Prompts(nn.Module):
     There is one set for each block before which a new set begins.
 
     Args:
-        widths: channels of each set.
-        tokens: prompts in a set.
         patch: side of the network's patches in pixels.
     """
 
@@ -62,21 +60,14 @@ class PromptedTeacher(Teacher):
 
     Args:
         embedder: a ViT of arcface_torch or timm, or a Swin of timm; or a module that has one as a child.
-        name: of the teacher in logs and errors.
-        embedding_size: width of the embedding.
         device: where it runs.
         spec: the prompts; the default ones when not given.
-        sha256: of the file that the teacher was loaded from.
         input_size: side of the images that it takes, in pixels.
-        autocast: run in half precision on CUDA.
         remembered: gives the embeddings without prompts in place of the network; the network when not given.
 
     Attributes:
         prompts: the module to train.
         grid: grid of the tokens of the last forward; known from the start.
-
-    Raises:
-        TeacherError: the network is none of the three, or cannot be run with prompts.
     """
 
     def __init__(
@@ -128,9 +119,6 @@ class PromptedTeacher(Teacher):
         """Return the embeddings of a batch, with the graph to the prompts.
 
         The graph is kept where gradients are enabled.
-
-        Raises:
-            ShapeError: the images are not (B, 3, H, W) floats.
         """
         self._now = None
         modules = self._blocks.blocks
@@ -148,10 +136,6 @@ class PromptedTeacher(Teacher):
         """Return the embeddings without prompts.
 
         They are computed by the frozen network, or looked up if a cache of them was given.
-
-        Raises:
-            ShapeError: the images are not (B, 3, H, W) floats.
-            TeacherError: an image is not in the cache.
         """
         return self._embed(images) if self.remembered is None else self.remembered(images)
 
@@ -224,12 +208,7 @@ def find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks
     If the network itself has none, its children are searched.
 
     Args:
-        network: the frozen network.
         input_size: side of the images, in pixels.
-        where: prefix of error messages.
-
-    Raises:
-        TeacherError: the network is none of the three kinds.
     """
     for module in (network, *network.children()):
         for kind in (SwinBlocks, ViTBlocks):

@@ -21,7 +21,6 @@ class ViTBlocks(PromptBlocks):
     norm and head are left as they are.
 
     Args:
-        network: with `blocks`, `norm` and `patch_embed`.
         prefix: tokens that stand before the patches (a class token, registers).
         input_size: side of the images, in pixels.
     """
@@ -41,7 +40,6 @@ class ViTBlocks(PromptBlocks):
         None for another network.
 
         Args:
-            network: any.
             input_size: side of the images, in pixels.
         """
         if isinstance(network, VisionTransformer):
@@ -77,11 +75,7 @@ class ViTBlocks(PromptBlocks):
         self._last = None
 
     def grid(self, tokens: Tensor) -> tuple[int, int]:
-        """Return rows and columns.
-
-        Raises:
-            TeacherError: the patches are no square, and the network does not say how they lie.
-        """
+        """Return rows and columns."""
         count = tokens.shape[1] - self.prefix
         if self._grid is not None and self._grid[0] * self._grid[1] == count:
             return self._grid[0], self._grid[1]

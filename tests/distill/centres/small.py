@@ -1,16 +1,16 @@
 """A distilled head around a few embeddings, without a student, and toy runs with one."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.centres import CentreRule
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
 from insightface_cakd.distill.monitor import Monitor
-from insightface_cakd.distill.sources import Setting
-from insightface_cakd.distill.sources.centres import Centres
+from insightface_cakd.distill.sources import Setting, Source
+from insightface_cakd.distill.sources.centres import RULES
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
@@ -31,12 +31,28 @@ HEADS = {
 }
 
 
-def small_head(rule: CentreRule, size: tuple[int, int], start: Tensor | None = None, scale: float = 4):
+@dataclass(frozen=True)
+class GivenCentres(Setting):
+    """Gives the teacher's class centres from memory."""
+
+    centres: Tensor | None = None
+
+    def load_centres(self) -> Tensor:
+        assert self.centres is not None
+        return self.centres
+
+
+def rule_of(kind: str, width: int, centres: Tensor | None = None, **options) -> Source:
+    """Return the rule of one of `HEADS`, with options of its own, for a teacher of a width with (classes, D) centres."""
+    recipe = Recipe(teacher=TeacherSpec(network="toy"), head=HeadSpec(**HEADS[kind], **options))
+    setting = GivenCentres(recipe, {"teacher": Teacher(nn.Identity(), "toy", width, "cpu")}, centres=centres)
+    (rule,) = [rule for rule in RULES if rule.takes_part(setting)]
+    return rule(setting)
+
+
+def small_head(rule: Source, size: tuple[int, int], start: Tensor | None = None, scale: float = 4):
     """Return a head of the embedded host under a rule, arc margin 0.45, with (classes, D) rows, and what it shares."""
-    recipe = Recipe(teacher=TeacherSpec(network="toy"), head=HeadSpec(centres="average"))
-    ruled = Centres(Setting(recipe, {"teacher": Teacher(nn.Identity(), "toy", size[1], "cpu")}))
-    ruled.rule = rule
-    distillation = Distillation(DistillationStep([]), Monitor(None), [ruled])
+    distillation = Distillation(DistillationStep([]), Monitor(None), [rule])
     head = distilled_head(PartialFC_V2, distillation)(CombinedMarginLoss(scale, 1.0, 0.45, 0.0), size[1], size[0])
     if start is not None:
         head.weight.data.copy_(start)

@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from insightface_cakd.distill.centres import AverageCentres, QualityCentres
 from insightface_cakd.errors import ShapeError
 from tests.centre_oracles import W3, S, T, Y, arc_loss, kept_shares, moved_centres
-from tests.distill.centres.small import CLASSES, seen, small_head, toy_run
+from tests.distill.centres.small import CLASSES, rule_of, seen, small_head, toy_run
 from tests.hosts.both_hosts import double_precision
 from tests.toy import WIDTH, toy_batch
 
@@ -18,7 +17,7 @@ TWO = (S[[0, 2]], T[[0, 2]], [0, 1])
 def step_of(students, teachers, labels, simple=False, start=W3, scale=4):
     """Return loss, centres and mean share of one forward in float64."""
     with double_precision():
-        rule = AverageCentres(start.shape[1], simple)
+        rule = rule_of("simple" if simple else "average", start.shape[1])
         head, distillation = small_head(rule, start.shape, torch.tensor(start), scale)
         loss = head(seen(torch.tensor(students), torch.tensor(teachers)), torch.tensor(labels))
     return float(loss), head.weight.detach().numpy(), float(distillation.step.raw["head.alpha"])
@@ -62,7 +61,7 @@ def test_the_order_of_the_images_changes_no_bit():
     found = []
     for _ in range(4):
         order = torch.randperm(40, generator=generator)
-        head, _ = small_head(AverageCentres(8), (5, 8), start)
+        head, _ = small_head(rule_of("average", 8), (5, 8), start)
         head(seen(students[order], teachers[order]), labels[order])
         found.append(head.weight.clone())
     assert not torch.equal(found[0], start)
@@ -85,14 +84,14 @@ def test_the_gradient_is_that_of_the_moved_centres():
     """A head that stands where the first one arrived, and moves no more, gives the same."""
     students = torch.tensor(S, dtype=torch.float32, requires_grad=True)
     teachers, labels = torch.tensor(T, dtype=torch.float32), torch.tensor(Y)
-    head, _ = small_head(AverageCentres(3), W3.shape, torch.tensor(W3))
+    head, _ = small_head(rule_of("average", 3), W3.shape, torch.tensor(W3))
     (moving,) = torch.autograd.grad(head(seen(students, teachers), labels), students)
     (standing,) = torch.autograd.grad(head.eval()(seen(students, teachers), labels), students)
     assert torch.equal(moving, standing)
 
 
 def test_in_eval_mode_nothing_moves():
-    head, distillation = small_head(AverageCentres(3), W3.shape, torch.tensor(W3))
+    head, distillation = small_head(rule_of("average", 3), W3.shape, torch.tensor(W3))
     before = head.weight.clone()
     head.eval()(seen(torch.tensor(S).float(), torch.tensor(T).float()), torch.tensor(Y))
     assert torch.equal(head.weight, before)
@@ -103,12 +102,12 @@ def test_a_teacher_of_another_width_is_refused():
     with pytest.raises(
         ShapeError, match=r"student's embeddings have 16 values, the teacher's 24; .*embedding_size to 24"
     ):
-        small_head(AverageCentres(24), (CLASSES, WIDTH))
+        small_head(rule_of("average", 24), (CLASSES, WIDTH))
 
 
 def test_embeddings_of_zeros_and_half_precision_stay_finite():
     for kind in (torch.float16, torch.bfloat16, torch.float32):
-        head, _ = small_head(AverageCentres(3), W3.shape, torch.tensor(W3))
+        head, _ = small_head(rule_of("average", 3), W3.shape, torch.tensor(W3))
         students = torch.zeros(2, 3, requires_grad=True)
         loss = head(seen(students, torch.tensor([[0, 0, 0], [1, 2, 0]], dtype=kind)), torch.tensor([0, 1]))
         loss.backward()
@@ -129,7 +128,7 @@ class Waiting(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("rule", [AverageCentres(3), QualityCentres(torch.ones(1000, 3), 3, 0.2, 0.5)])
+@pytest.mark.parametrize("rule", [rule_of("average", 3), rule_of("quality", 3, torch.ones(1000, 3))])
 def test_nothing_waits_for_the_device_or_grows_with_the_classes(rule):
     head, _ = small_head(rule, (1000, 3))
     labels = torch.tensor([0, 999, 0, 7])

@@ -5,10 +5,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from insightface_cakd.distill.centres import TeacherCentres
 from insightface_cakd.errors import RunError, ShapeError
 from tests.centre_oracles import W3, S, T, arc_loss
-from tests.distill.centres.small import CLASSES, seen, small_head, toy_run, toy_steps
+from tests.distill.centres.small import CLASSES, rule_of, seen, small_head, toy_run, toy_steps
 from tests.hosts.both_hosts import double_precision
 from tests.toy import WIDTH, toy_batch, toy_centres
 
@@ -19,7 +18,7 @@ def test_the_value_computed_by_hand():
     """ArcDistill on two images, margin 0.45, s = 4."""
     with double_precision():
         students, teachers, centres = map(torch.tensor, (S[[0, 2]], T[[0, 2]], W3))
-        head, _ = small_head(TeacherCentres(centres, 3), (3, 3))
+        head, _ = small_head(rule_of("frozen", 3, centres), (3, 3))
         found = float(head(seen(students, teachers), torch.tensor([0, 1])))
     assert found == pytest.approx(0.191198908, abs=5e-10)
     assert arc_loss(S[[0, 2]], [0, 1], W3, [0.45, 0.45], 4) == pytest.approx(0.191198908, abs=5e-10)
@@ -101,7 +100,7 @@ def test_a_checkpoint_with_other_centres_is_refused_and_changes_nothing(tmp_path
 )
 def test_centres_that_do_not_fit_are_refused_when_the_head_is_built(shape, width, message):
     with pytest.raises(ShapeError, match=message) as raised:
-        small_head(TeacherCentres(torch.ones(shape), width), (CLASSES, WIDTH))
+        small_head(rule_of("frozen", width, torch.ones(shape)), (CLASSES, WIDTH))
     assert "\n" not in str(raised.value)
 
 

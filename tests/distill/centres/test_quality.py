@@ -5,12 +5,11 @@ import importlib.util
 import pytest
 import torch
 
-from insightface_cakd.distill.centres import QualityCentres
-from insightface_cakd.distill.centres.quality import QualityMargin, quality_margins
+from insightface_cakd.distill.sources.centres.quality import QualityMargin, quality_margins
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from tests.centre_oracles import W3, S, T, Y, arc_loss, cosine, margins_by_quality
-from tests.distill.centres.small import CLASSES, seen, small_head, toy_run
+from tests.distill.centres.small import CLASSES, rule_of, seen, small_head, toy_run
 from tests.hosts.both_hosts import double_precision
 from tests.toy import toy_batch
 
@@ -21,7 +20,7 @@ MARGINS = [0.5, 0.479867, 0.497582, 0.399373]
 def loss_of(students, teachers, labels, low=0.2, high=0.5):
     """Return the head's loss in float64, and the logged mean margin."""
     with double_precision():
-        head, distillation = small_head(QualityCentres(torch.tensor(W3), 3, low, high), (3, 3))
+        head, distillation = small_head(rule_of("quality", 3, torch.tensor(W3), m_min=low, m_max=high), (3, 3))
         loss = head(seen(torch.tensor(students), torch.tensor(teachers)), torch.tensor(labels))
     return float(loss), float(distillation.step.raw["head.margin"])
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.compare.comparison import Pairs, compare_pairs
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, compare_pairs
 from insightface_cakd.evaluate.compare.pictures import cost_figure, drawings, roc_curve
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.pairs.bootstrap import Resamples, interval_of

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from insightface_cakd.evaluate.compare.comparison import Pairs, compare_pairs
-from insightface_cakd.evaluate.compare.cost import Cost
+from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, compare_pairs
 from insightface_cakd.evaluate.compare.run import NUMBERS, PAGE, TEXT, compare_models, write_outcome
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.execution import Execution

@@ -11,16 +11,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 
+from insightface_cakd.hosts.checkout import take_out
+
 
 def stand_in(stack: ExitStack, package: str) -> None:
     """Let `import PACKAGE` find the stand-in until the stack closes.
 
-    Args:
-        stack: when it closes, the path entry and the imported modules are removed, and modules that were there before
-            return.
-        package: one of the folders beside this file.
+    Modules of the package that were there before then return.
     """
-    before = _take_out(package)
+    before = take_out({package})
     root = str(Path(__file__).parent / package)
     sys.path.insert(0, root)
     importlib.invalidate_caches()
@@ -30,12 +29,6 @@ def stand_in(stack: ExitStack, package: str) -> None:
 def _take_back(package: str, root: str, before: dict[str, ModuleType]) -> None:
     if root in sys.path:
         sys.path.remove(root)
-    _take_out(package)
+    take_out({package})
     sys.modules.update(before)
     importlib.invalidate_caches()
-
-
-def _take_out(package: str) -> dict[str, ModuleType]:
-    """Remove a package and its modules from `sys.modules`, and return them."""
-    names = [name for name in sys.modules if name == package or name.startswith(package + ".")]
-    return {name: sys.modules.pop(name) for name in names}

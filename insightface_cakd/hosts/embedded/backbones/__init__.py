@@ -5,7 +5,8 @@ Checkpoints of arcface_torch load into them, and theirs into arcface_torch's net
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -17,61 +18,31 @@ from insightface_cakd.hosts.embedded.backbones.tiny import cnn_tiny, vit_tiny
 from insightface_cakd.hosts.embedded.backbones.vit import VisionTransformer
 from insightface_cakd.networks.timm_networks import TIMM
 
-
-class Network(NamedTuple):
-    """How the network of one name is built.
-
-    Args:
-        build: callable that returns the module.
-        settings: keyword arguments of `build` that distinguish this name from its siblings.
-    """
-
-    build: Callable[..., nn.Module]
-    settings: Mapping[str, Any] = {}
-
-
-def _vit(width: int, depth: int, drop_path: float, mask_ratio: float, checkpointed: bool = False) -> Network:
-    """Return the table entry of one transformer.
-
-    The columns of the table below are in this order.
-    """
-    return Network(
-        VisionTransformer,
-        {
-            "width": width,
-            "depth": depth,
-            "drop_path": drop_path,
-            "mask_ratio": mask_ratio,
-            "checkpointed": checkpointed,
-        },
-    )
-
-
-NETWORKS: dict[str, Network] = {
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
     # residual blocks at 56, 28, 14 and 7 pixels
-    "r18": Network(IResNet, {"blocks": (2, 2, 2, 2)}),
-    "r34": Network(IResNet, {"blocks": (3, 4, 6, 3)}),
-    "r50": Network(IResNet, {"blocks": (3, 4, 14, 3)}),
-    "r100": Network(IResNet, {"blocks": (3, 13, 30, 3)}),
-    "r200": Network(IResNet, {"blocks": (6, 26, 60, 6)}),
-    "mbf": Network(MobileFaceNet, {"blocks": (1, 4, 6, 2), "scale": 2}),
-    "mbf_large": Network(MobileFaceNet, {"blocks": (2, 8, 12, 4), "scale": 4}),
+    "r18": partial(IResNet, (2, 2, 2, 2)),
+    "r34": partial(IResNet, (3, 4, 6, 3)),
+    "r50": partial(IResNet, (3, 4, 14, 3)),
+    "r100": partial(IResNet, (3, 13, 30, 3)),
+    "r200": partial(IResNet, (6, 26, 60, 6)),
+    "mbf": partial(MobileFaceNet, (1, 4, 6, 2), 2),
+    "mbf_large": partial(MobileFaceNet, (2, 8, 12, 4), 4),
     # width, depth, drop path, mask ratio; vit_b and larger recompute their blocks in training to save memory
-    "vit_t": _vit(256, 12, 0.1, 0.1),
-    "vit_t_dp005_mask0": _vit(256, 12, 0.05, 0.0),
-    "vit_s": _vit(512, 12, 0.1, 0.1),
-    "vit_s_dp005_mask_0": _vit(512, 12, 0.05, 0.0),
-    "vit_b": _vit(512, 24, 0.1, 0.1, checkpointed=True),
-    "vit_b_dp005_mask_005": _vit(512, 24, 0.05, 0.05, checkpointed=True),
-    "vit_l_dp005_mask_005": _vit(768, 24, 0.05, 0.05, checkpointed=True),
-    "vit_h": _vit(1024, 48, 0.1, 0.0, checkpointed=True),
+    "vit_t": partial(VisionTransformer, 256, 12, 0.1, 0.1),
+    "vit_t_dp005_mask0": partial(VisionTransformer, 256, 12, 0.05, 0.0),
+    "vit_s": partial(VisionTransformer, 512, 12, 0.1, 0.1),
+    "vit_s_dp005_mask_0": partial(VisionTransformer, 512, 12, 0.05, 0.0),
+    "vit_b": partial(VisionTransformer, 512, 24, 0.1, 0.1, checkpointed=True),
+    "vit_b_dp005_mask_005": partial(VisionTransformer, 512, 24, 0.05, 0.05, checkpointed=True),
+    "vit_l_dp005_mask_005": partial(VisionTransformer, 768, 24, 0.05, 0.05, checkpointed=True),
+    "vit_h": partial(VisionTransformer, 1024, 48, 0.1, 0.0, checkpointed=True),
     # our own, small enough to train on a CPU in minutes
-    "cnn_tiny": Network(cnn_tiny),
-    "vit_tiny": Network(vit_tiny),
-    "swin_tiny": Network(swin_tiny),
+    "cnn_tiny": cnn_tiny,
+    "vit_tiny": vit_tiny,
+    "swin_tiny": swin_tiny,
 }
 
-DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}
+_DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}
 
 
 def get_model(name: str, **kwargs: Any) -> nn.Module:
@@ -89,7 +60,7 @@ def get_model(name: str, **kwargs: Any) -> nn.Module:
     Raises:
         RunError: an unknown name or option, a value out of range, or dropout for a network that has none.
     """
-    build, settings = _network(name)
+    build = _network(name)
     options = _checked_options(name, kwargs)
     understood = inspect.signature(build).parameters
     if options["dropout"] and "dropout" not in understood:
@@ -97,13 +68,13 @@ def get_model(name: str, **kwargs: Any) -> nn.Module:
             f"network {name}: dropout is {options['dropout']}, but this network has no dropout layer. "
             "Leave dropout at 0, or use one of the r-family."
         )
-    return build(**settings, **{key: value for key, value in options.items() if key in understood})
+    return build(**{key: value for key, value in options.items() if key in understood})
 
 
-def _network(name: str) -> Network:
-    """Return how the network of a name is built, or raise `RunError`."""
+def _network(name: str) -> Callable[..., nn.Module]:
+    """Return what builds the network of a name, or raise `RunError`."""
     if isinstance(name, str) and name.startswith(TIMM):
-        return Network(timm_backbone, {"name": name})
+        return partial(timm_backbone, name)
     if name not in NETWORKS:
         known = f"{', '.join(NETWORKS)}, {TIMM}NAME"
         raise RunError(f"network: {name!r} is not a known network; known: {known}.{did_you_mean(str(name), NETWORKS)}")
@@ -111,16 +82,13 @@ def _network(name: str) -> Network:
 
 
 def _checked_options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with their defaults, or raise `RunError`.
-
-    An unknown option or a value out of range is an error.
-    """
+    """Return the options with their defaults, or raise `RunError`."""
     for key in given:
-        if key not in DEFAULTS:
+        if key not in _DEFAULTS:
             raise RunError(
-                f"network {name}: {key} is not an option; known: {', '.join(DEFAULTS)}.{did_you_mean(key, DEFAULTS)}"
+                f"network {name}: {key} is not an option; known: {', '.join(_DEFAULTS)}.{did_you_mean(key, _DEFAULTS)}"
             )
-    options = {**DEFAULTS, **given}
+    options = {**_DEFAULTS, **given}
     width, dropout = options["num_features"], options["dropout"]
     if isinstance(width, bool) or not isinstance(width, int) or width < 1:
         raise RunError(f"network {name}: num_features is {width!r}; expected a whole number of at least 1.")

@@ -1,7 +1,4 @@
-"""The r-family: residual networks for faces of 112 x 112 pixels.
-
-They keep the 7 x 7 grid up to one large linear layer.
-"""
+"""The r-family: residual networks, one large linear layer over the grid."""
 
 from collections.abc import Sequence
 
@@ -16,14 +13,11 @@ GRID = 7  # 112 halved by each of the four stages
 class IBasicBlock(nn.Module):
     """Residual block BN, conv, BN, PReLU, conv, BN.
 
-    The second convolution has the stride. The sum is not taken in place, so a tap on `bn3` keeps its values.
+    The second convolution has the stride, 1 or 2; with 2 the shortcut has a strided 1x1 convolution. The sum is not taken
+    in place, so a tap on `bn3` keeps its values.
 
     Shape:
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride).
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        stride: 1, or 2 with a strided 1x1 convolution on the shortcut.
     Source:
         Duta et al., Improved Residual Networks, 2020; Deng et al., ArcFace, CVPR 2019, section 3.1 (block "IR").
     """
@@ -42,11 +36,7 @@ class IBasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's feature map.
-
-        Shape:
-            x: (B, C_in, H, W). Returns (B, C_out, H / stride, W / stride).
-        """
+        """Return the block's feature map."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.prelu(self.bn2(self.conv1(self.bn1(x))))
         return self.bn3(self.conv2(x)) + shortcut
@@ -61,10 +51,9 @@ class IResNet(nn.Module):
     Shape:
         (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
     Args:
-        blocks: residual blocks in each of the four stages.
-        num_features: width of the embedding.
         fp16: run all but the last two layers in half precision on CUDA.
         dropout: probability of zeroing a flattened feature before the linear layer, in train mode.
+
     Edge cases:
         Train mode needs at least 2 images (BatchNorm); eval mode takes any number.
     """
@@ -91,11 +80,7 @@ class IResNet(nn.Module):
                 nn.init.normal_(module.weight, std=0.1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images.
-
-        Shape:
-            images: (B, 3, 112, 112) RGB in [-1, 1]. Returns (B, num_features).
-        """
+        """Return the embeddings of a batch of images."""
         with body_precision(images, self.fp16):
             x = self.prelu(self.bn1(self.conv1(images)))  # (B, 64, 112, 112)
             x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (B, 512, 7, 7)

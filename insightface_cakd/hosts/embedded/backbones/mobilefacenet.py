@@ -1,7 +1,4 @@
-"""mbf and mbf_large: the MobileFaceNet family.
-
-Inverted bottlenecks followed by a depthwise convolution over the whole grid.
-"""
+"""mbf and mbf_large: inverted bottlenecks, then one depthwise convolution over the grid."""
 
 from collections.abc import Sequence
 
@@ -13,42 +10,30 @@ GRID = 7
 LAST_CHANNELS = 512
 
 
-class LinearBlock(nn.Module):
-    """Convolution and BatchNorm, without an activation.
+class _Chain(nn.Module):
+    """Layers in a row, under the key `layers` that arcface_torch's weights have."""
 
-    Shape:
-        (B, C_in, H, W) -> (B, C_out, H', W') with H' = floor((H + 2 padding - kernel) / stride) + 1, W' likewise.
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        kernel: side of the square kernel, in pixels.
-        stride: step of the convolution.
-        padding: rows and columns of zeros on each side.
-        groups: groups of the convolution; `out_channels` makes it depthwise.
-    """
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the last layer gives."""
+        return self.layers(x)
+
+
+class LinearBlock(_Chain):
+    """Convolution and BatchNorm, without an activation."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
     ) -> None:
-        super().__init__()
         convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False)
-        self.layers = nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's feature map.
-
-        Shape:
-            x: (B, C_in, H, W). Returns (B, C_out, H', W'), see the class.
-        """
-        return self.layers(x)
+        super().__init__(convolution, nn.BatchNorm2d(out_channels))
 
 
 class ConvBlock(LinearBlock):
-    """`LinearBlock` followed by a PReLU with one slope per channel.
-
-    Args:
-        in_channels, out_channels, kernel, stride, padding, groups: see `LinearBlock`.
-    """
+    """`LinearBlock` followed by a PReLU with one slope per channel."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
@@ -57,93 +42,55 @@ class ConvBlock(LinearBlock):
         self.layers.append(nn.PReLU(out_channels))
 
 
-class DepthWise(nn.Module):
+class DepthWise(_Chain):
     """Bottleneck with a depthwise 3x3 convolution in its middle.
 
-    A 1x1 convolution to `hidden` channels, a 3x3 depthwise one, and a linear 1x1 one to the output channels.
+    A 1x1 convolution to `hidden` channels, a 3x3 depthwise one with the stride, and a linear 1x1 one to the output
+    channels. With `residual` the input is added, which needs stride 1 and C_in == C_out.
 
     Shape:
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride).
-    Args:
-        in_channels: C_in.
-        out_channels: C_out.
-        hidden: channels of the depthwise convolution.
-        stride: step of the depthwise convolution.
-        residual: whether the input is added; needs stride 1 and C_in == C_out.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, hidden: int, stride: int = 1, residual: bool = False
     ) -> None:
-        super().__init__()
-        self.residual = residual
-        self.layers = nn.Sequential(
+        super().__init__(
             ConvBlock(in_channels, hidden),
             ConvBlock(hidden, hidden, kernel=3, stride=stride, padding=1, groups=hidden),
             LinearBlock(hidden, out_channels),
         )
+        self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's feature map.
-
-        Shape:
-            x: (B, C_in, H, W). Returns (B, C_out, H / stride, W / stride).
-        """
-        return x + self.layers(x) if self.residual else self.layers(x)
+        """Return the block's feature map."""
+        found = super().forward(x)
+        return x + found if self.residual else found
 
 
-class Residual(nn.Module):
-    """A chain of residual bottlenecks of one width.
-
-    Shape:
-        (B, C, H, W) -> the same.
-    Args:
-        length: number of bottlenecks.
-        channels: C.
-        hidden: channels of the depthwise convolution in each bottleneck.
-    """
+class Residual(_Chain):
+    """A chain of residual bottlenecks of one width."""
 
     def __init__(self, length: int, channels: int, hidden: int) -> None:
-        super().__init__()
-        chain = (DepthWise(channels, channels, hidden, residual=True) for _ in range(length))
-        self.layers = nn.Sequential(*chain)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the chain's feature map.
-
-        Shape:
-            x: (B, C, H, W). Returns the same.
-        """
-        return self.layers(x)
+        super().__init__(*(DepthWise(channels, channels, hidden, residual=True) for _ in range(length)))
 
 
-class GDC(nn.Module):
+class GDC(_Chain):
     """Global depthwise convolution that reduces the grid to the embedding.
 
     One weight per channel and position, then a linear layer and a BatchNorm.
 
     Shape:
         (B, 512, 7, 7) -> (B, num_features).
-    Args:
-        num_features: width of the embedding.
     """
 
     def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
+        super().__init__(
             LinearBlock(LAST_CHANNELS, LAST_CHANNELS, kernel=GRID, groups=LAST_CHANNELS),
             nn.Flatten(),
             nn.Linear(LAST_CHANNELS, num_features, bias=False),
             nn.BatchNorm1d(num_features),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the embeddings.
-
-        Shape:
-            x: (B, 512, 7, 7). Returns (B, num_features).
-        """
-        return self.layers(x)
 
 
 class MobileFaceNet(nn.Module):
@@ -157,8 +104,8 @@ class MobileFaceNet(nn.Module):
     Args:
         blocks: blocks at 56 x 56, 28 x 28, 14 x 14 and 7 x 7.
         scale: multiple of 64 channels at 28 x 28, doubled from 14 x 14 on.
-        num_features: width of the embedding.
         fp16: run the layers before `conv_sep` in half precision on CUDA.
+
     Edge cases:
         Train mode needs at least 2 images (BatchNorm); eval mode takes any number.
     Source:
@@ -172,7 +119,9 @@ class MobileFaceNet(nn.Module):
         self.layers = nn.ModuleList(
             [
                 ConvBlock(3, narrow, kernel=3, stride=2, padding=1),
-                _first_stage(blocks[0], narrow),
+                ConvBlock(narrow, narrow, kernel=3, padding=1, groups=64)
+                if blocks[0] == 1
+                else Residual(blocks[0], narrow, hidden=128),
                 DepthWise(narrow, narrow, hidden=128, stride=2),
                 Residual(blocks[1], narrow, hidden=128),
                 DepthWise(narrow, wide, hidden=256, stride=2),
@@ -188,11 +137,7 @@ class MobileFaceNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images.
-
-        Shape:
-            images: (B, 3, 112, 112) RGB in [-1, 1]. Returns (B, num_features).
-        """
+        """Return the embeddings of a batch of images."""
         x = images
         with body_precision(images, self.fp16):
             for layer in self.layers:
@@ -200,10 +145,3 @@ class MobileFaceNet(nn.Module):
         with tail_precision(x):
             x = self.conv_sep(in_dtype_of(self.conv_sep, x))  # (B, 512, 7, 7)
             return self.features(x)  # (B, num_features)
-
-
-def _first_stage(length: int, channels: int) -> nn.Module:
-    """Return the blocks at 56 x 56."""
-    if length == 1:
-        return ConvBlock(channels, channels, kernel=3, padding=1, groups=64)
-    return Residual(length, channels, hidden=128)

@@ -1,7 +1,4 @@
-"""Which part of a backbone computes in half precision.
-
-The body does on CUDA when asked to, the tail never does.
-"""
+"""What of a backbone computes in half precision: body, never tail."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -14,10 +11,6 @@ def body_precision(images: Tensor, fp16: bool) -> AbstractContextManager:
 
     Half precision is used on CUDA only, where the host scales the loss; elsewhere `fp16` changes nothing. An autocast
     that the caller opened stays in force.
-
-    Args:
-        images: (B, 3, H, W); only its device is read.
-        fp16: whether the run asked for half precision.
     """
     return torch.autocast("cuda", torch.float16) if fp16 and images.is_cuda else nullcontext()
 
@@ -27,9 +20,6 @@ def tail_precision(activations: Tensor) -> AbstractContextManager:
 
     These layers ignore any autocast around them: faces are compared by the embedding's direction, of which half
     precision keeps 11 bits. No context at all is opened where none is needed, so exporters see plain layers.
-
-    Args:
-        activations: the body's output; only its device is read.
     """
     device = activations.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
@@ -38,12 +28,5 @@ def tail_precision(activations: Tensor) -> AbstractContextManager:
 
 
 def in_dtype_of(layer: nn.Module, activations: Tensor) -> Tensor:
-    """Return the activations in the precision of the layer's weights.
-
-    This is also the embedding's precision.
-
-    Args:
-        layer: a module with parameters.
-        activations: the body's output, any shape.
-    """
+    """Return activations in the precision of a layer's weights, the embedding's too."""
     return activations.to(next(layer.parameters()).dtype)

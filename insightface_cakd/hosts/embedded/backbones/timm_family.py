@@ -1,7 +1,4 @@
-"""Networks of timm as backbones.
-
-Any of them by name, and a small Swin that trains on a CPU in minutes.
-"""
+"""Networks of timm as backbones, and a small Swin for CPUs."""
 
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
@@ -17,24 +14,15 @@ def timm_backbone(name: str, num_features: int = 512, fp16: bool = False) -> nn.
 
     Args:
         name: `timm:` and a name of `timm.list_models()`.
-        num_features: width of the embedding.
-        fp16: run the body in half precision on CUDA.
-
-    Raises:
-        RunError: timm has no such network, or cannot build it for 112 x 112.
     """
     return timm_face(name.removeprefix(TIMM), num_features, SIZE, RunError, fp16)
 
 
 def swin_tiny(num_features: int = 512, fp16: bool = False) -> TimmFace:
-    """Return a small Swin Transformer.
+    """Return a small Swin Transformer; `fp16` is for its body.
 
     Patches of 4 x 4 pixels, maps of 28 x 28, 14 x 14 and 7 x 7, and two blocks at each, the second with shifted
     windows.
-
-    Args:
-        num_features: width of the embedding.
-        fp16: run the body in half precision on CUDA.
     """
     body = SwinTransformer(
         img_size=SIZE,

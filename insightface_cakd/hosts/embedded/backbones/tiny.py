@@ -1,7 +1,4 @@
-"""A small CNN and a small Transformer that train on CPU.
-
-Training takes minutes. Both are this project's own, not arcface_torch's.
-"""
+"""A small CNN and a small Transformer, trained in minutes on CPU."""
 
 from itertools import pairwise
 
@@ -12,15 +9,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from insightface_cakd.hosts.embedded.backbones.precision import body_precision, in_dtype_of, tail_precision
 
 
-def conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
+def _conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
     """Return 3x3 convolution, batch norm and PReLU.
 
     The convolution is dense, since depthwise convolutions train ten times slower on a CPU.
-
-    Args:
-        inputs: input channels.
-        outputs: output channels.
-        stride: step of the convolution.
     """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
@@ -32,34 +24,26 @@ def conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
 class TinyCNN(nn.Module):
     """A small CNN: four strided convolutions, global depthwise convolution, linear layer.
 
-    0.2 M parameters at 512 features, 12 MMACs.
+    0.2 M parameters at 512 features, 12 MMACs. All but the last two layers run in half precision with `fp16`.
 
     Shape:
         images (B, 3, 112, 112); taps `layer1` (16, 56, 56), `layer2` (32, 28, 28), `layer3` (64, 14, 14), `layer4`
         (128, 7, 7); embedding (B, num_features), float32.
-
-    Args:
-        num_features: width of the embedding.
-        fp16: run all but the last two layers in half precision on CUDA.
     """
 
     def __init__(self, num_features: int = 512, fp16: bool = False) -> None:
         super().__init__()
         self.fp16 = fp16
-        self.layer1 = conv_unit(3, 16)
-        self.layer2 = conv_unit(16, 32)
-        self.layer3 = conv_unit(32, 64)
-        self.layer4 = conv_unit(64, 128)
+        self.layer1 = _conv_unit(3, 16)
+        self.layer2 = _conv_unit(16, 32)
+        self.layer3 = _conv_unit(32, 64)
+        self.layer4 = _conv_unit(64, 128)
         self.pool = nn.Sequential(nn.Conv2d(128, 128, kernel_size=7, groups=128, bias=False), nn.BatchNorm2d(128))
         self.fc = nn.Linear(128, num_features, bias=False)
         self.features = nn.BatchNorm1d(num_features)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings.
-
-        Shape:
-            images: (B, 3, 112, 112). Returns (B, num_features).
-        """
+        """Return the embeddings."""
         images = images.contiguous(memory_format=torch.channels_last)
         with body_precision(images, self.fp16):
             maps = self.layer4(self.layer3(self.layer2(self.layer1(images))))  # (B, 128, 7, 7)
@@ -69,12 +53,7 @@ class TinyCNN(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm Transformer block.
-
-    Args:
-        width: channels of a token.
-        heads: number of attention heads.
-    """
+    """A pre-norm Transformer block of tokens (B, N, width)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -86,11 +65,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the block's tokens.
-
-        Shape:
-            tokens: (B, N, width). Returns the same.
-        """
+        """Return the block's tokens."""
         query, key, value = self.qkv(self.norm1(tokens)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         tokens = tokens + self.proj(attended)
@@ -100,18 +75,12 @@ class Block(nn.Module):
 class TinyViT(nn.Module):
     """A small Transformer: convolutional stem to 7 x 7 tokens, four blocks.
 
-    4.1 M parameters at 512 features, 56 MMACs, at the default width and depth.
+    4.1 M parameters at 512 features, 56 MMACs, at the default width and depth. The layers before `norm` run in half
+    precision with `fp16`.
 
     Shape:
         images (B, 3, 112, 112); taps `blocks.k` and `norm` (49, width), row by row; embedding (B, num_features),
             float32.
-
-    Args:
-        num_features: width of the embedding.
-        width: channels of a token.
-        depth: number of blocks.
-        heads: number of attention heads.
-        fp16: run the layers before `norm` in half precision on CUDA.
     """
 
     def __init__(
@@ -120,18 +89,14 @@ class TinyViT(nn.Module):
         super().__init__()
         self.fp16 = fp16
         channels = (3, width // 8, width // 4, width // 2, width)
-        self.patch_embed = nn.Sequential(*(conv_unit(*pair) for pair in pairwise(channels)))
+        self.patch_embed = nn.Sequential(*(_conv_unit(*pair) for pair in pairwise(channels)))
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 49, width))
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.feature = nn.Sequential(nn.Linear(49 * width, num_features, bias=False), nn.BatchNorm1d(num_features))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings.
-
-        Shape:
-            images: (B, 3, 112, 112). Returns (B, num_features).
-        """
+        """Return the embeddings."""
         images = images.contiguous(memory_format=torch.channels_last)
         with body_precision(images, self.fp16):
             tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed  # (B, 49, width)
@@ -144,7 +109,6 @@ def cnn_tiny(num_features: int = 512, fp16: bool = False) -> TinyCNN:
     """Return the tiny CNN in the channels-last memory layout, which suits it.
 
     Args:
-        num_features: width of the embedding.
         fp16: run all but the last two layers in half precision on CUDA.
     """
     return TinyCNN(num_features, fp16).to(memory_format=torch.channels_last)
@@ -154,7 +118,6 @@ def vit_tiny(num_features: int = 512, fp16: bool = False) -> TinyViT:
     """Return the tiny Transformer.
 
     Args:
-        num_features: width of the embedding.
         fp16: run the layers before `norm` in half precision on CUDA.
     """
     return TinyViT(num_features, fp16=fp16)

@@ -1,7 +1,4 @@
-"""The ViT family: transformers without a class token.
-
-Their tokens are 12 x 12 patches of 9 x 9 pixels.
-"""
+"""The ViT family: no class token, patches of 9 x 9 pixels."""
 
 import torch
 from torch import Tensor, nn
@@ -19,26 +16,14 @@ INIT_STD = 0.02
 
 
 class PatchEmbed(nn.Module):
-    """Cut the image into patches and project each to one token.
-
-    The tokens are in row-major order.
-
-    Shape:
-        (B, 3, 112, 112) -> (B, 144, width).
-    Args:
-        width: channels of a token.
-    """
+    """Project each patch to one token (width), row by row."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, PATCH, PATCH)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the tokens.
-
-        Shape:
-            images: (B, 3, 112, 112). Returns (B, 144, width).
-        """
+        """Return the tokens."""
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
@@ -46,9 +31,7 @@ class Attention(nn.Module):
     """Multi-head self-attention softmax(q k^T / sqrt(width / 8)) v, then a projection.
 
     Shape:
-        (B, N, width) -> the same.
-    Args:
-        width: channels of a token, divisible by 8.
+        (B, N, width) -> the same; the width is divisible by 8.
     Source:
         Vaswani et al., NeurIPS 2017, section 3.2.
     """
@@ -60,11 +43,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the attended tokens.
-
-        Shape:
-            tokens: (B, N, width). Returns the same.
-        """
+        """Return the attended tokens."""
         parts = self.qkv(tokens).unflatten(-1, (3, HEADS, self.head_width))  # (B, N, 3, 8, width / 8)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B, 8, N, width / 8) each
         if torch.onnx.is_in_onnx_export():  # opset 13 has no operator for the fused form
@@ -75,13 +54,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with a ReLU6 between them, applied to every token.
-
-    Shape:
-        (B, N, width) -> the same.
-    Args:
-        width: channels of a token.
-    """
+    """Two linear layers with a ReLU6 between them, applied to every token."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -90,23 +63,15 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(MLP_RATIO * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the transformed tokens.
-
-        Shape:
-            tokens: (B, N, width). Returns the same.
-        """
+        """Return the transformed tokens."""
         return self.fc2(self.act(self.fc1(tokens)))
 
 
 class DropPath(nn.Module):
     """Drop the residual branch of random samples in train mode.
 
-    The branch of a dropped sample is zeroed; the others are scaled by 1 / (1 - rate).
+    The branch of a sample, (N, C), is zeroed with probability `rate`; the others are scaled by 1 / (1 - rate).
 
-    Shape:
-        (B, N, C) -> the same.
-    Args:
-        rate: probability of dropping a sample's branch, in [0, 1).
     Source:
         Huang et al., Deep Networks with Stochastic Depth, ECCV 2016.
     """
@@ -116,11 +81,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch: Tensor) -> Tensor:
-        """Return the branch, dropped or scaled per sample.
-
-        Shape:
-            branch: (B, N, C). Returns the same.
-        """
+        """Return the branch, dropped or scaled per sample."""
         if not self.training or self.rate == 0.0:
             return branch
         kept = torch.empty_like(branch[:, :1, :1]).bernoulli_(1.0 - self.rate)  # (B, 1, 1)
@@ -132,9 +93,6 @@ class Block(nn.Module):
 
     Shape:
         (B, N, width) -> the same.
-    Args:
-        width: channels of a token.
-        drop_path: rate of `DropPath` on both branches.
     """
 
     def __init__(self, width: int, drop_path: float) -> None:
@@ -146,11 +104,7 @@ class Block(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return the block's tokens.
-
-        Shape:
-            tokens: (B, N, width). Returns the same.
-        """
+        """Return the block's tokens."""
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
@@ -164,13 +118,11 @@ class VisionTransformer(nn.Module):
     Shape:
         (B, 3, 112, 112) RGB in [-1, 1] -> (B, num_features).
     Args:
-        width: channels of a token.
-        depth: number of blocks.
         drop_path: `DropPath` rate of the last block; rates rise linearly from 0 at the first.
         mask_ratio: share of tokens left out in train mode, in [0, 1). 0 keeps all of them in order.
         checkpointed: recompute the blocks in the backward pass of training instead of storing their activations.
-        num_features: width of the embedding.
         fp16: run the layers before `norm` in half precision on CUDA.
+
     Edge cases:
         Train mode needs at least 2 images (BatchNorm); eval mode takes any number. With `mask_ratio` 0, `mask_token` is
         never read and therefore frozen.
@@ -207,38 +159,24 @@ class VisionTransformer(nn.Module):
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch of images.
-
-        Shape:
-            images: (B, 3, 112, 112) RGB in [-1, 1]. Returns (B, num_features).
-        """
+        """Return the embeddings of a batch of images."""
         masked = self.training and self.kept_tokens < TOKENS
         with body_precision(images, self.fp16):
             tokens = self.patch_embed(images) + self.pos_embed  # (B, 144, width)
             places = _random_places(tokens, self.kept_tokens) if masked else None
             if places is not None:
                 tokens = tokens.gather(1, places)  # (B, kept, width)
-            tokens = self._through_blocks(tokens)
+            for block in self.blocks:
+                recomputed = self.checkpointed and self.training
+                tokens = checkpoint(block, tokens, use_reentrant=False) if recomputed else block(tokens)
         with tail_precision(tokens):
             tokens = self.norm(in_dtype_of(self.norm, tokens))
             if places is not None:
                 tokens = self.mask_token.expand(len(places), TOKENS, -1).scatter(1, places, tokens)  # (B, 144, width)
             return self.feature(tokens.flatten(1))  # (B, num_features)
 
-    def _through_blocks(self, tokens: Tensor) -> Tensor:
-        """Run the blocks, each under a checkpoint if `checkpointed`."""
-        for block in self.blocks:
-            if self.checkpointed and self.training:
-                tokens = checkpoint(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens)
-        return tokens
-
     def _initialise(self) -> None:
-        """Draw the initial weights from N(0, 0.02^2).
-
-        This is for linear layers, positions and mask; biases of linear layers are 0.
-        """
+        """Draw linear weights, positions and mask from N(0, 0.02^2); biases are 0."""
         drawn: list[Tensor] = [self.pos_embed, self.mask_token]
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -250,9 +188,6 @@ class VisionTransformer(nn.Module):
 
 
 def _random_places(tokens: Tensor, kept: int) -> Tensor:
-    """Return the positions of each image's kept tokens, in random order.
-
-    They form an index (B, kept, width).
-    """
+    """Return kept tokens in random order, as an index (B, kept, width)."""
     order = torch.rand(tokens.shape[:2], device=tokens.device).argsort(dim=1)
     return order[:, :kept, None].expand(-1, -1, tokens.shape[2])

@@ -1,4 +1,1 @@
-"""Jobs of the embedded host.
-
-They are Python files that set `config`, as in arcface_torch.
-"""
+"""Jobs of the embedded host: files like arcface_torch's, that set `config`."""

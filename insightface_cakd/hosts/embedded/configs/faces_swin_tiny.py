@@ -1,7 +1,4 @@
-"""The tiny Swin on a small face set.
-
-It is a teacher with maps and windows, as the paper's teacher is.
-"""
+"""The tiny Swin, a teacher with maps and windows like the paper's."""
 
 from easydict import EasyDict
 

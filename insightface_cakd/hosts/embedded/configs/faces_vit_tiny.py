@@ -1,7 +1,4 @@
-"""The tiny Transformer on a small face set.
-
-It is a teacher for the tiny CNN.
-"""
+"""The tiny Transformer, a teacher for the tiny CNN, on few faces."""
 
 from easydict import EasyDict
 

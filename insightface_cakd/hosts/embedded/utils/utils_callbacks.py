@@ -12,27 +12,19 @@ from torch.utils.tensorboard import SummaryWriter
 from insightface_cakd.data.bins import VerificationSet, load_bin
 from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, require_kinds, verify
+from insightface_cakd.hosts.embedded.parts import RunResult
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter
 from insightface_cakd.runtime.ranks import rank
 
 
 class CallBackVerification:
-    """Verify the network on .bin sets, on rank 0.
+    """Verify the network on the sets `<rec_prefix>/<name>.bin`, on rank 0.
 
-    Args:
-        val_targets: names of the sets.
-        rec_prefix: folder with the files `<name>.bin`.
-        summary_writer: TensorBoard writer for the accuracies, if any.
-        image_size: height and width of the sets' images, in pixels.
-        wandb_logger: an object with `log`, if any.
+    A missing set is an error; arcface_torch would skip it without a message. `image_size` is not read: a set has its own.
 
     Attributes:
         best: the highest accuracy so far of each set.
         improved: whether the last verification raised one of them.
-
-    Raises:
-        RunError: a set is missing; arcface_torch would skip it without a message.
-        DataError, EvaluationError: a set is damaged, or too small to be evaluated.
     """
 
     def __init__(
@@ -44,25 +36,15 @@ class CallBackVerification:
         wandb_logger: Any = None,
     ) -> None:
         self.summary_writer = summary_writer
-        self.image_size = image_size
         self.wandb_logger = wandb_logger
-        self.sets: dict[str, VerificationSet] = {}
         self.best: dict[str, float] = {}
         self.improved = False
-        if rank() == 0:
-            self.sets = {name: self._load(self._path(name, rec_prefix)) for name in val_targets}
+        self.sets = {name: _load(name, Path(rec_prefix)) for name in val_targets} if rank() == 0 else {}
 
     def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, VerificationResult]:
-        """Return the result of each set.
-
-        The train or eval mode of each part of the network is restored afterwards.
-        """
-        modes = {module: module.training for module in backbone.modules()}
-        backbone.eval()
+        """Return the result of each set."""
         device = next(backbone.parameters()).device
         results = {name: verify(backbone, pairs, device) for name, pairs in self.sets.items()}
-        for module, mode in modes.items():
-            module.training = mode
         before = sum(self.best.values())
         for name, result in results.items():
             self._report(num_update, name, result)
@@ -70,13 +52,9 @@ class CallBackVerification:
         return results
 
     @staticmethod
-    def summary(results: dict[str, VerificationResult]) -> dict[str, Any]:
-        """Return what a run's result records about a verification.
-
-        Args:
-            results: result of each set, by name.
-        """
-        return {"accuracy": {name: found.accuracy for name, found in results.items()}}
+    def record(results: dict[str, VerificationResult], run: RunResult) -> None:
+        """Write into a run's result what it records about a verification."""
+        run.accuracy = {name: found.accuracy for name, found in results.items()}
 
     def _report(self, step: int, name: str, result: VerificationResult) -> None:
         self.best[name] = max(result.accuracy, self.best.get(name, 0.0))
@@ -94,22 +72,18 @@ class CallBackVerification:
         if self.wandb_logger is not None:
             self.wandb_logger.log({f"accuracy/{name}": result.accuracy, "step": step})
 
-    @staticmethod
-    def _load(path: Path) -> VerificationSet:
-        pairs = load_bin(path)
-        # Checked now, not only after the work of an epoch.
-        require_kinds(pairs.same, str(path))
-        return pairs
 
-    @staticmethod
-    def _path(name: str, folder: str) -> Path:
-        path = Path(folder) / f"{name}.bin"
-        if not path.is_file():
-            found = ", ".join(sorted(file.stem for file in Path(folder).glob("*.bin"))) or "none"
-            raise RunError(
-                f"val_targets: {path} does not exist; found: {found}. Remove {name} from val_targets, or make it with `cakd data make-bin`."
-            )
-        return path
+def _load(name: str, folder: Path) -> VerificationSet:
+    path = folder / f"{name}.bin"
+    if not path.is_file():
+        found = ", ".join(sorted(file.stem for file in folder.glob("*.bin"))) or "none"
+        raise RunError(
+            f"val_targets: {path} does not exist; found: {found}. Remove {name} from val_targets, or make it with `cakd data make-bin`."
+        )
+    pairs = load_bin(path)
+    # Checked now, not only after the work of an epoch.
+    require_kinds(pairs.same, str(path))
+    return pairs
 
 
 class CallBackLogging:
@@ -118,12 +92,8 @@ class CallBackLogging:
     A log line is written every `frequent` steps. Scalars go to TensorBoard in either case.
 
     Args:
-        frequent: steps between two readings of the loss.
-        total_step: number of steps of the run.
         batch_size: images per rank and step.
-        start_step: step at which a resumed run begins.
-        writer: TensorBoard writer, if any.
-        world_size: number of ranks, for the images per second of all of them.
+        world_size: for the images per second of all ranks.
     """
 
     def __init__(
@@ -185,10 +155,6 @@ def mean_buffers(module: nn.Module, world_size: int) -> None:
     """Average floating-point buffers over ranks.
 
     Batch norm's running statistics differ between ranks, since DDP does not broadcast them here.
-
-    Args:
-        module: the network that is about to be verified or saved.
-        world_size: number of ranks in the process group.
     """
     if world_size == 1:
         return

@@ -13,15 +13,10 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 def get_config(config_file: str) -> EasyDict:
-    """Return a job's config.
-
-    Each call returns a new one, so that jobs cannot affect each other.
+    """Return a job's config, a new one with each call.
 
     Args:
         config_file: a job of the package by name, or the path of a Python file that sets `config` to a mapping.
-
-    Raises:
-        RunError: there is no such job, the file cannot be run, or it does not set `config`.
     """
     path = find_config(config_file)
     try:
@@ -42,14 +37,7 @@ def get_config(config_file: str) -> EasyDict:
 
 
 def find_config(name: str) -> Path:
-    """Return the file of a job given by path or name.
-
-    Args:
-        name: path of a Python file, or name of a job of the package.
-
-    Raises:
-        RunError: there is no such file or job.
-    """
+    """Return the file of a job given by path or name."""
     path = Path(name)
     if path.is_file():
         return path

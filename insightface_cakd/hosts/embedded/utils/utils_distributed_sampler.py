@@ -1,7 +1,4 @@
-"""The order of the training images.
-
-It is the same for every number of workers, and reproducible from seed and epoch.
-"""
+"""The order of the training images, whatever the number of workers."""
 
 import random
 from collections.abc import Iterator
@@ -14,55 +11,35 @@ from torch.utils.data import Sampler
 class DistributedSampler(Sampler[int]):
     """One rank's share of an epoch's image order.
 
-    The order is a permutation seeded with seed + epoch, repeated to a multiple of the ranks; rank k of W takes every
-    W-th index from k on.
-
-    Args:
-        length: number of images.
-        num_replicas: W.
-        rank: k.
-        seed: seed of the permutation.
-        shuffle: False gives the images in order.
+    The order is a permutation seeded with seed + epoch, repeated to a multiple of the W ranks (`num_replicas`); rank k
+    takes every W-th index from k on.
     """
 
-    def __init__(self, length: int, num_replicas: int, rank: int, seed: int = 0, shuffle: bool = True) -> None:
+    def __init__(self, length: int, num_replicas: int, rank: int, seed: int = 0) -> None:
         self.length = length
         self.num_replicas, self.rank = num_replicas, rank
         self.seed = seed
-        self.shuffle = shuffle
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that determines the order of the next iteration.
-
-        Args:
-            epoch: from 0.
-        """
+        """Set the epoch that determines the order of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return -(-self.length // self.num_replicas)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(self.length, generator=generator) if self.shuffle else torch.arange(self.length)
+        order = torch.randperm(self.length, generator=torch.Generator().manual_seed(self.seed + self.epoch))
         total = len(self) * self.num_replicas
         repeated = order.repeat(-(-total // self.length))[:total]
         return iter(repeated[self.rank :: self.num_replicas].tolist())
 
 
-def setup_seed(seed: int, cuda_deterministic: bool = True) -> None:
+def setup_seed(seed: int) -> None:
     """Seed Python, NumPy and torch, with the same seed on every rank.
 
     Whatever must differ between ranks seeds itself.
-
-    Args:
-        seed: of all three.
-        cuda_deterministic: also make cuDNN deterministic and switch off its benchmark mode.
     """
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    if cuda_deterministic:
-        cudnn = torch.backends.cudnn
-        cudnn.benchmark, cudnn.deterministic = False, True

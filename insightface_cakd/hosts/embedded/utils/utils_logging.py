@@ -9,21 +9,14 @@ LOGGER = logging.getLogger("insightface_cakd.train")
 
 
 class AverageMeter:
-    """The mean of the values added since the last reset.
-
-    Adding a value does not wait for the device.
-    """
+    """The mean of values since the last reset; no adding waits."""
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
         self.count = 0
 
     def update(self, value: Tensor) -> None:
-        """Add a scalar.
-
-        Args:
-            value: a scalar tensor on any device.
-        """
+        """Add a scalar on any device."""
         value = value.detach()
         self.total = value.clone() if self.total is None else self.total + value
         self.count += 1
@@ -39,14 +32,7 @@ class AverageMeter:
 
 
 def init_logging(rank: int, models_root: str) -> None:
-    """Send the run's messages to the screen and to `training.log`.
-
-    Ranks other than 0 print nothing.
-
-    Args:
-        rank: rank of this process.
-        models_root: output folder.
-    """
+    """Send messages of rank 0 to the screen and to `training.log`."""
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
         handler.close()

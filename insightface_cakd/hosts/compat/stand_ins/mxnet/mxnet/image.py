@@ -18,13 +18,7 @@ INTERPOLATIONS = range(5)  # nearest, linear, cubic, area, Lanczos: the numbers 
 def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
     """Return the pixels of an encoded image, uint8 (H, W, 3) RGB.
 
-    Args:
-        buf: the encoded bytes, or a uint8 array of them as in some .bin files.
-        flag: only 1 (three channels) is served.
-        to_rgb: only true is served.
-
-    Raises:
-        DataError: the bytes are not an image.
+    `buf` may be a uint8 array of the bytes, as in some .bin files. Only three channels in RGB are served.
     """
     if flag != 1 or not to_rgb:
         raise not_served(f"mxnet.image.imdecode with flag={flag}, to_rgb={to_rgb}")
@@ -33,14 +27,9 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
 
 
 def resize_short(src: NDArray, size: int, interp: int = 2) -> NDArray:
-    """Return the image resized so that its shorter side has `size` pixels.
+    """Resize an image (H, W, C) to a shorter side of `size`.
 
     The longer side is resized in proportion, rounded down.
-
-    Args:
-        src: uint8 (H, W, C).
-        size: length of the shorter side in pixels.
-        interp: 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos.
     """
     if interp not in INTERPOLATIONS:
         raise not_served(f"mxnet.image.resize_short with interp={interp}")

@@ -1,7 +1,4 @@
-"""mxnet's arrays, as NumPy arrays with mxnet's names.
-
-With the functions that arcface_torch calls on them.
-"""
+"""NumPy arrays with the names of mxnet's that arcface_torch uses."""
 
 from typing import Any
 
@@ -13,13 +10,7 @@ __getattr__ = refuse("mxnet.ndarray")
 
 
 class NDArray:
-    """An array in memory.
-
-    `asnumpy` returns a copy, as in mxnet.
-
-    Args:
-        values: the NumPy array; not copied.
-    """
+    """An array around a NumPy array; `asnumpy` copies, as in mxnet."""
 
     def __init__(self, values: np.ndarray):
         self._values = values
@@ -61,64 +52,32 @@ def _values(data: Any) -> np.ndarray:
 
 
 def array(source_array: Any, dtype: Any = np.float32) -> NDArray:
-    """Return an array with a copy of the values.
-
-    Args:
-        source_array: an NDArray, or anything that NumPy takes for an array.
-        dtype: NumPy type of the elements.
-    """
+    """Return an array with a copy of the values."""
     return NDArray(np.array(_values(source_array), dtype=dtype))
 
 
 def zeros(shape: int | tuple[int, ...], dtype: Any = np.float32) -> NDArray:
-    """Return an array of zeros.
-
-    Args:
-        shape: lengths of the axes.
-        dtype: NumPy type of the elements.
-    """
+    """Return an array of zeros."""
     return NDArray(np.zeros(shape, dtype=dtype))
 
 
 def transpose(data: NDArray, axes: tuple[int, ...] | None = None) -> NDArray:
-    """Return the array with its axes in another order.
-
-    Args:
-        data: the array.
-        axes: the axes in their new order; None reverses them.
-    """
+    """Return the array with its axes in another order; None reverses them."""
     return NDArray(np.ascontiguousarray(np.transpose(_values(data), axes)))
 
 
 def flip(data: NDArray, axis: int) -> NDArray:
-    """Return the array mirrored along an axis.
-
-    Args:
-        data: the array.
-        axis: number of the axis.
-    """
+    """Return the array mirrored along an axis."""
     return NDArray(np.flip(_values(data), axis).copy())
 
 
 def concat(*data: NDArray, dim: int = 1) -> NDArray:
-    """Return the arrays concatenated along an axis.
-
-    Args:
-        data: the arrays.
-        dim: number of the axis.
-    """
+    """Return the arrays concatenated along an axis."""
     return NDArray(np.concatenate([_values(part) for part in data], axis=dim))
 
 
 def slice_axis(data: NDArray, axis: int, begin: int, end: int | None) -> NDArray:
-    """Return a range of elements along an axis.
-
-    Args:
-        data: the array.
-        axis: number of the axis.
-        begin: index of the first element.
-        end: index after the last element; None goes to the end of the axis.
-    """
+    """Return the elements from `begin` up to `end` along an axis."""
     index = [slice(None)] * len(_values(data).shape)
     index[axis] = slice(begin, end)
     return NDArray(_values(data)[tuple(index)].copy())

@@ -18,11 +18,7 @@ __getattr__ = refuse("mxnet.recordio")
 class IRHeader(NamedTuple):
     """The header of an image in a record.
 
-    Args:
-        flag: number of labels if `label` is an array; 0 if it is a number.
-        label: a number, or an array of `flag` float32 labels.
-        id: id of the record.
-        id2: second id of the record.
+    `flag` is the number of float32 labels if `label` is an array, and 0 if it is a number.
     """
 
     flag: int
@@ -32,14 +28,7 @@ class IRHeader(NamedTuple):
 
 
 def unpack(s: bytes) -> tuple[IRHeader, bytes]:
-    """Return the header and the image of a record.
-
-    Args:
-        s: bytes of the record.
-
-    Raises:
-        DataError: too few bytes.
-    """
+    """Return the header and the image of a record."""
     record = Record.from_bytes(s, "mxnet.recordio.unpack")
     label = np.array(record.labels, np.float32) if record.flag else record.labels[0]
     return IRHeader(record.flag, label, record.id, record.id2), record.payload
@@ -48,9 +37,7 @@ def unpack(s: bytes) -> tuple[IRHeader, bytes]:
 def pack(header: IRHeader, s: bytes) -> bytes:
     """Return header and image as the bytes of one record.
 
-    Args:
-        header: header of the record; its flag is ignored and follows from the label, as in mxnet.
-        s: bytes of the encoded image.
+    The flag is ignored and follows from the label, as in mxnet.
     """
     _, label, identity, identity2 = header
     if isinstance(label, numbers.Number):
@@ -62,19 +49,9 @@ def pack(header: IRHeader, s: bytes) -> bytes:
 
 
 class MXIndexedRecordIO:
-    """A record file with its index, opened for reading or writing.
+    """A record file with its index, for reading or writing.
 
-    It can be used under fork and spawn.
-
-    Args:
-        idx_path: path of the index file.
-        uri: path of the record file.
-        flag: `r` or `w`. Written files appear at `close`, complete or not at all.
-        key_type: only int is served.
-
-    Raises:
-        DataError: on reading, a file is missing or is no index; `read_idx` also where a record is missing or damaged.
-        OSError: on writing, a file cannot be created.
+    It can be used under fork and spawn. Written files appear at `close`, complete or not at all.
     """
 
     def __init__(self, idx_path: str | os.PathLike[str], uri: str | os.PathLike[str], flag: str, key_type: type = int):
@@ -95,22 +72,13 @@ class MXIndexedRecordIO:
         return self._written if self._reader is None else self._reader.keys.tolist()
 
     def read_idx(self, idx: int) -> bytes:
-        """Return the record of a key, as `unpack` takes it.
-
-        Args:
-            idx: the key.
-        """
+        """Return the record of a key, as `unpack` takes it."""
         if self._reader is None:
             raise not_served("mxnet.recordio.MXIndexedRecordIO.read_idx on a file opened with 'w'")
         return self._reader.read(int(idx)).to_bytes()
 
     def write_idx(self, idx: int, buf: bytes) -> None:
-        """Append a record made by `pack`.
-
-        Args:
-            idx: its key.
-            buf: bytes of the record.
-        """
+        """Append a record made by `pack`."""
         if self._writer is None:
             raise not_served("mxnet.recordio.MXIndexedRecordIO.write_idx on a file that is not open for writing")
         self._writer.write(int(idx), Record.from_bytes(buf, "mxnet.recordio.write_idx"))

@@ -14,11 +14,7 @@ class NotServedError(RunError, AttributeError):
 
 
 def not_served(call: str) -> NotServedError:
-    """Return the error for a call.
-
-    Args:
-        call: the call as it would be written, such as `mxnet.model`.
-    """
+    """Return the error for a call."""
     return NotServedError(
         f"mxnet stand-in: {call} is not served; expected only what arcface_torch reads and writes records and images "
         "with. Run this code where the real mxnet imports (1.9.1 is the last, for numpy < 1.24)."
@@ -26,11 +22,7 @@ def not_served(call: str) -> NotServedError:
 
 
 def refuse(owner: str) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a module of the stand-in.
-
-    Args:
-        owner: full name of the module, such as `mxnet.image`.
-    """
+    """Return the `__getattr__` of a module of the stand-in."""
 
     def missing(name: str) -> Any:
         if name.startswith("__"):

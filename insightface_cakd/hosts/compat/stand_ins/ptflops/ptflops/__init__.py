@@ -18,14 +18,7 @@ def get_model_complexity_info(
     """Return multiply-adds for one image, and the number of parameters.
 
     Counts convolutions, matrix products and attention, which are nearly all the work; ptflops also counts
-    normalisations and activations, so its number is a little larger.
-
-    Args:
-        model: the network; it is in eval mode while it is counted.
-        input_res: shape of one image.
-        print_per_layer_stat: print each module's share.
-        as_strings: return texts with units.
-        verbose: print what is counted.
+    normalisations and activations, so its number is a little larger. `as_strings` gives texts with units.
     """
     training = model.training
     counter = FlopCounterMode(depth=2, display=False)

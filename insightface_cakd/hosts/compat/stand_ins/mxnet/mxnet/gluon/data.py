@@ -8,10 +8,7 @@ __getattr__ = refuse("mxnet.gluon.data")
 
 
 class Dataset:
-    """Base class of the host's data set.
-
-    torch's DataLoader reads it.
-    """
+    """Base class of the host's data set, which torch's DataLoader reads."""
 
     def __getitem__(self, idx: int) -> Any:
         raise NotImplementedError

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from insightface_cakd.distill.centres.rule import EPS, CentreRule, cosines, own_rows
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
+from insightface_cakd.distill.sources.centres.rule import EPS, CentreRule, cosines, own_rows
 
 LEAST = 1e-6
 
@@ -25,54 +25,35 @@ class AverageCentres(CentreRule):
     There is one update for the batch of all ranks, by the rank that has the class. The released code instead moves a copy on each process
     by that process's images and never brings the copies together; this is not offered.
 
-    Args:
-        teacher_width: of the teacher's embeddings.
-        simple: leave the factor cos(w_y, t), of centre and teacher, out of a.
+    With `alpha: simple` the factor cos(w_y, t), of centre and teacher, is left out of a.
 
     Source: AdaDistill (arXiv 2407.01332).
     """
 
-    def __init__(self, teacher_width: int, simple: bool = False) -> None:
-        super().__init__(teacher_width)
-        self.simple = simple
+    rule = ("average", "host")
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Move this rank's class centres.
-
-        Returns the mean of a over the gathered batch, for the log.
-        """
+        """Move this rank's class centres; log the batch's mean of a."""
         if not head.training:
             return {}
-        teacher = normalize(features["teacher.embedding"].float(), eps=EPS)
+        teacher = normalize(self.taught(features), eps=EPS)
         agreement = cosines(features["student.embedding"].float(), teacher)
         everyone = gather_constant(torch.cat([teacher, agreement[:, None]], dim=1))
         classes = gather_constant(labels)
         mine, rows = own_rows(head, classes)
         teacher, agreement = everyone[:, :-1], everyone[:, -1]
         old = head.weight[rows]
-        alpha = kept_share(agreement, None if self.simple else cosines(old, teacher))
+        near = 1 if self.spec.alpha == "simple" else cosines(old, teacher).clamp(LEAST, 1)
+        alpha = (agreement * near).clamp(LEAST, 1)
         moved = alpha[:, None] * old + (1 - alpha[:, None]) * teacher
         # One row of each class adds the whole change of its centre: the result does not depend on the order of additions.
-        mean, first = class_means(moved, classes)
+        mean, first = _class_means(moved, classes)
         head.weight.index_add_(0, rows, (mean - old).masked_fill(~(mine & first)[:, None], 0))
         return {"head.alpha": sum_over_ranks(alpha.masked_fill(~mine, 0).sum()) / len(classes)}
 
 
-def kept_share(agreement: Tensor, near: Tensor | None) -> Tensor:
-    """Return which share of each centre stays, in [1e-6, 1].
-
-    Shape:
-        agreement: (N,), cosine of student and teacher; near: (N,), cosine of centre and teacher. Returns (N,).
-
-    Args:
-        near: None leaves the factor out.
-    """
-    share = agreement if near is None else agreement * near.clamp(LEAST, 1)
-    return share.clamp(LEAST, 1)
-
-
-def class_means(rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+def _class_means(rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean over the rows of each row's class.
 
     Also returns which rows are the first of their class. The device is not waited for.

@@ -1,16 +1,14 @@
-"""The teacher's class centres, frozen in the student's head.
-
-The margin is the host's (ProxylessKD, ArcDistill) or set by quality (MarginDistillation).
-"""
+"""The teacher's class centres, frozen in the student's head."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from insightface_cakd.distill.centres.quality import QualityMargin, quality_margins
-from insightface_cakd.distill.centres.rule import CentreRule, cosines, own_rows
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
+from insightface_cakd.distill.sources.centres.quality import QualityMargin, quality_margins
+from insightface_cakd.distill.sources.centres.rule import CentreRule, cosines, own_rows
+from insightface_cakd.distill.sources.source import Setting
 from insightface_cakd.errors import RunError, ShapeError
 
 
@@ -18,36 +16,24 @@ class TeacherCentres(CentreRule):
     """The head's rows are the teacher's, and stay so bit for bit.
 
     loss = -log softmax of s phi(theta_y) against s cos theta_j, theta_j between the student's embedding and the teacher's centre w_j;
-    phi is the host's margin. The teacher itself is not run.
-
-    Shape:
-        centres: (classes, D), all of them, in the order of the labels; a rank takes its own rows.
-
-    Args:
-        centres: the rows of the teacher's head, not normalised.
-        teacher_width: of the teacher's embeddings.
+    phi is the host's margin. The teacher itself is not run. Its rows are not normalised; a rank takes its own.
 
     Source: ProxylessKD (arXiv 2011.00265); ArcDistill and CosDistill as in AdaDistill (arXiv 2407.01332).
     """
 
-    def __init__(self, centres: Tensor, teacher_width: int) -> None:
-        super().__init__(teacher_width)
-        self.centres = centres
+    rule = ("teacher", "host")
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.centres = setting.load_centres()
 
     def check(self, width: int, classes: int) -> None:
-        """Check that the centres fit teacher, student and training set.
-
-        Args:
-            width: of the student's embeddings.
-            classes: of the training set.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Check that the centres fit teacher, student and training set."""
         rows, columns = self.centres.shape
-        if columns != self.teacher_width:
+        teacher_width = self.setting.teacher.embedding_size
+        if columns != teacher_width:
             raise ShapeError(
-                f"teacher centres ({rows}, {columns}) do not fit a teacher of width {self.teacher_width}; expected rows of that many "
+                f"teacher centres ({rows}, {columns}) do not fit a teacher of width {teacher_width}; expected rows of that many "
                 "values. Set teacher.centres to the head of this teacher."
             )
         super().check(width, classes)
@@ -64,11 +50,7 @@ class TeacherCentres(CentreRule):
             head.weight.copy_(self.centres[head.class_start : head.class_start + head.num_local])
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
-        """Refuse a checkpoint whose rows are not the teacher's.
-
-        Raises:
-            RunError: the checkpoint has other rows.
-        """
+        """Refuse a checkpoint whose rows are not the teacher's."""
         saved = state.get("weight")
         # A host that loads a state while it builds the head does so before the teacher's rows are put into it.
         if head.weight.requires_grad or not isinstance(saved, Tensor) or saved.shape != head.weight.shape:
@@ -86,21 +68,10 @@ class QualityCentres(TeacherCentres):
     The margin follows from how near the teacher puts the image to its class. Each rank measures the images of its own classes; the sum over
     ranks gives every rank all margins.
 
-    Shape:
-        centres: (classes, D).
-
-    Args:
-        centres: as for `TeacherCentres`.
-        teacher_width: of the teacher's embeddings.
-        low: smallest margin, in radians.
-        high: largest margin, in radians.
-
     Source: MarginDistillation (arXiv 2003.02586), whose maximum is that of one device's batch; here of the batch of all ranks.
     """
 
-    def __init__(self, centres: Tensor, teacher_width: int, low: float, high: float) -> None:
-        super().__init__(centres, teacher_width)
-        self.low, self.high = low, high
+    rule = ("teacher", "quality")
 
     def begin(self, head: Any, classes: int) -> None:
         """Put rows and margin into the head."""
@@ -109,13 +80,10 @@ class QualityCentres(TeacherCentres):
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Set the margin of each image of the gathered batch.
-
-        Returns the mean margin, for the log.
-        """
-        taught = gather_constant(features["teacher.embedding"].float())
+        """Set each image's margin in the gathered batch; log their mean."""
+        taught = gather_constant(self.taught(features))
         mine, rows = own_rows(head, gather_constant(labels))
         near = sum_over_ranks(cosines(taught, head.weight[rows]).masked_fill(~mine, 0))
-        margins = quality_margins(near, self.low, self.high)
+        margins = quality_margins(near, *self.spec.margins)
         head.margin_softmax.margins = margins
         return {"head.margin": margins.mean()}

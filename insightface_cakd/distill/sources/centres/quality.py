@@ -1,7 +1,4 @@
-"""An arc margin per image: larger the nearer to its class.
-
-How near is measured by the teacher: the cosine of its embedding and the class centre.
-"""
+"""An arc margin per image: larger the nearer to its class."""
 
 from typing import Any
 
@@ -19,14 +16,10 @@ def quality_margins(near: Tensor, low: float, high: float) -> Tensor:
     m_i = (high - low) / D_max * near_i + low, clamped to [low, high], with D_max = max(max_j near_j, 1e-6).
 
     The clamp is for images that point away from their centre: they get the smallest margin, where the formula would go below the range, and
-    far below it in a batch of nothing else.
+    far below it in a batch of nothing else. `high` is the margin of the batch's nearest image.
 
     Shape:
         near: (N,), cosine of the teacher's embedding and centre, over the gathered batch. Returns (N,), radians.
-
-    Args:
-        low: margin of an image at 90 degrees or more from its centre.
-        high: margin of the batch's nearest image.
     """
     share = near / near.amax().clamp_min(LEAST)
     return (low + (high - low) * share).clamp(low, high)
@@ -37,15 +30,6 @@ class QualityMargin(nn.Module):
 
     s cos(theta_y + m_i) for the own class, s cos theta_j for the others. As in both hosts' ArcFace the margin moves the value and leaves
     the gradient straight through, d logit / d cos = s. Scale and interclass filter are the host's.
-
-    Shape:
-        cosines: (N, n) in [-1, 1], left unchanged; labels: (N, 1) or (N,), -1 where another rank has the class. Returns (N, n).
-
-    Args:
-        host: the margin object that the host made.
-
-    Raises:
-        RunError: it has no scale `s`.
     """
 
     def __init__(self, host: nn.Module) -> None:
@@ -61,13 +45,10 @@ class QualityMargin(nn.Module):
         self.margins: Tensor | None = None
 
     def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """Return the logits; the margins of the batch must have been set.
+        """Return the logits; `margins`, (N,), must have been set for the batch.
 
         Shape:
-            cosines: (N, n) in [-1, 1]. labels: (N, 1) or (N,), -1 where another rank has the class. Returns (N, n).
-
-        Raises:
-            RunError: the margins of the batch, (N,), were not set.
+            cosines: (N, n) in [-1, 1], left unchanged. labels: (N, 1) or (N,), -1 where another rank has the class. Returns (N, n).
         """
         if self.margins is None:
             raise RunError("head.margin: quality has no margins for this batch; expected a head with a `head` rule.")

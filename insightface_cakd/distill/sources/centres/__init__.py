@@ -1,0 +1,6 @@
+"""Class centres that come from the teacher: frozen, or following its embeddings."""
+
+from insightface_cakd.distill.sources.centres.average import AverageCentres
+from insightface_cakd.distill.sources.centres.frozen import QualityCentres, TeacherCentres
+
+RULES = (TeacherCentres, QualityCentres, AverageCentres)
