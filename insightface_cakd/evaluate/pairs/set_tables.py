@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval
-from insightface_cakd.evaluate.pairs.sets import SetResult
+from insightface_cakd.evaluate.pairs.sets import FACE_BN_BATCH, SetResult
 from insightface_cakd.evaluate.pairs.variants import PLAIN
 from insightface_cakd.evaluate.pairs.verification import FARS, VerificationResult
 from insightface_cakd.report.result import Result
 from insightface_cakd.report.tables import Row
+
+FACE_BN = (
+    f"FaceBN (AIRD-style): batch norms mix in, by the share given, the statistics of {FACE_BN_BATCH} faces of the test at a time, in one "
+    "fixed random order; weights stay. The result depends on the other faces of the test."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +38,8 @@ class SetResults(Result):
 
     def lines(self) -> list[str]:
         """Return which FARs sets do not support, and how intervals were obtained."""
-        return [*unsupported_lines([(one.name, one.verified) for one in self.sets]), METHOD]
+        lines = [*unsupported_lines([(one.name, one.verified) for one in self.sets]), METHOD]
+        return [*lines, FACE_BN] if any(one.face_bn for one in self.sets) else lines
 
     def facts(self) -> list[dict[str, Any]]:
         """Return the numbers of each set."""
@@ -41,6 +47,7 @@ class SetResults(Result):
             {
                 "set": one.name,
                 "variant": one.variant,
+                **({"face_bn": one.face_bn} if one.face_bn else {}),
                 "xnorm": one.xnorm,
                 **verification_facts(one.verified),
                 "interval": [one.interval.low, one.interval.high],

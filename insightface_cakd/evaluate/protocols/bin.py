@@ -22,8 +22,9 @@ class Verification(Protocol):
     Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
 
     Args:
-        variant: plain, masked, lowres:N, single (no mirror), flipped or all; may be given several times.
+        variant: plain, masked, lowres:N, eye_strip, single (no mirror), flipped or all; may be given several times.
         on: Change the second image of a pair only, or both.
+        face_bn: Measure each variant also with so much of the test's own batch-norm statistics (FaceBN), from 0 to 1.
     """
 
     metavar: ClassVar[str] = "SETS..."
@@ -31,6 +32,7 @@ class Verification(Protocol):
 
     variant: list[str] = field(default_factory=list)
     on: Literal["probe", "both"] = "probe"
+    face_bn: float = 0
 
     def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
         """Return accuracy and TAR@FAR of each set and variant."""
@@ -38,4 +40,4 @@ class Verification(Protocol):
         from insightface_cakd.evaluate.pairs.sets import measure_sets
         from insightface_cakd.evaluate.pairs.variants import parse_variants
 
-        return SetResults(measure_sets(network, data, parse_variants(self.variant), execution, self.on))
+        return SetResults(measure_sets(network, data, parse_variants(self.variant, self.face_bn), execution, self.on))

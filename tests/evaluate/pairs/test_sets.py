@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import find_sets, measure_sets, thinned, varied_sets
-from insightface_cakd.evaluate.pairs.variants import parse_variants
+from insightface_cakd.evaluate.pairs.variants import Variant, parse_variants
 from insightface_cakd.evaluate.pairs.verification import judge, verify
 from tests.evaluate.verification_files import not_a_number, pooled, run_on_cpu, write_set
 
@@ -51,6 +52,46 @@ def test_batches_and_repetition_change_nothing(folder):
     assert runs[0] == runs[1] == runs[2] == runs[3]
     assert len(runs[0]) == 12
     assert json.loads(json.dumps(runs[0])) == runs[0]
+
+
+def test_face_bn_is_measured_beside_the_plain_result_and_does_not_depend_on_the_batch_size(tmp_path):
+    place = write_set(tmp_path / "a.bin", 70)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 9, 7),
+        torch.nn.BatchNorm2d(6),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.LazyLinear(8),
+    )
+    network(torch.rand(4, 3, 112, 112))
+    network.eval()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    runs = [measure_sets(network, [place], parse_variants(["lowres:14"], 0.5), run_on_cpu(batch)) for batch in (7, 64)]
+    assert [one.variant for one in runs[0]] == ["lowres:14", "lowres:14, FaceBN 0.5"]
+    assert [one.face_bn for one in runs[0]] == [0, 0.5]
+    plain, adapted = runs[0]
+    (alone,) = measure_sets(network, [place], parse_variants(["lowres:14"]), run_on_cpu())
+    np.testing.assert_allclose(plain.verified.distances, alone.verified.distances, atol=1e-6)
+    assert not np.allclose(adapted.verified.distances, plain.verified.distances)
+    assert np.array_equal(adapted.verified.distances, runs[1][1].verified.distances)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert "FaceBN (AIRD-style)" in SetResults(runs[0]).text()
+    assert "FaceBN" not in SetResults([alone]).text()
+
+
+def test_face_bn_of_a_share_of_nothing_is_the_plain_result(tmp_path):
+    """Every row comes back in its place, with a last batch that had to be filled up."""
+    place, network = write_set(tmp_path / "a.bin", 50), torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(4))
+    network(torch.rand(2, 3, 112, 112))
+    network.append(torch.nn.BatchNorm1d(4)).eval()
+    plain, tiny = measure_sets(network, [place], [Variant("plain"), Variant("same", face_bn=1e-12)], run_on_cpu())
+    np.testing.assert_allclose(tiny.verified.distances, plain.verified.distances, atol=1e-5)
+
+
+def test_face_bn_is_refused_for_a_model_without_batch_norms(folder):
+    with pytest.raises(EvaluationError, match=r"a, FaceBN 0\.5: --face-bn: the model has no batch norm"):
+        measure_sets(pooled(), [folder / "a.bin"], parse_variants((), 0.5), run_on_cpu())
 
 
 def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder):
