@@ -13,7 +13,7 @@ from insightface_cakd.errors import EvaluationError
 
 @contextmanager
 def face_batch_norm(network: object, share: float) -> Iterator[None]:
-    """Let batch norms use statistics of the test's own batches, for the duration of a block.
+    """Let batch norms use statistics of the test, during a block.
 
     In each batch norm, per channel, with the mean and the biased variance of the current batch:
 

@@ -1,4 +1,4 @@
-"""Views that change an image by chance: geometry, colour, blur, noise, holes, mixing.
+"""Views that change an image by chance.
 
 Under `both`, student and teacher see the same change; a term then compares their answers to one image.
 """
@@ -180,7 +180,7 @@ class CutOut:
 
 
 class Mix:
-    """Blend each image with another one of the batch, by a drawn share.
+    """Blend each image with another of the batch, by a drawn share.
 
     x_i -> (1 - l_i) x_i + l_i x_p(i), p a drawn order. Labels stay: use it where terms compare answers to the same image, without a
     loss on identities, or with a small share.

@@ -12,7 +12,7 @@ SHARPNESS = -0.75
 
 
 def area_weights(side: int, size: int) -> np.ndarray:
-    """Return the share of each pixel in each of fewer, larger pixels, (size, side)."""
+    """Return the share of each pixel in each larger one, (size, side)."""
     edges = np.arange(size + 1) * side / size
     pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
@@ -27,17 +27,17 @@ def nearest_weights(before: int, after: int) -> np.ndarray:
 
 
 def linear_weights(before: int, after: int) -> np.ndarray:
-    """Return the weights of two neighbours, (after, before); no average when pixels become fewer."""
+    """Return bilinear weights of two neighbours, (after, before), without averaging."""
     return _neighbours(before, after, (0, 1), lambda distance: np.clip(1 - distance, 0, None))
 
 
 def cubic_weights(before: int, after: int) -> np.ndarray:
-    """Return the bicubic weights of four neighbours, (after, before); no average when pixels become fewer."""
+    """Return bicubic weights of four neighbours, (after, before), without averaging."""
     return _neighbours(before, after, (-1, 0, 1, 2), _cubic)
 
 
 def lanczos_weights(before: int, after: int) -> np.ndarray:
-    """Return Lanczos weights of eight neighbours, (after, before); no average when pixels become fewer."""
+    """Return Lanczos weights of eight neighbours, (after, before), without averaging."""
     weights = _neighbours(before, after, range(-3, 5), lambda distance: np.sinc(distance) * np.sinc(distance / 4))
     return weights / weights.sum(axis=1, keepdims=True)
 
