@@ -65,7 +65,7 @@ class Checkout:
             importlib.invalidate_caches()
 
     def load(self, name: str) -> ModuleType:
-        """Import a module, only inside `imported`; its exceptions become RunErrors with file and line."""
+        """Import inside `imported`; exceptions become RunErrors with file and line."""
         try:
             with warnings.catch_warnings():
                 # Warnings about the host's source text (`is 0`, a decorated class): its user cannot act on them.
@@ -149,7 +149,7 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def where_raised(error: BaseException, folder: Path) -> str:
-    """Return `file:line` of the innermost frame inside the folder, or of the text that cannot be parsed."""
+    """Return `file:line` of the innermost frame inside, or of a SyntaxError."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -11,9 +11,10 @@ LONGEST = 300
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as one line, cut to about 300 characters unless it is a CAKDError.
+    """Return an exception as one line.
 
-    One without a message shows the source line that raised it.
+    It is cut to about 300 characters unless it is a CAKDError (a user's mistake). One without a message shows the
+    source line that raised it.
     """
     said = " ".join(str(error).split())
     if isinstance(error, CAKDError):

@@ -18,9 +18,9 @@ def _number() -> Any:
 
 
 class JobSpec(BaseModel):
-    """The keys that both hosts read; None is a key not set, and other keys may have any value.
+    """The keys that both hosts read; None is a key not set.
 
-    A field's description is what the error message says was expected.
+    Other keys may have any value. A field's description is what the error message says was expected.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore")

@@ -39,7 +39,7 @@ def missing_host_packages() -> list[str]:
 
 
 def how_to_install(error: ImportError) -> str:
-    """Return what to do about a failed import, whose module may be named in the message only, as by pandas."""
+    """Return what to do; pandas names the module in its message only."""
     words = re.findall(r"\w+", str(error))
     module = (error.name or next((word for word in words if word in HOST_PACKAGES), "")).split(".")[0]
     if module in HOST_PACKAGES:

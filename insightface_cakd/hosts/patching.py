@@ -1,4 +1,4 @@
-"""Applies the patches to a checkout, all or none, and reverts them byte for byte.
+"""Applies patches, all or none, and reverts them byte for byte.
 
 The patches have no context lines, so they are applied only to the files they were made against; a file that you
 changed is refused. They are reverted wherever their lines are found, so your other changes stay.

@@ -69,7 +69,7 @@ def verification_sets(cfg: EasyDict) -> list[Path]:
 
 
 def check_folds(path: Path) -> None:
-    """Check that each tenth of a set has both kinds of pairs: arcface_torch divides by their numbers."""
+    """Check both kinds of pairs in each tenth: arcface_torch divides by them."""
     _, same = read_bin(path)
     for number, fold in enumerate(np.array_split(np.asarray(same, bool), FOLDS)):
         if not fold.any() or fold.all():

@@ -46,7 +46,7 @@ def run_script(
 
 
 def find_script(checkout: Checkout, script: str) -> Path:
-    """Find a script in the checkout, in `recognition/` around it, or as a path."""
+    """Find a script in the checkout, in `recognition/`, or as a path."""
     places = (checkout.folder / script, checkout.folder.parent / script, Path(script))
     for place in places:
         if place.is_file():
@@ -63,7 +63,7 @@ def find_script(checkout: Checkout, script: str) -> Path:
 
 
 def known_scripts(checkout: Checkout) -> list[str]:
-    """Return the relative paths of files that parse arguments or have a `__main__` block."""
+    """Return files that parse arguments or have a `__main__` block."""
     around = checkout.folder.parent
     files = [file for pattern in ("*.py", "scripts/*.py", "utils/plot.py") for file in checkout.folder.glob(pattern)]
     files += (around / "_evaluation_").glob("*/*.py")

@@ -66,7 +66,7 @@ class Host:
             ) from error
 
     def build(self, cfg: EasyDict) -> tuple[nn.Module, nn.Module]:
-        """Return student and head in training mode, built by `train_v2`'s present names as in its `main`."""
+        """Return student and head as `main` builds them, with `train_v2`'s present names."""
         names = self.train_v2
         with self._errors_in_one_line():
             student = names.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size).to(
@@ -97,7 +97,7 @@ class Host:
 
 @contextmanager
 def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[Host]:
-    """Import a checkout's `train_v2`, with fixes as in `applied`, within a `with` block."""
+    """Import a checkout's `train_v2` in a block, with fixes as in `applied`."""
     checkout.require_seam()
     with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
         try:

@@ -1,4 +1,4 @@
-"""Fixes that arcface_torch needs with current package versions, applied only where host code runs."""
+"""Fixes that arcface_torch needs, applied only where its code runs."""
 
 import atexit
 from contextlib import ExitStack

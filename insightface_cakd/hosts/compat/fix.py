@@ -70,7 +70,7 @@ _MISSING = object()
 
 
 def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
-    """Set an attribute until the stack closes, which removes what was not there."""
+    """Set an attribute, perhaps a new one, until the stack closes."""
     before = vars(owner).get(name, _MISSING) if hasattr(owner, "__dict__") else getattr(owner, name, _MISSING)
     setattr(owner, name, value)
     if before is _MISSING:

@@ -15,7 +15,7 @@ POLL_SECONDS = 0.2
 
 
 class WatchedProcess(multiprocessing.Process):
-    """A process whose error is raised where it or one of its siblings is joined.
+    """A process whose error is raised where any one is joined.
 
     An uncaught exception becomes one line, sent to the parent. `join()` without a timeout then ends all started
     processes and raises the line as a RunError.
@@ -55,7 +55,7 @@ class WatchedProcess(multiprocessing.Process):
         super().kill()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for it or for an error of any; with a timeout for it alone."""
+        """Wait for any's error too; with a timeout for it alone."""
         if timeout is not None:
             super().join(timeout)
             return

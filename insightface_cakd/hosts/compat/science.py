@@ -83,6 +83,10 @@ def _preprocessing_is_not_imported() -> str | None:
     return None if finds_it else f"scikit-learn {version('scikit-learn')} does not import its parts by itself"
 
 
+def _import_preprocessing(_: ExitStack) -> None:
+    importlib.import_module("sklearn.preprocessing")
+
+
 INTERP1D = Fix(
     name="interp1d-duplicates",
     breaks="eval/verification.py:151: Expect x to not have duplicates, at the first verification of a training run",
@@ -109,7 +113,7 @@ SKLEARN = Fix(
     fix="it is imported",
     until="arcface_torch imports it",
     applies=_preprocessing_is_not_imported,
-    apply=lambda _: importlib.import_module("sklearn.preprocessing"),
+    apply=_import_preprocessing,
 )
 MENPO = Fix(
     name="menpo",

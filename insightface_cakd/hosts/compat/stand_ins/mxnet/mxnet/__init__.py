@@ -1,6 +1,6 @@
-"""The part of mxnet that arcface_torch uses; everything else raises an error that names the call.
+"""The part of mxnet that arcface_torch uses.
 
-Imports are relative: the package is found as `mxnet`.
+Everything else raises an error that names the call. Imports are relative: the package is found as `mxnet`.
 """
 
 from . import gluon, image, ndarray, recordio

@@ -27,7 +27,7 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
 
 
 def resize_short(src: NDArray, size: int, interp: int = 2) -> NDArray:
-    """Resize an image (H, W, C) to a shorter side of `size`, the longer one rounded down."""
+    """Resize (H, W, C): shorter side `size`, the longer rounded down."""
     if interp not in INTERPOLATIONS:
         raise not_served(f"mxnet.image.resize_short with interp={interp}")
     height, width = src.shape[:2]

@@ -16,7 +16,7 @@ __getattr__ = refuse("mxnet.recordio")
 
 
 class IRHeader(NamedTuple):
-    """An image's header; `flag` is the length of `label`, and 0 if that is a number."""
+    """An image's header; `flag` is `label`'s length, 0 for a number."""
 
     flag: int
     label: Any
@@ -32,7 +32,7 @@ def unpack(s: bytes) -> tuple[IRHeader, bytes]:
 
 
 def pack(header: IRHeader, s: bytes) -> bytes:
-    """Return header and image as one record; its flag follows from the label, as in mxnet."""
+    """Return one record; its flag follows from the label, as in mxnet."""
     _, label, identity, identity2 = header
     if isinstance(label, numbers.Number):
         flag, labels = 0, (float(label),)  # type: ignore[arg-type]
