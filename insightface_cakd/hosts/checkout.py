@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -26,14 +26,13 @@ GET_ONE = "git clone https://github.com/deepinsight/insightface and pass its rec
 class Checkout:
     """An arcface_torch folder.
 
-    Its version is "pinned" (deepinsight/insightface at `PINNED_COMMIT`), "known" (an earlier state of it) or "modified"
-    (without a commit). `changed` lists the code files that differ from the pinned ones or are missing; files that the
-    user added and `configs/` do not count.
+    Its version is "pinned" (`PINNED_COMMIT`), "known" (an earlier state of it) or "modified" (without a commit).
+    `changed` lists code files that differ from the pinned ones or are missing, without added files and `configs/`.
     """
 
     folder: Path
     version: str
-    changed: tuple[str, ...] = field(default=())
+    changed: tuple[str, ...] = ()
     commit: str | None = None
 
     def __str__(self) -> str:
@@ -66,10 +65,7 @@ class Checkout:
             importlib.invalidate_caches()
 
     def load(self, name: str) -> ModuleType:
-        """Import a module of the folder; only inside `imported`.
-
-        An exception of host code becomes a RunError with file and line.
-        """
+        """Import inside `imported`; exceptions become RunErrors with file and line."""
         try:
             with warnings.catch_warnings():
                 # Warnings about the host's source text (`is 0`, a decorated class): its user cannot act on them.
@@ -130,10 +126,7 @@ def fingerprint(folder: Path) -> Checkout:
 
 
 def top_level_names(folder: Path) -> set[str]:
-    """Return the names of the folder's top-level modules and packages.
-
-    A sub-folder counts as a package if it has a Python file.
-    """
+    """Return its top-level modules, and sub-folders with a Python file."""
     packages = {child.name for child in folder.iterdir() if child.is_dir() and any(child.glob("*.py"))}
     return packages | {file.stem for file in folder.glob("*.py")}
 
@@ -156,10 +149,7 @@ def bound_names(tree: ast.Module) -> set[str]:
 
 
 def where_raised(error: BaseException, folder: Path) -> str:
-    """Return `file:line` of the innermost frame inside the folder, if any.
-
-    For a SyntaxError it is the line that cannot be parsed.
-    """
+    """Return `file:line` of the innermost frame inside, or of a SyntaxError."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -192,11 +182,15 @@ def _parsed(file: Path) -> ast.Module:
 
 
 def _sha256(file: Path) -> str | None:
-    if not file.is_file():
-        return None
-    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest() if file.is_file() else None
 
 
 def take_out(names: set[str]) -> dict[str, ModuleType]:
     """Remove the modules with these top-level names from `sys.modules` and return them."""
     return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}
+
+
+def remove_path(folder: str) -> None:
+    """Take a folder off `sys.path`, if a script has not done so."""
+    if folder in sys.path:
+        sys.path.remove(folder)

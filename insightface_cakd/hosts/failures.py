@@ -13,16 +13,15 @@ LONGEST = 300
 def describe(error: BaseException) -> str:
     """Return an exception as one line.
 
-    A CAKDError (a user's mistake) is given as it is; any other exception follows the name of its type and is cut to
-    about 300 characters. One without a message shows the source line that raised it.
+    It is cut to about 300 characters unless it is a CAKDError (a user's mistake). One without a message shows the
+    source line that raised it.
     """
     said = " ".join(str(error).split())
     if isinstance(error, CAKDError):
         return said
     if len(said) > LONGEST:
         said = said[:LONGEST].rsplit(" ", 1)[0] + " ..."
-    frames = traceback.extract_tb(error.__traceback__)
-    if not said and frames:
+    if not said and (frames := traceback.extract_tb(error.__traceback__)):
         said = frames[-1].line or ""
     return f"{type(error).__name__}{': ' + said if said else ''}"
 

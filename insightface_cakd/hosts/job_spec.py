@@ -18,10 +18,9 @@ def _number() -> Any:
 
 
 class JobSpec(BaseModel):
-    """The keys that both hosts read.
+    """The keys that both hosts read; None is a key not set.
 
-    A field's description is what the error message says was expected. None means that the key is not set. Keys that are
-    not listed are left to the hosts; any value is accepted for them.
+    Other keys may have any value. A field's description is what the error message says was expected.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore")

@@ -39,10 +39,7 @@ def missing_host_packages() -> list[str]:
 
 
 def how_to_install(error: ImportError) -> str:
-    """Return what to do about a failed import.
-
-    The module is the error's `name`, or else a package named in its message, as pandas does.
-    """
+    """Return what to do; pandas names the module in its message only."""
     words = re.findall(r"\w+", str(error))
     module = (error.name or next((word for word in words if word in HOST_PACKAGES), "")).split(".")[0]
     if module in HOST_PACKAGES:

@@ -16,10 +16,7 @@ _HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@\n((?:[-+].*\n)+)", 
 
 @dataclass(frozen=True)
 class Hunk:
-    """Lines of a pinned file, and the lines that replace them.
-
-    An insertion removes none; `start` counts from 0.
-    """
+    """A file's lines from `start` (from 0), maybe none, and their replacement."""
 
     start: int
     removed: tuple[bytes, ...]

@@ -1,6 +1,4 @@
-"""Applies the patches to a checkout and reverts them.
-
-Either all patches are applied or none, repeating it changes nothing, and reverting restores the files byte for byte.
+"""Applies patches, all or none, and reverts them byte for byte.
 
 The patches have no context lines, so they are applied only to the files they were made against; a file that you
 changed is refused. They are reverted wherever their lines are found, so your other changes stay.
@@ -71,7 +69,7 @@ def apply(folder: Path, only: Group | None = None) -> list[Patch]:
 def revert(folder: Path, only: Group | None = None) -> list[Patch]:
     """Revert the applied patches, all of them or none, and return them.
 
-    `only` names the one group to revert. Files without other changes are then equal to the pinned ones, byte for byte.
+    Files without other changes are then equal to the pinned ones, byte for byte.
     """
     files = _Files(folder)
     unwanted = [patch for patch in files.series if only in (None, patch.group) and files.holding(patch)]
@@ -92,9 +90,6 @@ class _Files:
             for name, data in raw.items()
         }
         self.plain = {name: self.without(name, self.series) for name in self.lines}
-        self._refuse_another_version()
-
-    def _refuse_another_version(self) -> None:
         others = [name for name, lines in self.plain.items() if any(PACKAGE in line for line in lines)]
         if others:
             raise PatchError(
@@ -104,17 +99,14 @@ class _Files:
             )
 
     def holding(self, patch: Patch) -> list[str]:
-        """Return the files that have the patch."""
         there = (name for name in patch.hunks if name in self.lines)
         return [name for name in there if _place(self.lines[name], patch.hunks[name].added) is not None]
 
     def lacking(self, patch: Patch) -> list[str]:
-        """Return the files that should have the patch and do not."""
         holding = self.holding(patch)
         return [name for name in patch.hunks if name not in holding]
 
     def problem(self, name: str) -> str | None:
-        """Return why no patch can be applied to a file, or None."""
         if name not in self.lines:
             return f"{name} is missing"
         digest = hashlib.sha256(b"\n".join(self.plain[name])).hexdigest()
@@ -132,7 +124,6 @@ class _Files:
         return lines
 
     def without(self, name: str, patches: Sequence[Patch]) -> list[bytes]:
-        """Return a file's lines without these patches."""
         lines = list(self.lines[name])
         for hunk in (patch.hunks[name] for patch in patches if name in patch.hunks):
             place = _place(lines, hunk.added)
@@ -141,13 +132,11 @@ class _Files:
         return lines
 
     def write(self, changed: Mapping[str, list[bytes]]) -> None:
-        """Replace these files, each with its own line ends."""
         ends = {name: b"\r\n" if name in self.ends_in_crlf else b"\n" for name in changed}
         _replace(self.folder, {name: ends[name].join(lines) for name, lines in changed.items()})
 
 
 def _place(lines: list[bytes], block: tuple[bytes, ...]) -> int | None:
-    """Return the index at which a block of lines begins, or None."""
     starts = (i for i, line in enumerate(lines) if line == block[0] and tuple(lines[i : i + len(block)]) == block)
     return next(starts, None)
 

@@ -1,16 +1,17 @@
 """Finds before the first step what would stop a checkout's run."""
 
+import importlib.util
+import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
 from easydict import EasyDict
 
 from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
-from insightface_cakd.hosts.limits import check_first_record, check_limits
 
 # Up to ALL_LABELS records every label is read; above, SAMPLED_LABELS of them spread evenly over the file, since each
 # costs a disk read.
@@ -22,7 +23,7 @@ FOLDS = 10
 def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
     """Check a config against the ranks, the data and the output folder."""
     check_job(cfg, CheckoutJobSpec)
-    check_limits(cfg)
+    _check_limits(cfg)
     check_ranks(cfg, rank, world_size)
     check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
     for path in verification_sets(cfg):
@@ -45,13 +46,11 @@ def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
 
 
 def check_data(rec: str, num_classes: int, total_batch: int) -> None:
-    """Check that the data fits `num_classes` and fills a batch.
-
-    "synthetic" is not checked.
-    """
+    """Check that data other than "synthetic" fits `num_classes` and fills a batch."""
     if rec == "synthetic":
         return
-    images, classes = count_records(rec) if (Path(rec) / "train.rec").exists() else count_folders(rec)
+    # The images of folders are not counted, since that is slow.
+    images, classes = count_records(rec) if (Path(rec) / "train.rec").exists() else (None, _count_folders(rec))
     if classes > num_classes:
         raise RunError(
             f"{rec}: has labels up to {classes - 1}, num_classes is {num_classes}; expected labels below num_classes, since a label "
@@ -64,19 +63,13 @@ def check_data(rec: str, num_classes: int, total_batch: int) -> None:
 
 
 def verification_sets(cfg: EasyDict) -> list[Path]:
-    """Return the existing files of the sets named in val_targets.
-
-    arcface_torch skips missing sets without a message.
-    """
+    """Return the existing files of val_targets; arcface_torch skips the others silently."""
     paths = [Path(str(cfg.rec)) / f"{name}.bin" for name in cfg.val_targets]
     return [path for path in paths if path.is_file()]
 
 
 def check_folds(path: Path) -> None:
-    """Check that each tenth of a set has both kinds of pairs.
-
-    arcface_torch divides by the number of same pairs and of different pairs in a fold.
-    """
+    """Check both kinds of pairs in each tenth: arcface_torch divides by them."""
     _, same = read_bin(path)
     for number, fold in enumerate(np.array_split(np.asarray(same, bool), FOLDS)):
         if not fold.any() or fold.all():
@@ -95,7 +88,7 @@ def count_records(rec: str) -> tuple[int, int]:
     faces = FaceRecords(rec)
     if len(faces) == 0:
         raise DataError(f"{rec}: no images in train.rec; expected some. Pack the data again.")
-    check_first_record(faces)
+    _check_first_record(faces)
     if faces.header is not None and faces.header[1] > faces.header[0]:
         return len(faces), faces.num_classes
     if len(faces) <= ALL_LABELS:
@@ -104,11 +97,8 @@ def count_records(rec: str) -> tuple[int, int]:
     return len(faces), int(faces.reader.scan(faces.keys[rows])["label"].max()) + 1
 
 
-def count_folders(rec: str) -> tuple[Any, int]:
-    """Return None and the number of sub-folders of an image folder.
-
-    The images are not counted, since that is slow. arcface_torch takes each sub-folder for one person.
-    """
+def _count_folders(rec: str) -> int:
+    """Return the number of sub-folders: arcface_torch takes each for one person."""
     folder = Path(rec)
     people = sum(child.is_dir() for child in folder.iterdir()) if folder.is_dir() else 0
     if people == 0:
@@ -116,4 +106,45 @@ def count_folders(rec: str) -> tuple[Any, int]:
             f"{rec}: no train.rec and no folders of people; expected train.rec and train.idx, or one folder of images per person. "
             "Correct rec."
         )
-    return None, people
+    return people
+
+
+def _check_limits(cfg: EasyDict) -> None:
+    """Check the margins, the output folder and the imports of two options."""
+    m1, _, m3 = cfg.margin_list
+    if m3 <= 0 and (m1 != 1 or m3 != 0):
+        raise RunError(
+            f"config: margin_list is {cfg.margin_list}; expected (1.0, m2, 0.0) or (1.0, 0.0, m3), others stop at the first step "
+            "(losses.py:54). Correct it."
+        )
+    if cfg.get("dali") and cfg.rec != "synthetic":
+        if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
+            raise RunError(
+                "config: dali is True, but DALI is not installed. Set dali=False, or pip install nvidia-dali-cuda120."
+            )
+        if not torch.cuda.is_available():
+            raise RunError("config: dali is True, but DALI needs a GPU, and there is none. Set dali=False.")
+    if cfg.get("using_wandb") and importlib.util.find_spec("wandb") is None:
+        raise RunError(
+            "config: using_wandb is True, but wandb is not installed. Set using_wandb=False, or pip install wandb."
+        )
+    output = Path(str(cfg.output))
+    there = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise RunError(f"output: {there} is no folder that can be written; expected one for {output}. Set output=DIR.")
+
+
+def _check_first_record(faces: FaceRecords) -> None:
+    """Check record 0: arcface_torch takes one with several labels for a header."""
+    if faces.header is not None:
+        return
+    where = f"{faces.reader.path}: record 0"
+    if 0 not in faces.keys:
+        raise DataError(
+            f"{where} is missing; arcface_torch reads it first (dataset.py:151). Pack the data again: `cakd data pack`."
+        )
+    if faces.reader.read(0).flag > 0:
+        raise DataError(
+            f"{where} is an image with several labels; arcface_torch takes it for a header (dataset.py:153) and reads other images. Pack "
+            "the data again: `cakd data pack`."
+        )

@@ -11,12 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from insightface_cakd.errors import CAKDError, RunError
-from insightface_cakd.hosts.checkout import Checkout, find_checkout, where_raised
+from insightface_cakd.hosts.checkout import Checkout, find_checkout, remove_path, where_raised
 from insightface_cakd.hosts.compat.fix import applied, replace
 from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
 from insightface_cakd.hosts.packages import how_to_install
-
-EVALUATION = "_evaluation_"
 
 
 def run_script(
@@ -40,18 +38,15 @@ def run_script(
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as leaving:
-            return exit_code(leaving.code)
+            return _exit_code(leaving.code)
         except Exception as error:
             print_traceback(error)
-            raise in_one_line(error, path, checkout) from error
+            raise _in_one_line(error, path, checkout) from error
     return 0
 
 
 def find_script(checkout: Checkout, script: str) -> Path:
-    """Return the file of a script of the checkout, or any path.
-
-    It is looked up in the checkout, then in `recognition/` around it, then as a path.
-    """
+    """Find a script in the checkout, in `recognition/`, or as a path."""
     places = (checkout.folder / script, checkout.folder.parent / script, Path(script))
     for place in places:
         if place.is_file():
@@ -68,36 +63,24 @@ def find_script(checkout: Checkout, script: str) -> Path:
 
 
 def known_scripts(checkout: Checkout) -> list[str]:
-    """Return the checkout's scripts, as relative paths.
-
-    A file counts as a script if it parses arguments or has a `__main__` block.
-    """
+    """Return files that parse arguments or have a `__main__` block."""
     around = checkout.folder.parent
-    files = [
-        *checkout.folder.glob("*.py"),
-        *checkout.folder.glob("scripts/*.py"),
-        *checkout.folder.glob("utils/plot.py"),
-    ]
-    files += (around / EVALUATION).glob("*/*.py")
+    files = [file for pattern in ("*.py", "scripts/*.py", "utils/plot.py") for file in checkout.folder.glob(pattern)]
+    files += (around / "_evaluation_").glob("*/*.py")
     runs = [file for file in files if _runs_by_itself(file)]
     return sorted(Path(os.path.relpath(file, checkout.folder)).as_posix() for file in runs)
 
 
-def exit_code(code: object) -> int:
+def _exit_code(code: object) -> int:
     """Return the exit code of `sys.exit(code)`; print a text on stderr."""
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code
+    if code is None or isinstance(code, int):
+        return code or 0
     print(code, file=sys.stderr)
     return 1
 
 
-def in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
-    """Return where in host code a script stopped, and why.
-
-    An error raised outside of host code is placed at the line of host code that led there.
-    """
+def _in_one_line(error: Exception, script: Path, checkout: Checkout) -> RunError:
+    """Return the line of host code at or under which a script stopped, and why."""
     inside = checkout.folder if script.is_relative_to(checkout.folder) else script.parent
     where = f"{script.name} stopped at {where_raised(error, inside)}: {describe(error)}"
     if isinstance(error, CAKDError):
@@ -119,15 +102,9 @@ def _as_main(script: Path, args: Sequence[str]) -> Iterator[None]:
     with ExitStack() as stack:
         replace(stack, sys, "argv", [str(script), *args])
         sys.path.insert(0, str(script.parent))
-        stack.callback(_remove, str(script.parent))
+        stack.callback(remove_path, str(script.parent))
         if "fork" in methods and (chosen or methods[0]) != "fork":
-            # A spawned worker gets none of the fixes, and cannot be sent a script's local functions
-            # (onnx_ijbc.py:61).
+            # A spawned worker gets none of the fixes, and no local functions of a script (onnx_ijbc.py:61).
             multiprocessing.set_start_method("fork", force=True)
             stack.callback(multiprocessing.set_start_method, chosen, force=True)
         yield
-
-
-def _remove(folder: str) -> None:
-    if folder in sys.path:
-        sys.path.remove(folder)

@@ -66,10 +66,7 @@ class Host:
             ) from error
 
     def build(self, cfg: EasyDict) -> tuple[nn.Module, nn.Module]:
-        """Return student and head in training mode.
-
-        They are built as the checkout's `main` builds them, from the names that `train_v2` has at the time of the call.
-        """
+        """Return student and head as `main` builds them, with `train_v2`'s present names."""
         names = self.train_v2
         with self._errors_in_one_line():
             student = names.get_model(cfg.network, dropout=0.0, fp16=cfg.fp16, num_features=cfg.embedding_size).to(
@@ -100,11 +97,7 @@ class Host:
 
 @contextmanager
 def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[Host]:
-    """Import a checkout's `train_v2` for the length of a `with` block.
-
-    The fixes that this process needs are applied, and no trace of either is left afterwards. For `wanted` and `unwanted`
-    see `applied`.
-    """
+    """Import a checkout's `train_v2` in a block, with fixes as in `applied`."""
     checkout.require_seam()
     with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
         try:

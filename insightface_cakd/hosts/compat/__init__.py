@@ -1,7 +1,4 @@
-"""Fixes that arcface_torch needs with current package versions.
-
-Each is small and has a name. They are applied only in a process that runs host code.
-"""
+"""Fixes that arcface_torch needs, applied only where its code runs."""
 
 import atexit
 from contextlib import ExitStack

@@ -12,12 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 from insightface_cakd.hosts.compat.fix import Fix, replace, wrapping
 from insightface_cakd.hosts.compat.imports import after_import, after_import_of
 
-CPU = torch.device("cpu")
-
-
-def _no_cuda() -> str | None:
-    return None if torch.cuda.is_available() else "CUDA is not available"
-
 
 def _use_gloo(stack: ExitStack) -> None:
     @wrapping(dist, "init_process_group", stack)
@@ -58,17 +52,13 @@ def _load_to_cpu(loader: type) -> None:
 
     @wrapping(loader, "__init__")
     def construct(original: Any, self: Any, local_rank: Any, **kwargs: Any) -> None:
-        original(self, local_rank=CPU, **{**kwargs, "pin_memory": False})
+        original(self, local_rank=torch.device("cpu"), **{**kwargs, "pin_memory": False})
 
 
 def _leave_out_device_ids(stack: ExitStack) -> None:
     @wrapping(DistributedDataParallel, "__init__", stack)
     def construct(original: Any, self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
         original(self, module, None, *args, **kwargs)
-
-
-def _seed_on_cpu(stack: ExitStack) -> None:
-    after_import(stack, "utils.utils_distributed_sampler", _share_seed_on_cpu)
 
 
 def _share_seed_on_cpu(sampler: ModuleType) -> None:
@@ -84,59 +74,45 @@ def _load_onto_cpu(stack: ExitStack) -> None:
             return original(f, "cpu" if map_location is None else map_location, *args, **kwargs)
 
 
-UNTIL = "arcface_torch takes its device from a variable"
-
-GLOO = Fix(
+_FIX = functools.partial(
+    Fix,
+    since="torch without CUDA",
+    until="arcface_torch takes its device from a variable",
+    applies=lambda: None if torch.cuda.is_available() else "CUDA is not available",
+)
+GLOO = _FIX(
     name="gloo-for-nccl",
     breaks="train_v2.py:29, 34: the process group wants NCCL, at import",
-    since="torch without CUDA",
     fix="gloo in the place of nccl",
-    until=UNTIL,
-    applies=_no_cuda,
     apply=_use_gloo,
 )
-CPU_TENSORS = Fix(
+CPU_TENSORS = _FIX(
     name="cuda-calls-on-cpu",
     breaks="train_v2.py:49, 96, 119, 129; partial_fc_v2.py:92-97, 133, 137; eval_ijbc.py:61, 105: set_device and .cuda()",
-    since="torch without CUDA",
     fix="tensors and modules stay where they are",
-    until=UNTIL,
-    applies=_no_cuda,
     apply=_stay_on_cpu,
 )
-CPU_STREAMS = Fix(
+CPU_STREAMS = _FIX(
     name="streams-on-cpu",
     breaks="dataset.py:89, 111, 124-129: the loader copies on a CUDA stream to device number local_rank",
-    since="torch without CUDA",
     fix="the loader copies to the CPU, without a stream and without pinned memory",
-    until=UNTIL,
-    applies=_no_cuda,
     apply=_do_without_streams,
 )
-DDP_DEVICES = Fix(
+DDP_DEVICES = _FIX(
     name="ddp-without-device-ids",
     breaks="train_v2.py:98-100: device_ids of a module on the CPU is a ValueError",
-    since="torch without CUDA",
     fix="DistributedDataParallel gets no device_ids",
-    until=UNTIL,
-    applies=_no_cuda,
     apply=_leave_out_device_ids,
 )
-SEED_DEVICE = Fix(
+SEED_DEVICE = _FIX(
     name="seed-on-cpu",
     breaks="utils/utils_distributed_sampler.py:45, 100: the ranks share their seed in a CUDA tensor",
-    since="torch without CUDA",
     fix="they share it in a CPU tensor",
-    until=UNTIL,
-    applies=_no_cuda,
-    apply=_seed_on_cpu,
+    apply=lambda stack: after_import(stack, "utils.utils_distributed_sampler", _share_seed_on_cpu),
 )
-CPU_FILES = Fix(
+CPU_FILES = _FIX(
     name="cuda-files-on-cpu",
     breaks="train_v2.py:148, eval_ijbc.py:58, torch2onnx.py:14, inference.py:23: weights saved on a GPU cannot be read",
-    since="torch without CUDA",
     fix="torch.load and torch.jit.load put them on the CPU unless the caller names a device",
-    until=UNTIL,
-    applies=_no_cuda,
     apply=_load_onto_cpu,
 )

@@ -14,10 +14,6 @@ OUTPUT = "embedding"
 FREE = ("dynamic_axes", "dynamic_shapes", "dynamo")
 
 
-def _always() -> str:
-    return f"torch {torch.__version__}: without dynamic axes the batch size of the example is kept"
-
-
 def _free_batch(stack: ExitStack) -> None:
     traces = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
 
@@ -38,6 +34,6 @@ EXPORT_BATCH = Fix(
     since="every version; torch 2.9 exports through torch.export",
     fix="the tracing exporter, with a free first axis of input and output, the opset that was asked for, and one file",
     until="arcface_torch passes dynamic_axes",
-    applies=_always,
+    applies=lambda: f"torch {torch.__version__}: without dynamic axes the batch size of the example is kept",
     apply=_free_batch,
 )

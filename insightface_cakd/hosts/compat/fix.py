@@ -29,6 +29,9 @@ class Fix:
     changes_results: bool = False
 
 
+fix_for_every_version = functools.partial(Fix, since="every version", applies=lambda: "every version")
+
+
 # The fixes chosen by each open `with applied(...)` of this process.
 _running: list[list[Fix]] = []
 
@@ -63,17 +66,14 @@ def applied(fixes: Sequence[Fix], wanted: Iterable[str] = (), unwanted: Iterable
         yield chosen
 
 
-MISSING = object()
+_MISSING = object()
 
 
 def replace(stack: ExitStack, owner: Any, name: str, value: Any) -> None:
-    """Set an attribute until the stack closes.
-
-    An attribute that did not exist before is then removed again.
-    """
-    before = vars(owner).get(name, MISSING) if hasattr(owner, "__dict__") else getattr(owner, name, MISSING)
+    """Set an attribute, perhaps a new one, until the stack closes."""
+    before = vars(owner).get(name, _MISSING) if hasattr(owner, "__dict__") else getattr(owner, name, _MISSING)
     setattr(owner, name, value)
-    if before is MISSING:
+    if before is _MISSING:
         stack.callback(delattr, owner, name)
     else:
         stack.callback(setattr, owner, name, before)
@@ -100,8 +100,3 @@ def wrapping(
         return wrapped
 
     return install
-
-
-def always() -> str:
-    """Return why a fix is needed that does not depend on versions."""
-    return "every version"

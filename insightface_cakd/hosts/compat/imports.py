@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+from insightface_cakd.hosts.compat.fix import wrapping
 
 Change = Callable[[ModuleType], None]
 
@@ -37,7 +39,7 @@ def after_import_of(stack: ExitStack, module: str, name: str, change: Callable[[
 
 
 class _Finder(MetaPathFinder):
-    """Finds one module as the other finders would; its loader calls `change` after the import."""
+    """Finds one module as the other finders do, and lets their loader call `change` at the end."""
 
     def __init__(self, name: str, change: Change) -> None:
         self.name, self.change = name, change
@@ -46,7 +48,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the other finders' spec, with our loader around theirs."""
+        """Return the other finders' spec."""
         if fullname != self.name or self.looking:
             return None
         self.looking = True
@@ -55,25 +57,10 @@ class _Finder(MetaPathFinder):
         finally:
             self.looking = False
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self.change)
+
+            @wrapping(spec.loader, "exec_module")
+            def exec_and_change(original: Any, module: ModuleType) -> None:
+                original(module)
+                self.change(module)
+
         return spec
-
-
-class _Loader(Loader):
-    """Runs a module with another loader, then changes it."""
-
-    def __init__(self, loader: Loader, change: Change) -> None:
-        self.loader, self.change = loader, change
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Create the module as the other loader does."""
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Run the module, then change it."""
-        self.loader.exec_module(module)
-        self.change(module)
-
-    def __getattr__(self, name: str) -> Any:
-        # `linecache`, `inspect` and `pickle` ask a loader for its file and source.
-        return getattr(self.loader, name)

@@ -7,21 +7,12 @@ import numpy as np
 from insightface_cakd.hosts.compat.fix import Fix, replace
 
 # What they stood for in NumPy < 1.24. Where a later NumPy gave a name another meaning (np.bool, np.long), that stays.
-NAMES: dict[str, type] = {
-    "bool": bool,
-    "complex": complex,
-    "float": float,
-    "int": int,
-    "long": int,
-    "object": object,
-    "str": str,
-    "unicode": str,
-}
+NAMES = {kind.__name__: kind for kind in (bool, complex, float, int, object, str)} | {"long": int, "unicode": str}
 
 
 def _missing() -> list[str]:
     # vars, not hasattr: NumPy warns when it is asked for one of these names.
-    return [name for name in NAMES if name not in vars(np)]
+    return sorted(name for name in NAMES if name not in vars(np))
 
 
 def _needed() -> str | None:

@@ -8,18 +8,17 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from insightface_cakd.errors import CAKDError, RunError
-from insightface_cakd.hosts.compat.fix import Fix, always, replace
+from insightface_cakd.hosts.compat.fix import fix_for_every_version, replace
 from insightface_cakd.hosts.failures import describe, print_traceback
 
 POLL_SECONDS = 0.2
 
 
 class WatchedProcess(multiprocessing.Process):
-    """A process whose error is raised where a process is joined.
+    """A process whose error is raised where any one is joined.
 
-    That may be the process itself or one of its siblings. An uncaught exception in it becomes one line, sent to the
-    process that started it. If one of them stopped that way, `join()` without a timeout ends all started processes and
-    raises the line as a RunError.
+    An uncaught exception becomes one line, sent to the parent. `join()` without a timeout then ends all started
+    processes and raises the line as a RunError.
     """
 
     started: ClassVar[list["WatchedProcess"]] = []
@@ -55,15 +54,8 @@ class WatchedProcess(multiprocessing.Process):
         self.asked_to_stop = True
         super().kill()
 
-    def wait(self) -> None:
-        """Wait for this process alone."""
-        super().join()
-
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the process or for an error of any other.
-
-        With a timeout in seconds it waits for this process alone.
-        """
+        """Wait for any's error too; with a timeout for it alone."""
         if timeout is not None:
             super().join(timeout)
             return
@@ -89,7 +81,7 @@ def _end_all() -> None:
     for process in WatchedProcess.started:
         if process.is_alive():
             process.terminate()
-            process.wait()
+            super(WatchedProcess, process).join()
 
 
 def _in_one_line(error: Exception, process: str) -> str:
@@ -105,12 +97,10 @@ def _watch(stack: ExitStack) -> None:
     stack.callback(WatchedProcess.started.clear)
 
 
-PROCESS_ERRORS = Fix(
+PROCESS_ERRORS = fix_for_every_version(
     name="process-errors",
     breaks="scripts/shuffle_rec.py:66-75: when reading stops with an error, writing waits for ever",
-    since="every version",
     fix="the processes that a script starts are ended when one of them stops with an error, which is shown",
     until="arcface_torch looks at its processes",
-    applies=always,
     apply=_watch,
 )

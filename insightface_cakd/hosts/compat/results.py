@@ -1,5 +1,6 @@
 """Fixes that change arcface_torch's results: off unless requested by name."""
 
+import functools
 import os
 import sys
 from contextlib import ExitStack
@@ -10,16 +11,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from insightface_cakd.hosts.compat.fix import Fix, always, wrapping
+from insightface_cakd.hosts.compat.fix import fix_for_every_version, wrapping
 from insightface_cakd.hosts.compat.imports import after_import_of
 
 
 def _several_ranks() -> str | None:
     return "several ranks" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else None
-
-
-def _warm_up_from_the_first_step(stack: ExitStack) -> None:
-    after_import_of(stack, "lr_scheduler", "PolynomialLRWarmup", _start_low)
 
 
 def _start_low(scheduler: type) -> None:
@@ -57,10 +54,6 @@ def _divide_gradients(stack: ExitStack) -> None:
         original(self, gradient, *args, **kwargs)
 
 
-def _draw_centres_per_rank(stack: ExitStack) -> None:
-    after_import_of(stack, "partial_fc_v2", "PartialFC_V2", _own_centres)
-
-
 def _own_centres(head: type) -> None:
     """Draw each rank's class centres from its own seed; the first rank keeps those it has."""
 
@@ -74,10 +67,7 @@ def _own_centres(head: type) -> None:
 
 
 def _average_statistics(stack: ExitStack) -> None:
-    """Average batch norm's running statistics over the ranks.
-
-    It is done where all ranks pass: before each verification, and at the end of an epoch's data.
-    """
+    """Average batch norm's statistics where all ranks pass: before a verification and at the end of the data."""
     students: list[nn.Module] = []
 
     @wrapping(DistributedDataParallel, "__init__", stack)
@@ -111,43 +101,34 @@ def _average_statistics(stack: ExitStack) -> None:
     after_import_of(stack, "utils.utils_callbacks", "CallBackVerification", before_verification)
 
 
-FIRST_STEP_LR = Fix(
+_FIX = functools.partial(fix_for_every_version, changes_results=True)
+FIRST_STEP_LR = _FIX(
     name="first-step-lr",
     breaks="lr_scheduler.py:19-20: with warm-up, the very first step uses the full learning rate",
-    since="every version",
     fix="warm-up rises from the first step on, by base / (warm-up steps + 1) a step",
     until="arcface_torch starts low",
-    applies=always,
-    apply=_warm_up_from_the_first_step,
-    changes_results=True,
+    apply=lambda stack: after_import_of(stack, "lr_scheduler", "PolynomialLRWarmup", _start_low),
 )
-MEAN_GRADIENT = Fix(
+MEAN_GRADIENT = _FIX(
     name="mean-gradient",
     breaks="train_v2.py:186-198: gradient_acc sums gradients, so the clip at norm 5 and the learning rate see gradient_acc times as much",
-    since="every version",
     fix="gradients are divided by gradient_acc",
     until="arcface_torch divides",
-    applies=always,
     apply=_divide_gradients,
-    changes_results=True,
 )
-OWN_CENTRES = Fix(
+OWN_CENTRES = _FIX(
     name="own-centres",
     breaks="partial_fc_v2.py:71: every rank is seeded alike, so every shard starts with the same class centres",
-    since="every version",
     fix="each rank draws its own centres; the first rank keeps those it had",
     until="arcface_torch seeds them per rank",
     applies=_several_ranks,
-    apply=_draw_centres_per_rank,
-    changes_results=True,
+    apply=lambda stack: after_import_of(stack, "partial_fc_v2", "PartialFC_V2", _own_centres),
 )
-MEAN_BATCH_NORM = Fix(
+MEAN_BATCH_NORM = _FIX(
     name="mean-batch-norm",
     breaks="train_v2.py:99: the first rank's batch-norm statistics alone are verified and saved",
-    since="every version",
     fix="they are averaged over ranks before each verification and at the end of each epoch (not with DALI)",
     until="arcface_torch averages or broadcasts them",
     applies=_several_ranks,
     apply=_average_statistics,
-    changes_results=True,
 )

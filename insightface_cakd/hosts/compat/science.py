@@ -3,7 +3,6 @@
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any
@@ -88,14 +87,6 @@ def _import_preprocessing(_: ExitStack) -> None:
     importlib.import_module("sklearn.preprocessing")
 
 
-def _absent(package: str) -> Callable[[], str | None]:
-    return lambda: None if _installed(package) else f"{package} is not installed"
-
-
-def _serve(package: str) -> Callable[[ExitStack], None]:
-    return lambda stack: stand_in(stack, package)
-
-
 INTERP1D = Fix(
     name="interp1d-duplicates",
     breaks="eval/verification.py:151: Expect x to not have duplicates, at the first verification of a training run",
@@ -130,8 +121,8 @@ MENPO = Fix(
     since="menpo 0.11.1 builds from source on Python 3.11",
     fix="sample_colours_from_colourmap through matplotlib, where menpo is not installed",
     until="arcface_torch takes its colours from matplotlib",
-    applies=_absent("menpo"),
-    apply=_serve("menpo"),
+    applies=lambda: None if _installed("menpo") else "menpo is not installed",
+    apply=lambda stack: stand_in(stack, "menpo"),
 )
 PTFLOPS = Fix(
     name="ptflops",
@@ -139,6 +130,6 @@ PTFLOPS = Fix(
     since="every version: requirement.txt does not name it",
     fix="get_model_complexity_info through torch.utils.flop_counter, where ptflops is not installed",
     until="arcface_torch counts with torch",
-    applies=_absent("ptflops"),
-    apply=_serve("ptflops"),
+    applies=lambda: None if _installed("ptflops") else "ptflops is not installed",
+    apply=lambda stack: stand_in(stack, "ptflops"),
 )

@@ -7,12 +7,8 @@ from typing import Any
 import torch.distributed as dist
 
 from insightface_cakd.errors import CAKDError
-from insightface_cakd.hosts.compat.fix import Fix, always, wrapping
+from insightface_cakd.hosts.compat.fix import fix_for_every_version, wrapping
 from insightface_cakd.hosts.compat.imports import after_import_of
-
-
-def _one_process() -> str | None:
-    return None if "RANK" in os.environ else "one process, not under torchrun"
 
 
 def _use_no_port(stack: ExitStack) -> None:
@@ -32,10 +28,6 @@ class _Failed:
         self.error = error
 
 
-def _hand_over_errors(stack: ExitStack) -> None:
-    after_import_of(stack, "dataset", "BackgroundGenerator", _raise_in_consumer)
-
-
 def _raise_in_consumer(thread: type) -> None:
     @wrapping(thread, "run")
     def run_or_fail(run: Any, self: Any) -> None:
@@ -53,30 +45,24 @@ def _raise_in_consumer(thread: type) -> None:
 
 
 def one_line(error: BaseException) -> BaseException:
-    """Return a user's mistake as it was raised, other errors unchanged.
-
-    A loader's worker sends it wrapped in its own traceback.
-    """
+    """Return a user's mistake without the traceback that a loader's worker adds."""
     if isinstance(error, CAKDError) and "Traceback (most recent call last)" in str(error):
         return type(error)(str(error).strip().splitlines()[-1].partition(": ")[2])
     return error
 
 
-FREE_PORT = Fix(
+FREE_PORT = fix_for_every_version(
     name="no-fixed-port",
     breaks="train_v2.py:33-38: port 12584 is fixed, so a second run on the machine stops",
-    since="every version",
     fix="a group of one process needs no port",
     until="arcface_torch chooses a free port",
-    applies=_one_process,
+    applies=lambda: None if "RANK" in os.environ else "one process, not under torchrun",
     apply=_use_no_port,
 )
-LOADER_ERRORS = Fix(
+LOADER_ERRORS = fix_for_every_version(
     name="loader-errors",
     breaks="dataset.py:88-92: an exception in the prefetch thread ends the thread, and training waits for ever",
-    since="every version",
     fix="the exception is raised in the training loop",
     until="arcface_torch hands it over",
-    applies=always,
-    apply=_hand_over_errors,
+    apply=lambda stack: after_import_of(stack, "dataset", "BackgroundGenerator", _raise_in_consumer),
 )

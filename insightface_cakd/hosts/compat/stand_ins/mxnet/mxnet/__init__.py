@@ -1,7 +1,6 @@
-"""The part of mxnet that arcface_torch and its evaluation scripts use.
+"""The part of mxnet that arcface_torch uses.
 
-That is records, images, arrays and `Dataset`. Everything else raises an error that names the call. Imports are
-relative: the package is found as `mxnet`.
+Everything else raises an error that names the call. Imports are relative: the package is found as `mxnet`.
 """
 
 from . import gluon, image, ndarray, recordio

@@ -27,15 +27,9 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: int | bool = True) -> NDArray:
 
 
 def resize_short(src: NDArray, size: int, interp: int = 2) -> NDArray:
-    """Resize an image (H, W, C) to a shorter side of `size`.
-
-    The longer side is resized in proportion, rounded down.
-    """
+    """Resize (H, W, C): shorter side `size`, the longer rounded down."""
     if interp not in INTERPOLATIONS:
         raise not_served(f"mxnet.image.resize_short with interp={interp}")
     height, width = src.shape[:2]
-    if height > width:
-        width, height = size, size * height // width
-    else:
-        width, height = size * width // height, size
-    return NDArray(cv2.resize(src.asnumpy(), (width, height), interpolation=interp))
+    shape = (size, size * height // width) if height > width else (size * width // height, size)
+    return NDArray(cv2.resize(src.asnumpy(), shape, interpolation=interp))

@@ -16,10 +16,7 @@ __getattr__ = refuse("mxnet.recordio")
 
 
 class IRHeader(NamedTuple):
-    """The header of an image in a record.
-
-    `flag` is the number of float32 labels if `label` is an array, and 0 if it is a number.
-    """
+    """An image's header; `flag` is `label`'s length, 0 for a number."""
 
     flag: int
     label: Any
@@ -35,10 +32,7 @@ def unpack(s: bytes) -> tuple[IRHeader, bytes]:
 
 
 def pack(header: IRHeader, s: bytes) -> bytes:
-    """Return header and image as the bytes of one record.
-
-    The flag is ignored and follows from the label, as in mxnet.
-    """
+    """Return one record; its flag follows from the label, as in mxnet."""
     _, label, identity, identity2 = header
     if isinstance(label, numbers.Number):
         flag, labels = 0, (float(label),)  # type: ignore[arg-type]

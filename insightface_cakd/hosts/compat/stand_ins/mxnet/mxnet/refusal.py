@@ -7,10 +7,7 @@ from insightface_cakd.errors import RunError
 
 
 class NotServedError(RunError, AttributeError):
-    """A name of mxnet that the stand-in does not have.
-
-    It is also an AttributeError, so that `hasattr` returns False.
-    """
+    """A name that is absent; an AttributeError so that `hasattr` works."""
 
 
 def not_served(call: str) -> NotServedError:
