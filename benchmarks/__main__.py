@@ -14,9 +14,12 @@ from benchmarks.heads import HeadSize, bench_head
 from benchmarks.ijb import bench_ijb
 from benchmarks.ijb_draw import size_of
 from benchmarks.ijb_extract import bench_extraction
+from benchmarks.low_resolution import bench_low_resolution
 from insightface_cakd.errors import CAKDError, RunError
+from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.evaluate import Question
 from insightface_cakd.evaluate.ijb.presets import Target
+from insightface_cakd.runtime.devices import choose_device
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -83,6 +86,29 @@ def ijb(
         print(bench_extraction(Question(model, root, target, network=network), checkout))
     else:
         print(bench_ijb(size_of(images, templates, pairs, among), checkout))
+
+
+@app.command("lowres")
+def lowres(
+    comparison: Annotated[Path, typer.Argument(help="Output folder of `cakd compare`.")],
+    pairs: Annotated[Path, typer.Argument(help="A .bin verification set.")],
+    sizes: Annotated[str, typer.Option(help="Pixels per side.")] = "112,28,16,14,10,7",
+    face_bn: Annotated[float, typer.Option(min=0, max=1, help="Share of FaceBN's statistics; 0: none.")] = 0.5,
+) -> None:
+    """Measure the students of a comparison at low resolution.
+
+    Two tables, low against low and low against full, each with and without FaceBN.
+
+    Example: `python -m benchmarks lowres comparison data/dev.bin`
+    \f
+    Args:
+        comparison: output folder of `cakd compare`.
+        pairs: a .bin verification set.
+        sizes: pixels per side, separated by commas.
+        face_bn: share of the test's own statistics; 0 measures without FaceBN only.
+    """
+    wanted = [int(size) for size in sizes.split(",")]
+    print(bench_low_resolution(comparison, pairs, wanted, face_bn, Execution(choose_device(None))))
 
 
 def main() -> None:

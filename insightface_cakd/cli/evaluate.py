@@ -22,7 +22,8 @@ Sets = Annotated[list[Path], typer.Argument(help=".bin verification sets, or fol
 Variants = Annotated[
     list[str] | None,
     typer.Option(
-        "--variant", help="plain, masked, lowres:N, eye_strip, single (no mirror), flipped or all; may be given several times."
+        "--variant",
+        help="plain, masked, lowres:N, eye_strip, single (no mirror), flipped or all; may be given several times.",
     ),
 ]
 On = Annotated[Literal["probe", "both"], typer.Option(help="Change the second image of a pair only, or both.")]

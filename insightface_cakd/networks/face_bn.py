@@ -34,7 +34,8 @@ def face_batch_norm(network: object, share: float) -> Iterator[None]:
     """
     if isinstance(share, bool) or not 0 <= share <= 1:
         raise EvaluationError(f"--face-bn {share}: expected a share of the test's statistics, from 0 to 1. Try 0.5.")
-    norms = [module for module in network.modules() if _follows(module)] if isinstance(network, nn.Module) else []
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    norms = [module for module in modules if isinstance(module, _BatchNorm) and module.running_mean is not None]
     if not norms:
         raise EvaluationError(
             "--face-bn: the model has no batch norm with statistics; expected a network of torch. Give a run's folder, or weights "
@@ -42,15 +43,11 @@ def face_batch_norm(network: object, share: float) -> Iterator[None]:
         )
     try:
         for norm in norms:
-            norm.forward = _forward(norm, share)  # type: ignore[method-assign]
+            norm.forward = _forward(norm, share)
         yield
     finally:
         for norm in norms:
             vars(norm).pop("forward", None)
-
-
-def _follows(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and module.running_mean is not None
 
 
 def _forward(norm: _BatchNorm, share: float) -> Callable[[Tensor], Tensor]:

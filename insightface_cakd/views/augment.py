@@ -85,7 +85,7 @@ class Colour:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the recoloured images."""
         drawn = _drawn(generator, images, -1, 1, columns=3).view(-1, 3, 1, 1, 1)
-        grey = sum(share * images[:, channel : channel + 1] for channel, share in enumerate(LUMA))
+        grey = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
         mean = grey.mean(dim=(2, 3), keepdim=True)
         coloured = (1 + self.saturation * drawn[:, 2]) * (images - grey) + grey
         return ((1 + self.contrast * drawn[:, 1]) * (coloured - mean) + mean + self.brightness * drawn[:, 0]).clamp(

@@ -63,10 +63,10 @@ class LowResolution:
 
 def _kinds(given: str | Sequence[str], name: str, known: dict) -> list[str]:
     kinds = [given] if isinstance(given, str) else list(given)
-    for kind in kinds or [None]:
+    for kind in kinds or [""]:
         if kind not in known:
             raise RecipeError(
-                f"{name} is {given!r}; expected one or more of {', '.join(known)}.{did_you_mean(str(kind), known)} Correct it."
+                f"{name} is {given!r}; expected one or more of {', '.join(known)}.{did_you_mean(kind, known)} Correct it."
             )
     return kinds
 

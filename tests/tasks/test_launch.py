@@ -12,7 +12,7 @@ from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
-from insightface_cakd.recipe import find_recipe, load_recipe, shipped_recipes
+from insightface_cakd.recipe import find_recipe, load_recipe, recipe_name, shipped_recipes
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.tasks.job import Job, apply_settings
 from insightface_cakd.tasks.launch import train
@@ -33,7 +33,7 @@ SMALL = (
 TINY = {"vit_tiny", "onnx", "cached"}
 # Those of other networks run in test_cakd_recipes.py.
 FOR_TINY = [
-    path.stem
+    recipe_name(path)
     for path in shipped_recipes()
     if path.stem != "quickstart" and load_recipe(str(path)).teacher.network in TINY
 ]
