@@ -43,7 +43,7 @@ def face_batch_norm(network: object, share: float) -> Iterator[None]:
         )
     try:
         for norm in norms:
-            norm.forward = _forward(norm, share)
+            norm.forward = _forward(norm, share)  # type: ignore[method-assign,assignment]
         yield
     finally:
         for norm in norms:

@@ -85,7 +85,8 @@ class Colour:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the recoloured images."""
         drawn = _drawn(generator, images, -1, 1, columns=3).view(-1, 3, 1, 1, 1)
-        grey = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(dim=1, keepdim=True)
+        red, green, blue = images.split(1, dim=1)
+        grey = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
         mean = grey.mean(dim=(2, 3), keepdim=True)
         coloured = (1 + self.saturation * drawn[:, 2]) * (images - grey) + grey
         return ((1 + self.contrast * drawn[:, 1]) * (coloured - mean) + mean + self.brightness * drawn[:, 0]).clamp(
