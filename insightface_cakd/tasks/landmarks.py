@@ -46,6 +46,7 @@ class Landmarks(Task):
 
     name = "landmarks"
     has_identities = False
+    has_places = True
     lower_is_better = True
 
     def __init__(self, loss: Literal["l1", "l2"] = "l1") -> None:

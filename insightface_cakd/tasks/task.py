@@ -14,6 +14,7 @@ from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.recipe.parts import IDENTIFICATION
 from insightface_cakd.recipe.readings import reading
 from insightface_cakd.report.result import Result
+from insightface_cakd.views import Sides
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ class Task:
     Attributes:
         name: in recipes.
         has_identities: whether the target is the identity of each image.
+        has_places: whether the target says where something is in the image, so that no view may move pixels.
         views: views of each side where the recipe names none.
         lower_is_better: whether a smaller value of its measures is a better one.
     """
 
     name: ClassVar[str] = IDENTIFICATION
     has_identities: ClassVar[bool] = True
+    has_places: ClassVar[bool] = False
     lower_is_better: ClassVar[bool] = False
     views: ViewsSpec = ViewsSpec()
 
@@ -111,7 +114,14 @@ class Task:
 
 
 def check_task(recipe: Recipe, task: Task) -> None:
-    """Check that a recipe without identities has no part that needs them."""
+    """Check that a recipe's terms and views suit what the task's target is."""
+    sides = Sides.of(recipe.views)
+    for view in [*sides.both, *sides.student] if sides is not None and task.has_places else ():
+        if getattr(view, "moves_pixels", False):
+            raise RecipeError(
+                f"recipe: views: {type(view).__name__} moves pixels, and the target of task {task.name} would not follow; expected views "
+                "that leave every pixel in its place. Remove it."
+            )
     if task.has_identities:
         return
     needs = next(

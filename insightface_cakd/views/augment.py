@@ -44,6 +44,8 @@ class Affine:
         RecipeError: an amount is out of range.
     """
 
+    moves_pixels = True
+
     def __init__(self, degrees: float = 10, scale: float = 0.1, shift: float = 0.05) -> None:
         self.angle = math.radians(_require(degrees, "degrees", 0, 180, "degrees"))
         self.scale = _require(scale, "scale", 0, 0.9, "a share")
@@ -195,6 +197,9 @@ class Mix:
     Raises:
         RecipeError: it is out of range.
     """
+
+    # The other face has other places.
+    moves_pixels = True
 
     def __init__(self, share: float = 0.5) -> None:
         self.share = _require(share, "share", 0, 0.5, "a share")

@@ -45,6 +45,7 @@ class Crop:
             raise RecipeError(f"rest is {rest!r}; expected grey or zoom. Correct it.")
         self.box = numbers
         self.rest = rest
+        self.moves_pixels = rest == "zoom"
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the box of each image, in its place or enlarged."""

@@ -9,7 +9,8 @@ from torch import Tensor
 class View(Protocol):
     """Changes a batch of images, on their device.
 
-    The same code runs in training and in evaluation.
+    The same code runs in training and in evaluation. A class whose views move pixels has an attribute `moves_pixels = True`, so that a task
+    whose target is a place in the image refuses them.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1], aligned to InsightFace's template. Returns the same shape.

@@ -20,7 +20,7 @@ from insightface_cakd.recipe import load_recipe, parse_recipe
 from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.tasks.batches import embedded_length
-from insightface_cakd.tasks.known import make_task
+from insightface_cakd.tasks.known import make_task, task_of
 from insightface_cakd.tasks.landmarks import PointFaces, measure_points, mirror
 from tests.commands import cakd, error_line, write_recipe
 
@@ -300,3 +300,12 @@ def test_a_term_that_needs_identities_is_refused(points, tmp_path):
     recipe.write_text("task: landmarks\n" + recipe.read_text())
     line = error_line(cakd(*arguments(points, tmp_path / "out", "--distill", recipe)))
     assert "term 'ekd' needs the identity of each image, and task landmarks has none" in line
+
+
+@pytest.mark.parametrize("view", ["mirror", "affine", "mix", {"kind": "eye_strip", "rest": "zoom"}])
+@pytest.mark.parametrize("side", ["both", "student"])
+def test_a_view_that_moves_pixels_is_refused_since_the_points_would_stay(view, side):
+    content = {"task": "landmarks", "teacher": {"network": "toy"}, "losses": [{"loss": "mse", "weight": 1}]}
+    with pytest.raises(RecipeError, match=r"recipe: views: \w+ moves pixels, and the target of task landmarks would"):
+        task_of(parse_recipe(content | {"views": {side: [view]}}, "recipe"))
+    task_of(parse_recipe(content | {"views": {"teacher": [view], "student": ["eye_strip", "colour"]}}, "recipe"))
