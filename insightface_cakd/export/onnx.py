@@ -64,9 +64,6 @@ def plain_copy(backbone: nn.Module) -> nn.Module:
     """Return a copy on the CPU, in float32 and eval mode.
 
     The copy is what is exported, and what the file is compared with.
-
-    Args:
-        backbone: the network; not changed.
     """
     return copy.deepcopy(backbone).cpu().float().eval()
 
@@ -111,7 +108,7 @@ EXPORTERS: dict[str, Callable[[nn.Module, Path], None]] = {"legacy": _trace, "dy
 
 
 def _example() -> torch.Tensor:
-    """Return two images; a batch size of one would become a constant."""
+    # Two images: a batch size of one would become a constant.
     return torch.zeros(2, 3, FACE_SIZE, FACE_SIZE)
 
 
