@@ -25,9 +25,9 @@ Exporter = Literal["legacy", "dynamo"]
 INPUT, OUTPUT, BATCH = "data", "embedding", "batch"
 # Tried in this order, the first with all operators of the network is used: 13 is the one that the oldest consumers
 # read, 14 adds attention.
-LEGACY_OPSETS = (13, 14, 17)
-DYNAMO_OPSET = 18
-STDOUT = 1
+_LEGACY_OPSETS = (13, 14, 17)
+_DYNAMO_OPSET = 18
+_STDOUT = 1
 
 
 def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], exporter: Exporter = "legacy") -> None:
@@ -69,8 +69,8 @@ def plain_copy(backbone: nn.Module) -> nn.Module:
 
 
 def _trace(network: nn.Module, path: Path) -> None:
-    """Write a file by tracing, at the lowest opset of `LEGACY_OPSETS` possible."""
-    for opset in LEGACY_OPSETS:
+    """Write a file by tracing, at the lowest opset of `_LEGACY_OPSETS` possible."""
+    for opset in _LEGACY_OPSETS:
         try:
             torch.onnx.export(
                 network,
@@ -84,7 +84,7 @@ def _trace(network: nn.Module, path: Path) -> None:
             )
             return
         except UnsupportedOperatorError:
-            if opset == LEGACY_OPSETS[-1]:
+            if opset == _LEGACY_OPSETS[-1]:
                 raise
 
 
@@ -97,7 +97,7 @@ def _capture(network: nn.Module, path: Path) -> None:
         input_names=[INPUT],
         output_names=[OUTPUT],
         dynamic_shapes=({0: torch.export.Dim(BATCH)},),
-        opset_version=DYNAMO_OPSET,
+        opset_version=_DYNAMO_OPSET,
         dynamo=True,
         external_data=False,
         verbose=False,
@@ -151,14 +151,14 @@ def _quietly() -> Iterator[None]:
     standard output of the process is redirected meanwhile.
     """
     sys.stdout.flush()
-    kept = os.dup(STDOUT)
+    kept = os.dup(_STDOUT)
     try:
         with warnings.catch_warnings(), open(os.devnull, "wb") as nowhere:
             warnings.simplefilter("ignore")
-            os.dup2(nowhere.fileno(), STDOUT)
+            os.dup2(nowhere.fileno(), _STDOUT)
             yield
     finally:
         if os.name == "posix":
             ctypes.CDLL(None).fflush(None)  # Text that C has buffered must not appear either.
-        os.dup2(kept, STDOUT)
+        os.dup2(kept, _STDOUT)
         os.close(kept)

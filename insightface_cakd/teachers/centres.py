@@ -15,7 +15,7 @@ HEAD, WEIGHT = "state_dict_softmax_fc", "weight"
 
 
 def load_centres(paths: Iterable[str]) -> Tensor:
-    """Join the shards of a teacher's head, in the order of the ranks.
+    """Join the shards of a teacher's head, given in rank order.
 
     Returns (C, D) float32 on the CPU, one row per class, not normalised. Each path is a head file (`weight`), a
     training checkpoint (`state_dict_softmax_fc`), or a folder of prototypes.
