@@ -12,18 +12,14 @@ from insightface_cakd.errors import DataError, ExportError
 
 FACES = 256
 # With fewer faces, the measured ranges describe these faces and not the network.
-FEWEST = 16
+_FEWEST = 16
 
 
 def calibration_faces(source: Path, count: int = FACES) -> np.ndarray:
     """Return evenly spaced faces of a data set.
 
-    Args:
-        source: a folder with train.rec and train.idx, a folder with one subfolder per person, or a verification .bin.
-        count: number of faces; all of them if the source has fewer.
-
-    Returns:
-        uint8 (N, 112, 112, 3) RGB.
+    They are uint8 (N, 112, 112, 3) RGB. The source is a folder with train.rec and train.idx, a folder with one
+    subfolder per person, or a verification .bin; if it has fewer than `count` faces, all are returned.
     """
     if source.is_file():
         images = load_bin(source).images
@@ -46,18 +42,14 @@ def calibration_faces(source: Path, count: int = FACES) -> np.ndarray:
 def as_input(faces: np.ndarray) -> np.ndarray:
     """Return RGB images in the layout and range that a network takes.
 
-    Args:
-        faces: uint8 (N, H, W, 3) RGB.
-
-    Returns:
-        float32 (N, 3, H, W) in [-1, 1].
+    uint8 (N, H, W, 3) becomes float32 (N, 3, H, W) in [-1, 1].
     """
     return np.ascontiguousarray((faces.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2))
 
 
 def _spread(available: int, count: int, source: Path) -> list[int]:
-    if available < FEWEST:
+    if available < _FEWEST:
         raise ExportError(
-            f"--calibrate {source}: {available} faces; expected at least {FEWEST}, better {FACES}. Give it a larger set."
+            f"--calibrate {source}: {available} faces; expected at least {_FEWEST}, better {FACES}. Give it a larger set."
         )
     return np.unique(np.linspace(0, available - 1, min(count, available)).round().astype(int)).tolist()

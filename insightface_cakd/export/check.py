@@ -5,7 +5,6 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -17,11 +16,12 @@ from torch import nn
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
+from insightface_cakd.export.failures import refusing
 from insightface_cakd.export.onnx import plain_copy
 from insightface_cakd.networks.onnx import FIRST_NODES, named_like_normalisation
 from insightface_cakd.networks.onnx_graph import opset_of
 
-BATCHES = (1, 2, 32)
+_BATCHES = (1, 2, 32)
 COSINE = 0.9999
 MEAN = STD = 127.5
 
@@ -77,25 +77,18 @@ def check_against(
 ) -> ExportReport:
     """Compare a file with any network, and load it as InsightFace does.
 
-    Args:
-        network: gives the expected embeddings; on the CPU, in float32 and eval mode.
-        draw: returns the requested number of images, float32 (B, 3, 112, 112) in [-1, 1].
+    The network is on the CPU, in float32 and eval mode; `draw` returns so many images, see `noise`.
     """
     where = f"export {path.name}"
     opset = check_contract(path, where)
-    session = _session(path, where)
+    with refusing(f"{where}: onnxruntime cannot load it", "operators that it has."):
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     cosine, difference, width = {}, 0.0, 0
-    for batch in BATCHES:
+    for batch in _BATCHES:
         images = draw(batch)
-        try:
+        with refusing(f"{where}: fails at batch {batch}", "any batch. Export it anew."):
             found = session.run(None, {entry.name: images.numpy()})[0]
-        # onnxruntime's exceptions share no base class but Exception.
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ExportError(
-                f"{where}: fails at batch {batch} ({reason}); expected any batch. Export it anew."
-            ) from error
         expected = _embed(network, images, where)
         cosine[batch] = lowest_cosine(found, expected, f"{where}: batch {batch}", reference, floor)
         difference = max(difference, float(np.abs(found - expected).max()))
@@ -107,8 +100,7 @@ def check_against(
 def noise(batch: int) -> torch.Tensor:
     """Return images of uniform noise, the same ones per batch size.
 
-    Returns:
-        float32 (B, 3, 112, 112) in [-1, 1].
+    float32 (B, 3, 112, 112) in [-1, 1].
     """
     return torch.rand(batch, 3, FACE_SIZE, FACE_SIZE, generator=torch.Generator().manual_seed(batch)) * 2 - 1
 
@@ -119,12 +111,8 @@ def check_contract(path: Path, where: str) -> int:
     It must be readable, have its weights inside, have one float32 input (batch, 3, 112, 112) with a free batch size and
     one float32 output, and have no nodes that InsightFace would mistake for a normalisation of the images.
     """
-    try:
+    with refusing(f"{where}: is no ONNX model", "one. Export it anew."):
         model = onnx.load(str(path), load_external_data=False)
-    # protobuf, onnx and the file system raise different things for a damaged file.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"{where}: is no ONNX model ({reason}); expected one. Export it anew.") from error
     graph = model.graph
     if any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in graph.initializer):
         raise ExportError(f"{where}: its weights lie in another file; expected one file. Export it anew.")
@@ -140,25 +128,22 @@ def check_contract(path: Path, where: str) -> int:
         raise ExportError(
             f"{where}: takes {shape}; expected ['batch', 3, {FACE_SIZE}, {FACE_SIZE}], the batch free. Export it anew."
         )
-    _check_names(model, where)
-    return opset_of(model)
-
-
-def _check_names(model: onnx.ModelProto, where: str) -> None:
-    """Refuse node names that InsightFace would mistake for a normalisation."""
     names = named_like_normalisation(model)
     if names is not None:
         raise ExportError(
             f"{where}: its first {FIRST_NODES} nodes are called {', '.join(names)}; InsightFace takes these for a "
             "normalisation and would feed raw pixels. Rename the submodules that they come from."
         )
+    return opset_of(model)
 
 
 def _check_insightface(
     path: Path, network: nn.Module, where: str, reference: str, floor: float, draw: Callable[[int], torch.Tensor]
 ) -> None:
     """Load the file with InsightFace, and compare the embeddings of two images."""
-    model = load_in_insightface(path, where)
+    # get_model prints what it found.
+    with refusing(f"{where}: insightface cannot load it", "a recogniser."), contextlib.redirect_stdout(io.StringIO()):
+        model = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
     if not isinstance(model, ArcFaceONNX) or (model.input_mean, model.input_std) != (MEAN, STD):
         said = ", ".join(str(getattr(model, name, None)) for name in ("input_mean", "input_std"))
         raise ExportError(
@@ -169,26 +154,6 @@ def _check_insightface(
     bgr = rgb.to(torch.uint8).permute(0, 2, 3, 1).flip(-1).contiguous().numpy()
     expected = _embed(network, (rgb - MEAN) / STD, where)
     lowest_cosine(model.get_feat(list(bgr)), expected, f"{where}: in insightface", reference, floor)
-
-
-def load_in_insightface(path: Path, where: str) -> Any:
-    """Load a file with `insightface.model_zoo.get_model`, on the CPU."""
-    try:
-        # get_model prints what it found.
-        with contextlib.redirect_stdout(io.StringIO()):
-            return model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a recogniser.") from error
-
-
-def _session(path: Path, where: str) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    # onnxruntime's exceptions share no base class but Exception.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(f"{where}: onnxruntime cannot load it ({reason}); expected operators that it has.") from error
 
 
 @torch.no_grad()
@@ -212,12 +177,9 @@ def lowest_cosine(
     floor: float,
     advice: str = "Try the other exporter.",
 ) -> float:
-    """Return the lowest cosine between corresponding embeddings.
+    """Return the lowest cosine between corresponding embeddings (B, D).
 
-    Args:
-        found: (B, D), embeddings of the file.
-        expected: (B, D), embeddings of the reference.
-        advice: end of the error message for a cosine that is too low: what the user can do.
+    `advice` ends the error about a cosine that is too low: what the user can do.
     """
     if found.shape != expected.shape:
         raise ExportError(f"{where} gives {found.shape}; {reference} gives {expected.shape}. Export it anew.")

@@ -25,9 +25,9 @@ Exporter = Literal["legacy", "dynamo"]
 INPUT, OUTPUT, BATCH = "data", "embedding", "batch"
 # Tried in this order, the first with all operators of the network is used: 13 is the one that the oldest consumers
 # read, 14 adds attention.
-LEGACY_OPSETS = (13, 14, 17)
-DYNAMO_OPSET = 18
-STDOUT = 1
+_LEGACY_OPSETS = (13, 14, 17)
+_DYNAMO_OPSET = 18
+_STDOUT = 1
 
 
 def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], exporter: Exporter = "legacy") -> None:
@@ -64,16 +64,13 @@ def plain_copy(backbone: nn.Module) -> nn.Module:
     """Return a copy on the CPU, in float32 and eval mode.
 
     The copy is what is exported, and what the file is compared with.
-
-    Args:
-        backbone: the network; not changed.
     """
     return copy.deepcopy(backbone).cpu().float().eval()
 
 
 def _trace(network: nn.Module, path: Path) -> None:
-    """Write a file by tracing, at the lowest opset of `LEGACY_OPSETS` possible."""
-    for opset in LEGACY_OPSETS:
+    """Write a file by tracing, at the lowest opset of `_LEGACY_OPSETS` possible."""
+    for opset in _LEGACY_OPSETS:
         try:
             torch.onnx.export(
                 network,
@@ -87,7 +84,7 @@ def _trace(network: nn.Module, path: Path) -> None:
             )
             return
         except UnsupportedOperatorError:
-            if opset == LEGACY_OPSETS[-1]:
+            if opset == _LEGACY_OPSETS[-1]:
                 raise
 
 
@@ -100,7 +97,7 @@ def _capture(network: nn.Module, path: Path) -> None:
         input_names=[INPUT],
         output_names=[OUTPUT],
         dynamic_shapes=({0: torch.export.Dim(BATCH)},),
-        opset_version=DYNAMO_OPSET,
+        opset_version=_DYNAMO_OPSET,
         dynamo=True,
         external_data=False,
         verbose=False,
@@ -111,7 +108,7 @@ EXPORTERS: dict[str, Callable[[nn.Module, Path], None]] = {"legacy": _trace, "dy
 
 
 def _example() -> torch.Tensor:
-    """Return two images; a batch size of one would become a constant."""
+    # Two images: a batch size of one would become a constant.
     return torch.zeros(2, 3, FACE_SIZE, FACE_SIZE)
 
 
@@ -154,14 +151,14 @@ def _quietly() -> Iterator[None]:
     standard output of the process is redirected meanwhile.
     """
     sys.stdout.flush()
-    kept = os.dup(STDOUT)
+    kept = os.dup(_STDOUT)
     try:
         with warnings.catch_warnings(), open(os.devnull, "wb") as nowhere:
             warnings.simplefilter("ignore")
-            os.dup2(nowhere.fileno(), STDOUT)
+            os.dup2(nowhere.fileno(), _STDOUT)
             yield
     finally:
         if os.name == "posix":
             ctypes.CDLL(None).fflush(None)  # Text that C has buffered must not appear either.
-        os.dup2(kept, STDOUT)
+        os.dup2(kept, _STDOUT)
         os.close(kept)

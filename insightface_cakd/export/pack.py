@@ -20,10 +20,10 @@ from insightface_cakd.runtime.atomic import require_new, writing
 DETECTOR, STUDENT, MANIFEST = "detection.onnx", "recognition.onnx", "manifest.json"
 # Place of a licence signed by InsightFace; without it, tools treat the pack as non-commercial.
 LICENCE, TERMS = "MODEL.LICENSE", "TERMS.txt"
-DETECTOR_STD = 128.0
+_DETECTOR_STD = 128.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Metadata of the student's file that the manifest repeats.
-PROVENANCE = (
+_PROVENANCE = (
     "network",
     "recipe_name",
     "recipe",
@@ -33,7 +33,7 @@ PROVENANCE = (
     "producer",
     "precision",
 )
-CAREFUL = (
+_CAREFUL = (
     "non-commercial research unless the owners of the teacher, of the training data and of the detector allow more"
 )
 
@@ -63,7 +63,12 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
         raise ExportError(
             f"--name {name}: expected letters, digits, '.', '_' and '-', at most 128, the first a letter or digit."
         )
-    _require_file(student)
+    if student.is_dir():
+        raise ExportError(
+            f"--student {student}: is a folder; expected an .onnx file, such as `cakd export` writes. Name the file."
+        )
+    if not student.is_file():
+        raise ExportError(f"--student {student}: does not exist; expected an .onnx file. Correct the path.")
     require_new(out, ExportError)
     check_contract(student, f"--student {student.name}")
     load_detector(detector)
@@ -72,15 +77,6 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
         _write(student, detector, temporary, name)
         report = check_pack(temporary, student, out, photos)
     return replace(report, path=out)
-
-
-def _require_file(student: Path) -> None:
-    if student.is_dir():
-        raise ExportError(
-            f"--student {student}: is a folder; expected an .onnx file, such as `cakd export` writes. Name the file."
-        )
-    if not student.is_file():
-        raise ExportError(f"--student {student}: does not exist; expected an .onnx file. Correct the path.")
 
 
 def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
@@ -97,7 +93,7 @@ def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
             "detection": {
                 "file": DETECTOR,
                 "sha256": file_sha256(folder / DETECTOR),
-                "preprocessing": {"mean": MEAN, "std": DETECTOR_STD},
+                "preprocessing": {"mean": MEAN, "std": _DETECTOR_STD},
             },
             "recognition": {
                 "file": STUDENT,
@@ -109,10 +105,10 @@ def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
         },
         "provenance": {
             "packed_by": f"insightface_cakd {__version__}",
-            "usage": said.get("usage", CAREFUL),
+            "usage": said.get("usage", _CAREFUL),
             "terms": TERMS,
             "detector_file": detector.name,
-            **{key: said[key] for key in PROVENANCE if key in said},
+            **{key: said[key] for key in _PROVENANCE if key in said},
             **{key: value for key, value in said.items() if key.startswith("accuracy_")},
         },
     }
@@ -124,7 +120,7 @@ def _terms(said: dict[str, str]) -> str:
     teacher = f"{said.get('teacher', 'none named')} (licence: {said.get('teacher_licence', 'not stated')})"
     return (
         f"Recogniser: {said.get('network', 'not stated')}. Teacher: {teacher}.\n"
-        f"Use: {said.get('usage', CAREFUL)}.\n"
+        f"Use: {said.get('usage', _CAREFUL)}.\n"
         "The detector is another's work and keeps its own terms. No MODEL.LICENSE is in this pack: it would have to be "
         "signed by InsightFace.\n"
     )

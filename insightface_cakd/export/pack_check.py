@@ -21,10 +21,9 @@ from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.calibration import as_input
 from insightface_cakd.export.check import MEAN, STD
-from insightface_cakd.networks.onnx import OnnxNetwork
+from insightface_cakd.networks.onnx import CPU, OnnxNetwork
 
 COSINE = 0.999
-CPU = ["CPUExecutionProvider"]
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,8 @@ class PackReport:
 def check_pack(folder: Path, student: Path, out: Path, photos: Path | None = None) -> PackReport:
     """Load a pack with InsightFace, and compare its embeddings with our own.
 
-    Our own embeddings come from the student's file, run without insightface.
-
-    Args:
-        folder: the pack, with a manifest of version 2.
-        out: the final folder of the pack; error messages name it.
-        photos: a folder of photos with faces; an image of noise stands in for an aligned face in any case.
+    Our own embeddings come from the student's file, run without insightface. Compared are an image of noise in place of
+    an aligned face, and the faces of the photos. Error messages name `out`, the final folder of the pack.
     """
     where = f"pack {out.name}"
     own = OnnxNetwork(student, torch.device("cpu"), FACE_SIZE, where)
@@ -88,10 +83,8 @@ def _load(folder: Path, out: Path, where: str) -> tuple[Any, Any]:
         reason = " ".join(str(error).split()).replace(folder.name, out.name)[:200]
         raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a pack. Pack it anew.") from error
     models = {"detection": analysis.models["detection"], "recognition": analysis.models.get("recognition")}
-    if not isinstance(models["recognition"], ArcFaceONNX) or (recogniser.input_mean, recogniser.input_std) != (
-        MEAN,
-        STD,
-    ):
+    normalisation = (recogniser.input_mean, recogniser.input_std)
+    if not isinstance(models["recognition"], ArcFaceONNX) or normalisation != (MEAN, STD):
         raise ExportError(f"{where}: insightface loads {models}; expected a detector and an ArcFaceONNX.")
     return analysis, recogniser
 
@@ -125,7 +118,7 @@ def _faces(analysis: Any, bgr: np.ndarray) -> list[Any]:
 
 
 def _own_embedding(own: OnnxNetwork, aligned: np.ndarray) -> np.ndarray:
-    """Return the embedding of an aligned RGB face, computed without insightface."""
+    """Return the embedding of an aligned RGB face."""
     return own(torch.from_numpy(as_input(aligned[None])))[0].numpy()
 
 

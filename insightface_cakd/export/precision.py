@@ -5,7 +5,7 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -19,16 +19,12 @@ from insightface_cakd.networks.onnx_graph import fold_batch_norms, opset_of, sor
 
 Precision = Literal["fp32", "fp16", "int8"]
 
-OLDEST_OPSET = 13  # The first with one scale per channel for quantised weights.
+_OLDEST_OPSET = 13  # The first with one scale per channel for quantised weights.
 BATCH = 16
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """Return the precision in which a network computes.
-
-    Returns:
-        "int8" for a quantised network, "fp16" for one with float16 weights, else "fp32".
-    """
+    """Return the precision in which a network computes."""
     if any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv") for node in model.graph.node):
         return "int8"
     halves = any(weight.data_type == onnx.TensorProto.FLOAT16 for weight in model.graph.initializer)
@@ -39,12 +35,6 @@ def halve(source: Path, out: Path) -> None:
     """Write a file with float16 weights and arithmetic.
 
     Its input and output stay float32, and so does the depthwise convolution that pools the whole map, see `quantise`.
-
-    Args:
-        source: a float32 .onnx file.
-
-    Source:
-        onnxruntime.transformers.float16, which is part of onnxruntime, so that no further package is needed.
     """
     with _converting(source, "float16"):
         model = onnx.load(str(source))
@@ -67,15 +57,14 @@ def quantise(source: Path, out: Path, images: np.ndarray) -> None:
     - the depthwise convolution that pools the whole map, which MobileFaceNet has: its large terms cancel each other, so
       that rounding it alone causes most of the accuracy loss of int8.
 
-    PReLU is rewritten to run fast, see `spread_prelu`.
-
-    Args:
-        source: a float32 .onnx file.
-        images: calibration images, float32 (N, 3, 112, 112), RGB in [-1, 1].
+    PReLU is rewritten to run fast, see `spread_prelu`. The images are float32 (N, 3, 112, 112), RGB in [-1, 1].
     """
     with _converting(source, "int8"), tempfile.TemporaryDirectory(prefix="cakd-int8-") as folder:
         model = onnx.load(str(source))
-        _require_opset(model, source)
+        if opset_of(model) < _OLDEST_OPSET:
+            raise ExportError(
+                f"export {source.name}: opset {opset_of(model)}; int8 needs {_OLDEST_OPSET} or newer. Export the student anew."
+            )
         fold_batch_norms(model)
         spread_prelu(model)
         plain, prepared = Path(folder, "plain.onnx"), Path(folder, "prepared.onnx")
@@ -106,15 +95,12 @@ class _Faces(CalibrationDataReader):
         self.batches = iter([{name: images[i : i + BATCH]} for i in range(0, len(images), BATCH)])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return input name -> next batch; None at the end."""
+        """Return input name -> next batch, or None."""
         return next(self.batches, None)
 
 
 def _operators(model: ModelProto) -> list[str]:
-    """Return the operators to quantise.
-
-    Sums are quantised in CNNs only, where they lie between convolutions.
-    """
+    # Sums are quantised in CNNs only, where they lie between convolutions.
     kinds = {node.op_type for node in model.graph.node}
     return ["Conv", "Gemm", "MatMul", *([] if "LayerNormalization" in kinds else ["Add"])]
 
@@ -133,10 +119,7 @@ def _left_in_float(model: ModelProto) -> Iterator[str]:
 
 
 def _pooling(model: ModelProto) -> Iterator[str]:
-    """Yield the names of the depthwise convolutions without padding.
-
-    In face networks these are the ones that pool the whole map.
-    """
+    """Yield depthwise convolutions without padding: they pool the whole map."""
     shapes = {one.name: list(one.dims) for one in model.graph.initializer}
     for node in model.graph.node:
         said = {one.name: helper.get_attribute_value(one) for one in node.attribute}
@@ -154,20 +137,10 @@ def _finished(model: ModelProto, source: ModelProto, precision: str) -> ModelPro
     return model
 
 
-def _require_opset(model: ModelProto, source: Path) -> None:
-    opset = opset_of(model)
-    if opset < OLDEST_OPSET:
-        raise ExportError(
-            f"export {source.name}: opset {opset}; int8 needs {OLDEST_OPSET} or newer. Export the student anew."
-        )
-
-
 @contextlib.contextmanager
 def _converting(source: Path, precision: str) -> Iterator[None]:
-    """Silence the converters, and turn their failures into one-line errors.
-
-    Their warnings are advice for whoever calls them, not for the user.
-    """
+    """Silence the converters, and turn their failures into one-line errors."""
+    # Their warnings are advice for whoever calls them, not for the user.
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -176,7 +149,7 @@ def _converting(source: Path, precision: str) -> Iterator[None]:
         raise
     # The converters may raise any kind of exception.
     except Exception as error:
-        reason: Any = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
         raise ExportError(
             f"export {source.name}: cannot be made {precision} ({type(error).__name__}: {reason}); expected a float32 "
             "recogniser of operators that onnxruntime converts. Ship it in float32."

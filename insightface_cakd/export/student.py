@@ -5,7 +5,6 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,8 +18,8 @@ from insightface_cakd.runtime.atomic import writing
 from insightface_cakd.runtime.run_folder import RESULT, RUN, RunFolder
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
-TRAINING_KEYS = ("seed", "num_epoch", "batch_size", "gradient_acc", "margin_list", "sample_rate")
-CAREFUL_USE = "non-commercial research unless the owners of the teacher and of the training data allow more"
+_TRAINING_KEYS = ("seed", "num_epoch", "batch_size", "gradient_acc", "margin_list", "sample_rate")
+_CAREFUL_USE = "non-commercial research unless the owners of the teacher and of the training data allow more"
 
 
 def export_run(
@@ -61,11 +60,7 @@ def export_run(
 def export_checked(
     backbone: nn.Module, out: Path, metadata: dict[str, str], exporter: Exporter = "legacy"
 ) -> ExportReport:
-    """Export a network, and put the file in place once checked.
-
-    Args:
-        out: the .onnx file to write; a temporary folder beside it is used meanwhile.
-    """
+    """Export a network, and put the file in place once checked."""
     with (
         writing(out, ExportError, f"export {out}") as checked,
         tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
@@ -84,28 +79,24 @@ def describe(backbone: nn.Module, network: str) -> dict[str, str]:
         "network": network,
         "parameters": str(sum(parameter.numel() for parameter in backbone.parameters())),
         "input_contract": CONTRACT,
-        "usage": CAREFUL_USE,
+        "usage": _CAREFUL_USE,
     }
 
 
 def provenance(run: RunFolder) -> dict[str, str]:
     """Return the metadata of training, accuracy, recipe and teacher, without paths."""
-    said = {f"training_{key}": str(value) for key, value in run.config.items() if key in TRAINING_KEYS}
+    said = {f"training_{key}": str(value) for key, value in run.config.items() if key in _TRAINING_KEYS}
     if run.saved.ranks is not None:
         said["training_ranks"] = str(run.saved.ranks)
     for name, accuracy in run.result.accuracy.items():
         said[f"accuracy_{name}"] = f"{accuracy:.4f} (ten folds, image + mirror image)"
     if run.teacher is not None:
+        terms = [{key: value for key, value in term.items() if value not in (None, {})} for term in run.terms]
         said |= {
             "recipe_name": run.saved.recipe_name or "not stated",
-            "recipe": json.dumps([_set_keys(term) for term in run.terms], sort_keys=True),
+            "recipe": json.dumps(terms, sort_keys=True),
             "teacher": run.teacher.name,
             "teacher_sha256": run.teacher.sha256 or "not a file",
             "teacher_licence": run.teacher.licence or "not stated",
         }
     return said
-
-
-def _set_keys(term: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's term without keys that are None or {}."""
-    return {key: value for key, value in term.items() if value not in (None, {})}

@@ -29,7 +29,7 @@ from insightface_cakd.report.tables import plain_table
 from insightface_cakd.runtime.atomic import writing
 
 # Lowest accepted cosine with the float32 embedding: float16 rounds, int8 turns an embedding by some degrees.
-FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}
+_FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}
 CPU = torch.device("cpu")
 
 
@@ -78,14 +78,8 @@ def export_variant(
 ) -> tuple[ExportReport, list[Variant]]:
     """Write an ONNX file in a chosen precision, checked and measured.
 
-    It is measured beside the float32 file.
-
-    Args:
-        source: output folder of a run, .pt weights, or a float32 .onnx file.
-        out: the .onnx file to write; replaced only by a file that passed the checks.
-
-    Returns:
-        The result of the check, and the measurements of every file, the first of them the plain float32 one.
+    The source is the output folder of a run, .pt weights, or a float32 .onnx file; `out` is replaced only by a file
+    that passed the checks. Every file on the way is measured, first the plain float32 one.
     """
     _require_fitting(source, out, network, wish)
     sets = list(load_sets(wish.bins).values())
@@ -98,18 +92,16 @@ def export_variant(
         fp32 = place("fp32")
         report = _float32(source, fp32, get_model, network, wish)
         files = _convert(fp32, wish, faces, place)
-        if report is None or files.wanted != fp32:
-            report = _check(files, wish, faces, out.name)
-        variants = _measure(files.named, wish, sets, faces)
-        os.replace(files.wanted, checked)
+        wanted = list(files.values())[-1]
+        if report is None or wanted != fp32:
+            report = _check(wanted, fp32, wish, faces, out.name)
+        variants = _measure(files, wish, sets, faces)
+        os.replace(wanted, checked)
     return replace(report, path=out), variants
 
 
 def _require_fitting(source: Path, out: Path, network: str | None, wish: Wish) -> None:
-    """Refuse an output that is no .onnx file, and options without effect.
-
-    --network and --exporter have no effect on a source that is an .onnx file.
-    """
+    """Refuse an output that is no .onnx file, and options without effect."""
     if out.suffix != ".onnx":
         raise ExportError(
             f"export {out}: expected a name that ends in .onnx; InsightFace takes others for model packs. Rename it."
@@ -137,68 +129,13 @@ def _faces(wish: Wish, sets: Sequence[VerificationSet]) -> np.ndarray | None:
     return as_input(sets[0].images[:64]) if sets else None
 
 
-@dataclass(frozen=True)
-class _Files:
-    """The files written for a student.
-
-    Args:
-        fast: the same with PReLU as product and maximum; None if not requested or if there is no PReLU.
-        converted: the file in the requested precision; None for float32.
-    """
-
-    fp32: Path
-    fast: Path | None
-    converted: Path | None
-    precision: Precision
-
-    @property
-    def wanted(self) -> Path:
-        """The requested file."""
-        return self.converted or self.fast or self.fp32
-
-    @property
-    def named(self) -> dict[str, Path]:
-        """The files by their description."""
-        found = {"fp32": self.fp32, "fp32, fast PReLU": self.fast, self.precision: self.converted or self.fp32}
-        return {name: path for name, path in found.items() if path is not None}
-
-
 def _float32(source: Path, fp32: Path, get_model: GetModel, network: str | None, wish: Wish) -> ExportReport | None:
-    """Export a run or weights, or copy an .onnx file.
+    """Export a run or weights, or copy a float32 .onnx file.
 
-    Returns:
-        The result of the check against torch; None for a copy.
+    Returns the result of the check against torch; None for a copy.
     """
-    if source.suffix.lower() == ".onnx":
-        _take(source, fp32)
-        return None
-    return export_run(source, fp32, get_model, network, wish.exporter)
-
-
-def _convert(fp32: Path, wish: Wish, faces: np.ndarray | None, place: Callable[[str], Path]) -> _Files:
-    """Write the requested variants of the float32 file."""
-    fast = converted = None
-    if wish.fast_prelu or wish.precision == "int8":
-        model = onnx.load(str(fp32))
-        if spread_prelu(model):
-            fast = place("fast")
-            onnx.save(model, str(fast))
-    if wish.precision == "fp16":
-        converted = place("fp16")
-        halve(fast or fp32, converted)
-    elif wish.precision == "int8" and faces is not None:
-        converted = place("int8")
-        quantise(fast or fp32, converted, faces)
-    return _Files(fp32, fast, converted, wish.precision)
-
-
-def _place(folder: Path, name: str, kind: str) -> Path:
-    (folder / kind).mkdir()
-    return folder / kind / name
-
-
-def _take(source: Path, copy: Path) -> None:
-    """Copy an ONNX file, which must meet the contract and be float32."""
+    if source.suffix.lower() != ".onnx":
+        return export_run(source, fp32, get_model, network, wish.exporter)
     if not source.is_file():
         raise ExportError(f"{source}: does not exist; expected a float32 .onnx. Correct the path.")
     check_contract(source, f"export {source.name}")
@@ -207,19 +144,42 @@ def _take(source: Path, copy: Path) -> None:
         raise ExportError(
             f"export {source}: is {precision} already; expected a float32 .onnx. Give the one that it was made from, or the run."
         )
-    shutil.copyfile(source, copy)
+    shutil.copyfile(source, fp32)
+    return None
 
 
-def _check(files: _Files, wish: Wish, faces: np.ndarray | None, name: str) -> ExportReport:
-    """Check the requested file against float32, on faces if there are any."""
-    network = OnnxNetwork(files.fp32, CPU, 112, f"export {name}")
+def _convert(fp32: Path, wish: Wish, faces: np.ndarray | None, place: Callable[[str], Path]) -> dict[str, Path]:
+    """Write the requested variants; return all files, the wanted one last."""
+    files, latest = {"fp32": fp32}, fp32
+    if wish.fast_prelu or wish.precision == "int8":
+        model = onnx.load(str(fp32))
+        if spread_prelu(model):
+            files["fp32, fast PReLU"] = latest = place("fast")
+            onnx.save(model, str(latest))
+    if wish.precision == "fp16":
+        files["fp16"] = place("fp16")
+        halve(latest, files["fp16"])
+    elif wish.precision == "int8" and faces is not None:
+        files["int8"] = place("int8")
+        quantise(latest, files["int8"], faces)
+    return files
+
+
+def _place(folder: Path, name: str, kind: str) -> Path:
+    (folder / kind).mkdir()
+    return folder / kind / name
+
+
+def _check(wanted: Path, fp32: Path, wish: Wish, faces: np.ndarray | None, name: str) -> ExportReport:
+    """Check the wanted file against float32, on faces if there are any."""
+    network = OnnxNetwork(fp32, CPU, 112, f"export {name}")
 
     def draw(batch: int) -> torch.Tensor:
         if faces is None:
             return noise(batch)
         return torch.from_numpy(np.resize(faces, (batch, *faces.shape[1:])))
 
-    return check_against(files.wanted, network, "float32", FLOORS[wish.precision], draw)
+    return check_against(wanted, network, "float32", _FLOORS[wish.precision], draw)
 
 
 def _measure(
@@ -241,10 +201,7 @@ def _measure(
 
 
 def table(variants: Sequence[Variant], bins: Sequence[Path], threads: int) -> str:
-    """Return the measurements as a table, one line per file.
-
-    Differences are to the first file.
-    """
+    """Return one line per file, with the differences to the first."""
     timing = f"ms ({threads} thread{'s'[: threads > 1]})"
     return plain_table([_cells(one, variants[0], [path.stem for path in bins], timing) for one in variants])
 

@@ -18,12 +18,7 @@ EXPECTED = "an .onnx, weights, or the output folder of a run"
 
 @dataclass(frozen=True)
 class Entry:
-    """A model to be compared.
-
-    Args:
-        network: the network that the weights belong to; None for an .onnx.
-        option: the command-line option by which the user names the network.
-    """
+    """A model to be compared; an .onnx has no network."""
 
     name: str
     path: Path
@@ -41,22 +36,16 @@ class Entry:
         return self.path.stat().st_size / 1e6
 
     def load(self, get_model: GetModel, device: torch.device) -> Embed:
-        """Return a callable that embeds images.
-
-        Args:
-            device: where the model runs.
-        """
+        """Return a callable that embeds images."""
         return load_embedder(self.path, self.network, get_model, device, self.option)
 
 
 def read_entries(texts: Sequence[str], network: str | None = None) -> list[Entry]:
-    """Return the models named on a command line.
+    """Return the models named on a command line as `[NAME=]PATH[::NETWORK]`.
 
-    Args:
-        texts: each `[NAME=]PATH[::NETWORK]`, where PATH is the output folder of a run, an .onnx or weights. A run's
-            folder names its own network, also for the weights inside it; an .onnx contains its own. Without NAME, the
-            name is that of the folder or file.
-        network: network of weights that name none.
+    PATH is the output folder of a run, an .onnx or weights. A run's folder names its own network, also for the weights
+    inside it; an .onnx contains its own; `network` is that of weights that name none. Without NAME, the name is that of
+    the folder or file.
     """
     entries: list[Entry] = []
     for text in texts:
@@ -83,8 +72,7 @@ def run_entry(name: str, folder: Path) -> Entry:
 def parameters(entry: Entry, embed: Embed) -> int:
     """Return the number of a model's weights.
 
-    In torch, buffers such as running means are not counted; in an .onnx, all initializers with at least one dimension
-    are.
+    Buffers such as running means are not counted in torch, but in an .onnx, where scalars are not.
     """
     if entry.runtime == "torch" and isinstance(embed, nn.Module):
         return sum(weight.numel() for weight in embed.parameters())
@@ -95,9 +83,7 @@ def parameters(entry: Entry, embed: Embed) -> int:
 def find_entry(path: Path, network: str | None = None, expected: str = EXPECTED) -> Entry:
     """Return the model that a path leads to.
 
-    Args:
-        path: an .onnx, weights, or the output folder of a run.
-        network: network of weights that name none; a run's folder names its own, also for the weights inside it.
+    The path is an .onnx, weights, or the output folder of a run; `network` is that of weights that name none.
     """
     if path.is_dir():
         found = run_entry(title(path), path)
@@ -112,8 +98,7 @@ def find_entry(path: Path, network: str | None = None, expected: str = EXPECTED)
 def title(path: Path) -> str:
     """Return the name of a model, derived from its path.
 
-    For a folder it is the folder's name, for a run's weights that of the folder they are in, otherwise the file's name
-    without its suffix.
+    It is that of the folder, of the folder around a run's weights, or of the file without its suffix.
     """
     whole = Path(os.path.abspath(path))
     if whole.is_dir():

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
-from insightface_cakd.networks.timm_networks import create_timm, timm_face
 from insightface_cakd.runtime.reading import reading
 
 GetModel = Callable[..., nn.Module]
@@ -19,8 +18,7 @@ GetModel = Callable[..., nn.Module]
 def host_network(name: str, embedding_size: int, get_model: GetModel, device: torch.device) -> nn.Module:
     """Build one of the host's networks by name.
 
-    Args:
-        device: on CUDA the network is set to compute its body in float16, as in training; its tail stays float32.
+    On CUDA its body is set to compute in float16, as in training; its tail stays float32.
     """
     try:
         return get_model(name, num_features=embedding_size, fp16=device.type == "cuda", dropout=0.0)
@@ -32,30 +30,11 @@ def host_network(name: str, embedding_size: int, get_model: GetModel, device: to
         ) from error
 
 
-def timm_network(name: str, embedding_size: int, input_size: int, face_head: bool = False) -> nn.Module:
-    """Build a network of timm.
-
-    Its last layer is timm's classifier used as the embedding layer (`num_classes=embedding_size`), or, with
-    `face_head`, the head of a network trained here.
-
-    Args:
-        name: as in `timm.list_models()`.
-        input_size: side of the images in pixels, for networks that are built for one size.
-        face_head: use the head that `cakd train` gives a network of timm, instead of timm's classifier.
-    """
-    if face_head:
-        return timm_face(name, embedding_size, input_size, TeacherError)
-    return create_timm(name, input_size, TeacherError, num_classes=embedding_size)
-
-
 def own_network(target: str, embedding_size: int | None) -> nn.Module:
     """Call `package.module:callable` and return the network that it builds.
 
     The callable gets `num_features=embedding_size` if it has a parameter of that name and the size is known, otherwise
     no arguments.
-
-    Args:
-        target: an importable module, a colon, and a name in it.
     """
     where = f"teacher.network {target}"
     module_name, _, attribute = target.partition(":")
@@ -83,11 +62,7 @@ def own_network(target: str, embedding_size: int | None) -> nn.Module:
 
 
 def torchscript_network(path: Path, device: torch.device, where: str) -> nn.Module:
-    """Load a TorchScript file.
-
-    Args:
-        device: where its tensors are placed.
-    """
+    """Load a TorchScript file."""
     expected = "a file written by torch.jit.save. It is truncated, damaged or no TorchScript: get it again, or correct teacher.network."
     with reading(where, TeacherError, expected, RuntimeError, ValueError), warnings.catch_warnings():
         # torch warns at every load that the format is deprecated; files in it still exist.

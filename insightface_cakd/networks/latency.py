@@ -20,11 +20,7 @@ ROUNDS, WARM_UP, SECONDS = 50, 3, 4.0
 
 @dataclass(frozen=True)
 class Latency:
-    """Time for one face, in milliseconds.
-
-    Args:
-        high: upper quartile.
-    """
+    """Median and quartiles of the time for one face, in milliseconds."""
 
     median: float
     low: float
@@ -36,8 +32,7 @@ class Latency:
 class SpeedUp:
     """Time of one network, compared with the first one.
 
-    Args:
-        speed_up: median over the rounds of the first network's time divided by this one's; 1 for the first.
+    `speed_up` is the median over the rounds of the first network's time divided by this one's.
     """
 
     milliseconds: float
@@ -47,13 +42,9 @@ class SpeedUp:
 def measure_latency(models: Mapping[str, Embed], rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Latency]:
     """Time one forward pass of each model on one face.
 
-    Args:
-        models: name -> model on the CPU.
-        rounds: largest number of rounds.
-        seconds: no new round begins after this time, but at least three rounds are made.
+    The models are on the CPU. After `seconds` no new round begins, but at least three rounds are made.
     """
     face = torch.zeros(1, 3, FACE_SIZE, FACE_SIZE)
-
     times = _times([partial(_embed, model, face) for model in models.values()], rounds, seconds)
     quartiles = np.quantile(times, [0.25, 0.5, 0.75], axis=0)
     return {
@@ -63,26 +54,15 @@ def measure_latency(models: Mapping[str, Embed], rounds: int = ROUNDS, seconds: 
 
 
 def measure_speed_up(networks: Sequence[Callable[[np.ndarray], object]], rounds: int = ROUNDS) -> list[SpeedUp]:
-    """Time networks of any runtime on one face, against the first.
-
-    Args:
-        networks: each takes a face (1, 3, 112, 112); the first is the reference.
-    """
+    """Time networks of any runtime on one face, against the first."""
     face = np.random.default_rng(0).uniform(-1, 1, (1, 3, FACE_SIZE, FACE_SIZE)).astype(np.float32)
     times = _times([partial(_milliseconds, partial(network, face)) for network in networks], rounds)
-    speed_ups = np.median(times[:, :1] / times, axis=0)
-    return [
-        SpeedUp(float(middle), float(speed_up))
-        for middle, speed_up in zip(np.median(times, axis=0), speed_ups, strict=True)
-    ]
+    measured = np.median([times, times[:, :1] / times], axis=1)  # (2, networks)
+    return [SpeedUp(float(middle), float(speed_up)) for middle, speed_up in measured.T]
 
 
 def onnx_embedder(file: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a callable that embeds a face with onnxruntime on the CPU.
-
-    Args:
-        file: a recogniser with an input [batch, 3, 112, 112].
-    """
+    """Return a callable that embeds a face with onnxruntime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -106,13 +86,8 @@ def _milliseconds(call: Callable[[], object]) -> float:
 def _times(calls: Sequence[Callable[[], float]], rounds: int, seconds: float = math.inf) -> np.ndarray:
     """Warm up each call, then time the calls in turns.
 
-    Args:
-        calls: each runs a network once and returns its milliseconds.
-        rounds: largest number of rounds.
-        seconds: no new round begins after this time, but at least `WARM_UP` rounds are made.
-
-    Returns:
-        Milliseconds (rounds, calls).
+    Each call returns its milliseconds; the result is (rounds, calls). No new round begins after `seconds`, but at least
+    `WARM_UP` rounds are made.
     """
     for call in calls:
         for _ in range(WARM_UP):

@@ -73,22 +73,14 @@ def load_backbone(path: Path, network: str, get_model: GetModel, option: str = "
 
 
 def load_onnx(path: Path, device: torch.device) -> Embed:
-    """Return an ONNX recogniser as a callable on torch tensors.
-
-    Args:
-        path: a graph with one float32 image input of 112 x 112 and one output.
-    """
+    """Return an ONNX recogniser as a callable on torch tensors."""
     require_file(path, "an ONNX recogniser")
     with _evaluation_errors():
         return OnnxNetwork(path, device, FACE_SIZE, str(path), FACES)
 
 
 def network_unknown(path: Path, option: str) -> EvaluationError:
-    """Return the error for weights whose network was not given.
-
-    Args:
-        option: the command-line option by which the user names a network.
-    """
+    """Return the error for weights whose network was not given."""
     return EvaluationError(
         f"{path}: which network these weights are of is not known; expected its name. Pass {option}, for example {option} mbf."
     )

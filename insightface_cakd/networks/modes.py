@@ -10,10 +10,7 @@ from torch import nn
 def evaluating(network: object) -> Iterator[None]:
     """Put a network in eval mode for the duration of a block.
 
-    Afterwards each of its modules gets back the mode that it had.
-
-    Args:
-        network: a module; anything else has no modes and is left alone.
+    Afterwards each of its modules gets back the mode that it had. What is no module has no modes and is left alone.
     """
     modes = {part: part.training for part in network.modules()} if isinstance(network, nn.Module) else {}
     for part in modes:

@@ -26,7 +26,6 @@ class OnnxAdvice:
     """The advice that ends an error line about an unusable graph.
 
     Args:
-        damaged: advice if the graph cannot be read.
         size: name of the setting that holds the side of the images.
         other_size: advice if the graph takes images of another side; `{side}` is replaced by that side.
     """
@@ -65,7 +64,7 @@ class OnnxNetwork(nn.Module):
         try:
             graph = _graph_for_cpu(path) if self.providers == CPU else str(path)
             self.session = onnxruntime.InferenceSession(graph, _options(), providers=self.providers)
-            self.takes_bytes = normalises_itself(path)
+            self.takes_bytes = named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
             reason = " ".join(str(error).split()).split(" : ")[-1][:200]
@@ -96,10 +95,7 @@ class OnnxNetwork(nn.Module):
 
 
 def _graph_for_cpu(path: Path) -> str | bytes:
-    """Return what an onnxruntime session on the CPU is made of.
-
-    It is the path of the file, or the serialised graph with its PReLU nodes rewritten to run fast.
-    """
+    """Return the path, or the serialised graph with a fast PReLU."""
     model = onnx.load(str(path), load_external_data=False)
     whole = not any(uses_external_data(weight) for weight in model.graph.initializer)
     return model.SerializeToString() if whole and spread_prelu(model) else str(path)
@@ -109,9 +105,6 @@ def providers(device: torch.device, where: str) -> list[str]:
     """Return onnxruntime's providers for a device, best first.
 
     Warns when a GPU is asked for but cannot be used.
-
-    Args:
-        device: where the graph should run.
     """
     if device.type != "cuda":
         return CPU
@@ -125,25 +118,11 @@ def providers(device: torch.device, where: str) -> list[str]:
     return ["CUDAExecutionProvider", *CPU]
 
 
-def normalises_itself(path: Path) -> bool:
-    """Return whether a graph normalises its images itself.
-
-    It does if it subtracts the mean and divides by the deviation, judged by InsightFace's naming rule.
-    """
-    return named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
-
-
 def named_like_normalisation(model: onnx.ModelProto) -> list[str] | None:
     """Return the names of the first nodes if they suggest a normalisation.
 
     InsightFace's rule for a graph that normalises its images itself: among its first eight nodes, one name begins like
-    a subtraction and one like a product.
-
-    Args:
-        model: the loaded model; its weights are not needed.
-
-    Returns:
-        The names of the first eight nodes, or None if the rule does not apply.
+    a subtraction and one like a product. The weights are not needed.
     """
     names = [node.name for node in model.graph.node[:FIRST_NODES]]
     both = all(any(name.startswith(words) for name in names) for words in (SUBTRACTIONS, PRODUCTS))
@@ -164,10 +143,7 @@ def _options() -> onnxruntime.SessionOptions:
 def _checked_input(
     session: onnxruntime.InferenceSession, input_size: int, where: str, advice: OnnxAdvice
 ) -> tuple[str, int | None]:
-    """Return the name of the input and its fixed batch size.
-
-    The batch size is None where it is free.
-    """
+    """Return the input's name and batch size, None where it is free."""
     inputs = session.get_inputs()
     first = inputs[0]
     is_image = (

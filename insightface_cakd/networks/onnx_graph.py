@@ -1,8 +1,6 @@
 """Rewrites of an ONNX graph that do not change its output."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
@@ -10,31 +8,24 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
 # Operators, with the axis of their weight that runs over output channels; for a Gemm it depends on transB.
 FOLDS = {"Conv": 0, "Gemm": None, "MatMul": 1}
 BATCH_NORM = "BatchNormalization"
-EPSILON = 1e-5
-BROADCASTS = 8  # The first opset whose Mul and Max broadcast like PRelu.
+_EPSILON = 1e-5
+_BROADCASTS = 8  # The first opset whose Mul and Max broadcast like PRelu.
 
 
-@dataclass
 class _Graph:
     """The nodes of a graph, with what a rewrite needs to know."""
 
-    model: ModelProto
-    values: dict[str, np.ndarray] = field(default_factory=dict)
-    makers: dict[str, NodeProto] = field(default_factory=dict)
-    uses: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        graph = self.model.graph
+    def __init__(self, model: ModelProto) -> None:
+        self.model = model
+        graph = model.graph
         self.values = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
         self.uses = Counter(name for node in graph.node for name in node.input)
         self.uses.update(one.name for one in graph.output)
         self.makers = {name: node for node in graph.node for name in node.output}
         for node in graph.node:
-            constant = next(
-                (one.t for one in node.attribute if node.op_type == "Constant" and one.name == "value"), None
-            )
-            if constant is not None:
-                self.values[node.output[0]] = numpy_helper.to_array(constant)
+            for one in node.attribute:
+                if node.op_type == "Constant" and one.name == "value":
+                    self.values[node.output[0]] = numpy_helper.to_array(one.t)
             # The legacy exporter shares equal weights through Identity nodes.
             if node.op_type == "Identity" and node.input[0] in self.values:
                 self.values[node.output[0]] = self.values[node.input[0]]
@@ -65,13 +56,8 @@ def fold_batch_norms(model: ModelProto) -> int:
     """Fold each batch norm into the layer before it, in place.
 
     That layer is a convolution or a linear layer. A batch norm before a padded convolution, as in iresnet's blocks,
-    stays: the padding is zero before the batch norm, not after it.
-
-    Args:
-        model: in eval mode; float32.
-
-    Returns:
-        The number of batch norms folded.
+    stays: the padding is zero before the batch norm, not after it. The model is float32 and in eval mode. Returns the
+    number of batch norms folded.
     """
     graph = _Graph(model)
     folded: dict[int, list[NodeProto]] = {}
@@ -79,7 +65,7 @@ def fold_batch_norms(model: ModelProto) -> int:
         maker = graph.makers.get(norm.input[0]) if norm.op_type == BATCH_NORM else None
         if maker is not None and _foldable(graph, maker, norm):
             folded[id(maker)] = []
-            folded[id(norm)] = list(_folded(graph, maker, norm))
+            folded[id(norm)] = [_folded(graph, maker, norm)]
     if folded:
         graph.replace([one for node in model.graph.node for one in folded.get(id(node), [node])])
     return len(folded) // 2
@@ -90,15 +76,10 @@ def spread_prelu(model: ModelProto) -> int:
 
     The output is the same bit by bit, and these operators are vectorised on onnxruntime's CPU provider. Its own PReLU
     kernel takes about as long as all convolutions of a MobileFaceNet. A node with a slope above 1 (where PReLU is a
-    minimum) is left as it is, and so is every node of an opset whose Max does not broadcast.
-
-    Args:
-        model: float32.
-
-    Returns:
-        The number of nodes rewritten.
+    minimum) is left as it is, and so is every node of an opset whose Max does not broadcast. The model is float32.
+    Returns the number of nodes rewritten.
     """
-    if opset_of(model) < BROADCASTS:
+    if opset_of(model) < _BROADCASTS:
         return 0
     graph = _Graph(model)
     nodes, count = [], 0
@@ -110,9 +91,8 @@ def spread_prelu(model: ModelProto) -> int:
         name = node.name or f"prelu_{count}"
         # Not `Mul...`: InsightFace takes such names for a normalisation.
         negative = f"{name}_negative"
-        nodes.append(
-            helper.make_node("Mul", [node.input[0], graph.constant(f"{name}_slope", slope)], [negative], negative)
-        )
+        slope_name = graph.constant(f"{name}_slope", slope)
+        nodes.append(helper.make_node("Mul", [node.input[0], slope_name], [negative], negative))
         nodes.append(helper.make_node("Max", [node.input[0], negative], node.output, name))
         count += 1
     if count:
@@ -121,11 +101,7 @@ def spread_prelu(model: ModelProto) -> int:
 
 
 def opset_of(model: ModelProto) -> int:
-    """Return the version of a model's ONNX operator set.
-
-    Returns:
-        The version, or 0 if the model does not state it.
-    """
+    """Return the version of a model's operator set, 0 if not stated."""
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
@@ -136,24 +112,17 @@ def count_nodes(model: ModelProto) -> Counter[str]:
 
 def _foldable(graph: _Graph, maker: NodeProto, norm: NodeProto) -> bool:
     known = [name in graph.values for name in (*maker.input[1:], *norm.input[1:])]
-    if maker.op_type not in FOLDS or not all(known) or graph.uses[norm.input[0]] != 1 or not _plain(maker):
+    scales = [helper.get_attribute_value(one) for one in maker.attribute if one.name in ("alpha", "beta")]
+    if maker.op_type not in FOLDS or not all(known) or graph.uses[norm.input[0]] != 1 or any(s != 1 for s in scales):
         return False
     # A product with more dimensions has its channels last, but a batch norm expects them second.
     return maker.op_type != "MatMul" or graph.ranks().get(norm.input[0]) == 2
 
 
-def _plain(maker: NodeProto) -> bool:
-    scales = [helper.get_attribute_value(one) for one in maker.attribute if one.name in ("alpha", "beta")]
-    return all(scale == 1 for scale in scales)
-
-
-def _folded(graph: _Graph, maker: NodeProto, norm: NodeProto) -> Iterator[NodeProto]:
-    """Yield the node that replaces a layer and its batch norm.
-
-    It is the same layer with other weights and a bias.
-    """
+def _folded(graph: _Graph, maker: NodeProto, norm: NodeProto) -> NodeProto:
+    """Return a layer with the batch norm in its weight and bias."""
     scale, shift, mean, variance = (graph.values[name].astype(np.float64) for name in norm.input[1:5])
-    epsilon = next((one.f for one in norm.attribute if one.name == "epsilon"), EPSILON)
+    epsilon = next((one.f for one in norm.attribute if one.name == "epsilon"), _EPSILON)
     factor = scale / np.sqrt(variance + epsilon)
     weight = graph.values[maker.input[1]]
     axis = FOLDS[maker.op_type]
@@ -167,7 +136,7 @@ def _folded(graph: _Graph, maker: NodeProto, norm: NodeProto) -> Iterator[NodePr
     kind = "Gemm" if maker.op_type == "MatMul" else maker.op_type
     node = helper.make_node(kind, [maker.input[0], new_weight, new_bias], [norm.output[0]], maker.name)
     node.attribute.extend(maker.attribute)
-    yield node
+    return node
 
 
 def _read(nodes: list[NodeProto], outputs: set[str]) -> list[NodeProto]:
@@ -187,8 +156,7 @@ def sort_nodes(model: ModelProto) -> None:
     """
     graph = model.graph
     made = {name for node in graph.node for name in node.output}
-    waiting, nodes = list(graph.node), []
-    ready: set[str] = set()
+    waiting, nodes, ready = list(graph.node), [], set[str]()
     while waiting:
         later = []
         for node in waiting:

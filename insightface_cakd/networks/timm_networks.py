@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
 
 TIMM = "timm:"
-BATCH_NORM_EPS = 2e-5  # the value of every arcface_torch head
+_BATCH_NORM_EPS = 2e-5  # the value of every arcface_torch head
 
 
 class TimmFace(nn.Module):
@@ -35,7 +35,7 @@ class TimmFace(nn.Module):
         self.body = body
         linear = nn.Linear(_values(body, input_size), num_features, bias=False)
         nn.init.trunc_normal_(linear.weight, std=0.02)
-        self.feature = nn.Sequential(linear, nn.BatchNorm1d(num_features, eps=BATCH_NORM_EPS))
+        self.feature = nn.Sequential(linear, nn.BatchNorm1d(num_features, eps=_BATCH_NORM_EPS))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of a batch of images.
@@ -51,12 +51,7 @@ class TimmFace(nn.Module):
 
 
 def timm_face(name: str, num_features: int, input_size: int, error: type[CAKDError], fp16: bool = False) -> TimmFace:
-    """Build a network of timm with a face recogniser's head, random weights.
-
-    Args:
-        name: as in `timm.list_models()`, without `timm:`.
-        input_size: side of the images in pixels.
-    """
+    """Build a network of timm with a face recogniser's head, random weights."""
     body = create_timm(name, input_size, error, num_classes=0, global_pool="")
     try:
         return TimmFace(body, num_features, input_size, fp16)
@@ -66,10 +61,7 @@ def timm_face(name: str, num_features: int, input_size: int, error: type[CAKDErr
 
 
 def has_face_head(keys: Iterable[str]) -> bool:
-    """Return whether a state dict belongs to a `TimmFace`.
-
-    The alternative is a network with timm's own classifier.
-    """
+    """Return whether keys are those of a `TimmFace`, not timm's own classifier."""
     return any(key.endswith("feature.1.running_mean") for key in keys)
 
 
@@ -78,10 +70,6 @@ def create_timm(name: str, input_size: int, error: type[CAKDError], **options: A
 
     A Swin keeps its patch size if patch merging can halve its maps evenly; if not, the patch is halved (at 112 pixels:
     patch 2, maps of 56, 28, 14, 7). Its window is the size nearest to its own that tiles every map.
-
-    Args:
-        name: as in `timm.list_models()`, without `timm:`.
-        input_size: side of the images in pixels, for networks that are built for one size.
     """
     where = f"network {TIMM}{name}"
     if not timm.is_model(name):
@@ -101,14 +89,7 @@ def create_timm(name: str, input_size: int, error: type[CAKDError], **options: A
 
 
 def swin_geometry(name: str, input_size: int, error: type[CAKDError]) -> dict[str, Any]:
-    """Return a Swin's patch and window size for an image size.
-
-    Args:
-        input_size: side of the images in pixels.
-
-    Returns:
-        `patch_size` and `window_size` for `timm.create_model`.
-    """
+    """Return a Swin's `patch_size` and `window_size` for an image size."""
     with torch.device("meta"):
         built: Any = timm.create_model(name, pretrained=False)
     patch, stages = built.patch_embed.patch_size[0], len(built.layers)
@@ -139,10 +120,7 @@ def _not_for(name: str, input_size: int, problem: Exception, error: type[CAKDErr
 
 
 def _fix(error: type[CAKDError], sizes: str) -> str:
-    """Return the advice at the end of an error line.
-
-    A teacher may take images of another size than the student; a student may not.
-    """
+    # A teacher may take images of another size than the student; a student may not.
     return f"Set teacher.input_size to {sizes}." if error is TeacherError else "Choose another network."
 
 
@@ -161,10 +139,7 @@ def _values(body: nn.Module, input_size: int) -> int:
 
 
 def _no_autocast(activations: Tensor) -> AbstractContextManager:
-    """Return a context without autocast.
-
-    Where autocast is off already, the context does nothing, so that exporters see plain layers.
-    """
+    # Where autocast is off already, the context does nothing, so that exporters see plain layers.
     device = activations.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)

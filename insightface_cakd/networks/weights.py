@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError
 
-BLOCK = 1 << 20
-PREFIXES = ("module.", "model.")
+_BLOCK = 1 << 20
+_PREFIXES = ("module.", "model.")
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,7 @@ TEACHER = Advice(
 
 
 def weights_file(weights: str | None, network: str) -> Path:
-    """Return the path of a teacher's weights.
-
-    Args:
-        weights: the setting `teacher.weights`, or None.
-    """
+    """Return the path of a teacher's weights."""
     if weights is None:
         raise TeacherError(
             f"teacher {network}: teacher.weights is not set; expected a file, a teacher never keeps random weights. "
@@ -52,11 +48,7 @@ def weights_file(weights: str | None, network: str) -> Path:
 
 
 def existing_file(name: str, what: str, fix: str) -> Path:
-    """Return the path of a file that must exist.
-
-    Args:
-        name: as the user gave it; `~` is the home folder.
-    """
+    """Return the path, with `~` resolved, of a file that must exist."""
     path = Path(name).expanduser()
     if not path.is_file():
         raise TeacherError(
@@ -69,7 +61,7 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 lower-case hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
@@ -77,9 +69,7 @@ def file_sha256(path: Path) -> str:
 def check_sha256(found: str | None, expected: str | None, where: str) -> None:
     """Compare the hash of a file with the one in the recipe.
 
-    Args:
-        found: hash of the file, lower case; None if there is no file.
-        expected: hash in the recipe, in any case; None accepts every file.
+    Without a file `found` is None. A recipe may write its hash in any case; without one it accepts every file.
     """
     if expected is not None and found != expected.lower():
         raise TeacherError(
@@ -89,10 +79,7 @@ def check_sha256(found: str | None, expected: str | None, where: str) -> None:
 
 
 def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Any]:
-    """Read a file written by `torch.save` that holds a dict.
-
-    Only tensors and plain values are unpickled.
-    """
+    """Read a dict of tensors and plain values written by `torch.save`."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     # Damaged bytes make torch.load raise nearly anything, KeyError included.
@@ -146,7 +133,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
     A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is removed.
     """
     own = network.state_dict()
-    for prefix in PREFIXES:
+    for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
             state = {key[len(prefix) :]: value for key, value in state.items()}
     missing = [key for key in own if key not in state]
@@ -170,10 +157,6 @@ def _count(items: list[str], what: str) -> str:
 
 
 def _advise(advice: Advice, missing: list[str], unexpected: list[str]) -> str:
-    """Return the advice for the kind of mismatch.
-
-    It depends on whether only the head's shape differs, a prefix is in the way, or the whole architecture differs.
-    """
     if not missing and not unexpected:
         return advice.shapes
     if missing and any(key.endswith(f".{missing[0]}") for key in unexpected):

@@ -47,8 +47,8 @@ class Teacher(nn.Module):
         self.sha256 = sha256
         self.input_size = input_size
         self._autocasts = autocast and self.device.type == "cuda"
-        self._precision = half_precision(self.device)
-        self.embedder = freeze(embedder, self.device)
+        self._precision = _half_precision(self.device)
+        self.embedder = self._placed(embedder)
         self._tappable = tappable
         self.prompts: nn.Module | None = None
         self._channels_last = is_convolutional(embedder)
@@ -139,6 +139,10 @@ class Teacher(nn.Module):
         """
         return self._embed(images)
 
+    def _placed(self, embedder: nn.Module) -> nn.Module:
+        """Return the embedder as it is kept: frozen, on the device."""
+        return freeze(embedder, self.device)
+
     def _embed(self, images: Tensor) -> Tensor:
         """Check the images, run the network, check the embeddings."""
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
@@ -159,7 +163,7 @@ class Teacher(nn.Module):
         return embeddings.to(images.device, torch.float32)
 
     def _prepared(self, images: Tensor) -> Tensor:
-        """Return the images on the teacher's device, in its size and memory layout."""
+        """Return the images on the teacher's device, in its size and layout."""
         images = images.to(self.device)
         if images.shape[-2:] != (self.input_size, self.input_size):
             shrinks = min(images.shape[-2:]) > self.input_size
@@ -171,9 +175,6 @@ def freeze(network: nn.Module, device: torch.device) -> nn.Module:
     """Put a network on a device, frozen and in eval mode.
 
     A convolutional network gets the memory layout channels-last.
-
-    Args:
-        device: where it goes.
     """
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -182,48 +183,29 @@ def freeze(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def is_convolutional(network: nn.Module) -> bool:
-    """Return whether any convolution of a network has overlapping windows.
-
-    The patch embedding of a Transformer has not.
-    """
+    """Return whether any convolution has overlapping windows, unlike patch embeddings."""
     convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
     return any(module.kernel_size[0] > module.stride[0] for module in convolutions)
 
 
-def half_precision(device: torch.device) -> torch.dtype:
-    """Return the half-precision type for a device.
-
-    bfloat16, which has the range of float32, as a wide Transformer may need; float16 on a GPU that does not compute in bfloat16.
-    """
+def _half_precision(device: torch.device) -> torch.dtype:
+    # bfloat16 has the range of float32, as a wide Transformer may need; some GPUs do not compute in it.
     return torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
 
 
 def describe(value: object) -> str:
-    """Describe a value for an error line.
-
-    A tensor by its shape, anything else by its type.
-    """
+    """Describe a tensor by its shape, anything else by its type."""
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def reason_of(error: Exception) -> str:
-    """Return what a foreign network raised, for an error line.
-
-    The result is one line of at most 300 characters.
-    """
+    """Return what a foreign network raised, in at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 @torch.no_grad()
 def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, where: str) -> tuple[int, ...]:
-    """Return the shape of an embedder's answer, without the batch.
-
-    It is found by running two blank images.
-
-    Args:
-        device: where to run.
-        input_size: side of the blank images, in pixels.
-    """
+    """Return the shape of an embedder's answer, without the batch."""
     blank = torch.zeros(2, 3, input_size, input_size, device=device)
     try:
         embeddings = embedder(blank)

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from insightface_cakd.data.embedding_cache import EmbeddingCache
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.networks.kinds import GetModel, host_network, own_network, timm_network, torchscript_network
+from insightface_cakd.networks.kinds import GetModel, host_network, own_network, torchscript_network
 from insightface_cakd.networks.onnx import OnnxNetwork
-from insightface_cakd.networks.timm_networks import TIMM, has_face_head
+from insightface_cakd.networks.timm_networks import TIMM, create_timm, has_face_head, timm_face
 from insightface_cakd.networks.weights import (
     check_sha256,
     file_sha256,
@@ -25,7 +26,7 @@ from insightface_cakd.teachers.cached import CachedEmbeddings
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 from insightface_cakd.teachers.trained import TrainedTeacher
 
-CANNOT_LEARN = {
+_CANNOT_LEARN = {
     CACHED: ("its embeddings were written beforehand", "the network that wrote the cache"),
     ONNX: ("no gradient passes through an ONNX graph", "the torch network that the file was exported from"),
     "torchscript": ("the modules of a TorchScript graph are closed", "the torch network that the file was made from"),
@@ -62,20 +63,15 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
 def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device: torch.device) -> Teacher:
     """Build the teacher of a recipe with random weights, for timing.
 
-    Args:
-        spec: names the network; neither weights nor remembered embeddings are read.
-        get_model: the host's factory, for teachers that are networks of the host.
-        width: of the embedding where the recipe gives none.
-        device: where the teacher runs.
+    No file is read. `width` is that of the embedding where the recipe gives none.
     """
     _check_learns(spec)
-    if spec.network in CANNOT_LEARN:
+    if spec.network in _CANNOT_LEARN:
         raise TeacherError(
             f"teacher {spec.network}: nothing to time without its file; expected a network with random weights in its place. Pass "
             "--teacher NETWORK (vit_t, timm:NAME)."
         )
-    network = _torch_network(spec, spec.embedding_size or width, get_model, device, face_head=True)
-    network = freeze(network, device)
+    network = freeze(_torch_network(spec, spec.embedding_size or width, get_model, device, face_head=True), device)
     found = measure_answer(network, device, spec.input_size, f"teacher {spec.network}")
     return _teacher_of(spec, network, found, device)
 
@@ -96,9 +92,14 @@ def _cached(spec: TeacherSpec, device: torch.device) -> Teacher:
             f"{where}: holds images of {meta.image_size}x{meta.image_size}, teacher.input_size is {spec.input_size}. "
             f"Set teacher.input_size: {meta.image_size}."
         )
-    name = f"{meta.teacher} (cached)"
-    return _teacher(
-        spec, CachedEmbeddings(cache), name, meta.embedding_size, device, meta.teacher_sha256, tappable=False
+    return Teacher(
+        CachedEmbeddings(cache),
+        f"{meta.teacher} (cached)",
+        meta.embedding_size,
+        device,
+        sha256=meta.teacher_sha256,
+        input_size=spec.input_size,
+        tappable=False,
     )
 
 
@@ -114,14 +115,12 @@ def _from_file(
     width = measure_answer(network, device, spec.input_size, where)
     _check_width(width, spec.embedding_size, where)
     # Hooks inside a TorchScript graph never fire, and an ONNX graph has no modules.
-    return _teacher(spec, network, path.name, width, device, digest, tappable=False)
+    return Teacher(network, path.name, width, device, sha256=digest, input_size=spec.input_size, tappable=False)
 
 
 def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) -> Teacher:
-    """Build a torch network and load its state dict.
-
-    Only a user's own callable may bring its weights along.
-    """
+    """Build a torch network and load its state dict."""
+    # Only a user's own callable may bring its weights along.
     is_own = ":" in spec.network and not spec.network.startswith(TIMM)
     if is_own and spec.weights is None:
         network, digest, where = own_network(spec.network, spec.embedding_size), None, f"teacher {spec.network}"
@@ -152,24 +151,13 @@ def _teacher_of(
     digest: str | None = None,
     remembered: nn.Module | None = None,
 ) -> Teacher:
-    """Return a torch network as the teacher of a recipe.
-
-    It has prompts, or is to be trained, where the recipe says so.
-    """
+    known: dict[str, Any] = {"sha256": digest, "input_size": spec.input_size}
     if spec.trains:
-        return TrainedTeacher(network, spec.network, width, device, sha256=digest, input_size=spec.input_size)
+        return TrainedTeacher(network, spec.network, width, device, **known)
     if spec.prompts is None:
-        return _teacher(spec, network, spec.network, width, device, digest, autocast=":" in spec.network)
+        return Teacher(network, spec.network, width, device, autocast=":" in spec.network, **known)
     return PromptedTeacher(
-        network,
-        spec.network,
-        width,
-        device,
-        spec.prompts,
-        sha256=digest,
-        input_size=spec.input_size,
-        autocast=True,
-        remembered=remembered,
+        network, spec.network, width, device, spec.prompts, autocast=True, remembered=remembered, **known
     )
 
 
@@ -201,7 +189,10 @@ def _torch_network(
     spec: TeacherSpec, width: int, get_model: GetModel, device: torch.device, face_head: bool
 ) -> nn.Module:
     if spec.network.startswith(TIMM):
-        return timm_network(spec.network[len(TIMM) :], width, spec.input_size, face_head)
+        name = spec.network[len(TIMM) :]
+        if face_head:  # that of networks trained here, instead of timm's classifier
+            return timm_face(name, width, spec.input_size, TeacherError)
+        return create_timm(name, spec.input_size, TeacherError, num_classes=width)
     if ":" in spec.network:
         return own_network(spec.network, width)
     # A gradient to the prompts would underflow in the float16 that the host's networks choose; `Teacher` chooses bfloat16.
@@ -210,36 +201,17 @@ def _torch_network(
 
 
 def _check_learns(spec: TeacherSpec) -> None:
-    """Refuse prompts and training for teachers that cannot learn.
-
-    Prompts need modules between which to stand.
-    """
-    if spec.trains and (spec.network in CANNOT_LEARN or spec.prompts is not None):
-        reason = CANNOT_LEARN[spec.network][0] if spec.network in CANNOT_LEARN else "its prompts learn in its place"
+    """Refuse prompts and training for teachers that cannot learn."""
+    reason, instead = _CANNOT_LEARN.get(spec.network, ("its prompts learn in its place", None))
+    if spec.trains and (instead is not None or spec.prompts is not None):
         raise TeacherError(
             f"teacher {spec.network}: cannot train, {reason}; expected a torch network without prompts. Remove trains."
         )
-    if spec.prompts is not None and spec.network in CANNOT_LEARN:
-        reason, instead = CANNOT_LEARN[spec.network]
+    if spec.prompts is not None and instead is not None:
         raise TeacherError(
             f"teacher {spec.network}: cannot learn prompts, {reason}; expected a torch Transformer. Remove "
             f"teacher.prompts, or set teacher.network to {instead}."
         )
-
-
-def _teacher(
-    spec: TeacherSpec,
-    embedder: nn.Module,
-    name: str,
-    width: int | tuple[int, ...],
-    device: torch.device,
-    digest: str | None,
-    tappable: bool = True,
-    autocast: bool = False,
-) -> Teacher:
-    return Teacher(
-        embedder, name, width, device, sha256=digest, input_size=spec.input_size, tappable=tappable, autocast=autocast
-    )
 
 
 def _check_width(found: tuple[int, ...], expected: int | None, where: str) -> None:

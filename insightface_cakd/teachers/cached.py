@@ -13,9 +13,6 @@ class CachedEmbeddings(nn.Module):
 
     Shape:
         images: (B, 3, H, W), RGB in [-1, 1], of 8-bit pixels. Embeddings: (B, D), float32, on the images' device.
-
-    Args:
-        cache: where the embeddings are.
     """
 
     def __init__(self, cache: EmbeddingCache) -> None:
@@ -23,11 +20,7 @@ class CachedEmbeddings(nn.Module):
         self.cache = cache
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch.
-
-        Shape:
-            images: (B, 3, H, W), RGB in [-1, 1], of 8-bit pixels. Returns (B, D), float32.
-        """
+        """Return the embeddings of a batch."""
         hashes = image_hash(images)
         found = self.cache.find(hashes)
         if (found < 0).any():

@@ -15,15 +15,10 @@ HEAD, WEIGHT = "state_dict_softmax_fc", "weight"
 
 
 def load_centres(paths: Iterable[str]) -> Tensor:
-    """Join the shards of a teacher's head, in the order given.
+    """Join the shards of a teacher's head, given in rank order.
 
-    This must be the order of the ranks.
-
-    Shape:
-        Returns (C, D) float32 on the CPU, one row per class, not normalised.
-
-    Args:
-        paths: head files (`weight`), training checkpoints (`state_dict_softmax_fc`), or a folder of prototypes.
+    Returns (C, D) float32 on the CPU, one row per class, not normalised. Each path is a head file (`weight`), a
+    training checkpoint (`state_dict_softmax_fc`), or a folder of prototypes.
     """
     shards: list[Tensor] = []
     for number, path in enumerate(paths):

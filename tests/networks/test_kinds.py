@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.networks.kinds import host_network, own_network, timm_network, torchscript_network
+from insightface_cakd.networks.kinds import host_network, own_network, torchscript_network
+from insightface_cakd.networks.timm_networks import create_timm
 from tests.teachers.faces import TinyFace, get_model
 
 CPU = torch.device("cpu")
@@ -32,25 +33,25 @@ def test_a_name_that_the_host_does_not_know_is_one_line(error):
 
 
 def test_a_timm_cnn_gets_the_embedding_as_its_classifier():
-    network = timm_network("resnet10t", 48, 112).eval()
+    network = create_timm("resnet10t", 112, TeacherError, num_classes=48).eval()
     assert network(torch.zeros(1, 3, 112, 112)).shape == (1, 48)
     assert network.get_classifier().out_features == 48
 
 
 def test_a_timm_transformer_is_built_for_the_size_of_the_images():
-    network = timm_network("vit_tiny_patch16_224", 32, 112)
+    network = create_timm("vit_tiny_patch16_224", 112, TeacherError, num_classes=32)
     assert network.pos_embed.shape[1] == 7 * 7 + 1
     assert network.eval()(torch.zeros(1, 3, 112, 112)).shape == (1, 32)
 
 
 def test_an_unknown_timm_name_is_answered_with_the_nearest():
     with pytest.raises(TeacherError, match=r"timm:resnet5O: timm .* has no such network.*Did you mean 'resnet50'\?"):
-        timm_network("resnet5O", 32, 112)
+        create_timm("resnet5O", 112, TeacherError, num_classes=32)
 
 
 def test_a_size_that_timm_cannot_build_points_at_input_size():
     with pytest.raises(TeacherError, match=r"timm:nest_tiny: cannot be built for 100x100 .*Set teacher.input_size"):
-        timm_network("nest_tiny", 32, 100)
+        create_timm("nest_tiny", 100, TeacherError, num_classes=32)
 
 
 def test_a_callable_of_the_users_own_is_called_with_the_width_if_it_takes_one():

@@ -8,7 +8,7 @@ import torch
 
 from insightface_cakd.data.embedding_cache import write_cache
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.networks.kinds import timm_network
+from insightface_cakd.networks.timm_networks import create_timm
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.teachers import TeacherSpec, build_teacher
 from tests.networks.onnx_models import channel_means
@@ -29,7 +29,7 @@ def test_a_network_of_the_host_with_the_width_read_from_its_weights(tmp_path):
 
 
 def test_a_timm_network(tmp_path):
-    network = timm_network("vit_tiny_patch16_224", 32, 112).eval()
+    network = create_timm("vit_tiny_patch16_224", 112, TeacherError, num_classes=32).eval()
     torch.save({f"module.{key}": value for key, value in network.state_dict().items()}, tmp_path / "vit.pt")
     teacher = build(network="timm:vit_tiny_patch16_224", weights=str(tmp_path / "vit.pt"))
     images = as_input(faces(2))
@@ -38,7 +38,7 @@ def test_a_timm_network(tmp_path):
 
 
 def test_a_timm_network_made_for_another_size_is_refused_with_both_shapes(tmp_path):
-    torch.save(timm_network("vit_tiny_patch16_224", 32, 224).state_dict(), tmp_path / "vit.pt")
+    torch.save(create_timm("vit_tiny_patch16_224", 224, TeacherError, num_classes=32).state_dict(), tmp_path / "vit.pt")
     line = r"1 of another shape \(pos_embed is \(1, 197, 192\), the network's \(1, 50, 192\)\).*teacher.input_size"
     with pytest.raises(TeacherError, match=line):
         build(network="timm:vit_tiny_patch16_224", weights=str(tmp_path / "vit.pt"))

@@ -15,6 +15,7 @@ from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.pairs.sets import load_sets
 from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise
+from insightface_cakd.export.failures import refusing
 from insightface_cakd.export.runtimes.ncnn import NCNN
 from insightface_cakd.export.runtimes.openvino import OPENVINO
 from insightface_cakd.export.runtimes.runtime import EmbedOne, Runtime
@@ -82,7 +83,11 @@ def export_runtime(
     sets = load_sets(bins)
     with writing(out, ExportError) as temporary:
         temporary.mkdir()
-        embed = _convert(student, runtime, temporary, threads, where)
+        with refusing(
+            f"{where}: cannot be converted", f"operators that {runtime.name} has. Ship the ONNX file.", RuntimeError
+        ):
+            runtime.convert(student, temporary, student.stem)
+            embed = runtime.load(temporary, student.stem, threads)
         report = _compare(student, embed, sets, threads, rounds, where)
         _write_manifest(student, runtime, temporary)
         size = sum(file.stat().st_size for file in _files(student, runtime, temporary))
@@ -96,18 +101,6 @@ def _require_installed(runtime: Runtime) -> None:
             f"export-runtime {runtime.name}: {', '.join(missing)} not installed; expected {' and '.join(runtime.packages)}. "
             f"pip install 'insightface-cakd[{runtime.name}]'."
         )
-
-
-def _convert(student: Path, runtime: Runtime, folder: Path, threads: int, where: str) -> EmbedOne:
-    """Write the runtime's files, and return the loaded network."""
-    try:
-        runtime.convert(student, folder, student.stem)
-        return runtime.load(folder, student.stem, threads)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ExportError(
-            f"{where}: cannot be converted ({reason}); expected operators that {runtime.name} has. Ship the ONNX file."
-        ) from error
 
 
 def _compare(
@@ -146,10 +139,9 @@ def _versions(runtime: Runtime) -> str:
 
 def _write_manifest(student: Path, runtime: Runtime, folder: Path) -> None:
     said = onnx.load(str(student), load_external_data=False).metadata_props
-    files = {file.name: file_sha256(file) for file in _files(student, runtime, folder)}
     content = {
         "runtime": _versions(runtime),
-        "files": files,
+        "files": {file.name: file_sha256(file) for file in _files(student, runtime, folder)},
         "input": runtime.input,
         "output": runtime.output,
         "input_contract": CONTRACT,

@@ -15,11 +15,7 @@ INPUT, OUTPUT = "in0", "out0"
 
 
 def convert(onnx: Path, folder: Path, stem: str) -> None:
-    """Write `stem.ncnn.param` and `stem.ncnn.bin` with float32 weights.
-
-    Raises:
-        RuntimeError: pnnx fails.
-    """
+    """Write `stem.ncnn.param` and `stem.ncnn.bin` with float32 weights."""
     import pnnx
 
     # pnnx writes a dozen files next to its input.
@@ -36,11 +32,7 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
 
 
 def load(folder: Path, stem: str, threads: int) -> EmbedOne:
-    """Load the files, and return a function that embeds one face.
-
-    Raises:
-        RuntimeError: ncnn does not load them, or cannot compute the output.
-    """
+    """Load the files, and return a function that embeds one face."""
     import ncnn
 
     net = ncnn.Net()

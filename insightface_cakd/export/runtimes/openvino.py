@@ -11,13 +11,7 @@ XML, BIN = ".xml", ".bin"
 
 
 def convert(onnx: Path, folder: Path, stem: str) -> None:
-    """Write `stem.xml` and `stem.bin`.
-
-    The weights keep the precision of the ONNX file.
-
-    Raises:
-        RuntimeError: OpenVINO cannot read the file.
-    """
+    """Write `stem.xml` and `stem.bin`, in the precision of the ONNX file."""
     import openvino
 
     network = openvino.Core().read_model(str(onnx))
@@ -27,20 +21,12 @@ def convert(onnx: Path, folder: Path, stem: str) -> None:
 
 
 def load(folder: Path, stem: str, threads: int) -> EmbedOne:
-    """Load the files, and return a function that embeds one face.
-
-    Raises:
-        RuntimeError: OpenVINO does not load them.
-    """
+    """Load the files, and return a function that embeds one face."""
     import openvino
 
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(str(folder / f"{stem}{XML}"), "CPU", settings)
-
-    def embed(face: np.ndarray) -> np.ndarray:
-        return np.array(compiled({INPUT: face})[OUTPUT])
-
-    return embed
+    return lambda face: np.array(compiled({INPUT: face})[OUTPUT])
 
 
 OPENVINO = Runtime("openvino", ("openvino",), (XML, BIN), INPUT, OUTPUT, convert, load)

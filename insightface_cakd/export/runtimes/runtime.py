@@ -17,7 +17,8 @@ class Runtime:
     Args:
         name: name on the command line, and of the extra to install.
         convert: (ONNX file, folder, stem): writes the files; raises RuntimeError with the converter's last line.
-        load: (folder, stem, threads): returns a function that embeds one face in float32 arithmetic.
+        load: (folder, stem, threads): returns a function that embeds one face in float32 arithmetic; both raise
+            RuntimeError when the runtime fails.
     """
 
     name: str

@@ -29,13 +29,7 @@ class PromptBlocks(ABC):
         self.input_size = input_size
 
     def starts(self, placement: Placement) -> list[int]:
-        """Return the indices of the blocks where new prompts begin.
-
-        A new set of prompts begins before each of them.
-
-        Args:
-            placement: `deep`, before every block; `stage`, before each stage; `shallow`, before the first block.
-        """
+        """Return the indices of the blocks before which new prompts begin."""
         return {"deep": list(range(len(self.blocks))), "stage": self.stages, "shallow": [0]}[placement]
 
     def ends(self) -> list[int]:
@@ -70,10 +64,8 @@ class PromptBlocks(ABC):
 
 
 def run(function: Callable[..., Any], *tensors: Tensor, recompute: bool) -> Any:
-    """Call a function, under a checkpoint if asked.
-
-    A checkpoint is used only where there is a backward pass. The random state is not kept for it: nothing frozen is random.
-    """
+    """Call a function, if asked under a checkpoint for the backward pass."""
+    # The random state is not kept: nothing frozen is random.
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *tensors, use_reentrant=False, preserve_rng_state=False)
     return function(*tensors)
@@ -81,13 +73,7 @@ def run(function: Callable[..., Any], *tensors: Tensor, recompute: bool) -> Any:
 
 @contextmanager
 def forwards(modules: Sequence[nn.Module], replacements: Sequence[Callable[..., Tensor]]) -> Iterator[None]:
-    """Replace the forward of modules for the length of a `with` block.
-
-    Hooks fire as before.
-
-    Args:
-        replacements: one per module.
-    """
+    """Replace the forward of modules for a while; hooks still fire."""
     before = [vars(module).get("forward") for module in modules]
     for module, replacement in zip(modules, replacements, strict=True):
         module.forward = replacement

@@ -18,9 +18,5 @@ class _Damped(torch.autograd.Function):
 
 
 def damped(tensor: Tensor, factor: float) -> Tensor:
-    """Return the same tensor, whose gradient is multiplied by a factor.
-
-    Args:
-        factor: 0 to 1.
-    """
+    """Return the same tensor, whose gradient is multiplied by a factor."""
     return tensor if factor == 1 else _Damped.apply(tensor, factor)

@@ -18,9 +18,6 @@ class SwinBlocks(PromptBlocks):
     In a block, with x the map and p the prompts of one image, both normed before the attention: each window w attends over its
     patches and p together; a patch keeps its window's answer, p takes the mean over the windows of ITS image; then residual,
     norm and MLP for both. Position bias and shift mask are zero wherever a prompt is query or key. Patch merging drops p.
-
-    Args:
-        input_size: side of the images, in pixels.
     """
 
     def __init__(self, network: SwinTransformer, input_size: int) -> None:
@@ -30,11 +27,7 @@ class SwinBlocks(PromptBlocks):
 
     @classmethod
     def find(cls, network: nn.Module, input_size: int) -> "SwinBlocks | None":
-        """Return the blocks of a Swin of timm, None for another network.
-
-        Args:
-            input_size: side of the images, in pixels.
-        """
+        """Return the blocks of a Swin of timm, None for another network."""
         return cls(network, input_size) if isinstance(network, SwinTransformer) else None
 
     def ends(self) -> list[int]:
@@ -44,10 +37,7 @@ class SwinBlocks(PromptBlocks):
     def through(
         self, block: Any, forward: Forward, tokens: Tensor, prompts: Tensor, recompute: bool
     ) -> tuple[Tensor, Tensor]:
-        """Run the block, the prompts included.
-
-        Its attention sees the prompts, which then pass through their own residuals and MLP.
-        """
+        """Run the block; the prompts pass through their own residuals and MLP."""
         return run(partial(_block, block, forward), tokens, prompts, recompute=recompute)
 
     def grid(self, tokens: Tensor) -> tuple[int, int]:
@@ -59,7 +49,7 @@ class SwinBlocks(PromptBlocks):
         return tokens.flatten(1, 2)
 
 
-class PromptedAttention:
+class _PromptedAttention:
     """The forward of timm's window attention, with prompts.
 
     Shape:
@@ -94,23 +84,19 @@ class PromptedAttention:
         return attention.proj(answers[:, :, :area].flatten(0, 1))
 
     def _bias(self, area: int, count: int, extra: int, mask: Tensor | None) -> Tensor:
-        """Return position bias and shift mask, zero for prompts.
-
-        Shape:
-            Returns (1, windows * heads, N + t, N + t).
-        """
+        """Return position bias and shift mask, zero for prompts."""
         table, index = self.attention.relative_position_bias_table, self.attention.relative_position_index
         bias = table[index.flatten()].view(1, area, area, -1).permute(0, 3, 1, 2)  # (1, heads, N, N)
         if mask is not None:
             bias = bias + mask[:, None]  # (windows, heads, N, N)
         bias = pad(bias, (0, extra, 0, extra)).expand(count, -1, -1, -1)
-        return bias.flatten(0, 1)[None]
+        return bias.flatten(0, 1)[None]  # (1, windows * heads, N + t, N + t)
 
 
 def _block(block: Any, forward: Forward, tokens: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor]:
     """Return map and prompts after one block."""
     # `.forward` of a module leaves out hooks: a tap reads the output for the patches only.
-    attention = PromptedAttention(block.attn, block.norm1.forward(prompts))
+    attention = _PromptedAttention(block.attn, block.norm1.forward(prompts))
     with forwards([block.attn], [attention]):
         tokens = forward(tokens)  # (B, H, W, C)
     prompts = prompts + attention.answer

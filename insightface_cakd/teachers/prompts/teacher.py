@@ -22,10 +22,8 @@ SEED = 0
 class Prompts(nn.Module):
     """The prompts of a network, in sets.
 
-    There is one set for each block before which a new set begins.
-
-    Args:
-        patch: side of the network's patches in pixels.
+    There is one set for each block before which a new set begins; `patch` is the side of the network's patches in
+    pixels.
     """
 
     def __init__(self, widths: Sequence[int], tokens: int, patch: int) -> None:
@@ -40,9 +38,6 @@ class Prompts(nn.Module):
         """Draw all prompts from a uniform distribution.
 
         uniform(-v, v), v = sqrt(6 / (3 patch^2 + width)).
-
-        Args:
-            generator: of the CPU; torch's own when not given.
 
         Source:
             Jia et al., Visual Prompt Tuning, ECCV 2022: Xavier's range for the patch embedding.
@@ -88,7 +83,7 @@ class PromptedTeacher(Teacher):
         )
         self.spec = spec if spec is not None else PromptSpec()
         self.remembered = remembered
-        self._blocks = find_blocks(embedder, input_size, f"teacher {name}")
+        self._blocks = _find_blocks(embedder, input_size, f"teacher {name}")
         self._starts = self._blocks.starts(self.spec.placement)
         self._ends = self._blocks.ends()
         self._now: Tensor | None = None
@@ -116,10 +111,7 @@ class PromptedTeacher(Teacher):
         return self._tokens
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch, with the graph to the prompts.
-
-        The graph is kept where gradients are enabled.
-        """
+        """Return the embeddings of a batch, with the graph to the prompts."""
         self._now = None
         modules = self._blocks.blocks
         own = [module.forward for module in modules]
@@ -133,10 +125,7 @@ class PromptedTeacher(Teacher):
 
     @torch.no_grad()
     def plain(self, images: Tensor) -> Tensor:
-        """Return the embeddings without prompts.
-
-        They are computed by the frozen network, or looked up if a cache of them was given.
-        """
+        """Return the embeddings without prompts, computed or remembered."""
         return self._embed(images) if self.remembered is None else self.remembered(images)
 
     def _through(self, index: int, forward: Forward, tokens: Tensor) -> Tensor:
@@ -186,10 +175,7 @@ class PromptedTeacher(Teacher):
 
     @torch.no_grad()
     def _try(self) -> None:
-        """Run two blank images with prompts.
-
-        A network that cannot take prompts is found when it is built.
-        """
+        """Run two blank images, to find a network that cannot take prompts."""
         try:
             self(self._blank(2))
         except TeacherError:
@@ -202,14 +188,8 @@ class PromptedTeacher(Teacher):
             ) from error
 
 
-def find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks:
-    """Return the blocks of a network through which prompts can pass.
-
-    If the network itself has none, its children are searched.
-
-    Args:
-        input_size: side of the images, in pixels.
-    """
+def _find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks:
+    """Return blocks for prompts, of a network or else of its children."""
     for module in (network, *network.children()):
         for kind in (SwinBlocks, ViTBlocks):
             blocks = kind.find(module, input_size)

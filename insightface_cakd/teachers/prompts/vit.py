@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, run
 
-STAGES = 4  # a ViT has none: its blocks are divided into as many as a Swin has
+_STAGES = 4  # a ViT has none: its blocks are divided into as many as a Swin has
 PARTS = ("patch_embed", "pos_embed", "blocks", "norm", "feature")
 
 
@@ -22,12 +22,11 @@ class ViTBlocks(PromptBlocks):
 
     Args:
         prefix: tokens that stand before the patches (a class token, registers).
-        input_size: side of the images, in pixels.
     """
 
     def __init__(self, network: Any, prefix: int, input_size: int) -> None:
         depth = len(network.blocks)
-        stages = min(STAGES, depth)
+        stages = min(_STAGES, depth)
         super().__init__(list(network.blocks), [i * depth // stages for i in range(stages)], network.norm, input_size)
         self.prefix = prefix
         self._grid = getattr(network.patch_embed, "grid_size", None)
@@ -35,13 +34,7 @@ class ViTBlocks(PromptBlocks):
 
     @classmethod
     def find(cls, network: nn.Module, input_size: int) -> "ViTBlocks | None":
-        """Return the blocks of a ViT of timm or arcface_torch.
-
-        None for another network.
-
-        Args:
-            input_size: side of the images, in pixels.
-        """
+        """Return the blocks of timm's or arcface_torch's ViT, None for another network."""
         if isinstance(network, VisionTransformer):
             return cls(network, network.num_prefix_tokens, input_size)
         parts: list[Any] = [getattr(network, part, None) for part in PARTS]
@@ -62,10 +55,7 @@ class ViTBlocks(PromptBlocks):
         return self._last[:2]
 
     def _joined(self, tokens: Tensor, prompts: Tensor) -> Tensor:
-        """Return tokens and prompts as one tensor.
-
-        It is the last block's output itself, if both are parts of it, else a copy.
-        """
+        """Return both as one tensor: the last block's own, if possible."""
         if self._last is not None and self._last[0] is tokens and self._last[1] is prompts:
             return self._last[2]
         return torch.cat([tokens, prompts.to(tokens.dtype)], dim=1)

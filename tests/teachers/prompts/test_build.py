@@ -6,7 +6,7 @@ import torch
 from insightface_cakd.data.embedding_cache import write_cache
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.networks.kinds import timm_network
+from insightface_cakd.networks.timm_networks import create_timm
 from insightface_cakd.teachers import PromptedTeacher, TeacherSpec, build_teacher
 from insightface_cakd.teachers.prompts import PromptSpec
 from tests.teachers.faces import TinyFace, as_input, faces
@@ -41,7 +41,7 @@ def test_a_network_trained_on_the_embedded_host(tmp_path, name, tokens, sets):
 
 
 def test_timms_own_checkpoints_keep_timms_classifier(tmp_path):
-    network = timm_network("vit_tiny_patch16_224", 32, 112).eval()
+    network = create_timm("vit_tiny_patch16_224", 112, TeacherError, num_classes=32).eval()
     teacher = build("timm:vit_tiny_patch16_224", saved(network, tmp_path / "model.pt"))
     images = as_input(faces(2))
     torch.testing.assert_close(teacher.plain(images), network(images).detach())
@@ -78,7 +78,7 @@ def test_a_cnn_has_no_tokens(tmp_path, name):
 
 
 def test_transformers_of_other_kinds_are_refused(tmp_path):
-    network = timm_network("swinv2_cr_tiny_ns_224", 16, 224)
+    network = create_timm("swinv2_cr_tiny_ns_224", 224, TeacherError, num_classes=16)
     path = saved(network, tmp_path / "model.pt")
     with pytest.raises(TeacherError, match=r"SwinTransformerV2Cr has no tokens that prompts could join"):
         build("timm:swinv2_cr_tiny_ns_224", path, input_size=224)
