@@ -42,7 +42,6 @@ def aligned_batches(
 
     Args:
         points: float32 (N, 5, 2).
-        batch_size: faces per batch.
     """
     starts = iter(range(start, len(names), batch_size))
     waiting: deque[tuple[int, list[Future[Piece]]]] = deque()
@@ -70,12 +69,9 @@ def aligned_batches(
 
 
 def read_face(path: Path, points: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Read and align a face.
+    """Read and align a face by its landmarks (5, 2).
 
     Returns uint8 (112, 112, 3) RGB and an empty text, or None and what is wrong with the image.
-
-    Args:
-        points: (5, 2), x and y of the landmarks in it.
     """
     try:
         data = path.read_bytes()

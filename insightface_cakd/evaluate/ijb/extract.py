@@ -32,12 +32,10 @@ def extract(
 ) -> Embeddings:
     """Return the embeddings of all faces and of their mirror images.
 
-    Embeddings that the folder already contains are not computed again.
+    What the folder already contains is not computed again; a stopped extraction is resumed.
 
     Args:
         load: returns the model, which maps (B, 3, 112, 112) to (B, D); not called when everything is saved.
-        tree: where the pictures are.
-        folder: where embeddings are saved; an extraction that was stopped is resumed there.
         execution: how to run; the batch size counts faces, and each is embedded with its mirror image.
         max_corrupt: number of images that may be corrupt; they are left out of their templates.
         progress: called with (faces done, faces in all).
@@ -57,12 +55,7 @@ def extract(
 
 
 def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tree) -> None:
-    """Check that no more images are corrupt than allowed.
-
-    Args:
-        corrupt: row -> what is wrong with the image.
-        limit: number of images that may be corrupt.
-    """
+    """Check that no more images than allowed are corrupt (row -> fault)."""
     if len(corrupt) > limit:
         shown = "; ".join(f"{names[row]}: {fault}" for row, fault in list(corrupt.items())[:5])
         raise EvaluationError(
@@ -72,10 +65,7 @@ def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tre
 
 
 def require_scale(embed: Embed, origin: Origin) -> None:
-    """Check that images are not normalised twice.
-
-    A graph that normalises its images itself has its own divisor.
-    """
+    """Check that a graph which normalises images has the preset's divisor."""
     if getattr(embed, "takes_bytes", False) and origin.pixels.endswith("/128"):
         raise EvaluationError(
             f"{origin.model}: subtracts the mean and divides itself, and ijb_evals would do so once more; expected a model "
@@ -85,13 +75,7 @@ def require_scale(embed: Embed, origin: Origin) -> None:
 
 @torch.inference_mode()
 def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
-    """Return the embedding width D, found by embedding one face of zeros.
-
-    Args:
-        embed: maps (B, 3, 112, 112) to (B, D).
-        pixels: input scale, a key of `PIXELS`.
-        device: where it runs.
-    """
+    """Return the embedding width D, found by embedding one face of zeros."""
     with evaluating(embed):
         found = embed(both_views(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8), pixels, device))
     _require_rows(found, 2, 0)
@@ -142,10 +126,7 @@ def _embed(
 
 
 def _require_rows(found: object, count: int, width: int) -> None:
-    """Check that a model's output is (count, width).
-
-    A width of 0 stands for any other than 0.
-    """
+    """Check that output is (count, width), where width 0 stands for any."""
     shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
     if (
         not isinstance(shape, tuple)
@@ -161,14 +142,11 @@ def _require_rows(found: object, count: int, width: int) -> None:
 
 
 def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
-    """Return network input: the images, then their mirror images.
-
-    The result is float32 (2B, 3, H, W).
+    """Return network input (2B, 3, H, W), float32: images, then their mirror images.
 
     Args:
         images: uint8 (B, H, W, 3) RGB.
         pixels: input scale, a key of `PIXELS`.
-        device: where they go.
     """
     if device.type == "cpu":
         return torch.from_numpy(_both_views_on_cpu(images, PIXELS[pixels]))

@@ -12,13 +12,9 @@ LONGEST = 9  # digits: every such number fits int32
 
 
 def read_integers(path: Path, columns: int, expected: str) -> np.ndarray:
-    """Return a table of non-negative numbers as int32 (rows, columns).
+    """Return a text table of non-negative numbers as int32 (rows, columns).
 
-    Empty lines are skipped.
-
-    Args:
-        path: text, numbers separated by blanks, one row per line.
-        columns: numbers per line.
+    Numbers are separated by blanks; empty lines are skipped.
     """
     with reading(path, DataError, f"lines of {expected}. Is it a whole IJB tree?"), path.open("rb"):
         pass

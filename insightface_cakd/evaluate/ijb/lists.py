@@ -35,11 +35,7 @@ class Faces:
     medias: np.ndarray
 
     def by_name(self, faults: dict[int, str]) -> dict[str, str]:
-        """Return faults by the name of the image instead of its row.
-
-        Args:
-            faults: row -> what is wrong with the image.
-        """
+        """Return faults by the name of the image instead of its row."""
         return {self.names[row]: fault for row, fault in faults.items()}
 
 
@@ -48,8 +44,7 @@ class Pairs:
     """Pairs of templates to compare.
 
     Args:
-        first: int32 (P,), template ids.
-        second: int32 (P,), template ids.
+        first: int32 (P,), template ids, as `second`.
         same: bool (P,), whether both show one subject.
     """
 
@@ -76,11 +71,7 @@ class Tree:
 
 
 def find_tree(root: Path, target: Target) -> Tree:
-    """Find the tree of a set.
-
-    Args:
-        root: the set's folder, or the one that contains `IJBB` and `IJBC`.
-    """
+    """Find a set's tree in its folder, or in that of both sets."""
     for folder in (root / target, root):
         if (folder / "meta").is_dir():
             return Tree(folder, target)
@@ -88,10 +79,7 @@ def find_tree(root: Path, target: Target) -> Tree:
 
 
 def read_faces(tree: Tree) -> Faces:
-    """Read both lists of faces.
-
-    They name the same images in the same order.
-    """
+    """Read both lists of faces, which name the same images in order."""
     names, numbers = _read_landmarks(tree.meta("name_5pts_score.txt"))
     path = tree.meta("face_tid_mid.txt")
     named, ids = _read_rows(path, 2, "`image template media`", np.int64)
@@ -132,11 +120,7 @@ def read_pairs(tree: Tree, templates: np.ndarray) -> Pairs:
 
 
 def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray) -> None:
-    """Check that every template has an image.
-
-    Args:
-        what: words between the path and the number of templates in that message.
-    """
+    """Check that every template has an image; `what` words the message."""
     unknown = np.setdiff1d(ids, templates)
     if len(unknown):
         shown = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
@@ -177,10 +161,7 @@ def _read_landmarks(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def _read_rows(path: Path, columns: int, expected: str, kind: type) -> tuple[list[str], np.ndarray]:
-    """Return the names and numbers of a list.
-
-    Each line is a name and `columns` numbers.
-    """
+    """Return names and numbers of lines of a name and `columns` numbers."""
     names: list[str] = []
     tables = []
     for start, lines in _lines(path, expected):

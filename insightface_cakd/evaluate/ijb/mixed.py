@@ -54,10 +54,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class MixedIjb(SectionedResult):
-    """Two models alone and mixed on an IJB set.
-
-    Mixed are the teacher's gallery with the student's probes, and the reverse.
-    """
+    """Two models alone and mixed on an IJB set."""
 
     conventions: Sequence[str]
     facts_of_set: Mapping[str, Any]
@@ -68,10 +65,7 @@ class MixedIjb(SectionedResult):
         return {**self.facts_of_set, "cases": [_facts(one) for modes in self.cases for one in modes]}
 
     def sections(self) -> list[Section]:
-        """Return the conventions, the tables, and the cost of keeping the gallery.
-
-        Notes below the tables say why a number is missing.
-        """
+        """Return conventions, tables with notes on absent numbers, and the cost."""
         found = [Section("Conventions", notes=self.conventions)]
         cases = [one for modes in self.cases for one in modes]
         if cases[0].tars:
@@ -102,10 +96,7 @@ def measure_mixed(
 
     The first template of a pair is enrolled and the second is the probe; in 1:N the galleries are enrolled. Each
     combination gets a folder with the complete report of `cakd eval ijb`; `mixed.md` and `mixed.json` put them side by
-    side.
-
-    Args:
-        progress: called with (pairs scored, pairs in all), for each combination and mode.
+    side. `progress` is called with (pairs scored, pairs in all), for each combination and mode.
     """
     require_one_width(*((model.name, model.embeddings.plain.shape[1]) for model in (teacher, student)))
 

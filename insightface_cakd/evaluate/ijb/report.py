@@ -45,19 +45,13 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class IjbResult(SectionedResult):
-    """The result of an IJB run, as upstream reads it and strictly.
-
-    The strict reading gives no number that the data do not support.
-    """
+    """The result of an IJB run, as upstream reads it and strictly."""
 
     subject: Subject
     modes: Sequence[Measured]
 
     def facts(self) -> dict[str, Any]:
-        """Return the numbers.
-
-        In the strict reading, a number that the data do not support is null.
-        """
+        """Return the numbers; strict ones without support are null."""
         return {
             "target": self.subject.target,
             "model": self.subject.name,
@@ -68,10 +62,7 @@ class IjbResult(SectionedResult):
         }
 
     def sections(self) -> list[Section]:
-        """Return the conventions, a table of 1:1 and two of 1:N.
-
-        There are two tables of 1:N for each mode.
-        """
+        """Return the conventions, a table of 1:1, and two of 1:N per mode."""
         notes = [f"Conventions of {self.subject.preset.name}: input {self.subject.input}."]
         notes += [f"{one.mode.letters}: {one.mode.meaning}." for one in self.modes]
         notes += [left_out(self.subject.corrupt)] if self.subject.corrupt else []
@@ -89,19 +80,12 @@ class IjbResult(SectionedResult):
 
 
 def left_out(corrupt: dict[str, str]) -> str:
-    """Return a sentence on corrupt images, with the first five names.
-
-    Args:
-        corrupt: name of the image -> what is wrong with it.
-    """
+    """Return a sentence on corrupt images, with the first five names."""
     return f"{len(corrupt)} corrupt images were left out: {', '.join(list(corrupt)[:5])}."
 
 
 def save(folder: Path, result: IjbResult) -> None:
-    """Write `report.md` and `report.json`, and the files of 1:1.
-
-    These are `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png`.
-    """
+    """Write the report, and `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png` of 1:1."""
     try:
         with replacing(folder / "report.md") as temporary:
             temporary.write_text(result.text(), encoding="utf-8")
@@ -231,9 +215,9 @@ def _save_arrays(folder: Path, letters: str, scores: np.ndarray, roc: Roc) -> No
 
 
 def _draw(subject: Subject, found: Sequence[Measured]) -> Figure:
-    """Return the ROC curves.
+    """Return the ROC curves, from the lowest FAR that the pairs support.
 
-    The FAR axis starts at the lowest rate that the pairs support, but not below the lowest of `FARS`.
+    The axis does not start below the lowest of `FARS`.
     """
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()

@@ -25,8 +25,7 @@ def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
     """Return saved embeddings of given faces.
 
     Args:
-        path: a folder written by `extract`, an .npz with `embs` and perhaps `embs_f`, or an .npy (N, D) without mirror
-            images.
+        path: a folder written by `extract`, an .npz with `embs` and perhaps `embs_f`, or an .npy (N, D) of plain images.
     """
     if path.suffix.lower() not in FILES or path.is_dir():
         meta, found = open_store(path)

@@ -60,10 +60,7 @@ def faces_sha256(tree: Tree, faces: Faces) -> str:
 
 
 def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
-    """Return the metadata of a finished folder, and its embeddings.
-
-    The embeddings are mapped from disk.
-    """
+    """Return a finished folder's metadata, and its embeddings, mapped from disk."""
     if partial_folder(folder).is_dir() and not folder.exists():
         raise EvaluationError(
             f"{folder}: its extraction was stopped; expected finished embeddings. Run the extraction again with the model, "
@@ -97,13 +94,9 @@ def require_origin(folder: Path, meta: dict[str, Any], origin: Origin) -> None:
 
 
 def require_place(folder: Path, origin: Origin) -> Embeddings | None:
-    """Check a folder for embeddings, and return them if they are finished.
+    """Check a folder's origin, and return its embeddings if they are finished.
 
     Returns None where there are none, or where their extraction was stopped.
-
-    Args:
-        folder: where embeddings are saved.
-        origin: which the embeddings must have, those of a stopped extraction too.
     """
     if folder.exists():
         meta, found = open_store(folder)
@@ -116,11 +109,7 @@ def require_place(folder: Path, origin: Origin) -> Embeddings | None:
 
 
 def partial_folder(folder: Path) -> Path:
-    """Return where an unfinished extraction to a folder is stored.
-
-    Args:
-        folder: where the finished embeddings go.
-    """
+    """Return where an unfinished extraction to a folder is stored."""
     return folder.with_name(f"{folder.name}.partial")
 
 

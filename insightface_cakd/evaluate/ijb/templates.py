@@ -1,7 +1,4 @@
-"""Templates from image embeddings.
-
-A template is the sum over media of the mean over each medium's images, scaled to length 1.
-"""
+"""Templates: the sum over media of the mean of images, at length 1."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,11 +41,7 @@ class Weighting:
     preset: Preset
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Return the weighted embeddings (n, D) of some rows.
-
-        Args:
-            rows: int (n,).
-        """
+        """Return the weighted embeddings (n, D) of rows (n,)."""
         found = self.embeddings.plain[rows].astype(self.preset.pooled_in)
         if self.mode.flip:
             found += self._mirrored()[rows]
@@ -78,8 +71,7 @@ def pool_templates(
     that templates are equal to the last bit, whatever the chunk.
 
     Args:
-        templates: int (N,), template id of each face.
-        medias: int (N,), medium id of each face.
+        templates: int (N,), template id of each face, as `medias`.
         chunk: images at a time, more where a template has more.
     """
     ids, rows = np.unique(templates), _usable(weighting.embeddings, templates)
@@ -99,10 +91,7 @@ def pool_templates(
 
 
 def _usable(embeddings: Embeddings, templates: np.ndarray) -> np.ndarray:
-    """Return the rows whose image is not corrupt.
-
-    Each template must have at least one.
-    """
+    """Return the rows whose image is not corrupt, some for each template."""
     used = np.ones(len(templates), bool)
     used[list(embeddings.corrupt)] = False
     lost = np.setdiff1d(templates, templates[used])
@@ -115,13 +104,7 @@ def _usable(embeddings: Embeddings, templates: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1 in place and return them.
-
-    Rows of length 0 stay.
-
-    Args:
-        rows: float (T, D).
-    """
+    """Scale rows to length 1 in place; those of length 0 stay."""
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     norms[norms < 10 * np.finfo(rows.dtype).eps] = 1
     rows /= norms[:, None]
@@ -142,10 +125,7 @@ def _pieces(sorted_templates: np.ndarray, chunk: int) -> Iterator[tuple[int, int
 
 
 def _pool(features: np.ndarray, templates: np.ndarray, medias: np.ndarray) -> np.ndarray:
-    """Return the sums (T, D) of some whole templates.
-
-    Rows are sorted by template and medium.
-    """
+    """Return the sums (T, D) of whole templates, sorted by medium within."""
     media_starts = np.flatnonzero(np.r_[True, (np.diff(templates) != 0) | (np.diff(medias) != 0)])
     counts = np.diff(np.append(media_starts, len(features)))
     means = _sum_groups(features, media_starts, counts)

@@ -30,9 +30,7 @@ NOTE_EVERY = 16
 
 
 class Writer:
-    """Appends rows of both views in order.
-
-    From time to time it records how many rows are safely on disk.
+    """Appends rows of both views in order, and sometimes records how many are safe.
 
     Args:
         folder: where the finished embeddings go.
@@ -48,10 +46,7 @@ class Writer:
 
     @contextmanager
     def opened(self) -> Iterator["Writer"]:
-        """Resume at the rows already there.
-
-        When all rows are written, the finished folder is put in place.
-        """
+        """Resume at the rows already there; when all are written, finish the folder."""
         try:
             self._begin_or_go_on()
             try:
@@ -83,11 +78,9 @@ class Writer:
                     folder.rmdir()
 
     def append(self, plain: np.ndarray, mirrored: np.ndarray, corrupt: dict[int, str]) -> None:
-        """Write the next rows.
+        """Write the next rows, (B, D) of both views.
 
         Args:
-            plain: float32 (B, D), of the images.
-            mirrored: float32 (B, D), of their mirror images.
             corrupt: row in the set -> what is wrong with the image.
         """
         if not self._files:

@@ -32,11 +32,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Searched(Result):
-    """Which probes are identified in each combination.
-
-    Args:
-        found: probes identified, per combination.
-    """
+    """Which probes are identified in each combination."""
 
     name: str
     found: Combinations[Found]
@@ -44,9 +40,9 @@ class Searched(Result):
 
     @property
     def loss(self) -> tuple[float, Interval]:
-        """Rank-1 lost by keeping the teacher's gallery, and its interval.
+        """Rank-1 lost by keeping the gallery instead of enrolling everyone again.
 
-        Compared with enrolling everyone again; the interval is by bootstrap over the probes.
+        The interval is by bootstrap over the probes.
         """
         lost = self.found.student_alone.first.astype(float) - self.found.kept.first
         return float(lost.mean()), mean_interval(lost)
@@ -104,11 +100,7 @@ def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Sea
 def search_people(
     teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, execution: Execution, faults: Faults
 ) -> Searched:
-    """Enrol each person's first picture, and search with the others.
-
-    Args:
-        folder: one subfolder per person.
-    """
+    """Enrol each person's first picture, and search with the others."""
     images = find_people(folder).images
     files = [path for person in images for path in person]
     people = np.repeat(np.arange(len(images)), [len(person) for person in images])
@@ -128,11 +120,7 @@ def search_people(
 
 
 def verdict(loss: Interval) -> str:
-    """Return in words what follows from the interval of a loss.
-
-    Args:
-        loss: interval of the accuracy or rank-1 lost by keeping the gallery.
-    """
+    """Return in words what follows from the interval of a loss."""
     if loss.low > 0:
         return "the loss is real: enrol again, or accept it"
     if loss.high < 0:

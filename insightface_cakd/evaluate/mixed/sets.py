@@ -53,7 +53,6 @@ class MixedSet:
     """All combinations of two models on a set.
 
     Args:
-        cases: one per combination.
         loss: accuracy lost by keeping the teacher's gallery, compared with enrolling again with the student.
     """
 
@@ -63,10 +62,7 @@ class MixedSet:
     loss_interval: Interval
 
     def sentence(self) -> str:
-        """Return the closing sentence on the loss.
-
-        It gives the loss in percentage points, its interval, and what follows.
-        """
+        """Return the loss in percentage points, its interval, and what follows."""
         student, kept = self.cases.student_alone, self.cases.kept
         old, new = kept.models.gallery, kept.models.probe
         points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
@@ -80,11 +76,7 @@ class MixedSet:
 
 @dataclass(frozen=True, eq=False)
 class MixedSets(Result):
-    """Two models alone and mixed on verification sets.
-
-    Args:
-        sets: one result per set.
-    """
+    """Two models alone and mixed on verification sets."""
 
     sets: Sequence[MixedSet]
 
@@ -173,11 +165,7 @@ def mixed_sets(
 def mixed_set(
     name: str, pairs: VerificationSet, teacher: tuple[str, np.ndarray], student: tuple[str, np.ndarray]
 ) -> MixedSet:
-    """Measure two models alone and mixed from their embeddings.
-
-    Args:
-        teacher: name, and embeddings (2P, D) of the set's images.
-    """
+    """Measure two models alone and mixed, from names and embeddings (2P, D)."""
     old, new = (Embedded(who, rows[0::2], rows[1::2]) for who, rows in (teacher, student))
     require_one_space(old, new)
     resamples = Resamples(pairs.same)
