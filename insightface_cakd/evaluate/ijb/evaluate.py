@@ -12,8 +12,7 @@ from insightface_cakd.evaluate.ijb.measure import measure, read_lists
 from insightface_cakd.evaluate.ijb.mixed import MixedIjb, Model, measure_mixed
 from insightface_cakd.evaluate.ijb.presets import Protocol, Target, choose_modes, find_preset
 from insightface_cakd.evaluate.ijb.report import IjbResult, Subject, save
-from insightface_cakd.evaluate.ijb.saved import is_saved
-from insightface_cakd.evaluate.ijb.store import Embeddings
+from insightface_cakd.evaluate.ijb.store import Embeddings, is_saved
 from insightface_cakd.evaluate.ijb.subjects import Extraction, ModelOrSaved, find_subject, require_writable
 from insightface_cakd.evaluate.mixed.mixed import require_one_width
 from insightface_cakd.networks.entries import Entry, title

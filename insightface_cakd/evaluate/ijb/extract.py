@@ -46,8 +46,7 @@ def extract(
         require_scale(embed, origin)
         writer = Writer(folder, origin)
         with writer.opened():
-            if writer.done < origin.count:
-                _run(embed, writer, tree, faces, execution, max_corrupt, progress)
+            _run(embed, writer, tree, faces, execution, max_corrupt, progress)
     meta, embeddings = open_store(folder)
     require_origin(folder, meta, origin)
     require_few(embeddings.corrupt, faces.names, max_corrupt, tree)
@@ -127,14 +126,9 @@ def _embed(
 
 def _require_rows(found: object, count: int, width: int) -> None:
     """Check that output is (count, width), where width 0 stands for any."""
-    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-    if (
-        not isinstance(shape, tuple)
-        or len(shape) != 2
-        or shape[0] != count
-        or not shape[1]
-        or shape[1] != (width or shape[1])
-    ):
+    found_width = found.shape[1] if isinstance(found, Tensor) and found.ndim == 2 and len(found) == count else 0
+    if not found_width or found_width != (width or found_width):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise EvaluationError(
             f"model: gave {shape} for {count} images; expected a tensor ({count}, {width or 'D'}), one embedding per image. "
             "In eval mode a network returns its embedding alone."

@@ -31,15 +31,9 @@ class GalleryResult:
     mated: int
     size: int
 
-    def supports(self, fpir: float) -> bool:
-        """Return whether the non-mated probes suffice for a false alarm rate.
-
-        They do if at least one false alarm is allowed.
-
-        Args:
-            fpir: false positive identification rate, in (0, 1].
-        """
-        return int(len(self.strangers) * fpir + ROUNDING) > 0
+    def allowed(self, fpir: float) -> int:
+        """Return how many false alarms a rate allows."""
+        return int(len(self.strangers) * fpir + ROUNDING)
 
     def threshold(self, fpir: float) -> float | None:
         """Return upstream's threshold, None where all probes are mated."""
@@ -61,7 +55,7 @@ class GalleryResult:
         TPIR is the share of mated probes found first and above a threshold, which may give at most a share `fpir` of false
         alarms. None without a mated probe, or with fewer than 1 / fpir probes without a mate.
         """
-        allowed = int(len(self.strangers) * fpir + ROUNDING)
+        allowed = self.allowed(fpir)
         if not allowed or not self.mated:
             return None
         return self._found_above(self.strangers[allowed] if allowed < len(self.strangers) else -np.inf)

@@ -1,6 +1,5 @@
 """The lists of an IJB tree: faces and pairs of templates."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,27 +163,20 @@ def _read_rows(path: Path, columns: int, expected: str, kind: type) -> tuple[lis
     """Return names and numbers of lines of a name and `columns` numbers."""
     names: list[str] = []
     tables = []
-    for start, lines in _lines(path, expected):
-        rows = [line.split() for line in lines]
-        for number, row in enumerate(rows, start):
+    lines = read_text(path, DataError, f"lines of {expected}. Is it a whole IJB tree?").rstrip().splitlines()
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        rows = [line.split() for line in lines[start : start + LINES_AT_ONCE]]
+        for number, row in enumerate(rows, start + 1):
             if len(row) != columns + 1:
                 raise DataError(
                     f"{path}, line {number}: {len(row)} words; expected {columns + 1}: {expected}. Correct the line, or get "
                     "the file again."
                 )
         names += [row[0] for row in rows]
-        tables.append(_numbers([row[1:] for row in rows], kind, path, start, expected))
+        tables.append(_numbers([row[1:] for row in rows], kind, path, start + 1, expected))
     if not names:
         raise DataError(f"{path}: holds no line; expected lines of {expected}. Get the file again.")
     return names, np.concatenate(tables)
-
-
-def _lines(path: Path, expected: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield blocks of lines, each with the number of its first line."""
-    text = read_text(path, DataError, f"lines of {expected}. Is it a whole IJB tree?")
-    lines = text.rstrip().splitlines()
-    for start in range(0, len(lines), LINES_AT_ONCE):
-        yield start + 1, lines[start : start + LINES_AT_ONCE]
 
 
 def _numbers(words: list[list[str]], kind: type, path: Path, first_line: int, expected: str) -> np.ndarray:

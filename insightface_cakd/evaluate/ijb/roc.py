@@ -50,16 +50,6 @@ class Roc:
         limit = self.impostors[len(self.impostors) - 1 - allowed]
         return 1 - np.searchsorted(self.genuine, limit, "right") / len(self.genuine)
 
-    def supports(self, far: float) -> bool:
-        """Return whether the different pairs suffice for a false accept rate.
-
-        They do if at least one false accept is allowed.
-
-        Args:
-            far: false accept rate, in (0, 1].
-        """
-        return int(len(self.impostors) * far + ROUNDING) > 0
-
 
 def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
     """Return the ROC curve of scores (P,); larger is more alike."""
@@ -72,7 +62,7 @@ def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
     _sort(impostors)
     if not np.isfinite([genuine[0], genuine[-1], impostors[0], impostors[-1]]).all():
         raise EvaluationError("pairs: scores are not finite; expected cosines. Extract the embeddings again.")
-    false, true = curve_counts(genuine, impostors)
+    false, true = _curve_counts(genuine, impostors)
     return Roc(false / len(impostors), true / len(genuine), genuine, impostors)
 
 
@@ -84,7 +74,7 @@ def _sort(scores: np.ndarray) -> None:
         list(pool.map(np.ndarray.sort, [scores[:middle], scores[middle:]]))
 
 
-def curve_counts(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _curve_counts(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return accepted different and same pairs at the curve's points.
 
     Both start at 0; scores are ascending. The points are those that `sklearn.metrics.roc_curve` keeps: the first and the

@@ -12,8 +12,15 @@ from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.extract import embedding_width, extract, require_few, require_scale
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
-from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
-from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
+from insightface_cakd.evaluate.ijb.store import (
+    META,
+    Embeddings,
+    Origin,
+    faces_sha256,
+    is_saved,
+    open_saved,
+    require_place,
+)
 from insightface_cakd.networks.entries import Entry, find_entry, title
 from insightface_cakd.networks.inference import for_inference
 from insightface_cakd.networks.models import Embed, GetModel, network_unknown
@@ -93,16 +100,8 @@ class ModelOrSaved:
         if is_saved(self.entry.path):
             return self._opened
         shared = self.extraction
-        return extract(
-            lambda: self.model,
-            self.origin,
-            shared.tree,
-            shared.faces,
-            self.folder,
-            shared.execution,
-            shared.max_corrupt,
-            progress,
-        )
+        tree, faces, execution, limit = shared.tree, shared.faces, shared.execution, shared.max_corrupt
+        return extract(lambda: self.model, self.origin, tree, faces, self.folder, execution, limit, progress)
 
     @cached_property
     def _opened(self) -> Embeddings:

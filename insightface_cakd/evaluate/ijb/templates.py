@@ -44,7 +44,12 @@ class Weighting:
         """Return the weighted embeddings (n, D) of rows (n,)."""
         found = self.embeddings.plain[rows].astype(self.preset.pooled_in)
         if self.mode.flip:
-            found += self._mirrored()[rows]
+            if self.embeddings.mirrored is None:
+                raise EvaluationError(
+                    f"mode {self.mode.letters}: the saved embeddings have none of mirror images; expected both for F1. Use "
+                    f"--mode {self.mode.letters[:-1]}0, or give the model."
+                )
+            found += self.embeddings.mirrored[rows]
         if self.mode.normalised:
             squares = np.einsum("ij,ij->i", found, found) if self.preset.n1_normalises else np.sum(found**2, -1)
             norms = np.sqrt(squares)
@@ -52,14 +57,6 @@ class Weighting:
         if self.mode.detector:
             found *= self.scores[rows, None]
         return found
-
-    def _mirrored(self) -> np.ndarray:
-        if self.embeddings.mirrored is None:
-            raise EvaluationError(
-                f"mode {self.mode.letters}: the saved embeddings have none of mirror images; expected both for F1. Use "
-                f"--mode {self.mode.letters[:-1]}0, or give the model."
-            )
-        return self.embeddings.mirrored
 
 
 def pool_templates(
@@ -86,7 +83,12 @@ def pool_templates(
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, pieces))
-    _check_finite(sums, ids)
+    finite = np.isfinite(sums).all(axis=1)
+    if not finite.all():
+        raise EvaluationError(
+            f"embeddings: {int((~finite).sum())} of {len(ids)} templates have a NaN or infinite embedding (first: template "
+            f"{ids[np.argmin(finite)]}); expected numbers. The saved embeddings are damaged: extract them again."
+        )
     return Templates(ids, unit_rows(sums))
 
 
@@ -154,12 +156,3 @@ def _sum_groups(rows: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.
     result = np.empty_like(sums)
     result[by_size] = sums
     return result
-
-
-def _check_finite(sums: np.ndarray, ids: np.ndarray) -> None:
-    finite = np.isfinite(sums).all(axis=1)
-    if not finite.all():
-        raise EvaluationError(
-            f"embeddings: {int((~finite).sum())} of {len(ids)} templates have a NaN or infinite embedding (first: template "
-            f"{ids[np.argmin(finite)]}); expected numbers. The saved embeddings are damaged: extract them again."
-        )

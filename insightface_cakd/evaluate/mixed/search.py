@@ -82,21 +82,6 @@ class Searched(Result):
         }
 
 
-def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Searched:
-    """Search every probe in all four combinations.
-
-    Args:
-        models: embeddings of the model that enrolled, and those of the same pictures by the other.
-        own: row in the gallery of each probe's person, (P,).
-    """
-    require_one_space(*models)
-
-    def find(old: Embedded, new: Embedded) -> Found:
-        return Found(Combination(old.name, new.name), mixed_ranks(old.gallery, new.probe, own) == 0)
-
-    return Searched(name, Combinations.of(*models, find), len(models[0].gallery))
-
-
 def search_people(
     teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, execution: Execution, faults: Faults
 ) -> Searched:
@@ -114,9 +99,14 @@ def search_people(
         raise EvaluationError(
             f"{folder}: {len(at)} people, none with two pictures; expected one to enrol and one to search. Add pictures."
         )
-    old = Embedded(teacher[0], rows[at], rows[asking])
-    new = Embedded(student[0], others[at], others[asking])
-    return search(folder.name, (old, new), shown[asking])
+    models = Embedded(teacher[0], rows[at], rows[asking]), Embedded(student[0], others[at], others[asking])
+    require_one_space(*models)
+
+    def find(old: Embedded, new: Embedded) -> Found:
+        ranks = mixed_ranks(old.gallery, new.probe, shown[asking])
+        return Found(Combination(old.name, new.name), ranks == 0)
+
+    return Searched(folder.name, Combinations.of(*models, find), len(at))
 
 
 def verdict(loss: Interval) -> str:
