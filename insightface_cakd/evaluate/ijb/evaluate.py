@@ -85,7 +85,7 @@ def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) 
 
 
 def faces_at_a_time(device: torch.device) -> int:
-    """Return a good batch size; a CPU's cache has room for 8 faces."""
+    """Return a good batch size; a CPU's cache holds 8 faces."""
     return 8 if device.type == "cpu" else 64
 
 

@@ -45,8 +45,14 @@ def extract(
         embed = load()
         require_scale(embed, origin)
         writer = Writer(folder, origin)
-        with writer.opened():
-            _run(embed, writer, tree, faces, execution, max_corrupt, progress)
+        with torch.inference_mode(), evaluating(embed), writer.opened():
+            size, workers = execution.batch_size, execution.workers
+            for batch in aligned_batches(tree.images, faces.names, faces.points, writer.done, size, workers):
+                require_few(writer.corrupt | batch.corrupt, faces.names, max_corrupt, tree)
+                plain, mirrored = _embed(embed, batch, origin.pixels, execution.device, faces.names, writer.width)
+                writer.append(plain, mirrored, batch.corrupt)
+                if progress:
+                    progress(writer.done, len(faces.names))
     meta, embeddings = open_store(folder)
     require_origin(folder, meta, origin)
     require_few(embeddings.corrupt, faces.names, max_corrupt, tree)
@@ -79,28 +85,6 @@ def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
         found = embed(both_views(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8), pixels, device))
     _require_rows(found, 2, 0)
     return int(found.shape[1])
-
-
-@torch.inference_mode()
-def _run(
-    embed: Embed,
-    writer: Writer,
-    tree: Tree,
-    faces: Faces,
-    execution: Execution,
-    max_corrupt: int,
-    progress: Progress | None,
-) -> None:
-    batches = aligned_batches(
-        tree.images, faces.names, faces.points, writer.done, execution.batch_size, execution.workers
-    )
-    with evaluating(embed):
-        for batch in batches:
-            require_few(writer.corrupt | batch.corrupt, faces.names, max_corrupt, tree)
-            plain, mirrored = _embed(embed, batch, writer.origin.pixels, execution.device, faces.names, writer.width)
-            writer.append(plain, mirrored, batch.corrupt)
-            if progress:
-                progress(writer.done, len(faces.names))
 
 
 def _embed(
@@ -136,7 +120,7 @@ def _require_rows(found: object, count: int, width: int) -> None:
 
 
 def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
-    """Return network input (2B, 3, H, W), float32: images, then their mirror images.
+    """Return float32 (2B, 3, H, W): images, then their mirror images.
 
     Args:
         images: uint8 (B, H, W, 3) RGB.

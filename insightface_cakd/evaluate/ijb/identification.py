@@ -17,7 +17,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True)
 class GalleryResult:
-    """Identification in one gallery; FPIR, the false alarm rate, is in (0, 1].
+    """Identification in one gallery; false alarm rates are in (0, 1].
 
     Args:
         ranked: rank -> number of mated probes whose subject is among that many best.

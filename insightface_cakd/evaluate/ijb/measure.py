@@ -27,7 +27,7 @@ class Lists:
 
 @dataclass(frozen=True)
 class Measured:
-    """The numbers of one mode; those that were not asked for are None.
+    """The numbers of one mode; None are those not asked for.
 
     Args:
         scores: float64 (P,), in the order of the pair list.

@@ -1,6 +1,7 @@
-"""The conventions of upstream's three scripts: input scale, meaning of N, precision, reading of TAR.
+"""The conventions of upstream's three scripts.
 
-The command line imports this module for its help, so neither torch nor NumPy is imported here.
+They differ in input scale, meaning of N, precision, and how TAR is read. The command line imports this module for its
+help, so neither torch nor NumPy is imported here.
 """
 
 import re

@@ -62,7 +62,7 @@ class IjbResult(SectionedResult):
         }
 
     def sections(self) -> list[Section]:
-        """Return the conventions, a table of 1:1, and two of 1:N per mode."""
+        """Return conventions, a table of 1:1, two of 1:N per mode."""
         notes = [f"Conventions of {self.subject.preset.name}: input {self.subject.input}."]
         notes += [f"{one.mode.letters}: {one.mode.meaning}." for one in self.modes]
         notes += [left_out(self.subject.corrupt)] if self.subject.corrupt else []

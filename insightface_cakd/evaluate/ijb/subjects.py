@@ -34,7 +34,7 @@ EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What is embedded, and how; the same for both models of mixed enrolment.
+    """What is embedded, and how; both models of mixed enrolment share it.
 
     Args:
         max_corrupt: number of images that may be corrupt.
@@ -129,7 +129,7 @@ def find_subject(path: Path, network: str | None, option: str) -> Entry:
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """Check that a folder can be created or written, before hours of work."""
+    """Check before hours of work that a folder can be written."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     fault = "may not be written" if nearest.is_dir() else "is no folder"
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):

@@ -1,4 +1,4 @@
-"""Templates: the sum over media of the mean of images, at length 1."""
+"""Templates: sums over media of means over images, scaled to length 1."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

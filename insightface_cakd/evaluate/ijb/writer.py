@@ -30,7 +30,7 @@ NOTE_EVERY = 16
 
 
 class Writer:
-    """Appends rows of both views in order, and sometimes records how many are safe.
+    """Appends rows of both views; records at times how many are safe.
 
     Args:
         folder: where the finished embeddings go.
@@ -46,7 +46,7 @@ class Writer:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Resume at the rows already there; when all are written, finish the folder."""
+        """Resume at the rows already there; finish the folder after the last."""
         try:
             self._begin_or_go_on()
             try:

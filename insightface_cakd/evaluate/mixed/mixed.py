@@ -95,7 +95,7 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def mixed_distances(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """Return squared distances (P,), in [0, 4], of rows scaled to length 1."""
+    """Return squared distances (P,) in [0, 4], rows scaled to length 1."""
     return np.square(unit_rows(gallery) - unit_rows(probe)).sum(axis=1)
 
 
