@@ -42,40 +42,29 @@ def aligned_batches(
 
     Args:
         points: float32 (N, 5, 2).
-        batch_size: faces per batch.
     """
-    starts = iter(range(start, len(names), batch_size))
-    waiting: deque[tuple[int, list[Future[Piece]]]] = deque()
+    starts = range(start, len(names), batch_size)
     with ThreadPoolExecutor(workers) as pool:
 
-        def ask() -> None:
-            first = next(starts, None)
-            if first is None:
-                return
+        def ask(first: int) -> list[Future[Piece]]:
             end = min(first + batch_size, len(names))
             pieces = range(first, end, PIECE)
-            futures = [pool.submit(_piece, folder, names, points, at, min(at + PIECE, end)) for at in pieces]
-            waiting.append((first, futures))
+            return [pool.submit(_piece, folder, names, points, at, min(at + PIECE, end)) for at in pieces]
 
         try:
-            for _ in range(AHEAD):
-                ask()
-            while waiting:
-                first, futures = waiting.popleft()
-                faces = [face for future in futures for face in future.result()]
-                ask()
+            waiting = deque(map(ask, starts[:AHEAD]))
+            for number, first in enumerate(starts, AHEAD):
+                faces = [face for future in waiting.popleft() for face in future.result()]
+                waiting.extend(map(ask, starts[number : number + 1]))
                 yield _batch(first, faces)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def read_face(path: Path, points: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Read and align a face.
+    """Read and align a face by its landmarks (5, 2).
 
     Returns uint8 (112, 112, 3) RGB and an empty text, or None and what is wrong with the image.
-
-    Args:
-        points: (5, 2), x and y of the landmarks in it.
     """
     try:
         data = path.read_bytes()

@@ -12,8 +12,7 @@ from insightface_cakd.evaluate.ijb.measure import measure, read_lists
 from insightface_cakd.evaluate.ijb.mixed import MixedIjb, Model, measure_mixed
 from insightface_cakd.evaluate.ijb.presets import Protocol, Target, choose_modes, find_preset
 from insightface_cakd.evaluate.ijb.report import IjbResult, Subject, save
-from insightface_cakd.evaluate.ijb.saved import is_saved
-from insightface_cakd.evaluate.ijb.store import Embeddings
+from insightface_cakd.evaluate.ijb.store import Embeddings, is_saved
 from insightface_cakd.evaluate.ijb.subjects import Extraction, ModelOrSaved, find_subject, require_writable
 from insightface_cakd.evaluate.mixed.mixed import require_one_width
 from insightface_cakd.networks.entries import Entry, title
@@ -27,11 +26,11 @@ class Question:
     Args:
         model: an .onnx, weights, the output folder of a run, or saved embeddings.
         mode: letters such as N1D1F1, several separated by commas, `all`, or None for the preset's own.
-        protocol: 1:1, 1:N or both.
         out: folder of the report, None for `ijb_result/MODEL_TARGET_PRESET`.
         embeddings: folder where a model's embeddings are saved, None for `OUT/embeddings`.
         network: name of the network of weights; a run's folder gives its own.
         max_corrupt: number of images that may be corrupt.
+        enrolled: another model that embeds what is enrolled (mixed enrolment).
     """
 
     model: Path
@@ -86,13 +85,7 @@ def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) 
 
 
 def faces_at_a_time(device: torch.device) -> int:
-    """Return a good batch size for a device.
-
-    It is 8 on a CPU, whose cache has room for that many faces, and 64 elsewhere.
-
-    Args:
-        device: where the model runs.
-    """
+    """Return a good batch size; a CPU's cache holds 8 faces."""
     return 8 if device.type == "cpu" else 64
 
 

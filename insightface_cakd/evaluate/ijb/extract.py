@@ -32,12 +32,10 @@ def extract(
 ) -> Embeddings:
     """Return the embeddings of all faces and of their mirror images.
 
-    Embeddings that the folder already contains are not computed again.
+    What the folder already contains is not computed again; a stopped extraction is resumed.
 
     Args:
         load: returns the model, which maps (B, 3, 112, 112) to (B, D); not called when everything is saved.
-        tree: where the pictures are.
-        folder: where embeddings are saved; an extraction that was stopped is resumed there.
         execution: how to run; the batch size counts faces, and each is embedded with its mirror image.
         max_corrupt: number of images that may be corrupt; they are left out of their templates.
         progress: called with (faces done, faces in all).
@@ -47,9 +45,14 @@ def extract(
         embed = load()
         require_scale(embed, origin)
         writer = Writer(folder, origin)
-        with writer.opened():
-            if writer.done < origin.count:
-                _run(embed, writer, tree, faces, execution, max_corrupt, progress)
+        with torch.inference_mode(), evaluating(embed), writer.opened():
+            size, workers = execution.batch_size, execution.workers
+            for batch in aligned_batches(tree.images, faces.names, faces.points, writer.done, size, workers):
+                require_few(writer.corrupt | batch.corrupt, faces.names, max_corrupt, tree)
+                plain, mirrored = _embed(embed, batch, origin.pixels, execution.device, faces.names, writer.width)
+                writer.append(plain, mirrored, batch.corrupt)
+                if progress:
+                    progress(writer.done, len(faces.names))
     meta, embeddings = open_store(folder)
     require_origin(folder, meta, origin)
     require_few(embeddings.corrupt, faces.names, max_corrupt, tree)
@@ -57,12 +60,7 @@ def extract(
 
 
 def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tree) -> None:
-    """Check that no more images are corrupt than allowed.
-
-    Args:
-        corrupt: row -> what is wrong with the image.
-        limit: number of images that may be corrupt.
-    """
+    """Check that no more images than allowed are corrupt (row -> fault)."""
     if len(corrupt) > limit:
         shown = "; ".join(f"{names[row]}: {fault}" for row, fault in list(corrupt.items())[:5])
         raise EvaluationError(
@@ -72,10 +70,7 @@ def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tre
 
 
 def require_scale(embed: Embed, origin: Origin) -> None:
-    """Check that images are not normalised twice.
-
-    A graph that normalises its images itself has its own divisor.
-    """
+    """Check that a graph which normalises images has the preset's divisor."""
     if getattr(embed, "takes_bytes", False) and origin.pixels.endswith("/128"):
         raise EvaluationError(
             f"{origin.model}: subtracts the mean and divides itself, and ijb_evals would do so once more; expected a model "
@@ -85,39 +80,11 @@ def require_scale(embed: Embed, origin: Origin) -> None:
 
 @torch.inference_mode()
 def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
-    """Return the embedding width D, found by embedding one face of zeros.
-
-    Args:
-        embed: maps (B, 3, 112, 112) to (B, D).
-        pixels: input scale, a key of `PIXELS`.
-        device: where it runs.
-    """
+    """Return the embedding width D, found by embedding one face of zeros."""
     with evaluating(embed):
         found = embed(both_views(np.zeros((1, FACE_SIZE, FACE_SIZE, 3), np.uint8), pixels, device))
     _require_rows(found, 2, 0)
     return int(found.shape[1])
-
-
-@torch.inference_mode()
-def _run(
-    embed: Embed,
-    writer: Writer,
-    tree: Tree,
-    faces: Faces,
-    execution: Execution,
-    max_corrupt: int,
-    progress: Progress | None,
-) -> None:
-    batches = aligned_batches(
-        tree.images, faces.names, faces.points, writer.done, execution.batch_size, execution.workers
-    )
-    with evaluating(embed):
-        for batch in batches:
-            require_few(writer.corrupt | batch.corrupt, faces.names, max_corrupt, tree)
-            plain, mirrored = _embed(embed, batch, writer.origin.pixels, execution.device, faces.names, writer.width)
-            writer.append(plain, mirrored, batch.corrupt)
-            if progress:
-                progress(writer.done, len(faces.names))
 
 
 def _embed(
@@ -142,18 +109,10 @@ def _embed(
 
 
 def _require_rows(found: object, count: int, width: int) -> None:
-    """Check that a model's output is (count, width).
-
-    A width of 0 stands for any other than 0.
-    """
-    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-    if (
-        not isinstance(shape, tuple)
-        or len(shape) != 2
-        or shape[0] != count
-        or not shape[1]
-        or shape[1] != (width or shape[1])
-    ):
+    """Check that output is (count, width), where width 0 stands for any."""
+    found_width = found.shape[1] if isinstance(found, Tensor) and found.ndim == 2 and len(found) == count else 0
+    if not found_width or found_width != (width or found_width):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise EvaluationError(
             f"model: gave {shape} for {count} images; expected a tensor ({count}, {width or 'D'}), one embedding per image. "
             "In eval mode a network returns its embedding alone."
@@ -161,14 +120,11 @@ def _require_rows(found: object, count: int, width: int) -> None:
 
 
 def both_views(images: np.ndarray, pixels: str, device: torch.device) -> Tensor:
-    """Return network input: the images, then their mirror images.
-
-    The result is float32 (2B, 3, H, W).
+    """Return float32 (2B, 3, H, W): images, then their mirror images.
 
     Args:
         images: uint8 (B, H, W, 3) RGB.
         pixels: input scale, a key of `PIXELS`.
-        device: where they go.
     """
     if device.type == "cpu":
         return torch.from_numpy(_both_views_on_cpu(images, PIXELS[pixels]))

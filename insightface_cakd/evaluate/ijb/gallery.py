@@ -28,11 +28,7 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Search:
-    """Probes and the galleries in which they are searched.
-
-    Args:
-        probes: their subjects may be in either gallery or in none.
-    """
+    """Galleries, and probes whose subjects are in either or in none."""
 
     galleries: tuple[Enrolment, Enrolment]
     probes: Enrolment

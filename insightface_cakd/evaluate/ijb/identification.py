@@ -17,7 +17,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True)
 class GalleryResult:
-    """Identification in one gallery.
+    """Identification in one gallery; false alarm rates are in (0, 1].
 
     Args:
         ranked: rank -> number of mated probes whose subject is among that many best.
@@ -31,24 +31,12 @@ class GalleryResult:
     mated: int
     size: int
 
-    def supports(self, fpir: float) -> bool:
-        """Return whether the non-mated probes suffice for a false alarm rate.
-
-        They do if at least one false alarm is allowed.
-
-        Args:
-            fpir: false positive identification rate, in (0, 1].
-        """
-        return int(len(self.strangers) * fpir + ROUNDING) > 0
+    def allowed(self, fpir: float) -> int:
+        """Return how many false alarms a rate allows."""
+        return int(len(self.strangers) * fpir + ROUNDING)
 
     def threshold(self, fpir: float) -> float | None:
-        """Return upstream's threshold at a false alarm rate.
-
-        It is None where all probes are mated.
-
-        Args:
-            fpir: false positive identification rate, in (0, 1].
-        """
+        """Return upstream's threshold, None where all probes are mated."""
         if not len(self.strangers):
             return None
         return float(self.strangers[max(int(len(self.strangers) * fpir) - 1, 0)])
@@ -57,9 +45,6 @@ class GalleryResult:
         """Return the share of mated probes found first, above upstream's threshold.
 
         It is None without mated or without non-mated probes.
-
-        Args:
-            fpir: false positive identification rate, in (0, 1].
         """
         threshold = self.threshold(fpir)
         return None if threshold is None or not self.mated else self._found_above(threshold)
@@ -67,28 +52,16 @@ class GalleryResult:
     def tpir_strict(self, fpir: float) -> float | None:
         """Return the largest TPIR at which the false alarm rate is kept.
 
-        TPIR is the share of mated probes found first and above a threshold; the threshold may give at most a share
-        `fpir` of false alarms.
-
-        Args:
-            fpir: false positive identification rate, in (0, 1].
-
-        Edge cases:
-            Fewer than 1 / fpir probes without a mate: None, since they do not support the rate. No mated probe: None.
+        TPIR is the share of mated probes found first and above a threshold, which may give at most a share `fpir` of false
+        alarms. None without a mated probe, or with fewer than 1 / fpir probes without a mate.
         """
-        allowed = int(len(self.strangers) * fpir + ROUNDING)
+        allowed = self.allowed(fpir)
         if not allowed or not self.mated:
             return None
         return self._found_above(self.strangers[allowed] if allowed < len(self.strangers) else -np.inf)
 
     def rank(self, rank: int) -> float | None:
-        """Return the share of mated probes whose subject ranks high enough.
-
-        It is None without mated probes.
-
-        Args:
-            rank: 1, 5 or 10; the subject must be among that many best.
-        """
+        """Return the share of mated probes among the `rank` best, or None."""
         return self.ranked[rank] / self.mated if self.mated else None
 
     def _found_above(self, threshold: float) -> float:
@@ -103,19 +76,11 @@ class Identification:
     probes: int
 
     def mean_rank(self, rank: int) -> float:
-        """Return upstream's "Mean": both galleries' counts over all probes.
-
-        Args:
-            rank: 1, 5 or 10.
-        """
+        """Return upstream's "Mean": both galleries' counts over all probes."""
         return sum(gallery.ranked[rank] for gallery in self.galleries) / self.probes
 
     def mean_tpir(self, fpir: float, strict: bool = False) -> float | None:
-        """Return the mean of both galleries' TPIR, None where one has none.
-
-        Args:
-            fpir: false positive identification rate, in (0, 1].
-        """
+        """Return the mean of both galleries' TPIR, None where one has none."""
         found = [gallery.tpir_strict(fpir) if strict else gallery.tpir(fpir) for gallery in self.galleries]
         return None if None in found else sum(value for value in found if value is not None) / len(found)
 
@@ -125,7 +90,7 @@ def identify(templates: Templates, search: Search, enrolled: Templates | None = 
 
     Args:
         templates: of length 1, including all galleries' and probes'.
-        enrolled: templates of the galleries as another model embeds them; None where one model embeds everything.
+        enrolled: of the galleries as another model embeds them; None where one model embeds everything.
     """
     known = enrolled or templates
     first, second = (_search_one(known, templates, gallery, search.probes) for gallery in search.galleries)
@@ -159,14 +124,10 @@ def _search_one(known: Templates, templates: Templates, gallery: Enrolment, prob
 
 
 def _against_mates(scores: np.ndarray, mates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare the score of each mated probe's mate with all others.
+    """Compare the score of each mated probe's mate with all others, (n, G).
 
     Returns how many entries rank before the mate, the mate's score, and the best score of the others, (n,) each. Of
     equal scores the later in the gallery ranks first, as in upstream's reversed sort.
-
-    Args:
-        scores: (n, G).
-        mates: row of the mate in the gallery, (n,).
     """
     at = np.arange(len(scores))
     own = scores[at, mates]

@@ -18,12 +18,7 @@ from insightface_cakd.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class Lists:
-    """The lists to measure on.
-
-    Args:
-        pairs: for 1:1, None when not asked for.
-        search: for 1:N, None when not asked for or not available.
-    """
+    """The lists to measure on: pairs for 1:1, search for 1:N."""
 
     faces: Faces
     pairs: Pairs | None
@@ -32,12 +27,10 @@ class Lists:
 
 @dataclass(frozen=True)
 class Measured:
-    """The numbers of one mode.
+    """The numbers of one mode; None are those not asked for.
 
     Args:
-        scores: float64 (P,), in the order of the pair list; None without 1:1.
-        roc: of the pairs; None without 1:1.
-        identification: of the probes; None without 1:N.
+        scores: float64 (P,), in the order of the pair list.
     """
 
     mode: Mode
@@ -47,11 +40,7 @@ class Measured:
 
 
 def read_lists(tree: Tree, faces: Faces, protocol: Protocol) -> Lists:
-    """Read the lists that a protocol needs.
-
-    Args:
-        protocol: `auto` is both, 1:N only if one of its lists exists.
-    """
+    """Read a protocol's lists; `auto` includes 1:N if one of its exists."""
     ids = np.unique(faces.templates)
     pairs = read_pairs(tree, ids) if protocol != "1N" else None
     searched = protocol in ("1N", "both") or (protocol == "auto" and any(path.exists() for path in search_lists(tree)))
@@ -71,8 +60,7 @@ def measure(
 
     Args:
         progress: called with (pairs scored, pairs in all), for each mode.
-        enrolled: another model's embeddings, used for what is enrolled: the first template of each pair, and both
-            galleries of 1:N.
+        enrolled: another model's embeddings, for the first template of each pair and both galleries of 1:N.
     """
     found = []
     for mode in modes:

@@ -14,7 +14,7 @@ from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, require_one_width
 from insightface_cakd.report.result import Section, SectionedResult
 from insightface_cakd.report.tables import Row
-from insightface_cakd.runtime.atomic import replacing, write_json
+from insightface_cakd.runtime.atomic import write_json, write_text
 from insightface_cakd.runtime.progress import Progress
 
 # The closing sentence gives the cost at this rate, or at the lowest one above it that the pairs support.
@@ -51,13 +51,15 @@ class Case:
     different: int
     strangers: tuple[int, ...]
 
+    @property
+    def title(self) -> str:
+        """Combination and mode."""
+        return f"{self.models.title}, {self.mode}"
+
 
 @dataclass(frozen=True, eq=False)
 class MixedIjb(SectionedResult):
-    """Two models alone and mixed on an IJB set.
-
-    Mixed are the teacher's gallery with the student's probes, and the reverse.
-    """
+    """Two models alone and mixed on an IJB set."""
 
     conventions: Sequence[str]
     facts_of_set: Mapping[str, Any]
@@ -68,10 +70,7 @@ class MixedIjb(SectionedResult):
         return {**self.facts_of_set, "cases": [_facts(one) for modes in self.cases for one in modes]}
 
     def sections(self) -> list[Section]:
-        """Return the conventions, the tables, and the cost of keeping the gallery.
-
-        Notes below the tables say why a number is missing.
-        """
+        """Return conventions, tables with notes on absent numbers, and the cost."""
         found = [Section("Conventions", notes=self.conventions)]
         cases = [one for modes in self.cases for one in modes]
         if cases[0].tars:
@@ -102,10 +101,7 @@ def measure_mixed(
 
     The first template of a pair is enrolled and the second is the probe; in 1:N the galleries are enrolled. Each
     combination gets a folder with the complete report of `cakd eval ijb`; `mixed.md` and `mixed.json` put them side by
-    side.
-
-    Args:
-        progress: called with (pairs scored, pairs in all), for each combination and mode.
+    side. `progress` is called with (pairs scored, pairs in all), for each combination and mode.
     """
     require_one_width(*((model.name, model.embeddings.plain.shape[1]) for model in (teacher, student)))
 
@@ -123,12 +119,8 @@ def measure_mixed(
     conventions = [_conventions(teacher, student, target, preset), *(f"{one.letters}: {one.meaning}." for one in modes)]
     conventions += [left_out(corrupt)] if corrupt else []
     result = MixedIjb(conventions, {"target": target, "preset": preset.name, "corrupt": corrupt}, cases)
-    try:
-        with replacing(out / "mixed.md") as temporary:
-            temporary.write_text(result.text(), encoding="utf-8")
-    except OSError as error:
-        raise EvaluationError(f"{out}: cannot be written ({error.strerror}). Choose another --output.") from error
-    write_json(out / "mixed.json", result.facts())
+    write_text(out / "mixed.md", result.text(), EvaluationError)
+    write_json(out / "mixed.json", result.facts(), EvaluationError)
     return result
 
 
@@ -163,12 +155,12 @@ def _conventions(teacher: Model, student: Model, target: str, preset: Preset) ->
 
 
 def _tar_row(one: Case) -> Row:
-    return {"1:1, TAR at FAR, strict": _name(one)} | {f"{far:g}": _percent(tar) for far, tar in one.tars.items()}
+    return {"1:1, TAR at FAR, strict": one.title} | {f"{far:g}": _percent(tar) for far, tar in one.tars.items()}
 
 
 def _rank_row(one: Case) -> Row:
     ranks = {f"rank-{rank}": _percent(share) for rank, share in one.ranks.items()}
-    return {"1:N": _name(one)} | ranks | {f"TPIR at FPIR {FPIR:g}, strict": _percent(one.tpir)}
+    return {"1:N": one.title} | ranks | {f"TPIR at FPIR {FPIR:g}, strict": _percent(one.tpir)}
 
 
 def _pairs(one: Case) -> list[str]:
@@ -186,10 +178,6 @@ def _strangers(counts: Sequence[int]) -> str:
     if not min(counts):
         return f"{NONE}: {shown} probes are without a mate in the galleries; a false alarm rate needs some."
     return f"{NONE}: {shown} probes without a mate support no FPIR below {1 / min(counts):.2g}."
-
-
-def _name(one: Case) -> str:
-    return f"{one.models.title}, {one.mode}"
 
 
 def _percent(share: float | None) -> str:

@@ -45,11 +45,7 @@ class Preset:
     percent: bool
 
     def mode(self, letters: str) -> "Mode":
-        """Return the meaning that this preset gives to letters such as N1D1F1.
-
-        Args:
-            letters: N, D and F, each with 0 or 1.
-        """
+        """Return the meaning that this preset gives to letters such as N1D1F1."""
         if not MODE.fullmatch(letters):
             raise EvaluationError(
                 f"mode {letters}: expected N, D and F with 0 or 1 each, such as {self.default_mode}, or all. Correct --mode."
@@ -119,12 +115,7 @@ def find_preset(name: str) -> Preset:
 
 
 def choose_modes(preset: Preset, letters: str | None) -> list[Mode]:
-    """Return the modes that the user asked for.
-
-    Args:
-        preset: gives the letters their meaning, and the mode when none is given.
-        letters: modes separated by commas, `all` for all eight, or None for the preset's own.
-    """
+    """Return modes: `all` eight, some separated by commas, or the preset's own."""
     if letters is None:
         return [preset.mode(preset.default_mode)]
     names = ALL_MODES if letters == "all" else [name.strip() for name in letters.split(",")]

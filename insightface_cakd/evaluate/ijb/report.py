@@ -1,9 +1,10 @@
 """The result of an IJB run, and the files of its folder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,10 +13,9 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, GalleryResult, Identification
 from insightface_cakd.evaluate.ijb.measure import Measured
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
-from insightface_cakd.evaluate.ijb.roc import Roc
 from insightface_cakd.report.result import Section, SectionedResult
 from insightface_cakd.report.tables import Row
-from insightface_cakd.runtime.atomic import replacing, write_json
+from insightface_cakd.runtime.atomic import write_json, write_text, writing
 
 NONE = "-"
 MARK = "*"
@@ -45,19 +45,13 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class IjbResult(SectionedResult):
-    """The result of an IJB run, as upstream reads it and strictly.
-
-    The strict reading gives no number that the data do not support.
-    """
+    """The result of an IJB run, as upstream reads it and strictly."""
 
     subject: Subject
     modes: Sequence[Measured]
 
     def facts(self) -> dict[str, Any]:
-        """Return the numbers.
-
-        In the strict reading, a number that the data do not support is null.
-        """
+        """Return the numbers; strict ones without support are null."""
         return {
             "target": self.subject.target,
             "model": self.subject.name,
@@ -68,10 +62,7 @@ class IjbResult(SectionedResult):
         }
 
     def sections(self) -> list[Section]:
-        """Return the conventions, a table of 1:1 and two of 1:N.
-
-        There are two tables of 1:N for each mode.
-        """
+        """Return conventions, a table of 1:1, two of 1:N per mode."""
         notes = [f"Conventions of {self.subject.preset.name}: input {self.subject.input}."]
         notes += [f"{one.mode.letters}: {one.mode.meaning}." for one in self.modes]
         notes += [left_out(self.subject.corrupt)] if self.subject.corrupt else []
@@ -89,56 +80,54 @@ class IjbResult(SectionedResult):
 
 
 def left_out(corrupt: dict[str, str]) -> str:
-    """Return a sentence on corrupt images, with the first five names.
-
-    Args:
-        corrupt: name of the image -> what is wrong with it.
-    """
+    """Return a sentence on corrupt images, with the first five names."""
     return f"{len(corrupt)} corrupt images were left out: {', '.join(list(corrupt)[:5])}."
 
 
 def save(folder: Path, result: IjbResult) -> None:
-    """Write `report.md` and `report.json`, and the files of 1:1.
+    """Write the report, and `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png` of 1:1."""
+    write_text(folder / "report.md", result.text(), EvaluationError)
+    write_json(folder / "report.json", result.facts(), EvaluationError)
+    for one in result.modes:
+        if one.roc is not None and one.scores is not None:
+            with _opened(folder / f"scores_{one.mode.letters}.npy") as file:
+                np.save(file, one.scores)
+            with _opened(folder / f"roc_{one.mode.letters}.npz") as file:
+                np.savez(file, fpr=one.roc.fpr, tpr=one.roc.tpr)
+    if result.modes[0].roc is not None:
+        with _opened(folder / "roc.png") as file:
+            _draw(result.subject, result.modes).savefig(file, format="png", dpi=120)
 
-    These are `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png`.
-    """
-    try:
-        with replacing(folder / "report.md") as temporary:
-            temporary.write_text(result.text(), encoding="utf-8")
-        write_json(folder / "report.json", result.facts())
-        for one in result.modes:
-            if one.roc is not None and one.scores is not None:
-                _save_arrays(folder, one.mode.letters, one.scores, one.roc)
-        if result.modes[0].roc is not None:
-            with replacing(folder / "roc.png") as temporary:
-                _draw(result.subject, result.modes).savefig(temporary, format="png", dpi=120)
-    except OSError as error:
-        raise EvaluationError(f"{folder}: cannot be written ({error.strerror}). Choose another --output.") from error
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    with writing(path, EvaluationError) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 def _verification(subject: Subject, found: Sequence[Measured]) -> Section:
     rows: list[Row] = []
-    notes, marked = [], ""
-    for one in found:
-        if one.roc is None:
-            continue
-        name = f"{subject.name}_{subject.target}_11_{one.mode.letters}"
-        same, different = len(one.roc.genuine), len(one.roc.impostors)
+    curves = [(one.mode.letters, one.roc) for one in found if one.roc is not None]
+    for letters, roc in curves:
+        name = f"{subject.name}_{subject.target}_11_{letters}"
         head, nearest, strict = "1:1, TAR at FAR", {}, {}
         for far in FARS:
-            mark = "" if one.roc.supports(far) else MARK
-            nearest[f"{far:g}"] = _share(one.roc.tar_nearest(far), subject.preset) + mark
-            strict[f"{far:g}"] = _share(one.roc.tar_strict(far), subject.preset)
-            marked = marked or mark
-        rows += [{head: name} | nearest | {"AUC": f"{one.roc.auc:.6g}"}, {head: f"{name}, strict"} | strict]
-        # All modes have the same pairs.
-        notes = [
-            f"{same} same and {different} different pairs. Without a word: TAR at the nearest "
-            "false accept rate, which may lie above the one asked for; strict: never above it.",
+            kept = roc.tar_strict(far)
+            nearest[f"{far:g}"] = _share(roc.tar_nearest(far), subject.preset) + (MARK if kept is None else "")
+            strict[f"{far:g}"] = _share(kept, subject.preset)
+        rows += [{head: name} | nearest | {"AUC": f"{roc.auc:.6g}"}, {head: f"{name}, strict"} | strict]
+    # All modes have the same pairs.
+    same, different = len(roc.genuine), len(roc.impostors)
+    notes = [
+        f"{same} same and {different} different pairs. Without a word: TAR at the nearest "
+        "false accept rate, which may lie above the one asked for; strict: never above it."
+    ]
+    if NONE in strict.values():
+        notes.append(
             f"{MARK} {different} different pairs support no FAR below {1 / different:.2g}: this is what {subject.preset.name} "
-            "prints, the rate that its threshold really has is another. The strict reading gives no number.",
-        ]
-    return Section("1:1", rows, notes=notes if marked else notes[:1])
+            "prints, the rate that its threshold really has is another. The strict reading gives no number."
+        )
+    return Section("1:1", rows, notes=notes)
 
 
 def _identification(letters: str, found: Identification) -> list[Section]:
@@ -150,7 +139,7 @@ def _identification(letters: str, found: Identification) -> list[Section]:
     tpirs: list[Row] = []
     marked = ""
     for fpir in FPIRS:
-        mark = "" if first.supports(fpir) and second.supports(fpir) else MARK
+        mark = "" if first.allowed(fpir) and second.allowed(fpir) else MARK
         marked = marked or mark
         read = {
             "g1_tpir": first.tpir(fpir),
@@ -198,42 +187,31 @@ def _mode_facts(one: Measured) -> dict[str, Any]:
             "auc": one.roc.auc,
             "tar_nearest": {f"{far:g}": one.roc.tar_nearest(far) for far in FARS},
             "tar_strict": {f"{far:g}": one.roc.tar_strict(far) for far in FARS},
-            "unsupported": [f"{far:g}" for far in FARS if not one.roc.supports(far)],
+            "unsupported": [f"{far:g}" for far in FARS if one.roc.tar_strict(far) is None],
         }
     if one.identification is not None:
-        result["identification"] = _identification_facts(one.identification)
+        result["identification"] = {
+            "probes": one.identification.probes,
+            "mean": {f"rank_{rank}": one.identification.mean_rank(rank) for rank in RANKS},
+            "galleries": [
+                {
+                    "subjects": gallery.size,
+                    "mated": gallery.mated,
+                    "without_mate": len(gallery.strangers),
+                    **{f"rank_{rank}": gallery.rank(rank) for rank in RANKS},
+                    "tpir": {f"{fpir:g}": gallery.tpir(fpir) for fpir in FPIRS},
+                    "tpir_strict": {f"{fpir:g}": gallery.tpir_strict(fpir) for fpir in FPIRS},
+                }
+                for gallery in one.identification.galleries
+            ],
+        }
     return result
 
 
-def _identification_facts(found: Identification) -> dict[str, Any]:
-    return {
-        "probes": found.probes,
-        "mean": {f"rank_{rank}": found.mean_rank(rank) for rank in RANKS},
-        "galleries": [
-            {
-                "subjects": gallery.size,
-                "mated": gallery.mated,
-                "without_mate": len(gallery.strangers),
-                **{f"rank_{rank}": gallery.rank(rank) for rank in RANKS},
-                "tpir": {f"{fpir:g}": gallery.tpir(fpir) for fpir in FPIRS},
-                "tpir_strict": {f"{fpir:g}": gallery.tpir_strict(fpir) for fpir in FPIRS},
-            }
-            for gallery in found.galleries
-        ],
-    }
-
-
-def _save_arrays(folder: Path, letters: str, scores: np.ndarray, roc: Roc) -> None:
-    with replacing(folder / f"scores_{letters}.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, scores)
-    with replacing(folder / f"roc_{letters}.npz") as temporary, temporary.open("wb") as file:
-        np.savez(file, fpr=roc.fpr, tpr=roc.tpr)
-
-
 def _draw(subject: Subject, found: Sequence[Measured]) -> Figure:
-    """Return the ROC curves.
+    """Return the ROC curves, from the lowest FAR that the pairs support.
 
-    The FAR axis starts at the lowest rate that the pairs support, but not below the lowest of `FARS`.
+    The axis does not start below the lowest of `FARS`.
     """
     figure = Figure(figsize=(7, 5), layout="constrained")
     axes = figure.subplots()

@@ -34,23 +34,13 @@ class Roc:
         """Return TAR at the nearest false positive rate, as upstream's scripts do.
 
         The rate there may exceed `far`. Of equally near rates the larger one counts, and then the larger TAR.
-
-        Args:
-            far: false accept rate, in (0, 1].
         """
         return float(self.tpr[::-1][np.argmin(np.abs(self.fpr[::-1] - far))])
 
     def tar_strict(self, far: float) -> float | None:
         """Return the largest TAR at which the false accept rate is kept.
 
-        TAR is the share of same pairs that a threshold accepts; the threshold may accept at most a share `far` of the
-        different pairs.
-
-        Args:
-            far: false accept rate, in (0, 1].
-
-        Edge cases:
-            Fewer than 1 / far different pairs: None, since they do not support the rate.
+        A threshold may accept at most a share `far` of the different pairs; None where these are fewer than 1 / far.
         """
         allowed = int(len(self.impostors) * far + ROUNDING)
         if not allowed:
@@ -60,24 +50,9 @@ class Roc:
         limit = self.impostors[len(self.impostors) - 1 - allowed]
         return 1 - np.searchsorted(self.genuine, limit, "right") / len(self.genuine)
 
-    def supports(self, far: float) -> bool:
-        """Return whether the different pairs suffice for a false accept rate.
-
-        They do if at least one false accept is allowed.
-
-        Args:
-            far: false accept rate, in (0, 1].
-        """
-        return int(len(self.impostors) * far + ROUNDING) > 0
-
 
 def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
-    """Return the ROC curve of pair scores.
-
-    Args:
-        scores: (P,), larger is more alike.
-        same: bool (P,).
-    """
+    """Return the ROC curve of scores (P,); larger is more alike."""
     genuine, impostors = scores[same], scores[~same]
     if not len(genuine) or not len(impostors):
         raise EvaluationError(
@@ -87,7 +62,7 @@ def roc_of(scores: np.ndarray, same: np.ndarray) -> Roc:
     _sort(impostors)
     if not np.isfinite([genuine[0], genuine[-1], impostors[0], impostors[-1]]).all():
         raise EvaluationError("pairs: scores are not finite; expected cosines. Extract the embeddings again.")
-    false, true = curve_counts(genuine, impostors)
+    false, true = _curve_counts(genuine, impostors)
     return Roc(false / len(impostors), true / len(genuine), genuine, impostors)
 
 
@@ -99,16 +74,12 @@ def _sort(scores: np.ndarray) -> None:
         list(pool.map(np.ndarray.sort, [scores[:middle], scores[middle:]]))
 
 
-def curve_counts(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _curve_counts(genuine: np.ndarray, impostors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return accepted different and same pairs at the curve's points.
 
-    Both start at 0. The points are those that `sklearn.metrics.roc_curve` keeps: the first and the last threshold, and
-    those at which the step to the next one differs from the step before. Most steps are one different pair, so only the
-    others, which are same pairs and ties, are examined, and the pairs need not be sorted all together.
-
-    Args:
-        genuine: scores of same pairs, ascending.
-        impostors: scores of different pairs, ascending.
+    Both start at 0; scores are ascending. The points are those that `sklearn.metrics.roc_curve` keeps: the first and the
+    last threshold, and those at which the step to the next one differs from the step before. Most steps are one different
+    pair, so only the others, which are same pairs and ties, are examined, and the pairs need not be sorted all together.
     """
     ties = impostors[1:][impostors[1:] == impostors[:-1]]
     special = np.unique(np.concatenate([genuine, ties]))[::-1]

@@ -49,12 +49,7 @@ def score_pairs(
 
 
 def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the positions of ids in an ascending list, as int32.
-
-    Args:
-        ids: int (T,), ascending.
-        wanted: int (n,), each among `ids`.
-    """
+    """Return where each wanted id is in an ascending list, as int32."""
     if ids[-1] < max(1 << 22, 4 * len(wanted)):
         table = np.zeros(int(ids[-1]) + 1, np.int32)
         table[ids] = np.arange(len(ids), dtype=np.int32)
@@ -77,16 +72,11 @@ def look_up(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """Return dot products (P,) of pairs of rows, from a matrix product.
-
-    The product is that of the whole gallery with all probes.
+    """Return dot products (P,) of pairs of rows, from one matrix product.
 
     Args:
-        gallery: float64 (R, D), of first templates.
-        probe: float64 (C, D), of second templates.
-        first: int32 (P,), rows of the gallery.
-        second: int32 (P,), rows of the probe.
-        progress: called with (pairs done, pairs in all).
+        gallery: float64 (R, D), of first templates, as `probe` (C, D) of second ones.
+        first: int32 (P,), rows of the gallery, as `second` of the probe.
     """
     products = (gallery @ probe.T).reshape(-1)
     scores = np.empty(len(first))
@@ -113,14 +103,7 @@ def score_by_strips(
 
     The order is such that rows are found in the cache: pairs are sorted by strips of second templates, and within a
     strip by the first template. A strip's pairs are the entries of a sparse matrix, and PyTorch computes no other
-    entries.
-
-    Args:
-        gallery: float64 (T, D), of first templates.
-        probe: float64 (T, D), of second templates.
-        first: int32 (P,), rows of the gallery.
-        second: int32 (P,), rows of the probe.
-        progress: called with (pairs done, pairs in all).
+    entries. Arguments are those of `look_up`.
     """
     strip = second // np.int32(STRIP)
     order = np.argsort(_narrow(strip, len(probe) // STRIP + 1), kind="stable")
@@ -148,10 +131,7 @@ def score_by_strips(
 def _in_threads(
     work: Callable[[int], int], parts: Iterable[int], workers: int, progress: Progress | None, total: int
 ) -> None:
-    """Do all parts in threads.
-
-    `work` returns the number of pairs in a part.
-    """
+    """Do all parts in threads; `work` returns its number of pairs."""
     with ThreadPoolExecutor(workers) as pool:
         done = 0
         for number in pool.map(work, parts):
@@ -161,14 +141,7 @@ def _in_threads(
 
 
 def _sampled(rows: Tensor, columns: Tensor, row: np.ndarray, column: np.ndarray) -> Tensor:
-    """Return the dot products (n,) of pairs of a row and a column.
-
-    Args:
-        rows: (R, D).
-        columns: (C, D).
-        row: (n,), ascending.
-        column: int32 (n,).
-    """
+    """Return the dot products (n,) of pairs of a row, ascending, and a column."""
     counts = np.bincount(row, minlength=len(rows))
     bounds = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
     entries = torch.sparse_csr_tensor(
@@ -182,10 +155,7 @@ def _sampled(rows: Tensor, columns: Tensor, row: np.ndarray, column: np.ndarray)
 
 
 def _narrow(numbers: np.ndarray, limit: int) -> np.ndarray:
-    """Return numbers in 8 or 16 bits if a limit allows.
-
-    NumPy sorts such integers by radix. All numbers are below the limit.
-    """
+    """Return numbers in 8 or 16 bits if possible: NumPy radix-sorts these."""
     if limit > 1 << 16:
         return numbers
     return numbers.astype(np.uint8 if limit <= 1 << 8 else np.uint16)

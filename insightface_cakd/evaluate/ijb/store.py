@@ -1,4 +1,4 @@
-"""Image embeddings in a folder: their origin, and how to read them."""
+"""Saved image embeddings: their origin, and how to read them."""
 
 import hashlib
 import json
@@ -10,10 +10,12 @@ import numpy as np
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
+from insightface_cakd.runtime.reading import reading
 
 FORMAT = 1
 META, PROGRESS = "meta.json", "progress.json"
 PLAIN, MIRRORED = "plain.npy", "mirrored.npy"
+FILES = (".npy", ".npz")
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,7 @@ def faces_sha256(tree: Tree, faces: Faces) -> str:
 
 
 def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
-    """Return the metadata of a finished folder, and its embeddings.
-
-    The embeddings are mapped from disk.
-    """
+    """Return a finished folder's metadata, and its embeddings, mapped from disk."""
     if partial_folder(folder).is_dir() and not folder.exists():
         raise EvaluationError(
             f"{folder}: its extraction was stopped; expected finished embeddings. Run the extraction again with the model, "
@@ -97,13 +96,9 @@ def require_origin(folder: Path, meta: dict[str, Any], origin: Origin) -> None:
 
 
 def require_place(folder: Path, origin: Origin) -> Embeddings | None:
-    """Check a folder for embeddings, and return them if they are finished.
+    """Check a folder's origin, and return its embeddings if they are finished.
 
     Returns None where there are none, or where their extraction was stopped.
-
-    Args:
-        folder: where embeddings are saved.
-        origin: which the embeddings must have, those of a stopped extraction too.
     """
     if folder.exists():
         meta, found = open_store(folder)
@@ -116,11 +111,7 @@ def require_place(folder: Path, origin: Origin) -> Embeddings | None:
 
 
 def partial_folder(folder: Path) -> Path:
-    """Return where an unfinished extraction to a folder is stored.
-
-    Args:
-        folder: where the finished embeddings go.
-    """
+    """Return where an unfinished extraction to a folder is stored."""
     return folder.with_name(f"{folder.name}.partial")
 
 
@@ -140,3 +131,55 @@ def damaged(folder: Path, what: str) -> EvaluationError:
     return EvaluationError(
         f"{folder}: {what}; expected embeddings saved by `cakd eval ijb`. Remove the folder and run it again."
     )
+
+
+def is_saved(path: Path) -> bool:
+    """Return whether a path names embeddings rather than a model.
+
+    Embeddings are .npy and .npz files, folders with a `meta.json`, and folders whose extraction was stopped.
+    """
+    stopped = partial_folder(path).is_dir() and not path.exists()
+    return stopped or (path / META).is_file() or (path.suffix.lower() in FILES and not path.is_dir())
+
+
+def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
+    """Return saved embeddings of given faces.
+
+    Args:
+        path: a folder written by `extract`, an .npz with `embs` and perhaps `embs_f`, or an .npy (N, D) of plain images.
+    """
+    if path.suffix.lower() not in FILES or path.is_dir():
+        meta, found = open_store(path)
+        if meta.get("faces_sha256") != faces_sha256(tree, faces):
+            raise EvaluationError(
+                f"{path}: embeddings of other faces or other landmarks than {tree.folder} lists. Extract them again."
+            )
+        return found
+    found = _open_file(path)
+    for rows in (found.plain, found.mirrored):
+        if rows is not None and (
+            rows.ndim != 2
+            or len(rows) != len(faces.names)
+            or rows.dtype.kind != "f"
+            or rows.shape != found.plain.shape
+            or not rows.shape[1]
+        ):
+            raise EvaluationError(
+                f"{path}: holds {rows.dtype} {rows.shape}; expected floats ({len(faces.names)}, D), a row for each face of "
+                f"{tree.meta('name_5pts_score.txt').name}. Is it of this set?"
+            )
+    return found
+
+
+def _open_file(path: Path) -> Embeddings:
+    # A damaged archive raises BadZipFile, EOFError or ValueError.
+    with reading(path, EvaluationError, "embeddings. Correct the path.", Exception):
+        if path.suffix.lower() == ".npy":
+            return Embeddings(np.load(path, mmap_mode="r"), None, {})
+        with np.load(path) as archive:
+            if "embs" not in archive:
+                raise EvaluationError(
+                    f"{path}: holds no `embs`; expected what ijb_evals saves with -E. Save it with -E, or give the model."
+                )
+            mirrored = archive["embs_f"] if "embs_f" in archive and len(archive["embs_f"]) else None
+            return Embeddings(archive["embs"], mirrored, {})

@@ -12,8 +12,15 @@ from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.extract import embedding_width, extract, require_few, require_scale
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.evaluate.ijb.presets import Preset
-from insightface_cakd.evaluate.ijb.saved import is_saved, open_saved
-from insightface_cakd.evaluate.ijb.store import META, Embeddings, Origin, faces_sha256, require_place
+from insightface_cakd.evaluate.ijb.store import (
+    META,
+    Embeddings,
+    Origin,
+    faces_sha256,
+    is_saved,
+    open_saved,
+    require_place,
+)
 from insightface_cakd.networks.entries import Entry, find_entry, title
 from insightface_cakd.networks.inference import for_inference
 from insightface_cakd.networks.models import Embed, GetModel, network_unknown
@@ -27,12 +34,9 @@ EXPECTED = "an .onnx, weights, the output folder of a finished `cakd train`, or 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What is embedded, and how.
-
-    It is the same for both models of mixed enrolment.
+    """What is embedded, and how; both models of mixed enrolment share it.
 
     Args:
-        tree: where the pictures are.
         max_corrupt: number of images that may be corrupt.
     """
 
@@ -78,10 +82,7 @@ class ModelOrSaved:
         )
 
     def width(self) -> int:
-        """Return the embedding width.
-
-        It is read from saved embeddings, or found by embedding one face of zeros.
-        """
+        """Return the embedding width, from saved embeddings or one face of zeros."""
         if is_saved(self.entry.path):
             return int(self._opened.plain.shape[1])
         stored = require_place(self.folder, self.origin)
@@ -91,9 +92,7 @@ class ModelOrSaved:
         return embedding_width(self.model, self.origin.pixels, self.extraction.execution.device)
 
     def embeddings(self, progress: Progress | None) -> Embeddings:
-        """Return the embeddings of all faces.
-
-        Those already saved are not computed again.
+        """Return the embeddings of all faces; those saved are not computed again.
 
         Args:
             progress: called with (faces embedded, faces in all).
@@ -101,16 +100,8 @@ class ModelOrSaved:
         if is_saved(self.entry.path):
             return self._opened
         shared = self.extraction
-        return extract(
-            lambda: self.model,
-            self.origin,
-            shared.tree,
-            shared.faces,
-            self.folder,
-            shared.execution,
-            shared.max_corrupt,
-            progress,
-        )
+        tree, faces, execution, limit = shared.tree, shared.faces, shared.execution, shared.max_corrupt
+        return extract(lambda: self.model, self.origin, tree, faces, self.folder, execution, limit, progress)
 
     @cached_property
     def _opened(self) -> Embeddings:
@@ -123,10 +114,8 @@ class ModelOrSaved:
 def find_subject(path: Path, network: str | None, option: str) -> Entry:
     """Return name, file and network of what the user named.
 
-    Saved embeddings have no network.
-
     Args:
-        path: an .onnx, weights, the output folder of a run, or saved embeddings.
+        path: an .onnx, weights, the output folder of a run, or saved embeddings, which have no network.
         network: for weights that name none.
     """
     if is_saved(path):
@@ -140,10 +129,7 @@ def find_subject(path: Path, network: str | None, option: str) -> Entry:
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """Check that a folder can be created or written.
-
-    Otherwise hours of work could be lost.
-    """
+    """Check before hours of work that a folder can be written."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     fault = "may not be written" if nearest.is_dir() else "is no folder"
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):

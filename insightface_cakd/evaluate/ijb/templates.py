@@ -1,7 +1,4 @@
-"""Templates from image embeddings.
-
-A template is the sum over media of the mean over each medium's images, scaled to length 1.
-"""
+"""Templates: sums over media of means over images, scaled to length 1."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,14 +41,15 @@ class Weighting:
     preset: Preset
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Return the weighted embeddings (n, D) of some rows.
-
-        Args:
-            rows: int (n,).
-        """
+        """Return the weighted embeddings (n, D) of rows (n,)."""
         found = self.embeddings.plain[rows].astype(self.preset.pooled_in)
         if self.mode.flip:
-            found += self._mirrored()[rows]
+            if self.embeddings.mirrored is None:
+                raise EvaluationError(
+                    f"mode {self.mode.letters}: the saved embeddings have none of mirror images; expected both for F1. Use "
+                    f"--mode {self.mode.letters[:-1]}0, or give the model."
+                )
+            found += self.embeddings.mirrored[rows]
         if self.mode.normalised:
             squares = np.einsum("ij,ij->i", found, found) if self.preset.n1_normalises else np.sum(found**2, -1)
             norms = np.sqrt(squares)
@@ -59,14 +57,6 @@ class Weighting:
         if self.mode.detector:
             found *= self.scores[rows, None]
         return found
-
-    def _mirrored(self) -> np.ndarray:
-        if self.embeddings.mirrored is None:
-            raise EvaluationError(
-                f"mode {self.mode.letters}: the saved embeddings have none of mirror images; expected both for F1. Use "
-                f"--mode {self.mode.letters[:-1]}0, or give the model."
-            )
-        return self.embeddings.mirrored
 
 
 def pool_templates(
@@ -78,8 +68,7 @@ def pool_templates(
     that templates are equal to the last bit, whatever the chunk.
 
     Args:
-        templates: int (N,), template id of each face.
-        medias: int (N,), medium id of each face.
+        templates: int (N,), template id of each face, as `medias`.
         chunk: images at a time, more where a template has more.
     """
     ids, rows = np.unique(templates), _usable(weighting.embeddings, templates)
@@ -94,15 +83,17 @@ def pool_templates(
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, pieces))
-    _check_finite(sums, ids)
+    finite = np.isfinite(sums).all(axis=1)
+    if not finite.all():
+        raise EvaluationError(
+            f"embeddings: {int((~finite).sum())} of {len(ids)} templates have a NaN or infinite embedding (first: template "
+            f"{ids[np.argmin(finite)]}); expected numbers. The saved embeddings are damaged: extract them again."
+        )
     return Templates(ids, unit_rows(sums))
 
 
 def _usable(embeddings: Embeddings, templates: np.ndarray) -> np.ndarray:
-    """Return the rows whose image is not corrupt.
-
-    Each template must have at least one.
-    """
+    """Return the rows whose image is not corrupt, some for each template."""
     used = np.ones(len(templates), bool)
     used[list(embeddings.corrupt)] = False
     lost = np.setdiff1d(templates, templates[used])
@@ -115,13 +106,7 @@ def _usable(embeddings: Embeddings, templates: np.ndarray) -> np.ndarray:
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1 in place and return them.
-
-    Rows of length 0 stay.
-
-    Args:
-        rows: float (T, D).
-    """
+    """Scale rows to length 1 in place; those of length 0 stay."""
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     norms[norms < 10 * np.finfo(rows.dtype).eps] = 1
     rows /= norms[:, None]
@@ -142,10 +127,7 @@ def _pieces(sorted_templates: np.ndarray, chunk: int) -> Iterator[tuple[int, int
 
 
 def _pool(features: np.ndarray, templates: np.ndarray, medias: np.ndarray) -> np.ndarray:
-    """Return the sums (T, D) of some whole templates.
-
-    Rows are sorted by template and medium.
-    """
+    """Return the sums (T, D) of whole templates, sorted by medium within."""
     media_starts = np.flatnonzero(np.r_[True, (np.diff(templates) != 0) | (np.diff(medias) != 0)])
     counts = np.diff(np.append(media_starts, len(features)))
     means = _sum_groups(features, media_starts, counts)
@@ -174,12 +156,3 @@ def _sum_groups(rows: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.
     result = np.empty_like(sums)
     result[by_size] = sums
     return result
-
-
-def _check_finite(sums: np.ndarray, ids: np.ndarray) -> None:
-    finite = np.isfinite(sums).all(axis=1)
-    if not finite.all():
-        raise EvaluationError(
-            f"embeddings: {int((~finite).sum())} of {len(ids)} templates have a NaN or infinite embedding (first: template "
-            f"{ids[np.argmin(finite)]}); expected numbers. The saved embeddings are damaged: extract them again."
-        )

@@ -30,9 +30,7 @@ NOTE_EVERY = 16
 
 
 class Writer:
-    """Appends rows of both views in order.
-
-    From time to time it records how many rows are safely on disk.
+    """Appends rows of both views; records at times how many are safe.
 
     Args:
         folder: where the finished embeddings go.
@@ -43,19 +41,16 @@ class Writer:
         self.partial = partial_folder(folder)
         self.done, self.corrupt, self.width = 0, dict[int, str](), 0
         self._files: list[BinaryIO] = []
-        self._since_note = 0
+        self._batches = 0
         self._begun, self._made = False, list[Path]()
 
     @contextmanager
-    def opened(self) -> Iterator["Writer"]:
-        """Resume at the rows already there.
-
-        When all rows are written, the finished folder is put in place.
-        """
+    def opened(self) -> Iterator[None]:
+        """Resume at the rows already there; finish the folder after the last."""
         try:
             self._begin_or_go_on()
             try:
-                yield self
+                yield
             finally:
                 self._note()
         except OSError as error:
@@ -64,30 +59,24 @@ class Writer:
                 "kept. Free some space and run it again."
             ) from error
         finally:
-            self._close()
+            for file in self._files:
+                file.close()
+            if self._begun and not self.done:
+                # A run that wrote no row leaves nothing behind.
+                shutil.rmtree(self.partial, ignore_errors=True)
+                for folder in self._made:
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
         if self.done == self.origin.count:
-            self._finish()
-
-    def _close(self) -> None:
-        """Close the files.
-
-        A run that wrote no row leaves nothing behind.
-        """
-        for file in self._files:
-            file.close()
-        self._files = []
-        if self._begun and not self.done:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            for folder in self._made:
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
+            finished = {"format": FORMAT, **asdict(self.origin), "width": self.width, "corrupt": self.corrupt}
+            write_json(self.partial / META, finished)
+            (self.partial / PROGRESS).unlink(missing_ok=True)
+            os.replace(self.partial, self.folder)
 
     def append(self, plain: np.ndarray, mirrored: np.ndarray, corrupt: dict[int, str]) -> None:
-        """Write the next rows.
+        """Write the next rows, (B, D) of both views.
 
         Args:
-            plain: float32 (B, D), of the images.
-            mirrored: float32 (B, D), of their mirror images.
             corrupt: row in the set -> what is wrong with the image.
         """
         if not self._files:
@@ -96,8 +85,8 @@ class Writer:
             file.write(np.ascontiguousarray(rows, np.float32).tobytes())
         self.done += len(plain)
         self.corrupt |= corrupt
-        self._since_note += 1
-        if self._since_note >= NOTE_EVERY:
+        self._batches += 1
+        if self._batches % NOTE_EVERY == 0:
             self._note()
 
     def _begin_or_go_on(self) -> None:
@@ -148,12 +137,3 @@ class Writer:
         if self._files:
             noted = {"done": self.done, "width": self.width, "corrupt": self.corrupt}
             write_json(self.partial / PROGRESS, noted)
-        self._since_note = 0
-
-    def _finish(self) -> None:
-        write_json(
-            self.partial / META,
-            {"format": FORMAT, **asdict(self.origin), "width": self.width, "corrupt": self.corrupt},
-        )
-        (self.partial / PROGRESS).unlink(missing_ok=True)
-        os.replace(self.partial, self.folder)

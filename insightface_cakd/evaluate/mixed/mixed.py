@@ -1,7 +1,4 @@
-"""Mixed enrolment: one model's gallery is compared with another's probes.
-
-Works on embeddings of any protocol.
-"""
+"""Mixed enrolment, in any protocol: one model's gallery, another's probes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,11 +51,7 @@ class Combinations(Generic[T]):
 
     @classmethod
     def of(cls, teacher: S, student: S, make: Callable[[S, S], T]) -> "Combinations[T]":
-        """Return a function's result for each combination.
-
-        Args:
-            make: takes the model of the gallery and the model of the probes.
-        """
+        """Return make(gallery's model, probes' model) of each combination."""
         return cls(make(teacher, teacher), make(student, student), make(teacher, student), make(student, teacher))
 
     def __iter__(self) -> Iterator[T]:
@@ -96,39 +89,25 @@ def require_one_width(teacher: tuple[str, int], student: tuple[str, int]) -> Non
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Return rows scaled to length 1, in float64; zero rows stay zero.
-
-    Args:
-        rows: (N, D).
-    """
+    """Return rows scaled to length 1, in float64; zero rows stay zero."""
     norms = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return rows / np.where(norms == 0, 1, norms)
 
 
 def mixed_distances(gallery: np.ndarray, probe: np.ndarray) -> np.ndarray:
-    """Return the squared distances (P,), in [0, 4], of normalised rows.
-
-    Rows are scaled to length 1, as in the .bin protocol.
-
-    Args:
-        gallery: (P, D).
-        probe: (P, D); row i is compared with row i of the gallery.
-    """
+    """Return squared distances (P,) in [0, 4], rows scaled to length 1."""
     return np.square(unit_rows(gallery) - unit_rows(probe)).sum(axis=1)
 
 
 def mixed_ranks(gallery: np.ndarray, probe: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Return the rank of each probe's own entry, int (P,).
 
-    The rank is the number of other gallery entries at least as near as the own one; 0 is found first.
+    The rank is the number of other gallery entries at least as near as the own one; 0 is found first. Equal embeddings
+    find nobody.
 
     Args:
         gallery: (G, D), one row per person.
-        probe: (P, D).
         own: row of each probe's person in the gallery, (P,).
-
-    Edge cases:
-        Another entry as near as the own one counts against it: equal embeddings find nobody.
     """
     enrolled, asked = unit_rows(gallery), unit_rows(probe)
     ranks = []

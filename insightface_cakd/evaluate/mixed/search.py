@@ -32,11 +32,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Searched(Result):
-    """Which probes are identified in each combination.
-
-    Args:
-        found: probes identified, per combination.
-    """
+    """Which probes are identified in each combination."""
 
     name: str
     found: Combinations[Found]
@@ -44,9 +40,9 @@ class Searched(Result):
 
     @property
     def loss(self) -> tuple[float, Interval]:
-        """Rank-1 lost by keeping the teacher's gallery, and its interval.
+        """Rank-1 lost by keeping the gallery instead of enrolling everyone again.
 
-        Compared with enrolling everyone again; the interval is by bootstrap over the probes.
+        The interval is by bootstrap over the probes.
         """
         lost = self.found.student_alone.first.astype(float) - self.found.kept.first
         return float(lost.mean()), mean_interval(lost)
@@ -86,29 +82,10 @@ class Searched(Result):
         }
 
 
-def search(name: str, models: tuple[Embedded, Embedded], own: np.ndarray) -> Searched:
-    """Search every probe in all four combinations.
-
-    Args:
-        models: embeddings of the model that enrolled, and those of the same pictures by the other.
-        own: row in the gallery of each probe's person, (P,).
-    """
-    require_one_space(*models)
-
-    def find(old: Embedded, new: Embedded) -> Found:
-        return Found(Combination(old.name, new.name), mixed_ranks(old.gallery, new.probe, own) == 0)
-
-    return Searched(name, Combinations.of(*models, find), len(models[0].gallery))
-
-
 def search_people(
     teacher: tuple[str, Embed], student: tuple[str, Embed], folder: Path, execution: Execution, faults: Faults
 ) -> Searched:
-    """Enrol each person's first picture, and search with the others.
-
-    Args:
-        folder: one subfolder per person.
-    """
+    """Enrol each person's first picture, and search with the others."""
     images = find_people(folder).images
     files = [path for person in images for path in person]
     people = np.repeat(np.arange(len(images)), [len(person) for person in images])
@@ -122,17 +99,18 @@ def search_people(
         raise EvaluationError(
             f"{folder}: {len(at)} people, none with two pictures; expected one to enrol and one to search. Add pictures."
         )
-    old = Embedded(teacher[0], rows[at], rows[asking])
-    new = Embedded(student[0], others[at], others[asking])
-    return search(folder.name, (old, new), shown[asking])
+    models = Embedded(teacher[0], rows[at], rows[asking]), Embedded(student[0], others[at], others[asking])
+    require_one_space(*models)
+
+    def find(old: Embedded, new: Embedded) -> Found:
+        ranks = mixed_ranks(old.gallery, new.probe, shown[asking])
+        return Found(Combination(old.name, new.name), ranks == 0)
+
+    return Searched(folder.name, Combinations.of(*models, find), len(at))
 
 
 def verdict(loss: Interval) -> str:
-    """Return in words what follows from the interval of a loss.
-
-    Args:
-        loss: interval of the accuracy or rank-1 lost by keeping the gallery.
-    """
+    """Return in words what follows from the interval of a loss."""
     if loss.low > 0:
         return "the loss is real: enrol again, or accept it"
     if loss.high < 0:

@@ -19,7 +19,7 @@ from insightface_cakd.evaluate.mixed.mixed import (
 from insightface_cakd.evaluate.mixed.search import Searched, verdict
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.set_tables import verification_facts
-from insightface_cakd.evaluate.pairs.sets import embed_pairs, tar_intervals, varied_sets
+from insightface_cakd.evaluate.pairs.sets import embed_pairs, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
 from insightface_cakd.networks.models import Embed
@@ -33,14 +33,12 @@ class Case:
 
     Args:
         kept: bool (P,), whether each pair is judged right by the thresholds of the teacher alone.
-        tar_intervals: FAR -> interval of TAR.
     """
 
     models: Combination
     verified: VerificationResult
     kept: np.ndarray
     interval: Interval
-    tar_intervals: dict[float, Interval]
 
     @property
     def kept_accuracy(self) -> float:
@@ -53,7 +51,6 @@ class MixedSet:
     """All combinations of two models on a set.
 
     Args:
-        cases: one per combination.
         loss: accuracy lost by keeping the teacher's gallery, compared with enrolling again with the student.
     """
 
@@ -63,10 +60,7 @@ class MixedSet:
     loss_interval: Interval
 
     def sentence(self) -> str:
-        """Return the closing sentence on the loss.
-
-        It gives the loss in percentage points, its interval, and what follows.
-        """
+        """Return the loss in percentage points, its interval, and what follows."""
         student, kept = self.cases.student_alone, self.cases.kept
         old, new = kept.models.gallery, kept.models.probe
         points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
@@ -80,28 +74,13 @@ class MixedSet:
 
 @dataclass(frozen=True, eq=False)
 class MixedSets(Result):
-    """Two models alone and mixed on verification sets.
-
-    Args:
-        sets: one result per set.
-    """
+    """Two models alone and mixed on verification sets."""
 
     sets: Sequence[MixedSet]
 
     def rows(self) -> list[Row]:
         """Return one row per set and combination."""
-        rows: list[Row] = []
-        for one in self.sets:
-            for case in one.cases:
-                row = {"set": one.name, "enrolment": case.models.title}
-                row |= {"accuracy": f"{100 * case.verified.accuracy:.2f} %", "95 %": case.interval.points()}
-                row["at kept threshold"] = f"{100 * case.kept_accuracy:.2f} %"
-                supported = [
-                    f"{100 * tar:.2f} @FAR={far:g}" for far, tar in case.verified.tar_at_far.items() if tar is not None
-                ]
-                row |= {"TAR": supported[-1]} if supported else {}
-                rows.append(row)
-        return rows
+        return [{"set": one.name} | _row(case) for one in self.sets for case in one.cases]
 
     def lines(self) -> list[str]:
         """Return how intervals were obtained, and the closing sentence of each set."""
@@ -126,6 +105,17 @@ class MixedSets(Result):
             }
             for one in self.sets
         ]
+
+
+def _row(case: Case) -> dict[str, str]:
+    row = {
+        "enrolment": case.models.title,
+        "accuracy": f"{100 * case.verified.accuracy:.2f} %",
+        "95 %": case.interval.points(),
+        "at kept threshold": f"{100 * case.kept_accuracy:.2f} %",
+    }
+    tars = [f"{100 * tar:.2f} @FAR={far:g}" for far, tar in case.verified.tar_at_far.items() if tar is not None]
+    return row | ({"TAR": tars[-1]} if tars else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,11 +163,7 @@ def mixed_sets(
 def mixed_set(
     name: str, pairs: VerificationSet, teacher: tuple[str, np.ndarray], student: tuple[str, np.ndarray]
 ) -> MixedSet:
-    """Measure two models alone and mixed from their embeddings.
-
-    Args:
-        teacher: name, and embeddings (2P, D) of the set's images.
-    """
+    """Measure two models alone and mixed, from names and embeddings (2P, D)."""
     old, new = (Embedded(who, rows[0::2], rows[1::2]) for who, rows in (teacher, student))
     require_one_space(old, new)
     resamples = Resamples(pairs.same)
@@ -187,7 +173,7 @@ def mixed_set(
         verified = judge(mixed_distances(enrolled.gallery, asking.probe), pairs.same, name)
         interval = interval_of(resamples.mean(verified.right, verified.weights))
         models = Combination(enrolled.name, asking.name)
-        return Case(models, verified, verified.right_at(deployed), interval, tar_intervals(verified, resamples))
+        return Case(models, verified, verified.right_at(deployed), interval)
 
     cases = Combinations.of(old, new, measure)
     again, kept = cases.student_alone.verified, cases.kept.verified

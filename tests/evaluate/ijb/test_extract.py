@@ -17,8 +17,7 @@ from insightface_cakd.evaluate.ijb.crops import read_face
 from insightface_cakd.evaluate.ijb.extract import both_views, extract
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
 from insightface_cakd.evaluate.ijb.presets import PIXELS, PRESETS
-from insightface_cakd.evaluate.ijb.saved import open_saved
-from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256, partial_folder
+from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256, open_saved, partial_folder
 from insightface_cakd.evaluate.ijb.writer import NOTE_EVERY
 from tests.evaluate.ijb.trees import Projection, write_tree
 

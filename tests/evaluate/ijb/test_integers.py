@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from insightface_cakd.errors import DataError
-from insightface_cakd.evaluate.ijb.integers import read_integers
+from insightface_cakd.evaluate.ijb.lists import read_integers
 
 
 def read(tmp_path, text: bytes, columns: int = 3) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces
-from insightface_cakd.evaluate.ijb.saved import open_saved
+from insightface_cakd.evaluate.ijb.store import open_saved
 from tests.evaluate.ijb.test_extract import run
 from tests.evaluate.ijb.trees import write_tree
 
