@@ -114,7 +114,7 @@ class Task:
 
 
 def check_task(recipe: Recipe, task: Task) -> None:
-    """Check that a recipe's terms and views suit what the task's target is."""
+    """Check that a recipe's terms and views suit its task's target."""
     sides = Sides.of(recipe.views)
     for view in [*sides.both, *sides.student] if sides is not None and task.has_places else ():
         if getattr(view, "moves_pixels", False):
