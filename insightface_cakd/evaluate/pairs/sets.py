@@ -134,6 +134,11 @@ def measure_sets(
 ) -> list[SetResult]:
     """Measure a model on all variants of all sets."""
     results = []
+    for variant in variants:
+        if variant.face_bn:
+            # A model or a share that cannot be used is refused before the first set is measured.
+            with face_batch_norm(embed, variant.face_bn):
+                pass
     for name, variant, pairs in varied_sets(places, variants, on):
         what = titled(name, variant.name)
         rows, xnorm = embed_pairs(embed, pairs, variant, execution, what)

@@ -90,8 +90,9 @@ def test_face_bn_of_a_share_of_nothing_is_the_plain_result(tmp_path):
 
 
 def test_face_bn_is_refused_for_a_model_without_batch_norms(folder):
-    with pytest.raises(EvaluationError, match=r"a, FaceBN 0\.5: --face-bn: the model has no batch norm"):
-        measure_sets(pooled(), [folder / "a.bin"], parse_variants((), 0.5), run_on_cpu())
+    """Before anything is measured: the set is not even opened."""
+    with pytest.raises(EvaluationError, match=r"^--face-bn: the model has no batch norm"):
+        measure_sets(pooled(), [folder / "absent.bin"], parse_variants((), 0.5), run_on_cpu())
 
 
 def test_a_mirrored_probe_leaves_no_trace_in_the_sum_but_does_in_flipped(folder):
