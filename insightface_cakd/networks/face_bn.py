@@ -32,15 +32,7 @@ def face_batch_norm(network: object, share: float) -> Iterator[None]:
     Source:
         FaceBN of AIRD (2409.02049), in words; the formula is an assumption.
     """
-    if isinstance(share, bool) or not 0 <= share <= 1:
-        raise EvaluationError(f"--face-bn {share}: expected a share of the test's statistics, from 0 to 1. Try 0.5.")
-    modules = network.modules() if isinstance(network, nn.Module) else ()
-    norms = [module for module in modules if isinstance(module, _BatchNorm) and module.running_mean is not None]
-    if not norms:
-        raise EvaluationError(
-            "--face-bn: the model has no batch norm with statistics; expected a network of torch. Give a run's folder, or weights "
-            "with --network; in an .onnx, batch norms are part of the convolutions."
-        )
+    norms = following_norms(network, share)
     try:
         for norm in norms:
             norm.forward = _forward(norm, share)  # type: ignore[method-assign,assignment]
@@ -50,11 +42,25 @@ def face_batch_norm(network: object, share: float) -> Iterator[None]:
             vars(norm).pop("forward", None)
 
 
+def following_norms(network: object, share: float) -> list[_BatchNorm]:
+    """Return the batch norms that can follow; refuse a network without."""
+    if isinstance(share, bool) or not 0 <= share <= 1:
+        raise EvaluationError(f"--face-bn {share}: expected a share of the test's statistics, from 0 to 1. Try 0.5.")
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    norms = [module for module in modules if isinstance(module, _BatchNorm) and module.running_mean is not None]
+    if not norms:
+        raise EvaluationError(
+            "--face-bn: the model has no batch norm with statistics; expected a network of torch. Give a run's folder, or weights "
+            "with --network; in an .onnx, batch norms are part of the convolutions."
+        )
+    return norms
+
+
 def _forward(norm: _BatchNorm, share: float) -> Callable[[Tensor], Tensor]:
     def forward(activation: Tensor) -> Tensor:
         if len(activation) < 2:
             raise EvaluationError(
-                "--face-bn: a batch of one image; expected at least two, from whose pixels statistics are taken. Use a larger --batch."
+                "--face-bn: a batch of one image; expected at least two, from whose pixels statistics are taken. Give more at a time."
             )
         others = [axis for axis in range(activation.dim()) if axis != 1]
         variance, mean = torch.var_mean(activation.detach(), dim=others, correction=0)

@@ -23,13 +23,11 @@ from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe
-from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.measuring import MeasureCallback
-from insightface_cakd.tasks.task import DataRequest, Task
+from insightface_cakd.tasks.task import DataRequest, Task, sides_of
 from insightface_cakd.teachers import Teacher
-from insightface_cakd.views import Sides
 
 # The names that a loop looks up when a run begins, as arcface_torch's `train_v2` does.
 NAMES = ("get_dataloader", "get_model", "CombinedMarginLoss", "PartialFC_V2", "CallBackVerification")
@@ -131,7 +129,7 @@ def _replace_model(
     """Let `get_model` return the host's student, wrapped."""
     initial = None if plan.resumes else recipe.student
     check_initial(initial)
-    sides = Sides.of(recipe.views if recipe.views != ViewsSpec() else task.views, plan.seed)
+    sides = sides_of(recipe, task, plan.seed)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:

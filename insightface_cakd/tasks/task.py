@@ -113,9 +113,14 @@ class Task:
         return None
 
 
+def sides_of(recipe: Recipe, task: Task, seed: int = 0) -> Sides | None:
+    """Return what each side sees: by the recipe's views, else the task's."""
+    return Sides.of(recipe.views if recipe.views != ViewsSpec() else task.views, seed)
+
+
 def check_task(recipe: Recipe, task: Task) -> None:
     """Check that a recipe's terms and views suit its task's target."""
-    sides = Sides.of(recipe.views)
+    sides = sides_of(recipe, task)
     for view in [*sides.both, *sides.student] if sides is not None and task.has_places else ():
         if getattr(view, "moves_pixels", False):
             raise RecipeError(

@@ -47,12 +47,12 @@ class LowResolution:
             raise RecipeError(
                 f"sizes is {sizes!r}; expected whole numbers from 1, pixels a side. Give for example [14, 28]."
             )
-        self.ways = list(product(given, _kinds(down, "down", DOWN), _kinds(up, "up", UP)))
+        self.ways = tuple(product(given, _kinds(down, "down", DOWN), _kinds(up, "up", UP)))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the images at the drawn sizes."""
         side = images.shape[-1]
-        down, up, whole = _weights(side, tuple(self.ways), images.device, images.dtype)
+        down, up, whole = _weights(side, self.ways, images.device, images.dtype)
         if len(self.ways) == 1:
             return _resized(images, down[0], up[0]) if self.ways[0][0] < side else images
         drawn = torch.randint(len(self.ways), (len(images),), generator=generator).to(images.device, non_blocking=True)

@@ -20,7 +20,7 @@ from insightface_cakd.evaluate.pairs.verification import (
     pair_distances,
     require_kinds,
 )
-from insightface_cakd.networks.face_bn import face_batch_norm
+from insightface_cakd.networks.face_bn import face_batch_norm, following_norms
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.runtime.progress import Progress
 
@@ -136,9 +136,8 @@ def measure_sets(
     results = []
     for variant in variants:
         if variant.face_bn:
-            # A model or a share that cannot be used is refused before the first set is measured.
-            with face_batch_norm(embed, variant.face_bn):
-                pass
+            # Before the first set is measured.
+            following_norms(embed, variant.face_bn)
     for name, variant, pairs in varied_sets(places, variants, on):
         what = titled(name, variant.name)
         rows, xnorm = embed_pairs(embed, pairs, variant, execution, what)
