@@ -9,6 +9,14 @@ from insightface_cakd.cli import options
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+QUICKSTART_HELP = """Watch a teacher teach a small network, from data to report.
+
+Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
+writes a report. Without --data, faces are drawn. The output folder must be new or empty.
+
+Tasks: identification.
+"""
+
 TRAIN_HELP = """Train a network, with `--distill` under a teacher, on the embedded host or, with `--host`, on a checkout's own loop.
 
 Examples:
@@ -25,7 +33,7 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    app.command("quickstart")(_quickstart)
+    app.command("quickstart", help=QUICKSTART_HELP)(_quickstart)
     app.command("train", help=TRAIN_HELP)(_train)
     app.command("bench")(_bench)
 
@@ -33,16 +41,12 @@ def register(app: typer.Typer) -> None:
 def _quickstart(
     output: options.Output = Path("quickstart"),
     data: options.Data = None,
+    task: Annotated[str, typer.Option("--task", help="What is learnt; see below.")] = "identification",
     seed: options.Seed = 2048,
 ) -> None:
-    """Watch a Transformer teach a CNN, from data to report.
+    from insightface_cakd.quickstart.known import run_quickstart
 
-    Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
-    writes a report. Without --data, faces are drawn. The output folder must be new or empty.
-    """
-    from insightface_cakd.quickstart import quickstart
-
-    quickstart(output, data, seed)
+    run_quickstart(task, output, data, seed)
 
 
 def _train(

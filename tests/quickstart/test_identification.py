@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from insightface_cakd import quickstart
+from insightface_cakd.quickstart import identification as quickstart
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.faces.sets import draw_folders

@@ -1,4 +1,4 @@
-"""`cakd quickstart`: a small distillation from data to report."""
+"""The quickstart of identification: a small distillation from data to report."""
 
 import time
 from dataclasses import dataclass
