@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from insightface_cakd.recipe import Recipe, TermSpec
+from insightface_cakd.recipe import Recipe, TermSpec, load_recipe
 from insightface_cakd.recipe.readings import reading
 
 WIDTH = 100
@@ -65,7 +65,9 @@ def needs(recipe: Recipe) -> list[str]:
     found |= {"centres"} if recipe.needs_centres else set()
     found |= {"emb"} if recipe.head is not None and recipe.head.reads_embedding else set()
     found |= {"prototypes"} if recipe.needs_prototypes else set()
-    found |= {"init"} if recipe.student is not None else set()
+    found |= {"init"} if recipe.student is not None and not recipe.student.stages else set()
+    stages = [] if recipe.student is None else recipe.student.stages
+    found |= {need for stage in stages if stage.recipe for need in needs(load_recipe(stage.recipe)) if need != "init"}
     return [need for need in NEEDS if need in found]
 
 
@@ -103,7 +105,7 @@ def cost(recipe: Recipe) -> str:
 
 def _needs_of(term: TermSpec) -> Iterator[str]:
     read = reading(term.reading)
-    if read.by_class:
+    if read.centres:
         yield "centres"
         return
     if term.facts.needs_labels:

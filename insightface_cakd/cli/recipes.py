@@ -46,6 +46,6 @@ def _check(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None
     if loaded.head is not None:
         print(f"head: {loaded.head.summary}; {loaded.head.paper}")
     for term in loaded.losses:
-        print(f"{term.name}: {term.weight:g} x {term.loss}, reads the {term.facts.reads}; {term.facts.paper}")
+        print(f"{term.name}: {term.weight:g} x {term.loss}, reads the {term.reading}; {term.facts.paper}")
     print(f"needs: {', '.join(described_needs(loaded))}")
     print(f"{recipe}: valid")

@@ -60,6 +60,20 @@ class _TokensToMap(nn.Module):
         return self.to_map(tokens.transpose(1, 2).unflatten(2, (self.side, self.side)))
 
 
+class _MapToEmbedding(nn.Module):
+    """Lay a map out in one row, then a linear layer.
+
+    (B, C, h, w) -> (B, D). Positions keep weights of their own, as before the embedding of a recogniser.
+    """
+
+    def __init__(self, student: Shape, teacher: Shape) -> None:
+        super().__init__()
+        self.linear = nn.Linear(math.prod(student), teacher[0], bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.linear(maps.flatten(1))
+
+
 def _linear(student: Shape, teacher: Shape) -> nn.Module:
     return nn.Linear(student[-1], teacher[-1], bias=False)
 
@@ -68,6 +82,7 @@ def _linear(student: Shape, teacher: Shape) -> nn.Module:
 PROJECTORS: dict[str, tuple[int, int, Callable[[Shape, Shape], nn.Module]]] = {
     "linear": (1, 1, _linear),
     "conv1x1": (3, 3, _MapToMap),
+    "map_to_embedding": (3, 1, _MapToEmbedding),
     "map_to_tokens": (3, 2, _MapToTokens),
     "tokens_to_map": (2, 3, _TokensToMap),
 }
@@ -80,7 +95,8 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
     Shapes are without the batch. One that the kind does not join, or tokens that are no square grid, are a ShapeError.
 
     Args:
-        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_tokens`, `tokens_to_map`; or
+        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_embedding`, `map_to_tokens`,
+            `tokens_to_map`; or
             `package.module:Class`, called with both shapes.
     """
     if is_place(kind):

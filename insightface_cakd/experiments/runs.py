@@ -18,10 +18,9 @@ from insightface_cakd.runtime.run_folder import RESULT, RunFolder
 from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
+from insightface_cakd.tasks.stages import STAGES
 
-CACHE, DATA, PROTOTYPES, SOFTMAX = "cache", "data", "prototypes", "softmax"
-# Settings of the first run for a recipe whose student starts from trained weights.
-PLAIN_SOFTMAX = ("margin_list=(1.0, 0.0, 0.0)",)
+CACHE, DATA, PROTOTYPES = "cache", "data", "prototypes"
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,13 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     """Train the missing runs, and write `compare.md` and `compare.json`.
 
     Runs are in `output/SEED/NAME`. Finished runs are reused and stopped ones resumed, so that a comparison can be
-    interrupted and recipes added later. A recipe whose student starts from trained weights, and that names none, gets
-    those of a run like `alone` without a margin: its students train twice as long as the others.
+    interrupted and recipes added later. A recipe with stages trains its students longer than the others.
 
     Returns:
         The rows: first the teacher, if it was trained here, then the others by gain, the largest first.
     """
     names = {_name(recipe): recipe for recipe in comparison.recipes}
-    taken = (ALONE, TEACHER, CACHE, DATA, PROTOTYPES, SOFTMAX)
+    taken = (ALONE, TEACHER, CACHE, DATA, PROTOTYPES)
     if len(names) < len(comparison.recipes) or names.keys() & set(taken):
         raise RunError(
             f"compare: recipes {', '.join(comparison.recipes)}; expected different names, none of {', '.join(taken)}. Rename a file."
@@ -107,7 +105,7 @@ class SeedRuns:
             print(f"\nseed {self.seed}: {name}", flush=True)
             job = job or Job(comparison.teacher if name == TEACHER else comparison.student)
             settings = (f"seed={self.seed}", *(() if name == TEACHER else comparison.settings), *job.settings)
-            resume = checkpoint_path(output, 0).exists()
+            resume = checkpoint_path(output, 0).exists() or (output / STAGES).exists()
             train(replace(job, settings=settings, data=self.data, output=output, resume=resume))
         return _read(output)
 
@@ -130,16 +128,7 @@ class SeedRuns:
                 PROTOTYPES, "prototypes", lambda out, bar: make_prototypes(path, self.data, out, asked, progress=bar)
             )
             prototypes = str(made)
-        init = str(self._softmax()) if recipe.lacks_init else None
-        return given(teacher, centres if recipe.needs_centres else (), prototypes, init)
-
-    def _softmax(self) -> Path:
-        """Return the weights of a student trained without a margin.
-
-        Its run is in no row of the table.
-        """
-        self.run(SOFTMAX, Job(self.comparison.student, settings=PLAIN_SOFTMAX))
-        return RunFolder(self.folder / SOFTMAX).model
+        return given(teacher, centres if recipe.needs_centres else (), prototypes)
 
     def _made(self, name: str, title: str, make: Callable[[Path, Progress], object]) -> Path:
         """Return a folder of the seed; make it first if missing."""

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -19,6 +19,7 @@ from torch import nn
 from insightface_cakd.errors import CAKDError, RunError, did_you_mean
 from insightface_cakd.hosts.checkout import Checkout, where_raised
 from insightface_cakd.hosts.compat import FIXES, Fix, applied
+from insightface_cakd.hosts.compat.fix import replace
 from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
 from insightface_cakd.runtime.ranks import world_size
 
@@ -97,17 +98,30 @@ class Host:
 
 @contextmanager
 def opened(checkout: Checkout, wanted: Iterable[str] = (), unwanted: Iterable[str] = ()) -> Iterator[Host]:
-    """Import a checkout's `train_v2` in a block, with fixes as in `applied`."""
+    """Import a checkout's `train_v2` in a block, with fixes as in `applied`.
+
+    The process group that it opens is closed afterwards; one that is open already is used, and stays.
+    """
     checkout.require_seam()
-    with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept():
-        try:
-            yield Host(checkout, checkout.load("train_v2"), tuple(fixes))
-        except BaseException:
-            # Other ranks may still wait for this one in a collective: closing the group would then hang.
-            if world_size() == 1:
-                _close_group()
-            raise
-        _close_group()
+    with checkout.imported(), applied(FIXES, wanted, unwanted) as fixes, _root_logger_kept(), _one_group():
+        yield Host(checkout, checkout.load("train_v2"), tuple(fixes))
+
+
+@contextmanager
+def _one_group() -> Iterator[None]:
+    if dist.is_initialized():
+        with ExitStack() as stack:
+            replace(stack, dist, "init_process_group", lambda *_, **__: None)
+            yield
+        return
+    try:
+        yield
+    except BaseException:
+        # Other ranks may still wait for this one in a collective: closing the group would then hang.
+        if world_size() == 1:
+            _close_group()
+        raise
+    _close_group()
 
 
 def _close_group() -> None:

@@ -6,7 +6,7 @@ from insightface_cakd.errors import did_you_mean
 from insightface_cakd.recipe.head import HeadSpec
 from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.recipe.schedule import ScheduleSpec
-from insightface_cakd.recipe.student import StudentSpec
+from insightface_cakd.recipe.student import StageSpec, StudentSpec
 from insightface_cakd.recipe.teacher import CheckSpec, TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
 
@@ -16,6 +16,7 @@ PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     ("teacher", "check"): CheckSpec,
     ("teacher", "prompts"): PromptSpec,
     ("student",): StudentSpec,
+    ("student", "stages"): StageSpec,
     ("urfm",): URFMSpec,
     ("head",): HeadSpec,
     ("losses", "schedule"): ScheduleSpec,

@@ -51,6 +51,8 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
             said = " ".join(str(error).split())
             raise RecipeError(f"{OPTION} {setting}: the value is not YAML ({said}). Put it in quotes.") from error
         keys = key.split(".")
+        if keys[0] == "task" and isinstance(content.get("task"), str):
+            content["task"] = {"kind": content["task"]}
         _put(content, keys, value, f"{OPTION} {setting}")
         of_teacher = keys[0] in ("teacher", "teachers") and keys[-1] == "weights"
         if of_teacher and isinstance(value, str) and (network := kind_of_file(value)):

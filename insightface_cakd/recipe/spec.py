@@ -184,12 +184,14 @@ class Recipe(BaseModel):
     @property
     def needs_centres(self) -> bool:
         """Whether a term or the head needs the teacher's class centres."""
-        return self.needs_logits or (self.head is not None and self.head.centres == "teacher")
+        return any(reading(term.reading).centres for term in self.terms) or (
+            self.head is not None and self.head.centres == "teacher"
+        )
 
     @property
     def lacks_init(self) -> bool:
-        """Whether the student needs trained weights that the recipe does not name."""
-        return self.student is not None and self.student.weights is None
+        """Whether the student needs trained weights that the recipe neither names nor makes."""
+        return self.student is not None and self.student.weights is None and not self.student.stages
 
     @property
     def needs_length(self) -> bool:

@@ -1,6 +1,28 @@
 """The part of a recipe about its student."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StageSpec(BaseModel):
+    """A run before the recipe's own, whose last weights the next one starts from.
+
+    Args:
+        name: of its folder, `OUTPUT/stages/NAME`.
+        recipe: by name or path; the student alone when not given.
+        settings: overrides of the config, for this stage only.
+        recipe_settings: overrides of the stage's recipe, with dots as the file nests.
+        data: its training images: a folder in that of the recipe's own run, or a path; the same folder when not given.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    recipe: str | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    recipe_settings: dict[str, Any] = Field(default_factory=dict)
+    data: str | None = None
 
 
 class StudentSpec(BaseModel):
@@ -9,8 +31,10 @@ class StudentSpec(BaseModel):
     Args:
         weights: file with the weights it starts from: a run's `model.pt`, or a checkpoint; usually passed as `--init`. A resumed run has
             its own and does not read it.
+        stages: runs that make these weights, one after another; not run where `weights` are given.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     weights: str | None = None
+    stages: list[StageSpec] = Field(default_factory=list)

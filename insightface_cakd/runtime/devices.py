@@ -50,20 +50,25 @@ def describe_machine() -> str:
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
+def process_group(device: torch.device | None = None) -> Iterator[None]:
     """Open the process group of torchrun's environment, and close it afterwards.
 
-    Does nothing for a single process, or when a group is already open. NCCL for cuda, Gloo for cpu, none for mps.
+    Does nothing for a single process, or when a group is already open. NCCL for cuda, Gloo for cpu, none for mps; without a
+    device, for both of those that the machine has.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():
         yield
         return
-    if device.type == "mps":
+    if device is not None and device.type == "mps":
         raise RunError(
             f"device mps: WORLD_SIZE is {world}, but mps has no communication backend; expected 1. Set device=cpu."
         )
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    if device is None:
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    else:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield
     finally:

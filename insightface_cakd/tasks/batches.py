@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.embedded.dataset import collate, open_faces
@@ -23,14 +23,16 @@ class TaskBatches(DataLoader[Any]):
     Args:
         dataset: items (uint8 (3, H, W), target), or a `DataError` in place of one; may have an `epoch` tensor.
         request: what the loop asks for.
+        order: this rank's images of an epoch, with a length and `set_epoch`; a share of all in random order when not given.
 
     Raises:
         RunError: there is less than one batch for each rank.
     """
 
-    def __init__(self, dataset: Dataset[Any], request: DataRequest) -> None:
-        count = len(dataset)  # type: ignore[arg-type]
-        sampler = _EpochSampler(dataset, count, request.seed)
+    def __init__(self, dataset: Dataset[Any], request: DataRequest, order: Any | None = None) -> None:
+        if order is None:
+            order = DistributedSampler(len(dataset), world_size(), rank(), request.seed)  # type: ignore[arg-type]
+        sampler = _EpochSampler(dataset, order)
         if len(sampler) < request.batch_size:
             raise RunError(
                 f"{request.folder}: {len(sampler)} images per rank; expected at least one batch of {request.batch_size}. Lower batch_size."
@@ -63,16 +65,21 @@ class TaskBatches(DataLoader[Any]):
             yield [pixels.float().div_(127.5).sub_(1), target]
 
 
-class _EpochSampler(DistributedSampler):
-    """This rank's part of a shuffled epoch, which the data set learns."""
+class _EpochSampler(Sampler[int]):
+    """An order whose epoch the data set learns too."""
 
-    def __init__(self, dataset: Any, count: int, seed: int) -> None:
-        super().__init__(count, world_size(), rank(), seed)
-        self.dataset = dataset
+    def __init__(self, dataset: Any, order: Any) -> None:
+        self.dataset, self.order = dataset, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, also of the data set."""
-        super().set_epoch(epoch)
+        self.order.set_epoch(epoch)
         if hasattr(self.dataset, "epoch"):
             self.dataset.epoch.fill_(epoch)
 

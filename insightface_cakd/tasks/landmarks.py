@@ -46,6 +46,7 @@ class Landmarks(Task):
 
     name = "landmarks"
     has_identities = False
+    has_classes = False
     has_places = True
     lower_is_better = True
 

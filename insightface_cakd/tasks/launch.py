@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -25,33 +25,50 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
-from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.stages import stages_of
 from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers
 
 
 def train(job: Job) -> train_v2.RunResult:
-    """Run a job to its end.
+    """Run a job to its end, the stages of its recipe first.
 
     Args:
         job: the options of the run.
 
     Returns:
-        What the embedded host measured; empty for a checkout, which logs it.
+        What the embedded host measured in the last run; empty for a checkout, which logs it.
 
     Raises:
         CAKDError: anything wrong with config, recipe, teacher, data or the run itself, in one line.
     """
     for problem in job.problems():
         raise RunError(problem)
+    result, stages = train_v2.RunResult(), stages_of(job)
+    # Ranks that met once stay together: torchrun's store keeps the addresses of a first group, and a second one would read them.
+    with process_group() if len(stages) > 1 else nullcontext():
+        for stage in stages:
+            if stage.title and _is_first():
+                print(stage.title, flush=True)
+            result = _run(stage.job)
+    return result
+
+
+def _is_first() -> bool:
+    """Return whether this process is the first, before there is a group."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _run(job: Job) -> train_v2.RunResult:
     with _embedded(job) if job.host is None else _checkout(job, job.host) as (cfg, loop):
-        first = int(os.environ.get("RANK", "0")) == 0
+        first = _is_first()
         result, taught = (loop.run(), {}) if job.distill is None else _distil(job, cfg, loop, first)
         if first:
             _write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})

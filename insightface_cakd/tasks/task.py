@@ -50,6 +50,7 @@ class Task:
     Attributes:
         name: in recipes.
         has_identities: whether the target is the identity of each image.
+        has_classes: whether its head has a centre for each identity, which terms of logits and `head:` need.
         has_places: whether the target says where something is in the image, so that no view may move pixels.
         views: views of each side where the recipe names none.
         lower_is_better: whether a smaller value of its measures is a better one.
@@ -57,6 +58,7 @@ class Task:
 
     name: ClassVar[str] = IDENTIFICATION
     has_identities: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = True
     has_places: ClassVar[bool] = False
     lower_is_better: ClassVar[bool] = False
     views: ViewsSpec = ViewsSpec()
@@ -127,14 +129,16 @@ def check_task(recipe: Recipe, task: Task) -> None:
                 f"recipe: views: {type(view).__name__} moves pixels, and the target of task {task.name} would not follow; expected views "
                 "that leave every pixel in its place. Remove it."
             )
-    if task.has_identities:
-        return
-    needs = next(
-        (term.name for term in recipe.terms if term.facts.needs_labels or reading(term.reading).by_class), None
-    )
-    if needs is not None or recipe.head is not None:
-        part = "head" if needs is None else f"term '{needs}'"
+    by_class = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
+    if not task.has_classes and (by_class is not None or recipe.head is not None):
+        part = "head" if by_class is None else f"term '{by_class}'"
         raise RecipeError(
-            f"recipe: {part} needs the identity of each image, and task {task.name} has none; expected terms on embeddings or maps. "
-            "Remove it."
+            f"recipe: {part} needs a head with a centre for each person, and that of task {task.name} has none; expected terms on "
+            "embeddings, maps or centre_logits. Remove it."
+        )
+    needs = next((term.name for term in recipe.terms if term.facts.needs_labels), None)
+    if not task.has_identities and needs is not None:
+        raise RecipeError(
+            f"recipe: term '{needs}' needs the identity of each image, and task {task.name} has none; expected terms on embeddings or "
+            "maps. Remove it."
         )

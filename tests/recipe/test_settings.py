@@ -26,6 +26,7 @@ def test_keys_with_dots_and_terms_by_their_names():
 
 def test_a_part_that_the_recipe_lacks_is_made():
     assert parsed("student.weights=a.pt", "losses.cosine.schedule.kind=linear", "losses.cosine.schedule.epochs=2")
+    assert changed({"task": "triplets"}, ["task.images=2"]) == {"task": {"kind": "triplets", "images": 2}}
     assert changed({"student": None}, ["student.weights=a.pt"]) == {"student": {"weights": "a.pt"}}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from insightface_cakd.distill.sources.activations import Activations
+from insightface_cakd.distill.sources.centre_logits import CentreLogits
 from insightface_cakd.distill.sources.centres import RULES
 from insightface_cakd.distill.sources.fields import ReceptiveFields
 from insightface_cakd.distill.sources.logits import Logits
@@ -17,7 +18,15 @@ from insightface_cakd.recipe.parts import source_class
 from insightface_cakd.teachers import Teacher
 
 # Sources are built in this order, which is also that of their parameters in the optimiser and in checkpoints.
-SOURCES: tuple[type[Source], ...] = (Activations, ReceptiveFields, Prompts, Logits, *RULES, TrainedTeachers)
+SOURCES: tuple[type[Source], ...] = (
+    Activations,
+    ReceptiveFields,
+    Prompts,
+    Logits,
+    CentreLogits,
+    *RULES,
+    TrainedTeachers,
+)
 
 __all__ = ["SOURCES", "Batch", "Context", "Seen", "Setting", "Source", "build_sources"]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from insightface_cakd.distill.projectors import Shape, build_projector, check_shapes
-from insightface_cakd.distill.sources.source import Context, Seen, Setting, Source
+from insightface_cakd.distill.sources.source import Context, Setting, Source
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import TermSpec
 
@@ -33,8 +33,8 @@ class Activations(Source):
         self.projectors = nn.ModuleDict()
         for term in self.setting.terms:
             where = f"term '{term.name}'"
-            ours: Shape = tuple(_activation(blank.student, term.student).shape[1:])
-            theirs: Shape = tuple(_activation(blank.teachers[self.whose(term)], term.teacher).shape[1:])
+            ours: Shape = tuple(blank.student.read(term.student).shape[1:])
+            theirs: Shape = tuple(blank.teachers[self.whose(term)].read(term.teacher).shape[1:])
             if term.projector is not None:
                 self.projectors[term.name] = build_projector(term.projector, ours, theirs, where)
             elif LOSSES[term.loss].same_shape:
@@ -47,7 +47,7 @@ class Activations(Source):
         for term in self.setting.terms:
             teacher = context.teachers[self.whose(term)]
             if term.student is not None or term.projector is not None:
-                ours = _activation(context.student, term.student)
+                ours = context.student.read(term.student)
                 projected = self.projectors[term.name](ours.float()) if term.name in self.projectors else ours
                 found[self._student_key(term)] = projected
             if term.teacher is not None:
@@ -64,8 +64,3 @@ class Activations(Source):
 
     def _teacher_key(self, term: TermSpec) -> str:
         return f"{self.whose(term)}.{term.teacher or 'embedding'}"
-
-
-def _activation(seen: Seen, tap: str | None) -> Tensor:
-    """Return what a tap read, the embedding without one."""
-    return seen.embedding if tap is None else seen.taps[tap]

@@ -27,6 +27,10 @@ class Seen:
     embedding: Tensor
     taps: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def read(self, tap: str | None) -> Tensor:
+        """Return what a tap read, the answer for None."""
+        return self.embedding if tap is None else self.taps[tap]
+
 
 @dataclass(frozen=True)
 class Context:

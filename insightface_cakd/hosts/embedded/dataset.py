@@ -24,7 +24,7 @@ _SYNTHETIC_CLASSES = 64
 _Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
-class _Flipped(Dataset[_Item | DataError]):
+class FlippedFaces(Dataset[_Item | DataError]):
     """Faces as uint8 (3, 112, 112), randomly mirrored.
 
     Whether a face is mirrored depends on (seed, epoch, index) only, so it does not matter which worker reads it. For a
@@ -193,7 +193,7 @@ def get_dataloader(
     if device is None:
         device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     loader = DataLoader(
-        _Flipped(faces, seed),
+        FlippedFaces(faces, seed),
         batch_size=batch_size,
         sampler=sampler,
         num_workers=num_workers,
