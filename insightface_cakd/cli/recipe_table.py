@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from insightface_cakd.recipe import Recipe, TermSpec, load_recipe
+from insightface_cakd.recipe import Recipe, TermSpec, with_stages
 from insightface_cakd.recipe.readings import reading
 
 WIDTH = 100
@@ -66,8 +66,7 @@ def needs(recipe: Recipe) -> list[str]:
     found |= {"emb"} if recipe.head is not None and recipe.head.reads_embedding else set()
     found |= {"prototypes"} if recipe.needs_prototypes else set()
     found |= {"init"} if recipe.student is not None and not recipe.student.stages else set()
-    stages = [] if recipe.student is None else recipe.student.stages
-    found |= {need for stage in stages if stage.recipe for need in needs(load_recipe(stage.recipe)) if need != "init"}
+    found |= {need for stage in with_stages(recipe)[1:] for need in needs(stage)} - {"init"}
     return [need for need in NEEDS if need in found]
 
 

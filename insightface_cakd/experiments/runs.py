@@ -9,7 +9,7 @@ from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.table import ALONE, TEACHER, Row, Run, rank, table
 from insightface_cakd.hosts.embedded.checkpoint import checkpoint_path
-from insightface_cakd.recipe import Recipe, load_recipe
+from insightface_cakd.recipe import Recipe, load_recipe, with_stages
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.teacher import CACHED
 from insightface_cakd.runtime.atomic import write_json, write_text
@@ -128,7 +128,7 @@ class SeedRuns:
                 PROTOTYPES, "prototypes", lambda out, bar: make_prototypes(path, self.data, out, asked, progress=bar)
             )
             prototypes = str(made)
-        return given(teacher, centres if recipe.needs_centres else (), prototypes)
+        return given(teacher, centres if any(one.needs_centres for one in with_stages(recipe)) else (), prototypes)
 
     def _made(self, name: str, title: str, make: Callable[[Path, Progress], object]) -> Path:
         """Return a folder of the seed; make it first if missing."""

@@ -39,6 +39,12 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     return parse_recipe(content, where, settings)
 
 
+def with_stages(recipe: Recipe) -> list[Recipe]:
+    """Return a recipe and those of its stages, its own first."""
+    stages = [] if recipe.student is None else recipe.student.stages
+    return [recipe, *(load_recipe(stage.recipe) for stage in stages if stage.recipe is not None)]
+
+
 def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = ()) -> Recipe:
     """Check a recipe's content key by key.
 

@@ -70,11 +70,12 @@ def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
         if key not in cfg:
             known = ", ".join(sorted(cfg))
             raise RunError(f"--set {setting}: the config has no key '{key}'; known: {known}.{did_you_mean(key, cfg)}")
-        cfg[key] = _literal(text)
+        cfg[key] = literal(text)
     return cfg
 
 
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """Return the value that a setting's text stands for: a Python literal, else the text."""
     named = {"true": True, "false": False, "none": None}
     if text.lower() in named:
         return named[text.lower()]

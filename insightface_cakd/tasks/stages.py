@@ -11,7 +11,7 @@ from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.student import StageSpec
 from insightface_cakd.runtime.run_folder import RUN, RunFolder
-from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.job import Job, literal
 
 STAGES = "stages"
 
@@ -41,14 +41,15 @@ def stages_of(job: Job) -> list[Stage]:
         return [Stage(job)]
     recipe = load_recipe(job.distill, job.recipe_settings)
     stages = [] if recipe.student is None or recipe.student.weights is not None else recipe.student.stages
-    if not stages or (job.resume and job.output is not None and checkpoint_path(job.output, 0).exists()):
+    output = job.output or _folder(job, "output")
+    if not stages or (job.resume and output is not None and checkpoint_path(output, 0).exists()):
         return [Stage(job)]
-    if job.output is None:
+    if output is None:
         raise RunError(
             f"recipe {job.distill}: has stages, and no folder to keep them in; expected --output DIR. Add it, or pass --init FILE."
         )
     _check_centres(recipe, job.distill)
-    folders = [job.output / STAGES / stage.name for stage in stages]
+    folders = [output / STAGES / stage.name for stage in stages]
     before: Sequence[Path | None] = [None, *folders[:-1]]
     found = [
         Stage(_stage_job(job, stage, folder, start), f"stage {number} of {len(stages) + 1}: {stage.name}")
@@ -108,8 +109,7 @@ def _data(job: Job, stage: StageSpec) -> Path | None:
     """Return a stage's folder of training images, None for the config's."""
     if stage.data is None:
         return job.data
-    rec = next((text for key, _, text in (one.partition("=") for one in job.settings) if key == "rec"), None)
-    whole = job.data or (None if rec is None else Path(rec.strip("'\"")))
+    whole = job.data or _folder(job, "rec")
     folder = Path(stage.data) if whole is None else whole / stage.data
     if not folder.is_dir():
         raise RunError(
@@ -117,3 +117,9 @@ def _data(job: Job, stage: StageSpec) -> Path | None:
             f"them there, or pass --recipe-set student.stages.{stage.name}.data=DIR."
         )
     return folder
+
+
+def _folder(job: Job, key: str) -> Path | None:
+    """Return the folder that a job's settings give a key of the config."""
+    given = [text for one, _, text in (setting.partition("=") for setting in job.settings) if one == key]
+    return Path(str(literal(given[-1]))) if given else None

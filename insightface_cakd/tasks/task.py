@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe
@@ -93,6 +93,15 @@ class Task:
 
         Args:
             request: what the loop asks for.
+        """
+        return None
+
+    def target(self, images: int, width: int) -> Tensor | None:
+        """Return a target for timings, None for the host's identities.
+
+        Args:
+            images: so many.
+            width: of the network's answer.
         """
         return None
 

@@ -29,7 +29,7 @@ def test_every_recipe_stands_on_one_line_and_no_line_is_wider_than_100():
         ("ekd", (("EKD", "2206.02325"), ["emb", "labels"], ["N(N+queue)"], "F")),
         ("rkd", (("RKD", "1904.05068"), ["emb"], ["N^2", "N^3"], "F")),
         ("fitnet_map", (("FitNets", "1412.6550"), ["tok"], [], "F")),
-        ("transfer_kd", (("Knowledge transfer", "1709.02929"), ["centres", "init"], ["2NC/R"], "F+H")),
+        ("transfer_kd", (("Transfer", "1709.02929"), ["centres"], ["2NC/R"], "F+H")),
         ("cakd_margin", (("CAKD", "2306.14662"), ["emb", "tok", "prompts", "centres"], ["2NC/R", "graph"], "2F+B+H")),
         ("urfm_apt", (("CAKD", "2306.14662"), ["emb", "tok", "prompts"], ["graph"], "2F+B")),
     ],

@@ -74,21 +74,12 @@ def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, te
     assert seen == ["fcd"]
 
 
-def test_a_recipe_that_needs_a_trained_student_gets_one_of_its_seed_trained_without_a_margin(
-    face_set, teacher, tmp_path, monkeypatch
-):
-    jobs = []
-    own = module.train
-    monkeypatch.setattr(module, "train", lambda job: (jobs.append(job), own(job)))
-    rows = compare(tmp_path, terms(face_set, teacher, "transfer_kd", "transfer_logits", seeds=(1,)))
-    assert {row.name for row in rows} == {ALONE, "transfer_kd", "transfer_logits"}
-    facts = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("1/*/run.json")}
+def test_a_recipe_with_stages_runs_them_in_its_own_folder(face_set, teacher, tmp_path):
+    rows = compare(tmp_path, terms(face_set, teacher, "transfer_kd", seeds=(1,)))
+    assert {row.name for row in rows} == {ALONE, "transfer_kd"}
+    facts = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("1/**/run.json")}
     assert facts["softmax"]["config"]["margin_list"] == [1.0, 0.0, 0.0]
     assert facts["transfer_kd"]["config"]["margin_list"] == facts["alone"]["config"]["margin_list"] != [1.0, 0.0, 0.0]
-    first = str(tmp_path / "1" / "softmax" / "model.pt")
-    assert [set_to(job, "student.weights") for job in jobs] == [None, None, first, first], (
-        "alone, softmax once, both recipes"
-    )
 
 
 def test_a_cache_answers_for_the_teacher_where_a_recipe_reads_its_embedding_only(face_set, teacher, tmp_path):

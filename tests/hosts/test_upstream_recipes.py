@@ -8,9 +8,10 @@ import yaml
 
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
+from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes, with_stages
 from insightface_cakd.recipe.settings import given as with_weights
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
+from tests.tasks.task_data import task_data
 
 pytestmark = [pytest.mark.upstream, pytest.mark.slow]
 WIDTH, CLASSES = 64, 12
@@ -26,7 +27,6 @@ def files(face_set, tmp_path_factory):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         torch.save(get_model("vit_t", num_features=WIDTH).state_dict(), folder / "vit_t.pt")
-        torch.save(get_model("r18", num_features=WIDTH).state_dict(), folder / "init.pt")
         torch.save({"weight": torch.randn(CLASSES, WIDTH)}, folder / "centres.pt")
         export_onnx(get_model("mbf", num_features=WIDTH).eval(), folder / "teacher.onnx", {})
     (folder / "taught.yaml").write_text(yaml.safe_dump(TAUGHT))
@@ -37,7 +37,7 @@ def files(face_set, tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=recipe_name)
-def test_a_recipe_takes_finite_steps_and_leaves_a_plain_student(path, files, run, folder):
+def test_a_recipe_takes_finite_steps_and_leaves_a_plain_student(path, files, run, folder, face_set):
     content = yaml.safe_load(path.read_text())
     if content["teacher"]["network"] == "vit_tiny":
         content["teacher"]["network"] = "vit_t"
@@ -49,13 +49,14 @@ def test_a_recipe_takes_finite_steps_and_leaves_a_plain_student(path, files, run
         "out",
         f"network={student!r}",
         "num_image=24",
+        f"rec={str(task_data(recipe.task.kind, face_set, folder / 'data'))!r}",
         distill="recipe.yaml",
         teacher=str(files / {"onnx": "teacher.onnx", "cached": "cached"}.get(network, "vit_t.pt")),
-        centres=(str(files / "centres.pt"),) if recipe.needs_centres else (),
+        centres=(str(files / "centres.pt"),) if any(one.needs_centres for one in with_stages(recipe)) else (),
         prototypes=str(files / "prototypes") if recipe.needs_prototypes else None,
-        init=str(files / "init.pt") if recipe.lacks_init else None,
     )
     state = torch.load(output / "model.pt", weights_only=True)
-    get_model(student, num_features=WIDTH).load_state_dict(state, strict=True)
+    saved = json.loads((output / "run.json").read_text())
+    get_model(student, num_features=saved["config"]["embedding_size"]).load_state_dict(state, strict=True)
     assert all(torch.isfinite(value).all() for value in state.values())
-    assert json.loads((output / "run.json").read_text())["recipe"]["teacher"]["network"] == network
+    assert saved["recipe"]["teacher"]["network"] == network

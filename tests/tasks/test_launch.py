@@ -12,7 +12,7 @@ from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
-from insightface_cakd.recipe import find_recipe, load_recipe, recipe_name, shipped_recipes
+from insightface_cakd.recipe import find_recipe, load_recipe, recipe_name, shipped_recipes, with_stages
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.tasks.job import Job, apply_settings
 from insightface_cakd.tasks.launch import train
@@ -20,6 +20,7 @@ from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
 from tests.hosts.both_hosts import StoppedError
 from tests.jobs import job
 from tests.patched_runs import scalars
+from tests.tasks.task_data import task_data
 
 SMALL = (
     "batch_size=12",
@@ -75,8 +76,8 @@ def distil(recipe, files, data, output, **changes):
             "faces_cnn_tiny",
             recipe,
             teacher=changes.get("teacher", files[loaded.teacher.network]),
-            centres=(files["centres"],) if loaded.needs_centres else (),
-            init=files["init"] if loaded.lacks_init else None,
+            centres=(files["centres"],) if any(one.needs_centres for one in with_stages(loaded)) else (),
+            init=changes.get("init"),
             settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
             prototypes=files["prototypes"] if loaded.needs_prototypes else None,
         )
@@ -85,7 +86,8 @@ def distil(recipe, files, data, output, **changes):
 
 def test_a_student_starts_from_the_weights_that_it_is_given(teacher_files, face_set, tmp_path):
     """With learning rate 0 it keeps them, bit for bit."""
-    distil("transfer_kd", teacher_files, face_set, tmp_path / "out", settings=("lr=0.0", "weight_decay=0.0"))
+    slow = {"settings": ("lr=0.0", "weight_decay=0.0"), "init": teacher_files["init"]}
+    distil("transfer_kd", teacher_files, face_set, tmp_path / "out", **slow)
     before, after = (
         torch.load(path, weights_only=True) for path in (teacher_files["init"], tmp_path / "out" / "model.pt")
     )
@@ -138,9 +140,11 @@ def test_initial_weights_that_do_not_fit_are_refused_before_the_run(init, messag
     torch.save(get_model("cnn_tiny", num_features=32).state_dict(), tmp_path / "wide.pt")
     init = {"vit_tiny": teacher_files["vit_tiny"], "wide": str(tmp_path / "wide.pt")}.get(init, init)
     settings = (f"rec={str(face_set)!r}", f"output={str(tmp_path / 'out')!r}", *SMALL)
-    centres = (teacher_files["centres"],)
+    centres, recipe = (teacher_files["centres"],), tmp_path / "recipe.yaml"
+    loss = "losses: [{loss: kd, weight: 1}]"
+    recipe.write_text(f"teacher: {{network: vit_tiny}}\nstudent: {{weights: null}}\n{loss}\n")
     with pytest.raises(CAKDError, match=message) as caught:
-        train(job("faces_cnn_tiny", "transfer_kd", teacher_files["vit_tiny"], centres, init=init, settings=settings))
+        train(job("faces_cnn_tiny", str(recipe), teacher_files["vit_tiny"], centres, init=init, settings=settings))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -188,10 +192,12 @@ def test_the_plain_embeddings_of_a_prompted_teacher_may_come_from_a_cache(teache
 
 @pytest.mark.parametrize("recipe", FOR_TINY)
 def test_every_shipped_recipe_takes_real_steps_unedited(recipe, teacher_files, face_set, tmp_path):
-    result = distil(recipe, teacher_files, face_set, tmp_path)
+    data = task_data(load_recipe(recipe).task.kind, face_set, tmp_path / "data")
+    result = distil(recipe, teacher_files, data, tmp_path / "out")
     assert result.steps == 4
-    state = torch.load(tmp_path / "model.pt", weights_only=True)
-    get_model("cnn_tiny", num_features=64).load_state_dict(state, strict=True)
+    state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
+    width = json.loads((tmp_path / "out" / "run.json").read_text())["config"]["embedding_size"]
+    get_model("cnn_tiny", num_features=width).load_state_dict(state, strict=True)
 
 
 @pytest.mark.parametrize("recipe", ["kd", "gkd"])

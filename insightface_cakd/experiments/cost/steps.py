@@ -21,6 +21,7 @@ from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.readings import reading
 from insightface_cakd.recipe.schedule import Length
+from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.seam import install
 from insightface_cakd.teachers import PromptedTeacher, Teacher
 from insightface_cakd.teachers.build import untrained_teacher
@@ -58,7 +59,8 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
     runs: dict[str, Run] = {ALONE: _step(host, student, images, labels, precision)}
     runs |= _teaching(recipe, teacher, images)
     _install(host, recipe, teacher)
-    runs[DISTILLATION] = _step(host, student, images, labels, precision)
+    target = task_of(recipe).target(batch, WIDTH)
+    runs[DISTILLATION] = _step(host, student, images, labels if target is None else target.to(device), precision)
     return runs
 
 
