@@ -13,7 +13,9 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd.data.landmarks import read_points
+from insightface_cakd.data.landmarks.flips import FLIPS, mirror
 from insightface_cakd.errors import DataError, RecipeError, RunError
+from insightface_cakd.evaluate.landmarks.measure import measure_points
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe, parse_recipe
@@ -21,7 +23,7 @@ from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.known import make_task, task_of
-from insightface_cakd.tasks.landmarks import PointFaces, measure_points, mirror
+from insightface_cakd.tasks.point_faces import PointFaces
 from tests.commands import cakd, error_line, write_recipe
 
 NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
@@ -89,12 +91,14 @@ def test_it_trains_alone_and_under_a_teacher_and_says_its_error(points, taught, 
     ran = cakd(*arguments(points, tmp_path / "out", "--distill", taught))
     assert ran.code == 0, ran.err
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert set(result["measured"]["test"]) == {"nme_eye_centres", "failure_rate_0.1", "images"}
+    kinds = ("nme", "median", "failure_rate_0.08", "auc_0.08")
+    names = {f"{kind}_{length}" for kind in kinds for length in ("eye_centres", "box")} | {"images"}
+    assert set(result["measured"]["test"]) == names
     assert result["accuracy"] == {}
     network = get_model("cnn_tiny", num_features=10)
     network.load_state_dict(torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True)
     measured = measure_points(network, read_points(points, "test"))
-    assert measured.nme == pytest.approx(result["measured"]["test"]["nme_eye_centres"], abs=1e-6)
+    assert measured.value == pytest.approx(result["measured"]["test"]["nme_eye_centres"], abs=1e-6)
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["recipe"]["task"]["kind"] == "landmarks"
 
@@ -131,7 +135,7 @@ def test_the_error_falls_and_the_best_network_is_kept(points, tmp_path):
     assert best < 0.8 * shape, "better than the mean shape"
     network = get_model("cnn_tiny", num_features=10)
     network.load_state_dict(torch.load(tmp_path / "out" / "best.pt", weights_only=True), strict=True)
-    assert measure_points(network, read_points(points, "test")).nme == pytest.approx(best, abs=1e-6)
+    assert measure_points(network, read_points(points, "test")).value == pytest.approx(best, abs=1e-6)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(points, taught, tmp_path, monkeypatch):
@@ -216,7 +220,10 @@ def test_untouched_arcface_torch_trains_it(ranks, points, tmp_path, arcface_torc
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "NME (eye centres)" in done.stdout + done.stderr + (tmp_path / "out" / "training.log").read_text()
+    assert (
+        "points of model, normaliser eye centres, NME"
+        in done.stdout + done.stderr + (tmp_path / "out" / "training.log").read_text()
+    )
     get_model("mbf", num_features=10).load_state_dict(
         torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True
     )
@@ -226,15 +233,16 @@ def test_untouched_arcface_torch_trains_it(ranks, points, tmp_path, arcface_torc
 
 def test_mirroring_twice_is_the_identity_and_exchanges_sides():
     placed = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
-    np.testing.assert_array_equal(mirror(mirror(placed)), placed)
-    np.testing.assert_array_equal(mirror(placed)[0], placed[1] * [-1, 1])
+    np.testing.assert_array_equal(mirror(mirror(placed, FLIPS[5]), FLIPS[5]), placed)
+    np.testing.assert_array_equal(mirror(placed, FLIPS[5])[0], placed[1] * [-1, 1])
 
 
 def test_points_lie_on_their_spots_mirrored_or_not(points):
-    faces = PointFaces(read_points(points, "train"), seed=3)
+    given = read_points(points, "train")
+    faces = PointFaces(given, seed=3, flip=given.flip)
     for index in range(12):
         pixels, placed = faces[index]
-        x, y = ((placed.view(-1, 2)[2] + 1) * 56).round().int().tolist()  # the nose is blue alone
+        x, y = ((placed.view(-1, 2)[2] + 1) * 56 - 0.5).round().int().tolist()  # the nose is blue alone
         blue = pixels[2].float()
         assert float(blue[y, x]) > 0.9 * float(blue.max())
 
@@ -250,13 +258,13 @@ def test_the_error_of_known_points_is_by_hand(points):
             self.weight, self.seen = torch.nn.Parameter(torch.zeros(())), 0
 
         def forward(self, images):
-            answers = (torch.from_numpy(given.points) + torch.tensor([3.0, 0.0])) * 2 / torch.tensor([74.0, 80.0]) - 1
+            answers = (torch.from_numpy(given.points) + torch.tensor([3.5, 0.5])) * 2 / torch.tensor([74.0, 80.0]) - 1
             found = answers.flatten(1)[self.seen : self.seen + len(images)]
             self.seen += len(images)
             return found
 
     apart = np.linalg.norm(given.points[:, 0] - given.points[:, 1], axis=1)
-    assert measure_points(Known(), given).nme == pytest.approx(float((3 / apart).mean()), rel=1e-5)
+    assert measure_points(Known(), given).value == pytest.approx(float((3 / apart).mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize(
