@@ -150,9 +150,9 @@ def _check_mirror(points: PointSet, shape: np.ndarray) -> None:
     found = 0.0 if points.flip is None else askew(shape, points.flip)
     if found > MOST_ASKEW:
         raise DataError(
-            f"{points.where}: the mirrored mean shape is {found:.2f} of its radius from itself; expected at most {MOST_ASKEW:g}. The points "
-            "are in another order than the usual five or 68, or most faces look to one side: name the points left_... and right_..., or set "
-            "task.mirror: false."
+            f"{points.where}: the mirrored mean shape is {found:.2f} of its radius from itself; expected at most {MOST_ASKEW:g}. The "
+            "points are in another order than the usual five or 68, or most faces look to one side: name the points left_... and "
+            "right_..., or set task.mirror: false."
         )
 
 

@@ -195,6 +195,6 @@ def _in_box(points: np.ndarray) -> np.ndarray:
 def _check_answer(answer: np.ndarray, points: PointSet) -> None:
     if answer.ndim != 2 or answer.shape[1] != 2 * len(points.names):
         raise EvaluationError(
-            f"{points.where}: {len(points.names)} points, the network answers {answer.shape[1:]}; expected {2 * len(points.names)} numbers, "
-            "x and y of each. Measure it on the points that it was trained for."
+            f"{points.where}: {len(points.names)} points, the network answers {answer.shape[1:]}; expected {2 * len(points.names)} "
+            "numbers, x and y of each. Measure it on the points that it was trained for."
         )
