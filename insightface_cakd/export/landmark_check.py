@@ -72,7 +72,7 @@ def landmark_width(path: Path, where: str) -> int:
 
 
 def load_landmark(path: Path, where: str) -> Any:
-    """Return InsightFace's model of a file, which must be a Landmark fed with raw pixels."""
+    """Return InsightFace's model of a file, fed with raw pixels."""
     # get_model prints what it found.
     with (
         refusing(f"{where}: insightface cannot load it", "a landmark model."),

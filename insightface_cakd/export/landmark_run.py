@@ -13,7 +13,7 @@ LANDMARKS = "landmarks"
 
 
 def finds_landmarks(run: Path) -> bool:
-    """Return whether a path is the folder of a run of the task landmarks."""
+    """Return whether a path is a run of the task landmarks."""
     recipe = RunFolder(run).recipe if run.is_dir() else None
     task = (recipe or {}).get("task")
     return isinstance(task, dict) and task.get("kind") == LANDMARKS

@@ -37,7 +37,7 @@ class Entry:
         return self.path.stat().st_size / 1e6
 
     def load(self, get_model: GetModel, device: torch.device, sides: Sequence[int] = (FACE_SIZE,)) -> Embed:
-        """Return a callable that embeds images; an .onnx may take images of any of the sides."""
+        """Return a callable that embeds images of one of the sides."""
         return load_embedder(self.path, self.network, get_model, device, self.option, sides)
 
 

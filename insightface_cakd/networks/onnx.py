@@ -96,7 +96,7 @@ class OnnxNetwork(nn.Module):
 
 
 def side_of(path: Path) -> int | None:
-    """Return the side of the images that a file takes, None where it says none."""
+    """Return the side of the images that a file takes."""
     try:
         shape = onnx.load(str(path), load_external_data=False).graph.input[0].type.tensor_type.shape.dim
     # What is wrong with a damaged file is said by whoever runs it.

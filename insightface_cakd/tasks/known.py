@@ -32,7 +32,7 @@ def make_task(spec: NamedSpec) -> Task:
 
 
 def reads_own_data(distill: str | None, settings: Sequence[str]) -> bool:
-    """Return whether a recipe, with changes, has a task whose batches replace the host's."""
+    """Return whether a recipe's task replaces the host's batches."""
     return distill is not None and task_of(load_recipe(distill, settings)).has_own_data
 
 

@@ -15,7 +15,7 @@ from insightface_cakd.evaluate.landmarks.measure import resized
 
 
 class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
-    """Images uint8 (3, 112, 112) and points (2 K,), in units of the image.
+    """Images uint8 (3, 112, 112), and points (2 K,) in their units.
 
     What is drawn for an image depends on (seed, epoch, index) only.
 

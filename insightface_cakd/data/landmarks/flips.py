@@ -47,7 +47,7 @@ SIDE = re.compile("left|right", re.IGNORECASE)
 
 
 def flip_of(names: Sequence[str]) -> tuple[int, ...] | None:
-    """Return the table of points with these names, None where it is not known.
+    """Return the flip table of points, None where not known.
 
     Names with `left` and `right` say it themselves; otherwise 5 and 68 points are taken for those of `FLIPS`.
     """

@@ -29,7 +29,7 @@ class Jitter:
                 raise RecipeError(f"{name} is {value!r}; expected a number from 0 to {most:g}. Correct it.")
 
     def matrix(self, size: tuple[int, int], side: int, random: np.random.Generator) -> np.ndarray:
-        """Return the map (2, 3) from an image's pixels to those of the turned square.
+        """Return the map (2, 3) to the pixels of the turned square.
 
         Without any amount it only resizes, as `cv2.resize` does.
 

@@ -1,4 +1,4 @@
-"""Reads lists of images with landmarks: a CSV, or lines `path x1 y1 x2 y2 ...`."""
+"""Reads lists of images with landmarks."""
 
 import csv
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ LINE = "expected lines `path x1 y1 x2 y2 ...`, the path without blanks (or a .cs
 
 @dataclass(frozen=True)
 class PointList:
-    """The lines of a list: files, points (N, K, 2) and the points' names."""
+    """A list: files, points (N, K, 2) and their names."""
 
     path: Path
     files: tuple[str, ...]
@@ -24,7 +24,7 @@ class PointList:
 
 
 def read_list(path: Path) -> PointList:
-    """Read a list, a .csv by its suffix, else one of plain lines.
+    """Read a .csv, or a list of plain lines.
 
     Raises:
         DataError: no such file, no image, a line with another number of points than the first, or something that is no number.

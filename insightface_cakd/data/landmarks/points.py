@@ -33,7 +33,7 @@ class PointSet(ABC):
         """Return what an image is called."""
 
     def placed(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
-        """Return an image's landmarks (K, 2) in units of the image, see `to_units`.
+        """Return an image's landmarks (K, 2) in its units.
 
         `image` is given if it has been read already.
         """
@@ -42,7 +42,9 @@ class PointSet(ABC):
 
 
 def to_units(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return p = (2 x + 1) / width - 1, and with the height for y.
+    """Return points in units of the image.
+
+    p = (2 x + 1) / width - 1, and with the height for y.
 
     -1 and 1 are the borders of the image, not the centres of its outer pixels: so p does not depend on how many pixels the image is resized
     to, and a mirrored point is -p.

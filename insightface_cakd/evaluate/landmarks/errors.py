@@ -34,7 +34,7 @@ class Summary:
 
 
 def normalisers(names: Sequence[str]) -> dict[str, Normaliser]:
-    """Return the known normalisers of points with these names, the first the usual one.
+    """Return the known normalisers of points, the usual one first.
 
     Each takes points (N, K, 2) to lengths (N,): `eye_centres`, the distance of the eyes' centres, for five points and 68; `outer_corners`,
     of the outer corners of the eyes, for 68; `box`, the root of the area of the points' box, for any.

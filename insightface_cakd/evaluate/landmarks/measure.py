@@ -46,7 +46,7 @@ class PointErrors(Result):
     notes: tuple[str, ...] = ()
 
     def errors(self, normaliser: str, who: str = MODEL) -> np.ndarray:
-        """Return each image's error (N,), by a normaliser, of the network or a floor."""
+        """Return each image's error (N,), of network or floor."""
         lengths = normalisers(self.points.names)[normaliser](self.points.points)
         return image_errors(self.found if who == MODEL else self.floors[who], self.points.points, lengths)
 
@@ -61,7 +61,7 @@ class PointErrors(Result):
         return float(self.errors(self.usual).mean())
 
     def rows(self) -> list[Row]:
-        """Return a line for each normaliser of the network and of each floor."""
+        """Return a line for each normaliser of network and floors."""
         lines: list[Row] = []
         for who in (MODEL, *self.floors):
             for normaliser in normalisers(self.points.names):
@@ -88,7 +88,7 @@ class PointErrors(Result):
         ]
 
     def facts(self) -> dict[str, float]:
-        """Return every number of the network, and the floors' mean errors, by name."""
+        """Return the network's numbers and the floors' mean errors."""
         facts: dict[str, float] = {}
         for normaliser in normalisers(self.points.names):
             one = summarise(self.errors(normaliser))
@@ -122,7 +122,7 @@ class FullErrors(PointErrors):
 
 
 def measure_set(network: Embed, folder: Path, name: str, execution: Execution) -> FullErrors:
-    """Measure a network on the set of a folder, beside the mean shape of its training set."""
+    """Measure a network on a set, beside the mean shape."""
     points = read_points(folder, name)
     found = find_points(network, points, execution)
     source = read_points(folder, TRAIN) if name != TRAIN and TRAIN in set_names(folder) else points
@@ -158,7 +158,7 @@ def find_points(network: Embed, points: PointSet, execution: Execution) -> np.nd
 
 
 def measure_points(network: nn.Module, points: PointSet, batch_size: int = 64) -> PointErrors:
-    """Return the errors of a network in training, which gets its mode back."""
+    """Return the errors of a network in training."""
     with evaluating(network):
         found = find_points(network, points, Execution(next(network.parameters()).device, batch_size))
     return PointErrors(points, found, {})
@@ -170,7 +170,7 @@ def resized(rgb: np.ndarray, side: int = FACE_SIZE) -> np.ndarray:
 
 
 def shape_floors(points: PointSet, source: PointSet) -> dict[str, np.ndarray]:
-    """Return points that a set's mean shape gives for each image, (N, K, 2).
+    """Return each image's points (N, K, 2) by a mean shape.
 
     Once at its place in the image, once scaled and moved so that its box is that of the image's given points.
 

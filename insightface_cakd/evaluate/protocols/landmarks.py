@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LandmarkErrors(Protocol):
-    """NME, failure rate and AUC at 0.08 of landmarks, beside the mean shape.
+    """NME, failure rate and AUC of landmarks, beside the mean shape.
 
     With --report, a page of the faces with the largest errors and with those about the median; with --json, every image's error.
 
