@@ -1,4 +1,4 @@
-"""The quickstart of landmarks: five points of drawn faces, from data to report."""
+"""The quickstart of landmarks: five points of drawn faces."""
 
 import time
 from dataclasses import dataclass

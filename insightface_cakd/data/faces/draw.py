@@ -52,7 +52,7 @@ def draw_face(person: Person, view: View) -> np.ndarray:
 
 
 def face_points(person: Person, view: View) -> np.ndarray:
-    """Return where eyes, tip of the nose and corners of the mouth are drawn.
+    """Return where eyes, nose and corners of the mouth are drawn.
 
     Eyes are the centres of the lids, wherever the irises look. Covered points count too.
 

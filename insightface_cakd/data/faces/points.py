@@ -18,7 +18,7 @@ NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 
 def loose_view(seed: int, number: int, picture: int) -> View:
-    """Return the conditions of a picture that no alignment has been applied to.
+    """Return the conditions of a picture without alignment.
 
     Roll, size and place vary as in the box of a detector: about 11 degrees, 10 %, and 5 pixels.
     """

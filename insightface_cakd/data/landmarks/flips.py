@@ -66,7 +66,7 @@ def _other_side(name: str) -> str:
 
 
 def parse_flip(text: str) -> tuple[int, ...]:
-    """Read a table from numbers between commas or blanks, or a file of them."""
+    """Read a table from text, or a file of numbers."""
     path = Path(text)
     words = (path.read_text(encoding="utf-8") if path.is_file() else text).replace(",", " ").split()
     if not words or not all(word.isdecimal() for word in words):
@@ -75,7 +75,7 @@ def parse_flip(text: str) -> tuple[int, ...]:
 
 
 def check_flip(table: Sequence[int], count: int, where: str) -> tuple[int, ...]:
-    """Return a table that is a permutation of K points and its own inverse."""
+    """Return a table that exchanges K points in pairs."""
     numbers = tuple(table)
     whole = all(isinstance(number, int) and 0 <= number < count for number in numbers)
     if len(numbers) != count or not whole or any(numbers[numbers[index]] != index for index in range(count)):
@@ -87,7 +87,7 @@ def check_flip(table: Sequence[int], count: int, where: str) -> tuple[int, ...]:
 
 
 def mirror(points: np.ndarray, table: Sequence[int]) -> np.ndarray:
-    """Return the points of the mirrored image, (K, 2) in units of the image."""
+    """Return the points (K, 2) of the mirrored image, in units."""
     return points[list(table)] * np.array([-1, 1], points.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Opens a set of images with landmarks: a CSV beside a folder, or records."""
+"""Opens a set of images with landmarks."""
 
 from pathlib import Path
 
