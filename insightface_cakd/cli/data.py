@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from insightface_cakd.cli.align import align
+from insightface_cakd.cli.landmarks import pack_landmarks
 from insightface_cakd.cli.options import NAME, Pairs, RecipeSettings, Seed, Teacher
 
 Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
         ("split", _split),
         ("faces", _faces),
         ("align", align),
+        ("pack-landmarks", pack_landmarks),
         ("cache-teacher", _cache_teacher),
         ("prototypes", _prototypes),
     ):

@@ -38,11 +38,15 @@ def _export(
         bool, typer.Option(help="PReLU as product and maximum: equal, faster on onnxruntime's CPU; int8 always.")
     ] = False,
     threads: Threads = 1,
+    landmarks: Annotated[
+        bool, typer.Option("--landmarks", help="The weights find landmarks; a run of that task says so itself.")
+    ] = False,
     check: Annotated[str | None, typer.Option(hidden=True, help="Gone.")] = None,
 ) -> None:
     """Export a student to ONNX as InsightFace reads it, and check it.
 
-    The check runs it with onnxruntime at batch sizes 1, 2 and 32, and loads it with insightface.model_zoo.
+    The check runs it with onnxruntime at batch sizes 1, 2 and 32, and loads it with insightface.model_zoo. A run of `task: landmarks`
+    becomes a landmark model of 192 x 192 raw pixels.
 
     Example: `cakd export work_dirs/student student.onnx`. A pack for FaceAnalysis: `cakd export-pack --help`.
     """
@@ -53,6 +57,18 @@ def _export(
         )
     if out is None:
         raise ExportError(f"export {run}: where to write is not said; expected a second path, such as student.onnx.")
+    from insightface_cakd.export.landmark_run import export_landmark_run, finds_landmarks
+
+    if landmarks or finds_landmarks(run):
+        from insightface_cakd.hosts.embedded.backbones import get_model
+
+        if precision != "fp32" or fast_prelu or calibrate or sets:
+            raise ExportError(
+                f"export {run}: --precision, --fast-prelu, --calibrate and --sets are for recognisers; expected none of them for "
+                "landmarks. Leave them out."
+            )
+        print(export_landmark_run(run, out, get_model, network, exporter).summary())
+        return
     from insightface_cakd.evaluate.pairs.sets import find_sets
     from insightface_cakd.export.variant import Wish, export_variant, table
     from insightface_cakd.hosts.embedded.backbones import get_model
@@ -70,6 +86,9 @@ def _pack(
     photos: Annotated[
         Path | None, typer.Option(help="Photos with faces; each embedding must be that of our own pipeline.")
     ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="A landmark model, as `cakd export` writes it; the pack then has no manifest.")
+    ] = None,
 ) -> None:
     """Make a model pack of a student and a detector.
 
@@ -79,7 +98,7 @@ def _pack(
     """
     from insightface_cakd.export.pack import make_pack
 
-    print(make_pack(student, detector, output, name, photos).summary())
+    print(make_pack(student, detector, output, name, photos, landmarks).summary())
 
 
 def _runtime(

@@ -69,7 +69,7 @@ def command_of(name: str) -> Callable[..., None]:
 
         protocol, execution = build_protocol(name, options), execution_of(device, batch)
         (entry,) = read_entries([model], network)
-        result = protocol.measure(entry.load(get_model, execution.device), data, execution)
+        result = protocol.measure(entry.load(get_model, execution.device, kind.sides), data, execution)
         say(result, json, report, f"{name}: {entry.name}")
 
     run.__doc__ = text

@@ -25,6 +25,7 @@ from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.known import reads_own_data
 from insightface_cakd.tasks.task import Task
 
 
@@ -86,16 +87,16 @@ def _imported(job: Job, checkout: Checkout) -> Iterator[Finding]:
     try:
         # Messages of fixes are findings already, and those of the checkout are of no use here.
         with redirect_stdout(io.StringIO()), upstream.opened(checkout, job.fixes, job.no_fixes) as host:
-            found += rehearse(job, _of_checkout(host))
+            found += rehearse(job, _of_checkout(host, job))
     except RunError as error:
         yield import_problem(error, checkout, job.no_fixes)
         yield from _without_host(job)
     yield from found
 
 
-def _of_checkout(host: upstream.Host) -> Host:
+def _of_checkout(host: upstream.Host, job: Job) -> Host:
     def build(cfg: EasyDict, _: torch.device) -> tuple[nn.Module, nn.Module]:
-        preflight.check_run(cfg, rank(), world_size())
+        preflight.check_run(cfg, rank(), world_size(), not reads_own_data(job.distill, job.recipe_settings))
         return host.build(cfg)
 
     def remarks(cfg: EasyDict) -> Iterator[Finding]:

@@ -34,6 +34,8 @@ class Protocol(ABC):
 
     metavar: ClassVar[str] = "DATA..."
     takes: ClassVar[str] = "Files or folders to measure on."
+    # Sides of the images that an .onnx may take; `input_size` of the network says which.
+    sides: ClassVar[tuple[int, ...]] = (112,)
 
     @abstractmethod
     def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:

@@ -30,7 +30,14 @@ _DYNAMO_OPSET = 18
 _STDOUT = 1
 
 
-def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], exporter: Exporter = "legacy") -> None:
+def export_onnx(
+    backbone: nn.Module,
+    path: Path,
+    metadata: Mapping[str, str],
+    exporter: Exporter = "legacy",
+    side: int = FACE_SIZE,
+    batch: int | None = None,
+) -> None:
     """Write a backbone as one ONNX file.
 
     Its input is `data` [batch, 3, 112, 112] and its output `embedding` [batch, D], both float32 with a free batch size.
@@ -42,6 +49,8 @@ def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], ex
         path: the .onnx file to write, with all weights in it; a failed export leaves nothing behind.
         metadata: written into the file as `metadata_props`.
         exporter: `legacy` traces, at opset 13 if the network allows it; `dynamo` captures and optimises, at opset 18.
+        side: of the images.
+        batch: a fixed batch size; None leaves it free.
 
     Raises:
         ExportError: another file name, a network that cannot be exported, or a file that cannot be written.
@@ -53,7 +62,7 @@ def export_onnx(backbone: nn.Module, path: Path, metadata: Mapping[str, str], ex
     network = plain_copy(backbone)
     try:
         with replacing(path) as temporary, _quietly():
-            EXPORTERS[exporter](network, temporary)
+            EXPORTERS[exporter](network, temporary, side, batch)
             _finish(temporary, metadata)
     # Tracing runs the network's own code, which may raise anything.
     except Exception as error:
@@ -68,17 +77,17 @@ def plain_copy(backbone: nn.Module) -> nn.Module:
     return copy.deepcopy(backbone).cpu().float().eval()
 
 
-def _trace(network: nn.Module, path: Path) -> None:
+def _trace(network: nn.Module, path: Path, side: int, batch: int | None) -> None:
     """Write a file by tracing, at the lowest opset of `_LEGACY_OPSETS` possible."""
     for opset in _LEGACY_OPSETS:
         try:
             torch.onnx.export(
                 network,
-                (_example(),),
+                (_example(side, batch),),
                 str(path),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: BATCH}, OUTPUT: {0: BATCH}},
+                dynamic_axes={INPUT: {0: BATCH}, OUTPUT: {0: BATCH}} if batch is None else None,
                 opset_version=opset,
                 dynamo=False,
             )
@@ -88,15 +97,15 @@ def _trace(network: nn.Module, path: Path) -> None:
                 raise
 
 
-def _capture(network: nn.Module, path: Path) -> None:
+def _capture(network: nn.Module, path: Path, side: int, batch: int | None) -> None:
     """Write a file by `torch.export`."""
     torch.onnx.export(
         network,
-        (_example(),),
+        (_example(side, batch),),
         str(path),
         input_names=[INPUT],
         output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+        dynamic_shapes=({0: torch.export.Dim(BATCH)},) if batch is None else None,
         opset_version=_DYNAMO_OPSET,
         dynamo=True,
         external_data=False,
@@ -104,12 +113,12 @@ def _capture(network: nn.Module, path: Path) -> None:
     )
 
 
-EXPORTERS: dict[str, Callable[[nn.Module, Path], None]] = {"legacy": _trace, "dynamo": _capture}
+EXPORTERS: dict[str, Callable[[nn.Module, Path, int, int | None], None]] = {"legacy": _trace, "dynamo": _capture}
 
 
-def _example() -> torch.Tensor:
+def _example(side: int, batch: int | None) -> torch.Tensor:
     # Two images: a batch size of one would become a constant.
-    return torch.zeros(2, 3, FACE_SIZE, FACE_SIZE)
+    return torch.zeros(batch or 2, 3, side, side)
 
 
 def _finish(path: Path, metadata: Mapping[str, str]) -> None:

@@ -13,11 +13,14 @@ from insightface_cakd.data.align.detector import load_detector
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
 from insightface_cakd.export.check import MEAN, STD, check_contract
+from insightface_cakd.export.landmark_check import landmark_width, load_landmark
 from insightface_cakd.export.pack_check import PackReport, check_pack, embedding_width
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.atomic import require_new, writing
 
 DETECTOR, STUDENT, MANIFEST = "detection.onnx", "recognition.onnx", "manifest.json"
+# InsightFace loads no landmark model of a pack with a manifest. One with landmarks has the same facts in this file, for people.
+LANDMARKS, FACTS = "landmarks.onnx", "pack.json"
 # Place of a licence signed by InsightFace; without it, tools treat the pack as non-commercial.
 LICENCE, TERMS = "MODEL.LICENSE", "TERMS.txt"
 _DETECTOR_STD = 128.0
@@ -38,7 +41,14 @@ _CAREFUL = (
 )
 
 
-def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path | None = None) -> PackReport:
+def make_pack(
+    student: Path,
+    detector: Path,
+    out: Path,
+    name: str,
+    photos: Path | None = None,
+    landmarks: Path | None = None,
+) -> PackReport:
     """Write a model pack, and check that InsightFace loads it.
 
     The manifest has version 2. The pack is checked in a temporary folder, the way its users will load it, and then moved
@@ -50,6 +60,8 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
         out: the folder to make.
         name: the pack's `model_id`.
         photos: a folder of photos; the embedding of each face in them must equal that of our own pipeline.
+        landmarks: a landmark model, see `export_landmarks`. The pack then has `pack.json` and no `manifest.json`, since InsightFace loads
+            what a manifest names, and no manifest can name landmarks.
 
     Returns:
         The result of the check.
@@ -72,14 +84,24 @@ def make_pack(student: Path, detector: Path, out: Path, name: str, photos: Path 
     require_new(out, ExportError)
     check_contract(student, f"--student {student.name}")
     load_detector(detector)
+    if landmarks is not None:
+        _require_landmarks(landmarks)
     with writing(out, ExportError) as temporary:
         temporary.mkdir()
-        _write(student, detector, temporary, name)
-        report = check_pack(temporary, student, out, photos)
+        _write(student, detector, temporary, name, landmarks)
+        report = check_pack(temporary, student, out, photos, manifest=landmarks is None)
     return replace(report, path=out)
 
 
-def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
+def _require_landmarks(landmarks: Path) -> None:
+    where = f"--landmarks {landmarks.name}"
+    if not landmarks.is_file():
+        raise ExportError(f"--landmarks {landmarks}: does not exist; expected an .onnx file. Correct the path.")
+    landmark_width(landmarks, where)
+    load_landmark(landmarks, where)
+
+
+def _write(student: Path, detector: Path, folder: Path, name: str, landmarks: Path | None) -> None:
     shutil.copyfile(student, folder / STUDENT)
     shutil.copyfile(detector, folder / DETECTOR)
     model = onnx.load(str(student), load_external_data=False)
@@ -112,7 +134,16 @@ def _write(student: Path, detector: Path, folder: Path, name: str) -> None:
             **{key: value for key, value in said.items() if key.startswith("accuracy_")},
         },
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    if landmarks is not None:
+        shutil.copyfile(landmarks, folder / LANDMARKS)
+        manifest["tasks"]["landmarks"] = {  # type: ignore[index]
+            "file": LANDMARKS,
+            "sha256": file_sha256(folder / LANDMARKS),
+            "points": landmark_width(landmarks, "--landmarks") // 2,
+        }
+    (folder / (MANIFEST if landmarks is None else FACTS)).write_text(
+        json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
+    )
     (folder / TERMS).write_text(_terms(said), encoding="utf-8")
 
 

@@ -20,12 +20,16 @@ SAMPLED_LABELS = 1 << 12
 FOLDS = 10
 
 
-def check_run(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check a config against the ranks, the data and the output folder."""
+def check_run(cfg: EasyDict, rank: int, world_size: int, hosts_data: bool = True) -> None:
+    """Check a config against the ranks, the data and the output folder.
+
+    Data that a task reads itself are not the host's to check: `hosts_data` is then False.
+    """
     check_job(cfg, CheckoutJobSpec)
     _check_limits(cfg)
     check_ranks(cfg, rank, world_size)
-    check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
+    if hosts_data:
+        check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
     for path in verification_sets(cfg):
         check_folds(path)
 

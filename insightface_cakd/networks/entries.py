@@ -9,6 +9,7 @@ import onnx
 import torch
 from torch import nn
 
+from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.networks.models import Embed, GetModel, load_embedder, require_file
 from insightface_cakd.runtime.run_folder import MODEL, RUN, RunFolder
@@ -35,9 +36,9 @@ class Entry:
         """Size of the file, in 10^6 bytes."""
         return self.path.stat().st_size / 1e6
 
-    def load(self, get_model: GetModel, device: torch.device) -> Embed:
-        """Return a callable that embeds images."""
-        return load_embedder(self.path, self.network, get_model, device, self.option)
+    def load(self, get_model: GetModel, device: torch.device, sides: Sequence[int] = (FACE_SIZE,)) -> Embed:
+        """Return a callable that embeds images of one of the sides."""
+        return load_embedder(self.path, self.network, get_model, device, self.option, sides)
 
 
 def read_entries(texts: Sequence[str], network: str | None = None) -> list[Entry]:

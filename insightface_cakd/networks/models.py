@@ -1,6 +1,6 @@
 """Loads a model file as a callable that embeds images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import CAKDError, EvaluationError
-from insightface_cakd.networks.onnx import OnnxAdvice, OnnxNetwork
+from insightface_cakd.networks.onnx import OnnxAdvice, OnnxNetwork, side_of
 from insightface_cakd.networks.weights import Advice, infer_embedding_size, load_strictly, read_state
 
 GetModel = Callable[..., nn.Module]
@@ -23,7 +23,12 @@ FACES = OnnxAdvice(
 
 
 def load_embedder(
-    path: Path, network: str | None, get_model: GetModel, device: torch.device, option: str = "--network"
+    path: Path,
+    network: str | None,
+    get_model: GetModel,
+    device: torch.device,
+    option: str = "--network",
+    sides: Sequence[int] = (FACE_SIZE,),
 ) -> Embed:
     """Return a callable that embeds images.
 
@@ -35,13 +40,14 @@ def load_embedder(
         get_model: the host's factory of networks.
         device: where the model runs; onnxruntime without a CUDA provider warns and uses the CPU.
         option: the command-line option by which the user names the network.
+        sides: sides of the images that an .onnx may take; one that takes another than the first has it as `input_size`.
 
     Raises:
         EvaluationError: the file does not exist, is damaged or is not a recogniser; or the network of the weights is
             not given or is another.
     """
     if path.suffix.lower() == ".onnx":
-        return load_onnx(path, device)
+        return load_onnx(path, device, sides)
     if network is None:
         raise network_unknown(path, option)
     return load_backbone(path, network, get_model, option).to(device)
@@ -72,11 +78,12 @@ def load_backbone(path: Path, network: str, get_model: GetModel, option: str = "
     return backbone.eval()
 
 
-def load_onnx(path: Path, device: torch.device) -> Embed:
+def load_onnx(path: Path, device: torch.device, sides: Sequence[int] = (FACE_SIZE,)) -> Embed:
     """Return an ONNX recogniser as a callable on torch tensors."""
     require_file(path, "an ONNX recogniser")
     with _evaluation_errors():
-        return OnnxNetwork(path, device, FACE_SIZE, str(path), FACES)
+        own = side_of(path) if len(sides) > 1 else None
+        return OnnxNetwork(path, device, next((side for side in sides if side == own), sides[0]), str(path), FACES)
 
 
 def network_unknown(path: Path, option: str) -> EvaluationError:

@@ -60,6 +60,7 @@ class OnnxNetwork(nn.Module):
         self, path: Path, device: torch.device, input_size: int, where: str, advice: OnnxAdvice = TEACHER
     ) -> None:
         super().__init__()
+        self.input_size = input_size
         self.providers = providers(device, where)
         try:
             graph = _graph_for_cpu(path) if self.providers == CPU else str(path)
@@ -92,6 +93,16 @@ class OnnxNetwork(nn.Module):
             pieces[-1] = np.pad(pieces[-1], ((0, size - len(pieces[-1])), (0, 0), (0, 0), (0, 0)), mode="edge")
         rows = [self.session.run([self.output], {self.input: piece})[0] for piece in pieces]
         return np.concatenate(rows)[: len(array)]
+
+
+def side_of(path: Path) -> int | None:
+    """Return the side of the images that a file takes."""
+    try:
+        shape = onnx.load(str(path), load_external_data=False).graph.input[0].type.tensor_type.shape.dim
+    # What is wrong with a damaged file is said by whoever runs it.
+    except Exception:
+        return None
+    return shape[2].dim_value if len(shape) == 4 and shape[2].HasField("dim_value") else None
 
 
 def _graph_for_cpu(path: Path) -> str | bytes:

@@ -1,7 +1,9 @@
 """The tasks that recipes know by name."""
 
+from collections.abc import Sequence
+
 from insightface_cakd.errors import RecipeError, did_you_mean
-from insightface_cakd.recipe import Recipe
+from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.runtime.objects import construct, import_object, is_place
 from insightface_cakd.tasks.landmarks import Landmarks
@@ -28,6 +30,11 @@ def make_task(spec: NamedSpec) -> Task:
             f"{where}: no Task; expected a subclass of insightface_cakd.tasks.task.Task. Derive it from that."
         )
     return task
+
+
+def reads_own_data(distill: str | None, settings: Sequence[str]) -> bool:
+    """Return whether a recipe's task replaces the host's batches."""
+    return distill is not None and task_of(load_recipe(distill, settings)).has_own_data
 
 
 def task_of(recipe: Recipe) -> Task:

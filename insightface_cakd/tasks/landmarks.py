@@ -1,27 +1,25 @@
-"""The task of facial landmarks: regression of five points."""
+"""The task of facial landmarks: regression of any number of points."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from insightface_cakd.data.images import FACE_SIZE
-from insightface_cakd.data.landmarks import PointSet, read_points
+from insightface_cakd.data.landmarks.flips import MOST_ASKEW, askew
+from insightface_cakd.data.landmarks.jitter import Jitter
+from insightface_cakd.data.landmarks.points import PointSet
+from insightface_cakd.data.landmarks.sets import read_points
 from insightface_cakd.errors import DataError, RecipeError
-from insightface_cakd.hosts.embedded.landmarks import MIRRORED
-from insightface_cakd.networks.modes import evaluating
+from insightface_cakd.evaluate.landmarks.measure import TRAIN, measure_points
 from insightface_cakd.report.result import Result
+from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.tasks.batches import TaskBatches
+from insightface_cakd.tasks.point_faces import PointFaces
 from insightface_cakd.tasks.task import DataRequest, Measure, Task
 
-EYES = (0, 1)
-BATCH = 64
 # Maximum number of images from which the mean shape is taken.
 SHAPES = 1000
 
@@ -29,16 +27,21 @@ SHAPES = 1000
 class Landmarks(Task):
     """Train a network to find points on the face.
 
-    Its answer is x and y of each point, p = 2 x / width - 1.
+    Its answer is x and y of each point, p = (2 x + 1) / width - 1, where x is 0 at the centre of the first pixel.
 
-    Data: `<rec>/train.csv` with `<rec>/train/`, and a CSV and folder for each name in `val_targets` (see `read_points`). Images are resized
-    to 112 x 112, mirrored at random in training. The student's last layer gets 2 K outputs.
+    Data: the set `train` in the folder `rec`, and one for each name in `val_targets`: a CSV beside a folder, or records (see
+    `read_points`). Images are resized to 112 x 112, in training also moved at random and mirrored where it is known which point becomes
+    which. The student's last layer gets 2 K outputs.
 
     Args:
         loss: `l1`, mean of |p - t| over points and axes; `l2`, half the squared distance summed over points, mean over images.
+        degrees: largest angle by which image and points are turned in training.
+        scale: largest change of their size, as a share.
+        shift: largest move to each side, as a share of the side.
+        mirror: whether half of the images are mirrored.
 
     Raises:
-        RecipeError: another loss.
+        RecipeError: another loss, or an amount out of range.
 
     Source:
         Task of Wang, Lan, Zhang (1709.02929); both losses in units of the crop are assumptions.
@@ -48,24 +51,40 @@ class Landmarks(Task):
     has_identities = False
     has_classes = False
     has_places = True
+    has_own_answer = True
     lower_is_better = True
 
-    def __init__(self, loss: Literal["l1", "l2"] = "l1") -> None:
+    def __init__(
+        self,
+        loss: Literal["l1", "l2"] = "l1",
+        degrees: float = 0.0,
+        scale: float = 0.0,
+        shift: float = 0.0,
+        mirror: bool = True,
+    ) -> None:
         if loss not in ("l1", "l2"):
             raise RecipeError(f"loss is {loss!r}; expected l1 or l2. Correct it.")
-        self.loss = loss
+        if not isinstance(mirror, bool):
+            raise RecipeError(f"mirror is {mirror!r}; expected true or false. Correct it.")
+        self.loss, self.mirror = loss, mirror
+        self.jitter = Jitter(degrees, scale, shift)
         # Mean and deviation of each coordinate, (2, 2 K), once the data are known.
         self.shape: np.ndarray | None = None
 
     def fill(self, cfg: Any) -> None:
         """Set the number of images, and 2 K as the answer's width.
 
-        Also reads the mean shape of the training points, for `prepare`.
+        Also reads the mean shape of the training points, for `prepare`, and checks that all sets have the same points.
         """
-        points = read_points(Path(str(cfg.rec)), "train")
+        folder = Path(str(cfg.rec))
+        points = read_points(folder, TRAIN)
+        for name in cfg.get("val_targets") or ():
+            _check_same(points, read_points(folder, str(name)))
         some = range(0, len(points), -(-len(points) // SHAPES))
         rows = np.stack([points.placed(index).reshape(-1) for index in some])
         self.shape = np.stack([rows.mean(axis=0), rows.std(axis=0)])
+        if self.mirror:
+            _check_mirror(points, self.shape[0].reshape(-1, 2))
         cfg.num_image, cfg.num_classes = len(points), 2
         cfg.embedding_size = 2 * len(points.names)
 
@@ -87,7 +106,13 @@ class Landmarks(Task):
 
     def data(self, request: DataRequest) -> TaskBatches:
         """Return batches: images (B, 3, 112, 112), points (B, 2 K)."""
-        return TaskBatches(PointFaces(read_points(request.folder, "train"), request.seed), request)
+        points = read_points(request.folder, TRAIN)
+        if self.mirror and points.flip is None and rank() == 0:
+            print(
+                f"{points.where}: which point becomes which in a mirror is not known; nothing is mirrored", flush=True
+            )
+        flip = points.flip if self.mirror else None
+        return TaskBatches(PointFaces(points, request.seed, self.jitter, flip), request)
 
     def target(self, images: int, width: int) -> Tensor:
         """Return points in the middle of the image."""
@@ -119,104 +144,22 @@ class Landmarks(Task):
         return {name: partial(_measured, read_points(folder, name)) for name in names}
 
 
-class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
-    """Images uint8 (3, 112, 112) and points (2 K,), mirrored at random.
-
-    Whether a face is mirrored depends on (seed, epoch, index).
-    """
-
-    def __init__(self, points: PointSet, seed: int) -> None:
-        self.points, self.seed = points, seed
-        # Shared with worker processes that outlive an epoch.
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor] | DataError:
-        try:
-            rgb = self.points.image(index)
-        except DataError as error:
-            return error
-        placed = self.points.placed(index, rgb)
-        image = _resized(rgb)
-        if self._mirrors(index):
-            image, placed = image[:, ::-1], mirror(placed)
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return pixels, torch.from_numpy(np.ascontiguousarray(placed, dtype=np.float32).reshape(-1))
-
-    def _mirrors(self, index: int) -> bool:
-        if len(self.points.names) != len(MIRRORED):
-            return False
-        return bool(np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5)
+def _check_same(train: PointSet, other: PointSet) -> None:
+    if train.names != other.names:
+        theirs, ours = (f"{len(one.names)} points {','.join(one.names)[:60]}" for one in (other, train))
+        raise DataError(f"{other.where}: {theirs}; {train.where} has {ours}; expected the same. Correct one of both.")
 
 
-def _resized(rgb: np.ndarray) -> np.ndarray:
-    return cv2.resize(rgb, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LINEAR)
-
-
-def mirror(points: np.ndarray) -> np.ndarray:
-    """Return five points of the mirrored image, (5, 2) in [-1, 1]."""
-    return points[list(MIRRORED)] * np.array([-1, 1], points.dtype)
-
-
-@dataclass(frozen=True)
-class PointError(Result):
-    """Normalised error of found points, as a fraction of the eye distance.
-
-    Args:
-        failures: share of images whose mean lies above 0.1.
-    """
-
-    nme: float
-    failures: float
-    images: int
-
-    @property
-    def value(self) -> float:
-        """The normalised mean error."""
-        return self.nme
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return the table of one line."""
-        return [
-            {
-                "NME (eye centres)": f"{self.nme:.4f}",
-                "above 0.1": f"{100 * self.failures:.1f} %",
-                "images": str(self.images),
-            }
-        ]
-
-    def lines(self) -> list[str]:
-        """Return how it was measured."""
-        return ["NME: mean distance from the given points, divided by the distance of the eye centres."]
-
-    def facts(self) -> dict[str, float]:
-        """Return every number by its name."""
-        return {"nme_eye_centres": self.nme, "failure_rate_0.1": self.failures, "images": float(self.images)}
+def _check_mirror(points: PointSet, shape: np.ndarray) -> None:
+    """Check that the mean face looks like its mirror image."""
+    found = 0.0 if points.flip is None else askew(shape, points.flip)
+    if found > MOST_ASKEW:
+        raise DataError(
+            f"{points.where}: the mirrored mean shape is {found:.2f} of its radius from itself; expected at most {MOST_ASKEW:g}. The "
+            "points are in another order than the usual five or 68, or most faces look to one side: name the points left_... and "
+            "right_..., or set task.mirror: false."
+        )
 
 
 def _measured(points: PointSet, step: int, network: nn.Module) -> Result:
     return measure_points(network, points)
-
-
-@torch.no_grad()
-def measure_points(network: nn.Module, points: PointSet) -> PointError:
-    """Return the normalised mean error of a network answering (B, 2 K).
-
-    mean_i mean_k |p_ik - t_ik| / |t_i,left eye - t_i,right eye|, in the image's pixels; the first two points are the eyes.
-    """
-    device = next(network.parameters()).device
-    found, shapes = [], []
-    with evaluating(network):
-        for start in range(0, len(points), BATCH):
-            faces = [points.image(index) for index in range(start, min(start + BATCH, len(points)))]
-            shapes += [face.shape[1::-1] for face in faces]
-            pixels = torch.from_numpy(np.stack([_resized(face).transpose(2, 0, 1) for face in faces]))
-            found.append(network(pixels.to(device).float().div_(127.5).sub_(1)).float().cpu())
-    answers = torch.cat(found).view(len(points), -1, 2).numpy()
-    sizes = np.array(shapes, np.float32)[:, None]  # (N, 1, 2)
-    distances = np.linalg.norm((answers + 1) / 2 * sizes - points.points, axis=2)  # (N, K)
-    apart = np.linalg.norm(points.points[:, EYES[0]] - points.points[:, EYES[1]], axis=1)
-    errors = distances.mean(axis=1) / np.maximum(apart, 1e-6)
-    return PointError(float(errors.mean()), float((errors > 0.1).mean()), len(points))

@@ -31,7 +31,7 @@ from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job, configured
-from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.known import reads_own_data, task_of
 from insightface_cakd.tasks.stages import stages_of
 from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers
@@ -104,7 +104,7 @@ def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, _Loop]]:
     """Yield the job's config and a checkout's loop, in this working directory."""
     with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
         cfg = configured(job, host.get_config)
-        preflight.check_run(cfg, rank(), world_size())
+        preflight.check_run(cfg, rank(), world_size(), not reads_own_data(job.distill, job.recipe_settings))
         there = {path.stem for path in preflight.verification_sets(cfg)}
         absent = [name for name in cfg.val_targets if name not in there]
         if absent and rank() == 0:

@@ -136,7 +136,10 @@ def _replace_model(
         backbone = get_model(name, **kwargs)
         task.prepare(backbone)
         if initial is not None and initial.weights is not None:
-            load_initial(backbone, initial.weights)
+            narrower = (
+                (lambda width: get_model(name, **{**kwargs, "num_features": width})) if task.has_own_answer else None
+            )
+            load_initial(backbone, initial.weights, narrower)
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
             student = DistilledStudent(

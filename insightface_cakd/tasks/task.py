@@ -53,6 +53,7 @@ class Task:
         has_classes: whether its head has a centre for each identity, which terms of logits and `head:` need.
         has_places: whether the target says where something is in the image, so that no view may move pixels.
         views: views of each side where the recipe names none.
+        has_own_answer: whether the width of the answer is the task's, so that initial weights of another width keep all but the last layer.
         lower_is_better: whether a smaller value of its measures is a better one.
     """
 
@@ -60,6 +61,7 @@ class Task:
     has_identities: ClassVar[bool] = True
     has_classes: ClassVar[bool] = True
     has_places: ClassVar[bool] = False
+    has_own_answer: ClassVar[bool] = False
     lower_is_better: ClassVar[bool] = False
     views: ViewsSpec = ViewsSpec()
 

@@ -111,7 +111,7 @@ def test_a_training_loop_calls_it(here):
 
 
 def test_the_packages_own_need_no_torch_until_they_measure(here):
-    assert protocol_names() == ["bin", "identify"]
+    assert protocol_names() == ["bin", "identify", "landmarks"]
     code = (
         "import sys; from insightface_cakd.cli import build; build(); assert not {'torch', 'numpy'} & set(sys.modules)"
     )
@@ -132,7 +132,11 @@ def test_a_loop_may_measure_by_one_of_the_packages_own(here):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("bim", {}, r"protocol bim: unknown; expected bin, identify, or package\.module:Class\. Did you mean 'bin'\?"),
+        (
+            "bim",
+            {},
+            r"protocol bim: unknown; expected bin, identify, landmarks, or package\.module:Class\. Did you mean 'bin'\?",
+        ),
         ("outside:Cosine", {}, r"protocol outside:Cosine: is no subclass of .*Protocol; expected one"),
         ("outside:Miror", {}, r"has no Miror.* Did you mean 'Mirror'\?"),
         ("nowhere:Mirror", {}, r"cannot import nowhere"),

@@ -13,7 +13,9 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd.data.landmarks import read_points
+from insightface_cakd.data.landmarks.flips import FLIPS, mirror
 from insightface_cakd.errors import DataError, RecipeError, RunError
+from insightface_cakd.evaluate.landmarks.measure import measure_points
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe, parse_recipe
@@ -21,8 +23,9 @@ from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.known import make_task, task_of
-from insightface_cakd.tasks.landmarks import PointFaces, measure_points, mirror
-from tests.commands import cakd, error_line, write_recipe
+from insightface_cakd.tasks.point_faces import PointFaces
+from tests.commands import cakd, error_line, refused, write_recipe
+from tests.point_sets import face_68, shaken, write_folder
 
 NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 FACE = np.array([[24.0, 30], [50, 30], [37, 44], [27, 56], [48, 56]])
@@ -89,12 +92,14 @@ def test_it_trains_alone_and_under_a_teacher_and_says_its_error(points, taught, 
     ran = cakd(*arguments(points, tmp_path / "out", "--distill", taught))
     assert ran.code == 0, ran.err
     result = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert set(result["measured"]["test"]) == {"nme_eye_centres", "failure_rate_0.1", "images"}
+    kinds = ("nme", "median", "failure_rate_0.08", "auc_0.08")
+    names = {f"{kind}_{length}" for kind in kinds for length in ("eye_centres", "box")} | {"images"}
+    assert set(result["measured"]["test"]) == names
     assert result["accuracy"] == {}
     network = get_model("cnn_tiny", num_features=10)
     network.load_state_dict(torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True)
     measured = measure_points(network, read_points(points, "test"))
-    assert measured.nme == pytest.approx(result["measured"]["test"]["nme_eye_centres"], abs=1e-6)
+    assert measured.value == pytest.approx(result["measured"]["test"]["nme_eye_centres"], abs=1e-6)
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["recipe"]["task"]["kind"] == "landmarks"
 
@@ -131,7 +136,7 @@ def test_the_error_falls_and_the_best_network_is_kept(points, tmp_path):
     assert best < 0.8 * shape, "better than the mean shape"
     network = get_model("cnn_tiny", num_features=10)
     network.load_state_dict(torch.load(tmp_path / "out" / "best.pt", weights_only=True), strict=True)
-    assert measure_points(network, read_points(points, "test")).nme == pytest.approx(best, abs=1e-6)
+    assert measure_points(network, read_points(points, "test")).value == pytest.approx(best, abs=1e-6)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(points, taught, tmp_path, monkeypatch):
@@ -179,10 +184,97 @@ def test_two_ranks_train_it_and_leave_one_student(points, taught, tmp_path):
         assert torch.equal(value, second["state_dict_backbone"][key]), key
 
 
+IDENTITY = """task: {kind: landmarks, loss: l2, degrees: 10, scale: 0.1, shift: 0.05}
+teacher: {network: vit_tiny, weights: WEIGHTS}
+losses:
+  - {loss: fitnet, weight: 0.1, student: layer4, teacher: norm, projector: map_to_tokens}
+  - {loss: cosine, name: hidden, weight: 0.5, student: fc, projector: linear}
+  - {loss: cosine, weight: 0.5, projector: linear}
+"""
+
+
+def test_a_recogniser_teaches_its_map_and_its_embedding(points, tmp_path):
+    """Hidden layers through a projector, and the embedding, of a teacher that knows people and no points."""
+    torch.save(get_model("vit_tiny", num_features=64).state_dict(), tmp_path / "teacher.pt")
+    torch.save(get_model("cnn_tiny", num_features=64).state_dict(), tmp_path / "classifier.pt")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(IDENTITY.replace("WEIGHTS", str(tmp_path / "teacher.pt")))
+    ran = cakd(*arguments(points, tmp_path / "out", "--distill", recipe, "--init", tmp_path / "classifier.pt"))
+    assert ran.code == 0, ran.err
+    trained = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
+    get_model("cnn_tiny", num_features=10).load_state_dict(trained, strict=True)
+    events = [path for path in (tmp_path / "out" / "tensorboard").rglob("*") if path.is_file()]
+    logged = b"".join(path.read_bytes() for path in events)
+    for term in (b"raw/fitnet", b"raw/hidden", b"raw/cosine"):
+        assert term in logged, term
+
+
+def packed(points, folder):
+    """Pack the sets of a folder, and return that of the records."""
+    for name in ("train", "test"):
+        ran = cakd("data", "pack-landmarks", points / f"{name}.csv", folder, "--coordinates", "pixels", "--name", name)
+        assert ran.code == 0, ran.err
+    return folder
+
+
+def test_records_train_as_the_folder_does(points, tmp_path):
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("task: {kind: landmarks, degrees: 15, scale: 0.1}\n")
+    for name, data in (("folder", points), ("records", packed(points, tmp_path / "data"))):
+        ran = cakd(*arguments(data, tmp_path / name, "--distill", alone))
+        assert ran.code == 0, ran.err
+    folder, records = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("folder", "records"))
+    for key, value in folder.items():
+        # The CSV has two digits, the records float32 of them: the same numbers.
+        assert torch.equal(value, records[key]), key
+
+
+def test_points_without_a_table_are_not_mirrored_and_said_once(tmp_path):
+    for name, seed in (("train", 1), ("test", 2)):
+        write_folder(tmp_path, name, shaken(FACE[:3], 16, seed), ("a", "b", "c"))
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("task: landmarks\n")
+    ran = cakd(*arguments(tmp_path, tmp_path / "out", "--distill", alone))
+    assert ran.code == 0, ran.err
+    assert ran.out.count("which point becomes which in a mirror is not known; nothing is mirrored") == 1
+
+
+def test_68_points_train(tmp_path):
+    for name, seed in (("train", 1), ("test", 2)):
+        write_folder(tmp_path, name, shaken(face_68(), 16, seed), [str(index) for index in range(68)])
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("task: landmarks\n")
+    ran = cakd(*arguments(tmp_path, tmp_path / "out", "--distill", alone))
+    assert ran.code == 0, ran.err
+    measured = json.loads((tmp_path / "out" / "result.json").read_text())["measured"]["test"]
+    assert {"nme_outer_corners", "nme_eye_centres", "nme_box"} <= set(measured)
+
+
+def test_sets_of_other_points_are_refused_before_anything_is_written(points, tmp_path):
+    write_folder(tmp_path, "train", shaken(FACE, 4, 1))
+    write_folder(tmp_path, "test", shaken(face_68(), 4, 1), [str(index) for index in range(68)])
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("task: landmarks\n")
+    message = r".*test\.csv: 68 points 0,1,.* has 5 points left_eye,.*; expected the same"
+    refused(arguments(tmp_path, tmp_path / "out", "--distill", alone), message, tmp_path)
+
+
+def test_points_in_another_order_are_refused(tmp_path):
+    order = [2, 0, 1, 3, 4]
+    for name in ("train", "test"):
+        write_folder(tmp_path, name, shaken(FACE, 4, 1)[:, order], [str(index) for index in range(5)])
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("task: landmarks\n")
+    message = r".*the mirrored mean shape is .* of its radius from itself; expected at most 0\.3"
+    refused(arguments(tmp_path, tmp_path / "out", "--distill", alone), message, tmp_path)
+
+
 @pytest.mark.upstream
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["folder", "records"])
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_untouched_arcface_torch_trains_it(ranks, points, tmp_path, arcface_torch):
+def test_untouched_arcface_torch_trains_it(ranks, form, points, tmp_path, arcface_torch):
+    points = points if form == "folder" else packed(points, tmp_path / "data")
     recipe = tmp_path / "r.yaml"
     torch.save(get_model("mbf", num_features=10).state_dict(), tmp_path / "teacher.pt")
     write_recipe(recipe, {"loss": "mse", "weight": 0.5}, network="mbf", weights=str(tmp_path / "teacher.pt"))
@@ -216,7 +308,10 @@ def test_untouched_arcface_torch_trains_it(ranks, points, tmp_path, arcface_torc
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "NME (eye centres)" in done.stdout + done.stderr + (tmp_path / "out" / "training.log").read_text()
+    assert (
+        "points of model, normaliser eye centres, NME"
+        in done.stdout + done.stderr + (tmp_path / "out" / "training.log").read_text()
+    )
     get_model("mbf", num_features=10).load_state_dict(
         torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True
     )
@@ -226,15 +321,16 @@ def test_untouched_arcface_torch_trains_it(ranks, points, tmp_path, arcface_torc
 
 def test_mirroring_twice_is_the_identity_and_exchanges_sides():
     placed = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
-    np.testing.assert_array_equal(mirror(mirror(placed)), placed)
-    np.testing.assert_array_equal(mirror(placed)[0], placed[1] * [-1, 1])
+    np.testing.assert_array_equal(mirror(mirror(placed, FLIPS[5]), FLIPS[5]), placed)
+    np.testing.assert_array_equal(mirror(placed, FLIPS[5])[0], placed[1] * [-1, 1])
 
 
 def test_points_lie_on_their_spots_mirrored_or_not(points):
-    faces = PointFaces(read_points(points, "train"), seed=3)
+    given = read_points(points, "train")
+    faces = PointFaces(given, seed=3, flip=given.flip)
     for index in range(12):
         pixels, placed = faces[index]
-        x, y = ((placed.view(-1, 2)[2] + 1) * 56).round().int().tolist()  # the nose is blue alone
+        x, y = ((placed.view(-1, 2)[2] + 1) * 56 - 0.5).round().int().tolist()  # the nose is blue alone
         blue = pixels[2].float()
         assert float(blue[y, x]) > 0.9 * float(blue.max())
 
@@ -250,13 +346,13 @@ def test_the_error_of_known_points_is_by_hand(points):
             self.weight, self.seen = torch.nn.Parameter(torch.zeros(())), 0
 
         def forward(self, images):
-            answers = (torch.from_numpy(given.points) + torch.tensor([3.0, 0.0])) * 2 / torch.tensor([74.0, 80.0]) - 1
+            answers = (torch.from_numpy(given.points) + torch.tensor([3.5, 0.5])) * 2 / torch.tensor([74.0, 80.0]) - 1
             found = answers.flatten(1)[self.seen : self.seen + len(images)]
             self.seen += len(images)
             return found
 
     apart = np.linalg.norm(given.points[:, 0] - given.points[:, 1], axis=1)
-    assert measure_points(Known(), given).nme == pytest.approx(float((3 / apart).mean()), rel=1e-5)
+    assert measure_points(Known(), given).value == pytest.approx(float((3 / apart).mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ SIZE = 112
 CANVAS = 2 * SIZE  # drawn at twice the size, against jagged edges
 UNIT = 62.0  # half the face's width, in pixels of the canvas
 CENTRE = np.array([CANVAS / 2, CANVAS * 0.53])
+EYE_Y = -0.12  # in units of half the face's width, from its centre
 ANGLES = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
 
@@ -31,8 +32,11 @@ class _Sketch:
 
     def _project(self, points: ArrayLike) -> np.ndarray:
         """Return points (n, 3) as (n, 2), int32, in sixteenths of a pixel."""
-        pixels = (np.asarray(points) @ self.turn.T)[:, :2] * UNIT + CENTRE + self.view.shift * 2
-        return np.round(pixels * 16).astype(np.int32)
+        return np.round(self.place(points) * 16).astype(np.int32)
+
+    def place(self, points: ArrayLike) -> np.ndarray:
+        """Return points (n, 3) as pixels (n, 2) of the canvas."""
+        return (np.asarray(points) @ self.turn.T)[:, :2] * UNIT + CENTRE + self.view.shift * 2
 
 
 def draw_face(person: Person, view: View) -> np.ndarray:
@@ -47,13 +51,49 @@ def draw_face(person: Person, view: View) -> np.ndarray:
     return _photograph(sketch.canvas, view)
 
 
+def face_points(person: Person, view: View) -> np.ndarray:
+    """Return where eyes, nose and corners of the mouth are drawn.
+
+    Eyes are the centres of the lids, wherever the irises look. Covered points count too.
+
+    Returns:
+        (5, 2), pixels of the picture, the eye and corner on the left of a frontal face first.
+    """
+    distance, width = _eye_distance(person), _mouth_width(person)
+    corners_y = _mouth_height(person) - 0.16 * view.smile
+    eyes = _surface(np.array([-distance, distance]), EYE_Y, 0.02)
+    corners = _surface(np.array([-width, width]), corners_y, 0.05)
+    canvas = _Sketch(view).place(np.concatenate([eyes, [_nose_tip(person)], corners]))
+    return (canvas + 0.5) * SIZE / CANVAS - 0.5
+
+
+def _eye_distance(person: Person) -> float:
+    return float(0.42 + 0.07 * person.shape[3])
+
+
+def _nose_length(person: Person) -> float:
+    return float(0.34 + 0.08 * person.shape[10])
+
+
+def _nose_tip(person: Person) -> tuple[float, float, float]:
+    return 0, _nose_length(person) + 0.07, 1.12
+
+
+def _mouth_width(person: Person) -> float:
+    return float(0.32 + 0.07 * person.shape[12])
+
+
+def _mouth_height(person: Person) -> float:
+    return float(0.72 + 0.06 * person.shape[15])
+
+
 def _ellipse(x: float, y: float, width: float, height: float, bulge: float = 0.0, slant: float = 0.0) -> np.ndarray:
     """Return the outline (n, 3) of an ellipse on the face, rotated by `slant` radians."""
     dx, dy = width * np.cos(ANGLES), height * np.sin(ANGLES)
     return _surface(x + dx * np.cos(slant) - dy * np.sin(slant), y + dx * np.sin(slant) + dy * np.cos(slant), bulge)
 
 
-def _surface(x: np.ndarray, y: np.ndarray, bulge: float = 0.0) -> np.ndarray:
+def _surface(x: ArrayLike, y: ArrayLike, bulge: float = 0.0) -> np.ndarray:
     """Return points (n, 3) on the rounded front of the head, `bulge` before it."""
     x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     depth = 0.75 * np.sqrt(np.clip(1 - 0.55 * x**2 - 0.25 * y**2, 0.05, None)) + bulge
@@ -96,15 +136,15 @@ def _head(sketch: _Sketch, person: Person) -> None:
 
 def _eyes(sketch: _Sketch, person: Person) -> None:
     shape, view = person.shape, sketch.view
-    distance, size = 0.42 + 0.07 * shape[3], 0.17 + 0.035 * shape[4]
+    distance, size = _eye_distance(person), 0.17 + 0.035 * shape[4]
     opening = size * (0.55 + 0.18 * shape[5]) * (1 - view.lids)
     brow_y = -0.42 - 0.07 * shape[7] - view.brows
     for side in (-1, 1):
         slant = side * 0.18 * shape[6]
-        sketch.fill(_ellipse(side * distance, -0.12, size * 1.25, size * 0.95, 0.0, slant), person.skin * 0.82)
-        sketch.fill(_ellipse(side * distance, -0.12, size, max(opening, 0.012), 0.02, slant), np.array([238, 236, 232]))
+        sketch.fill(_ellipse(side * distance, EYE_Y, size * 1.25, size * 0.95, 0.0, slant), person.skin * 0.82)
+        sketch.fill(_ellipse(side * distance, EYE_Y, size, max(opening, 0.012), 0.02, slant), np.array([238, 236, 232]))
         iris = min(size * 0.55, opening * 1.05)
-        at = side * distance + view.gaze[0] * size * 0.5, -0.12 + view.gaze[1] * opening * 0.3
+        at = side * distance + view.gaze[0] * size * 0.5, EYE_Y + view.gaze[1] * opening * 0.3
         sketch.fill(_ellipse(*at, iris, iris, 0.02), person.iris)
         sketch.fill(_ellipse(*at, iris * 0.45, iris * 0.45, 0.03), np.array([12, 12, 12]))
         across = np.linspace(-1, 1, 9)
@@ -114,9 +154,9 @@ def _eyes(sketch: _Sketch, person: Person) -> None:
 
 
 def _nose(sketch: _Sketch, person: Person) -> None:
-    length, width = 0.34 + 0.08 * person.shape[10], 0.16 + 0.045 * person.shape[11]
+    length, width = _nose_length(person), 0.16 + 0.045 * person.shape[11]
     left, right = (-width, length, 0.95), (width, length, 0.95)
-    sketch.fill([(-0.06, -0.1, 0.8), (0.06, -0.1, 0.8), right, (0, length + 0.07, 1.12), left], person.skin * 0.93)
+    sketch.fill([(-0.06, -0.1, 0.8), (0.06, -0.1, 0.8), right, _nose_tip(person), left], person.skin * 0.93)
     sketch.line([left, (0, length + 0.08, 1.08), right], person.skin * 0.62, 0.035)
     for side in (-1, 1):
         nostril = (side * width * 0.6, length + 0.03, 0.98) + _ellipse(0, 0, 0.045, 0.025) * (1, 1, 0)
@@ -125,7 +165,7 @@ def _nose(sketch: _Sketch, person: Person) -> None:
 
 def _mouth(sketch: _Sketch, person: Person) -> None:
     shape, view = person.shape, sketch.view
-    width, y = 0.32 + 0.07 * shape[12], 0.72 + 0.06 * shape[15]
+    width, y = _mouth_width(person), _mouth_height(person)
     upper, lower = 0.05 + 0.022 * shape[13], 0.07 + 0.028 * shape[14]
     lips = person.skin * (0.82, 0.55, 0.55)
     across = np.linspace(-1, 1, 15)

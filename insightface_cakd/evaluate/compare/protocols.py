@@ -66,5 +66,8 @@ def measure_each(
 ) -> SideBySide:
     """Measure models one after the other with one protocol."""
     return SideBySide(
-        {entry.name: protocol.measure(entry.load(get_model, execution.device), data, execution) for entry in entries}
+        {
+            entry.name: protocol.measure(entry.load(get_model, execution.device, protocol.sides), data, execution)
+            for entry in entries
+        }
     )

@@ -1,0 +1,1 @@
+"""Accuracy of landmarks: errors by a named normaliser, and pictures."""

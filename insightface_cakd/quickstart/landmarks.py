@@ -1,0 +1,154 @@
+"""The quickstart of landmarks: five points of drawn faces."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from insightface_cakd.data.faces.points import write_drawn_points
+from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.landmarks.errors import THRESHOLD, summarise
+from insightface_cakd.evaluate.landmarks.measure import MODEL, SHAPE, PointErrors, measure_set
+from insightface_cakd.export.landmark_run import export_landmark_run
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.recipe.settings import given
+from insightface_cakd.report.result import Section
+from insightface_cakd.report.run_report import Report, write_report
+from insightface_cakd.report.tables import Row, markdown_table
+from insightface_cakd.runtime.atomic import require_new, write_text
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.progress import progress_bar
+from insightface_cakd.runtime.run_folder import RunFolder
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
+
+TEST = "test"
+TASK = "task: {kind: landmarks, loss: l1}\n"
+# The student imitates the teacher's points, and through a projector what its last blocks see.
+TAUGHT = (
+    TASK
+    + """teacher: {network: vit_tiny}
+losses:
+  - {loss: mse, weight: 1}
+  - {loss: fitnet, weight: 0.1, student: layer4, teacher: norm, projector: map_to_tokens}
+"""
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is drawn and trained."""
+
+    people: int = 250
+    others: int = 50
+    pictures: int = 6
+    epochs: int = 10
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of the quickstart."""
+
+    title: str
+    folder: str
+    config: str
+    recipe: str
+
+
+SIZES = Sizes()
+TEACHER = Stage("teacher", "teacher", "faces_vit_tiny", TASK)
+ALONE = Stage("student alone", "alone", "faces_cnn_tiny", TASK)
+DISTILLED = Stage("student + distillation", "distilled", "faces_cnn_tiny", TAUGHT)
+STAGES = (TEACHER, ALONE, DISTILLED)
+
+
+def quickstart(output: Path, seed: int) -> None:
+    """Distil a landmark ViT into a CNN on drawn faces.
+
+    The steps: draw faces; train the teacher, the CNN alone and the same CNN distilled; measure the three beside the mean shape; export the
+    distilled CNN for InsightFace; write a report with the faces of the largest errors.
+
+    Args:
+        output: a new or empty folder for everything that is written.
+        seed: seed of data, weights and order.
+
+    Raises:
+        CAKDError: the output folder is in use, or a step failed.
+    """
+    started = time.monotonic()
+    require_new(output, RunError)
+    data = output / "data"
+    _draw(data, seed)
+    for number, stage in enumerate(STAGES, start=2):
+        print(f"\n[{number}/6] training the {stage.title} ({stage.config})", flush=True)
+        _train(stage, output, data, seed)
+    print("\n[5/6] exporting the distilled student to ONNX", flush=True)
+    exported = export_landmark_run(output / DISTILLED.folder, output / "student.onnx", get_model)
+    print(exported.summary())
+    print("\n[6/6] measuring, and writing the report", flush=True)
+    results = {stage.title: _measure(output / stage.folder, data) for stage in STAGES}
+    rows = _rows(results)
+    drawn = results[DISTILLED.title]
+    report = Report(
+        title="insightface_cakd quickstart: landmarks",
+        rows=rows,
+        runs={stage.title: output / stage.folder for stage in STAGES},
+        notes=[exported.summary(), *drawn.lines()],
+        sections=[Section("Faces of the distilled student", drawings=drawn.drawings())],
+    )
+    write_report(output / "report.html", report)
+    print(f"\n{markdown_table(rows)}\n")
+    print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})")
+    print(f"report: {output / 'report.html'}")
+    print(f"{time.monotonic() - started:.0f} seconds")
+
+
+def _draw(data: Path, seed: int) -> None:
+    """Write records of training and test faces, of different people."""
+    print("[1/6] drawing faces", flush=True)
+    parts = {"train": range(SIZES.people), TEST: range(SIZES.people, SIZES.people + SIZES.others)}
+    for name, people in parts.items():
+        with progress_bar(name) as progress:
+            write_drawn_points(data, name, people, SIZES.pictures, seed, progress)
+
+
+def _train(stage: Stage, output: Path, data: Path, seed: int) -> None:
+    recipe = output / f"{stage.folder}.yaml"
+    write_text(recipe, stage.recipe, RunError)
+    settings = (
+        f"seed={seed}",
+        f"val_targets=[{TEST!r}]",
+        f"num_epoch={SIZES.epochs}",
+        f"verify_epochs={SIZES.epochs}",
+        "optimizer=adamw",
+        "lr=0.002",
+        "num_workers=0",
+    )
+    taught = given(teacher=str(RunFolder(output / TEACHER.folder).model)) if stage is DISTILLED else ()
+    train(Job(stage.config, str(recipe), taught, settings, data, output / stage.folder))
+
+
+def _measure(run: Path, data: Path) -> PointErrors:
+    device = choose_device(None)
+    return measure_set(run_entry(run.name, run).load(get_model, device), data, TEST, Execution(device))
+
+
+def _rows(results: dict[str, PointErrors]) -> list[Row]:
+    """Return the table: the mean shape, then each network."""
+    first = next(iter(results.values()))
+    lines = [(SHAPE, first.errors(first.usual, SHAPE))]
+    lines += [(title, result.errors(result.usual, MODEL)) for title, result in results.items()]
+    return [_row(title, errors, first.usual.replace("_", " ")) for title, errors in lines]
+
+
+def _row(title: str, errors: np.ndarray, normaliser: str) -> Row:
+    one = summarise(errors)
+    return {
+        "points of": title,
+        f"NME ({normaliser})": f"{one.nme:.4f}",
+        f"AUC at {THRESHOLD:g}": f"{one.auc:.4f}",
+        f"failures at {THRESHOLD:g}": f"{100 * one.failures:.1f} %",
+    }
