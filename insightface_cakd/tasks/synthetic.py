@@ -68,8 +68,8 @@ class Synthetic(Task):
                 or not 0 <= value <= most
                 or value == float("inf")
             ):
-                limit = "at least 0" if most > 1 else "between 0 and 1"
-                raise RecipeError(f"{name} is {value!r}; expected a number of {limit}. Correct it.")
+                limit = "of at least 0" if most > 1 else "between 0 and 1"
+                raise RecipeError(f"{name} is {value!r}; expected a number {limit}. Correct it.")
         for name, count in (("images", images), ("latent", latent)):
             if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
                 raise RecipeError(f"{name} is {count!r}; expected a whole number of at least 1. Correct it.")
