@@ -1,4 +1,4 @@
-"""The quickstart of generated faces: a student that never sees a face of the data."""
+"""The quickstart of a student that sees generated faces only."""
 
 import time
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 
 DEV = "dev"
-PEOPLE, PICTURES, PAIRS = 200, 10, 1000
+PEOPLE, PICTURES, PAIRS = 160, 8, 1000
 # Of the teacher, which needs labels, and of each student; an epoch of the latter has as many images as the training set.
 TEACHER_EPOCHS, STUDENT_EPOCHS = 8, 6
 STUDENT = ("optimizer='adamw'", "lr=0.002", "weight_decay=0.0")
@@ -41,7 +41,7 @@ class Stage:
     changes: tuple[str, ...] = ()
 
 
-TEACHER = Stage("teacher", "teacher", "faces_vit_tiny")
+TEACHER = Stage("teacher", "teacher")
 STUDENTS = (
     Stage("student, generated faces, lambda 0", "lambda_0", changes=("task.resample=0.0",)),
     Stage("student, generated faces, lambda 1", "lambda_1"),
@@ -99,7 +99,7 @@ def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
     settings = (f"seed={seed}", f"val_targets=[{DEV!r}]", f"num_epoch={epochs}", f"verify_epochs={epochs}")
     if teaches:
         return train(Job(stage.config, settings=settings, data=data, output=output / stage.folder))
-    taught = (*given(teacher=str(RunFolder(output / TEACHER.folder).model)), *stage.changes)
+    taught = ("teacher.network=cnn_tiny", *given(teacher=str(RunFolder(output / TEACHER.folder).model)), *stage.changes)
     return train(Job(stage.config, RECIPE, taught, (*settings, *STUDENT), data, output / stage.folder))
 
 

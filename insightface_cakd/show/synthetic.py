@@ -1,4 +1,4 @@
-"""The sheet of easy and hard faces of a run without real faces."""
+"""The sheet of generated faces that a student finds easy and hard."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ class Sheet:
 
 @torch.no_grad()
 def look_at_faces(folder: Path, device: torch.device, teacher: str | None = None, count: int = DRAWN) -> Sheet:
-    """Draw fresh faces, and choose those that a run's student finds hard and easy.
+    """Draw fresh faces, and choose the student's hardest and easiest.
 
     Args:
         folder: output of a run of the task `synthetic`.

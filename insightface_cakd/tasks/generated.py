@@ -38,7 +38,7 @@ class Exchange:
 
     @property
     def fresh(self) -> bool:
-        """Whether the batch was of fresh latents; the next one is near it."""
+        """Whether the batch was of fresh latents, to be drawn again."""
         return self.step % 2 == 0
 
 
@@ -137,7 +137,7 @@ class GeneratedBatches(DataLoader[int]):
 
 
 def pairs_of(images: int, batch_size: int, ranks: int) -> int:
-    """Return how many pairs of batches an epoch of so many images has.
+    """Return how many pairs of batches an epoch has.
 
     Raises:
         RunError: not even one.

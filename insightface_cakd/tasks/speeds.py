@@ -1,4 +1,4 @@
-"""How fast the parts of a step are, without waiting for the device."""
+"""How fast the parts of a step are; nothing waits."""
 
 import time
 from dataclasses import dataclass, field

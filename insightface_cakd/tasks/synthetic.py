@@ -1,4 +1,4 @@
-"""The task without a real face: a generator draws what the student sees."""
+"""The task without a real face: a generator draws the images."""
 
 import os
 from functools import partial
@@ -166,7 +166,7 @@ class Similarity(Source):
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Hand c over; return what is logged of it and of the speed."""
+        """Hand c over; return what is logged."""
         student, teacher = features["student.embedding"], features[f"{self.setting.first}.embedding"]
         exchange, count = self.exchange, self.exchange.generated
         every = similarity_of(student, teacher)
@@ -186,7 +186,9 @@ class Similarity(Source):
 
 
 def similarity_of(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return c = (1 + cos(f_S, f_T)) / 2 of each row, (B,) in [0, 1].
+    """Return how alike two embeddings are, (B,).
+
+    c = (1 + cos(f_S, f_T)) / 2, in [0, 1].
 
     Shape:
         student, teacher: (B, D).

@@ -79,7 +79,7 @@ class Generator:
         return frame(((images - self.low) / spread - 1).clamp(-1, 1), self.crop)
 
     def check(self) -> None:
-        """Draw a few faces, and refuse a generator whose images cannot be faces.
+        """Draw a few faces, and refuse what cannot be faces.
 
         Raises:
             RunError: it fails on its latents, or its w or images have another shape, range or type, hold NaN, or are all the same.
@@ -151,9 +151,9 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 def resampled(w: Tensor, similarity: Tensor, strength: float, noise: Tensor) -> Tensor:
-    """Return w' = w + c lambda n, the latents around those of a batch.
+    """Return latents around those of a batch.
 
-    c = (1 + cos(f_S, f_T)) / 2 of each image: easy images move far, hard ones stay near. All layers of w get the same noise.
+    w' = w + c lambda n with c = (1 + cos(f_S, f_T)) / 2 of each image: easy images move far, hard ones stay near. All layers of w get the same noise.
 
     Shape:
         w: (B, ..., D). similarity: (B,), c in [0, 1]. noise: (B, D).

@@ -78,7 +78,7 @@ class DrawnFaces:
 
 
 class OnnxStep:
-    """Runs a graph of one input and one output, as a step of a generator."""
+    """Runs an ONNX graph as a step of a generator."""
 
     def __init__(self, path: Path, where: str) -> None:
         self.path, self.where = path, where
