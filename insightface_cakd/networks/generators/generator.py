@@ -153,7 +153,8 @@ def freeze(network: nn.Module) -> nn.Module:
 def resampled(w: Tensor, similarity: Tensor, strength: float, noise: Tensor) -> Tensor:
     """Return latents around those of a batch.
 
-    w' = w + c lambda n with c = (1 + cos(f_S, f_T)) / 2 of each image: easy images move far, hard ones stay near. All layers of w get the same noise.
+    w' = w + c lambda n with c = (1 + cos(f_S, f_T)) / 2 of each image: easy images move far, hard ones stay near. All layers of w get
+    the same noise.
 
     Shape:
         w: (B, ..., D). similarity: (B,), c in [0, 1]. noise: (B, D).
