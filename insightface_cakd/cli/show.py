@@ -1,4 +1,4 @@
-"""`cakd show urfm`."""
+"""`cakd show urfm` and `cakd show synthetic`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Look at what a run's method has learnt.", no_args_is_help=True)
     group.callback()(lambda: None)
     group.command("urfm")(_urfm)
+    group.command("synthetic")(_synthetic)
     app.add_typer(group, name="show")
 
 
@@ -46,4 +47,29 @@ def _urfm(
     seen = look(opened, images or (), data)
     save_picture(show_fields(opened, seen), path)
     print("\n".join(seen.caption))
+    print(f"picture: {path}")
+
+
+def _synthetic(
+    run: Annotated[Path, typer.Argument(help="Output folder of a run whose recipe has `task: synthetic`.")],
+    output: Annotated[Path | None, OUTPUT] = None,
+    teacher: Teacher = None,
+    device: Device = None,
+) -> None:
+    """Draw a sheet of the faces that a run's student finds hard and easy.
+
+    Fresh faces of its generator, and those drawn again near them. The picture is a .png, .pdf or .svg, by default
+    RUN/faces.png. --teacher names the present place of the run's teacher.
+
+    Example: `cakd show synthetic student --output faces.png`
+    """
+    from insightface_cakd.runtime.devices import choose_device
+    from insightface_cakd.show.picture import require_format, save_picture
+    from insightface_cakd.show.synthetic import draw_sheet, look_at_faces
+
+    path = output or run / "faces.png"
+    require_format(path)
+    sheet = look_at_faces(run, choose_device(device), teacher)
+    save_picture(draw_sheet(sheet, "Hard and easy faces"), path)
+    print("\n".join(sheet.caption))
     print(f"picture: {path}")

@@ -53,7 +53,8 @@ class Monitor:
             self._writer = None
 
     def _write_ratio(self, step: int, gradients: EmbeddingGradients) -> None:
-        if self.log_dir is None or gradients.margin is None:
+        # A task whose loss is its terms alone has no margin loss to compare with.
+        if self.log_dir is None or gradients.margin is None or float(gradients.margin) == 0:
             return
         terms = gradients.distillation
         squared = torch.zeros_like(gradients.margin) if terms is None else terms

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from insightface_cakd.errors import RunError, did_you_mean
-from insightface_cakd.quickstart import identification, landmarks
+from insightface_cakd.quickstart import identification, landmarks, synthetic
 
 IDENTIFICATION = "identification"
 # Called with the output folder, which must be new or empty, and the seed.
-QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {"landmarks": landmarks.quickstart}
+QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {
+    "landmarks": landmarks.quickstart,
+    "synthetic": synthetic.quickstart,
+}
 
 
 def run_quickstart(task: str, output: Path, faces: Path | None, seed: int) -> None:

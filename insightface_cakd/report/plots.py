@@ -86,6 +86,19 @@ PANELS = (
         logarithmic=True,
         level=1.0,
     ),
+    Panel(
+        "Similarity of student and teacher",
+        "c = (1 + cosine) / 2",
+        ("distill/raw/similarity/",),
+        "Mean over the faces of a batch: fresh ones of the generator, those near them that come next, or real ones.",
+    ),
+    Panel(
+        "Speed of generator, teacher and student",
+        "images/s",
+        ("distill/raw/images_per_second/",),
+        "Of one rank, each part alone; the student's is the rest of the step, forward and backward.",
+        logarithmic=True,
+    ),
     Panel("Learning rate", "learning rate", ("train/learning_rate",), "Of the optimiser, step by step."),
     Panel("Throughput", "images/s", ("train/images_per_second",), "All ranks together, data loading included."),
 )
@@ -110,8 +123,10 @@ def _name(panel: Panel, tag: str) -> str | None:
     for beginning in panel.tags:
         if tag == beginning:
             return tag.rpartition("/")[2]
-        if beginning.endswith("/") and tag.startswith(beginning):
-            return tag.removeprefix(beginning)
+        rest = tag.removeprefix(beginning)
+        # What lies deeper, such as the parts of a task, has a panel of its own.
+        if beginning.endswith("/") and rest != tag and "/" not in rest:
+            return rest
     return None
 
 

@@ -9,6 +9,7 @@ from tests.tasks.test_landmarks import write_part
 def _points(faces: Path, folder: Path) -> Path:
     """Write points, with the people of the stages before."""
     write_part(folder, "train", 48, seed=1)
+    write_part(folder, "dev", 8, seed=2)
     (folder / "identities").symlink_to(faces, target_is_directory=True)
     return folder
 

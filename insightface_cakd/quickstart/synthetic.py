@@ -1,0 +1,111 @@
+"""The quickstart of a student that sees generated faces only."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.errors import RunError
+from insightface_cakd.export.student import export_run
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from insightface_cakd.recipe.settings import given
+from insightface_cakd.report.run_report import Report, write_report
+from insightface_cakd.report.tables import markdown_table
+from insightface_cakd.runtime.atomic import require_new
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.progress import progress_bar
+from insightface_cakd.runtime.run_folder import RunFolder
+from insightface_cakd.show.synthetic import faces_section
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
+
+DEV = "dev"
+PEOPLE, PICTURES, PAIRS = 160, 8, 1000
+# Of the teacher, which needs labels, and of each student; an epoch of the latter has as many images as the training set.
+TEACHER_EPOCHS, STUDENT_EPOCHS = 8, 6
+STUDENT = ("optimizer='adamw'", "lr=0.002", "weight_decay=0.0")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of the quickstart.
+
+    Args:
+        changes: of the recipe's task.
+    """
+
+    title: str
+    folder: str
+    config: str = "faces_cnn_tiny"
+    changes: tuple[str, ...] = ()
+
+
+TEACHER = Stage("teacher", "teacher")
+STUDENTS = (
+    Stage("student, generated faces, lambda 0", "lambda_0", changes=("task.resample=0.0",)),
+    Stage("student, generated faces, lambda 1", "lambda_1"),
+    Stage("student, the faces of the data", "real", changes=("task.real=1.0",)),
+)
+RECIPE = "synthdistill"
+
+
+def quickstart(output: Path, seed: int) -> None:
+    """Distil a teacher into a CNN that sees generated faces only.
+
+    The steps: draw data; train the teacher on it; train the same student on generated faces with and without resampling, and on the data
+    itself; export the resampled one; write a report with a sheet of easy and hard faces.
+
+    Args:
+        output: a new or empty folder for everything that is written.
+        seed: seed of data, weights and order.
+
+    Raises:
+        CAKDError: the output folder is in use, or a step failed.
+    """
+    started = time.monotonic()
+    require_new(output, RunError)
+    data = output / "data"
+    print("[1/7] drawing faces", flush=True)
+    with progress_bar("faces") as progress:
+        write_face_set(data, PEOPLE, PICTURES, PAIRS, seed, DEV, progress)
+    results = {}
+    for number, stage in enumerate((TEACHER, *STUDENTS), start=2):
+        print(f"\n[{number}/7] training the {stage.title} ({stage.config})", flush=True)
+        results[stage.title] = _train(stage, output, data, seed)
+    print("\n[6/7] exporting the student of lambda 1 to ONNX", flush=True)
+    resampled = output / STUDENTS[1].folder
+    exported = export_run(resampled, output / "student.onnx", get_model)
+    print(exported.summary())
+    print("\n[7/7] writing the report", flush=True)
+    rows = _rows(results)
+    report = Report(
+        title="insightface_cakd quickstart: generated faces",
+        rows=rows,
+        runs={stage.title: output / stage.folder for stage in (TEACHER, *STUDENTS)},
+        notes=[exported.summary()],
+        sections=[faces_section(resampled, choose_device(None), "Hard and easy faces of lambda 1")],
+    )
+    write_report(output / "report.html", report)
+    print(f"\n{markdown_table(rows)}\n")
+    print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(resampled).model})")
+    print(f"report: {output / 'report.html'}")
+    print(f"{time.monotonic() - started:.0f} seconds")
+
+
+def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
+    teaches = stage is TEACHER
+    epochs = TEACHER_EPOCHS if teaches else STUDENT_EPOCHS
+    settings = (f"seed={seed}", f"val_targets=[{DEV!r}]", f"num_epoch={epochs}", f"verify_epochs={epochs}")
+    if teaches:
+        return train(Job(stage.config, settings=settings, data=data, output=output / stage.folder))
+    taught = ("teacher.network=cnn_tiny", *given(teacher=str(RunFolder(output / TEACHER.folder).model)), *stage.changes)
+    return train(Job(stage.config, RECIPE, taught, (*settings, *STUDENT), data, output / stage.folder))
+
+
+def _rows(results: dict[str, RunResult]) -> list[dict[str, str]]:
+    """Return the table: accuracy of teacher and students on people of nobody's training."""
+    return [
+        {"model": title, "accuracy": f"{100 * result.accuracy[DEV]:.2f} %", "seconds": f"{result.seconds:.0f}"}
+        for title, result in results.items()
+    ]
