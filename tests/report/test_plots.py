@@ -18,7 +18,8 @@ def words(svg: str) -> str:
 
 def test_every_scalar_of_a_run_is_in_a_plot(tmp_path):
     drawn = draw(student=read_curves(write_run(tmp_path, distilled=True)))
-    assert list(drawn) == [panel.title for panel in PANELS]
+    generated = ("distill/raw/similarity/", "distill/raw/images_per_second/")  # of generated faces: test_synthetic.py
+    assert list(drawn) == [panel.title for panel in PANELS if panel.tags[0] not in generated]
     assert "student: cosine" in words(drawn["Raw terms"])
     # the margin is weighted by 1, and what the terms are measured against
     assert "student: margin" in words(drawn["Weighted terms"])
