@@ -58,7 +58,8 @@ class LiveFaces:
         for name in domains:
             if name not in self.domains:
                 raise DataError(
-                    f"{self.folder}: no domain {name}; known: {', '.join(self.domains)}.{did_you_mean(name, self.domains)} Correct the name."
+                    f"{self.folder}: no domain {name}; known: {', '.join(self.domains)}.{did_you_mean(name, self.domains)} "
+                    "Correct the name."
                 )
         number = np.array([list(domains).index(name) if name in domains else -1 for name in self.domains])[self.domain]
         kept = np.flatnonzero(number >= 0)
@@ -84,7 +85,8 @@ class LiveFaces:
             if len(kinds) < 2:
                 there = KINDS[next(iter(kinds))] if kinds else "no"
                 raise DataError(
-                    f"{self.folder}: domain {name} has {there} faces only; expected live and spoof ones. Add the other kind, or leave it out."
+                    f"{self.folder}: domain {name} has {there} faces only; expected live and spoof ones. Add the other kind, "
+                    "or leave it out."
                 )
         return self
 

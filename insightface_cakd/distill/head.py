@@ -33,7 +33,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 source.begin(self, classes)
 
         def forward(self, outputs: Outputs, target: Tensor) -> Tensor:
-            """Return the host's loss + the sum of the weighted terms."""
+            """Return the host's loss + the weighted terms + the sources' own losses."""
             answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
             labels = _labels_of(target)
@@ -44,6 +44,11 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             for source in sources:
                 features |= source.after_loss(self, features)
             total = own + distillation.step(features, labels)
+            for source in sources:
+                extra = source.own_loss(features, labels)
+                if extra is not None:
+                    distillation.step.watch(source.name, extra)
+                    total = total + extra
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
             return total

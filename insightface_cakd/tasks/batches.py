@@ -23,14 +23,15 @@ class TaskBatches(DataLoader[Any]):
     Args:
         dataset: items (uint8 (3, H, W), target), or a `DataError` in place of one; may have an `epoch` tensor.
         request: what the loop asks for.
+        sampler: this rank's order of the images; None shuffles them.
 
     Raises:
         RunError: there is less than one batch for each rank.
     """
 
-    def __init__(self, dataset: Dataset[Any], request: DataRequest) -> None:
+    def __init__(self, dataset: Dataset[Any], request: DataRequest, sampler: DistributedSampler | None = None) -> None:
         count = len(dataset)  # type: ignore[arg-type]
-        sampler = _EpochSampler(dataset, count, request.seed)
+        sampler = sampler or EpochSampler(dataset, count, request.seed)
         if len(sampler) < request.batch_size:
             raise RunError(
                 f"{request.folder}: {len(sampler)} images per rank; expected at least one batch of {request.batch_size}. Lower batch_size."
@@ -63,7 +64,7 @@ class TaskBatches(DataLoader[Any]):
             yield [pixels.float().div_(127.5).sub_(1), target]
 
 
-class _EpochSampler(DistributedSampler):
+class EpochSampler(DistributedSampler):
     """This rank's part of a shuffled epoch, which the data set learns."""
 
     def __init__(self, dataset: Any, count: int, seed: int) -> None:

@@ -17,7 +17,7 @@ from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.plan import UNPLANNED, RunPlan
 from insightface_cakd.distill.prototypes import open_prototypes, start_terms
 from insightface_cakd.distill.snapshot import Snapshots
-from insightface_cakd.distill.sources import build_sources
+from insightface_cakd.distill.sources import Setting, build_sources
 from insightface_cakd.distill.sources.logits import SeenMargin
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.distill.student import DistilledStudent
@@ -79,7 +79,7 @@ def install(
     """
     _check_landmarks(namespace, recipe)
     task = task or task_of(recipe)
-    sources = build_sources(recipe, teachers)
+    sources = [*build_sources(recipe, teachers), *task.sources(Setting(recipe, teachers))]
     prototypes = open_prototypes(recipe, teachers, plan.data)
     step = DistillationStep(recipe.terms, sources, plan.length)
     start_terms(step, prototypes)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from insightface_cakd.distill.sources import Setting, Source
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.named import ViewsSpec
@@ -100,6 +101,14 @@ class Task:
         It is constructed like `PartialFC_V2`, and called with the student's answer and the target.
         """
         return None
+
+    def sources(self, setting: Setting) -> list[Source]:
+        """Return sources of the task's own, which follow those of the recipe.
+
+        Args:
+            setting: of the run, without terms.
+        """
+        return []
 
     def measures(self, folder: Path, names: list[str]) -> dict[str, Measure] | None:
         """Return the measures of a network, by the name of the set.
