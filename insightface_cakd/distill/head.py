@@ -1,5 +1,6 @@
 """The host's class-sharded head, plus the distillation terms of the recipe."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -44,11 +45,8 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             for source in sources:
                 features |= source.after_loss(self, features)
             total = own + distillation.step(features, labels)
-            for source in sources:
-                extra = source.own_loss(features, labels)
-                if extra is not None:
-                    distillation.step.watch(source.name, extra)
-                    total = total + extra
+            for extra in _own_losses(distillation, features, labels):
+                total = total + extra
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
             return total
@@ -71,6 +69,15 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
     DistilledHead.__name__ = DistilledHead.__qualname__ = "DistilledHead"
     return DistilledHead
+
+
+def _own_losses(distillation: Distillation, features: dict[str, Tensor], labels: Tensor) -> Iterator[Tensor]:
+    """Yield the losses of what the sources train, and log them."""
+    for source in distillation.sources:
+        loss = source.own_loss(features, labels)
+        if loss is not None:
+            distillation.step.watch(source.name, loss)
+            yield loss
 
 
 def _labels_of(target: Tensor) -> Tensor:

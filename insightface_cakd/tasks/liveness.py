@@ -104,7 +104,7 @@ class Liveness(Task):
             return []
         # Of values that span 2, not 1.
         epsilon = 2 * self.epsilon
-        return [DomainAttack(setting, self.domains, self.attack, epsilon, self.trunk, lambda: self.codes)]  # type: ignore[arg-type]
+        return [DomainAttack(setting, self.domains, self.attack, epsilon, self.trunk, lambda: self.codes)]
 
     def measures(self, folder: Path, names: list[str]) -> dict[str, Measure]:
         """Return the error rates on each tested domain."""
@@ -151,7 +151,7 @@ class LiveBatches(TaskBatches):
         super().__init__(dataset, request, BalancedSampler(dataset, world_size(), rank(), request.seed))
         self.task = task
 
-    def __iter__(self) -> Iterator[list[Tensor]]:
+    def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]
         for images, codes in super().__iter__():
             self.task.codes = codes
             yield [images, codes]
