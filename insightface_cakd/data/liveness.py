@@ -12,6 +12,7 @@ import numpy as np
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, natural_key, require_new_folder, writing
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.errors import DataError, did_you_mean
+from insightface_cakd.runtime.atomic import require_new
 
 LIST = "liveness.csv"
 COLUMNS = ["file", "live", "domain", "video"]
@@ -155,8 +156,12 @@ def pack_liveness(source: Path, out: Path, live: int | None = None) -> LiveFaces
         DataError: the polarity of a list is not said, a line or an image cannot be read, a domain has one kind only, or
             there is only one domain. Nothing is left behind.
     """
-    require_new_folder(out, source.parent if source.is_file() else source)
-    found = _from_list(source, live) if source.is_file() else read_liveness(source)
+    if source.is_file():
+        require_new(out, DataError)
+        found = _from_list(source, live)
+    else:
+        require_new_folder(out, source)
+        found = read_liveness(source)
     found.require_both_kinds(domains=2)
     with writing(out) as temporary:
         (temporary / "faces").mkdir(parents=True)

@@ -1,6 +1,5 @@
 """The host's class-sharded head, plus the distillation terms of the recipe."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -44,9 +43,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 distillation.step.watch(name, value)
             for source in sources:
                 features |= source.after_loss(self, features)
-            total = own + distillation.step(features, labels)
-            for extra in _own_losses(distillation, features, labels):
-                total = total + extra
+            total = own + distillation.step(features, labels) + _own_losses(distillation, features, labels)
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
             return total
@@ -71,13 +68,15 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
     return DistilledHead
 
 
-def _own_losses(distillation: Distillation, features: dict[str, Tensor], labels: Tensor) -> Iterator[Tensor]:
-    """Yield the losses of what the sources train, and log them."""
+def _own_losses(distillation: Distillation, features: dict[str, Tensor], labels: Tensor) -> Tensor | float:
+    """Return the sum of the losses of what the sources train, and log them."""
+    total: Tensor | float = 0.0
     for source in distillation.sources:
         loss = source.own_loss(features, labels)
         if loss is not None:
             distillation.step.watch(source.name, loss)
-            yield loss
+            total = total + loss
+    return total
 
 
 def _labels_of(target: Tensor) -> Tensor:

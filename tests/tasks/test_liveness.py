@@ -72,7 +72,8 @@ def test_a_shipped_recipe_trains_and_leaves_a_plain_network(recipe, faces, teach
     found = measure_liveness(network, read_liveness(faces), ["a", "b"], ["c"])
     assert found.facts()["auc"] == pytest.approx(measured["auc"], abs=1e-6)
     evaluated = cakd("eval", "liveness", str(tmp_path / "out"), str(faces), "--dev", "a,b", "--test", "c")
-    assert evaluated.code == 0 and "ACER = HTER" in evaluated.out, evaluated.err
+    assert evaluated.code == 0, evaluated.err
+    assert "ACER = HTER" in evaluated.out
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(faces, teachers, tmp_path, monkeypatch):
@@ -115,7 +116,8 @@ def test_the_attack_moves_a_linear_model_as_its_gradient_by_hand():
     torch.testing.assert_close(uniform, images - 0.01 * towards.sign())
     torch.testing.assert_close(true, images + 0.01 * away.sign())
     assert float((uniform - images).abs().max()) <= 0.01 + 1e-6
-    assert answer.weight.grad is None and not uniform.requires_grad
+    assert answer.weight.grad is None
+    assert not uniform.requires_grad
 
 
 def test_the_entropy_rises_with_the_right_sign_and_falls_with_the_wrong_one():
