@@ -16,7 +16,7 @@ def pack(
     out: Annotated[Path, typer.Argument(help="The folder to create.")],
     live: Annotated[int | None, typer.Option(help="The label that means live in a list, 0 or 1.")] = None,
 ) -> None:
-    """Write live and spoofed faces as 112 x 112 images with a list.
+    """Write live and spoofed faces and their list.
 
     Example: `cakd data pack-liveness list.txt faces --live 1`
     """

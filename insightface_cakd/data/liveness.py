@@ -42,7 +42,7 @@ class LiveFaces:
         return len(self.files)
 
     def image(self, index: int, size: int = FACE_SIZE) -> np.ndarray:
-        """Return a face, uint8 (size, size, 3) RGB; its aspect is not kept."""
+        """Return a face, uint8 (size, size, 3) RGB, stretched."""
         path = self.folder / self.files[index]
         rgb = decode_rgb(read_bytes(path), str(path))
         if rgb.shape[:2] == (size, size):
@@ -51,7 +51,7 @@ class LiveFaces:
         return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if larger else cv2.INTER_CUBIC)
 
     def of(self, domains: Sequence[str]) -> "LiveFaces":
-        """Return the faces of some domains, which are numbered in the given order.
+        """Return the faces of some domains, numbered as given.
 
         Raises:
             DataError: a domain is not known.
@@ -145,7 +145,7 @@ def _collected(folder: Path, rows: Sequence[Row]) -> LiveFaces:
 
 
 def pack_liveness(source: Path, out: Path, live: int | None = None) -> LiveFaces:
-    """Write faces of 112 x 112 and their list into a new folder.
+    """Write faces and their list into a new folder.
 
     Args:
         source: `<domain>/{live,spoof}/`, or a text file of lines `path label domain [video]`, paths relative to it.

@@ -60,7 +60,7 @@ class Liveness(Task):
         self.codes = torch.empty(0, dtype=torch.int64)
 
     def fill(self, cfg: Any) -> None:
-        """Set the number of images, two classes and two values as the answer."""
+        """Set the number of images, and two logits as answer."""
         self.tested = list(cfg.val_targets)
         faces = read_liveness(Path(str(cfg.rec)))
         if self.tested:
@@ -78,7 +78,7 @@ class Liveness(Task):
                 norm.bias.requires_grad_(True)
 
     def data(self, request: DataRequest) -> TaskBatches:
-        """Return batches: images (B, 3, 112, 112), 2 x domain + live (B,)."""
+        """Return batches: images, and 2 x domain + live (B,)."""
         return LiveBatches(self, self._trained(read_liveness(request.folder)), request)
 
     def head(self) -> type[nn.Module]:
@@ -119,7 +119,7 @@ class Liveness(Task):
 
 
 class FacesOfKinds(Dataset[tuple[Tensor, Tensor] | DataError]):
-    """Images uint8 (3, 112, 112) and 2 x domain + live, mirrored at random.
+    """Images and 2 x domain + live, mirrored at random.
 
     Whether a face is mirrored depends on (seed, epoch, index).
     """
@@ -158,7 +158,7 @@ class LiveBatches(TaskBatches):
 
 
 class BalancedSampler(DistributedSampler):
-    """One rank's share of an order that takes turns among domains and kinds.
+    """A rank's order, which takes turns among domains and kinds.
 
     Position p of a rank has cell p mod C of the C pairs (domain, kind), so that no two cells of a batch differ by more than one face. A
     small cell is repeated, in a new order each time. The order depends on seed and epoch.

@@ -50,7 +50,7 @@ def face_encoder(num_features: int = WIDTHS[-1]) -> nn.Module:
 
 
 def hide(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return images with grey squares, and where, (B, 1, H, W) of 0 and 1."""
+    """Return images with grey squares, and where these are."""
     side = images.shape[-1] // SQUARE
     squares = (torch.rand(len(images), 1, side, side, generator=generator) < HIDDEN).float().to(images.device)
     hidden = interpolate(squares, scale_factor=float(SQUARE))

@@ -79,7 +79,7 @@ class DomainAttack(Source):
 def attacked(
     images: Tensor, answer: Callable[[Tensor], Tensor], epsilon: float, domains: Tensor | None = None
 ) -> Tensor:
-    """Return images moved by epsilon so that their domain is harder to tell.
+    """Return images whose domain is harder to tell.
 
     Parameters get no gradient. A gradient of 0 moves nothing.
 

@@ -22,7 +22,7 @@ class Rates:
 
     @property
     def acer(self) -> float:
-        """(APCER + BPCER) / 2; the half total error rate (HTER) where the threshold is from other data."""
+        """(APCER + BPCER) / 2; HTER where the threshold is foreign."""
         return (self.apcer + self.bpcer) / 2
 
 

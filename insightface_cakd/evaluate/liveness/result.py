@@ -84,7 +84,7 @@ class LivenessResult(Result):
         ]
 
     def facts(self) -> dict[str, float]:
-        """Return every number by its name, with its domain where several are tested."""
+        """Return every number by its name."""
         found = {"threshold": self.threshold}
         for name, rates in self.rates().items():
             one = self.tests[name]
