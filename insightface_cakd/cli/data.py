@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from insightface_cakd.cli import liveness
 from insightface_cakd.cli.align import align
 from insightface_cakd.cli.landmarks import pack_landmarks
 from insightface_cakd.cli.options import NAME, Pairs, RecipeSettings, Seed, Teacher
@@ -30,6 +31,8 @@ def register(app: typer.Typer) -> None:
         ("prototypes", _prototypes),
     ):
         group.command(name)(command)
+    group.command("pack-liveness")(liveness.pack)
+    group.command("train-autoencoder")(liveness.train_autoencoder)
     app.add_typer(group, name="data")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from insightface_cakd.cli import ijb
+from insightface_cakd.cli import ijb, liveness
 from insightface_cakd.cli.options import SETS, Batch, Device, Json, MaxCorrupt, Network, Output
 from insightface_cakd.cli.protocols import Group, Page, command_of, execution_of, say
 from insightface_cakd.evaluate.protocol import protocol_names
@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command("models")(_models)
     group.command("compare", hidden=True)(_compare)
     ijb.register(group)
+    group.command("liveness")(liveness.evaluate)
     app.add_typer(group, name="eval")
 
 

@@ -33,7 +33,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 source.begin(self, classes)
 
         def forward(self, outputs: Outputs, target: Tensor) -> Tensor:
-            """Return the host's loss + the sum of the weighted terms."""
+            """Return the host's loss + the weighted terms + the sources' own losses."""
             answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
             labels = _labels_of(target)
@@ -43,7 +43,7 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
                 distillation.step.watch(name, value)
             for source in sources:
                 features |= source.after_loss(self, features)
-            total = own + distillation.step(features, labels)
+            total = own + distillation.step(features, labels) + _own_losses(distillation, features, labels)
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
             return total
@@ -66,6 +66,17 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
     DistilledHead.__name__ = DistilledHead.__qualname__ = "DistilledHead"
     return DistilledHead
+
+
+def _own_losses(distillation: Distillation, features: dict[str, Tensor], labels: Tensor) -> Tensor | float:
+    """Return the sum of the losses of what the sources train, and log them."""
+    total: Tensor | float = 0.0
+    for source in distillation.sources:
+        loss = source.own_loss(features, labels)
+        if loss is not None:
+            distillation.step.watch(source.name, loss)
+            total = total + loss
+    return total
 
 
 def _labels_of(target: Tensor) -> Tensor:

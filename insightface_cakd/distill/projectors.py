@@ -74,6 +74,20 @@ class _MapToEmbedding(nn.Module):
         return self.linear(maps.flatten(1))
 
 
+class _PooledToEmbedding(nn.Module):
+    """Average a map over its grid, then a linear layer.
+
+    (B, C, h, w) -> (B, D). What is where is lost, and few weights are needed.
+    """
+
+    def __init__(self, student: Shape, teacher: Shape) -> None:
+        super().__init__()
+        self.linear = nn.Linear(student[0], teacher[0], bias=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.linear(maps.mean(dim=(2, 3)))
+
+
 def _linear(student: Shape, teacher: Shape) -> nn.Module:
     return nn.Linear(student[-1], teacher[-1], bias=False)
 
@@ -83,6 +97,7 @@ PROJECTORS: dict[str, tuple[int, int, Callable[[Shape, Shape], nn.Module]]] = {
     "linear": (1, 1, _linear),
     "conv1x1": (3, 3, _MapToMap),
     "map_to_embedding": (3, 1, _MapToEmbedding),
+    "pooled_to_embedding": (3, 1, _PooledToEmbedding),
     "map_to_tokens": (3, 2, _MapToTokens),
     "tokens_to_map": (2, 3, _TokensToMap),
 }
@@ -95,9 +110,8 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
     Shapes are without the batch. One that the kind does not join, or tokens that are no square grid, are a ShapeError.
 
     Args:
-        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_embedding`, `map_to_tokens`,
-            `tokens_to_map`; or
-            `package.module:Class`, called with both shapes.
+        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_embedding`,
+            `pooled_to_embedding`, `map_to_tokens`, `tokens_to_map`; or `package.module:Class`, called with both shapes.
     """
     if is_place(kind):
         return import_object(kind, f"{where}: projector", "projector")(student_shape, teacher_shape)

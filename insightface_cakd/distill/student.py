@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from insightface_cakd.distill.sources import Context, Seen, Source
 from insightface_cakd.distill.taps import Taps, teacher_taps
 from insightface_cakd.errors import RecipeError, ShapeError
+from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.views import Sides
 
@@ -90,6 +91,7 @@ class DistilledStudent(nn.Module):
                 f"urfm.landmarks: {'none given' if landmarks is None else 'given'} with a batch; expected them with `landmarks: batch` "
                 "only. Call the student with (images, landmarks), or with images and `landmarks: template`."
             )
+        images, found = self._perturbed(images)
         ours, theirs = (images, images) if self._sides is None else self._sides(images, self.step())
         # The teachers first: their activations are freed before the student's are kept for the backward.
         teachers = self._run_teachers(theirs) if self._taught else {}
@@ -98,7 +100,7 @@ class DistilledStudent(nn.Module):
         # Two views of one embedding, so that the gradients of margin and distillation can be distinguished.
         for_margin, for_terms = (student.embedding.view_as(student.embedding) for _ in range(2))
         self._watch(for_margin, for_terms)
-        features = {"student.embedding": for_terms, **{f"{name}.plain": said for name, said in plain.items()}}
+        features = {"student.embedding": for_terms, **{f"{name}.plain": said for name, said in plain.items()}, **found}
         if not teachers:
             return for_margin, features
         features |= {f"{name}.embedding": seen.embedding for name, seen in teachers.items()}
@@ -129,6 +131,19 @@ class DistilledStudent(nn.Module):
         The networks stay in the mode that they are in.
         """
         return Context(images, self._run_student(images), self._run_teachers(images))
+
+    def _perturbed(self, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the images as the sources change them, before the views."""
+        found: dict[str, Tensor] = {}
+        for source in self.sources:
+            images, more = source.perturb(images, self._look)
+            found |= more
+        return images, found
+
+    def _look(self, images: Tensor) -> Seen:
+        """Run the student in eval mode, so that no statistics change."""
+        with evaluating(self.backbone):
+            return self._run_student(images)
 
     def _run_student(self, images: Tensor) -> Seen:
         with self._student_taps as taps:

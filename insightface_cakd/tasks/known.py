@@ -7,11 +7,12 @@ from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.runtime.objects import construct, import_object, is_place
 from insightface_cakd.tasks.landmarks import Landmarks
+from insightface_cakd.tasks.liveness import Liveness
 from insightface_cakd.tasks.synthetic import Synthetic
 from insightface_cakd.tasks.task import Task, check_task
 from insightface_cakd.tasks.triplets import Triplets
 
-TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks, Triplets, Synthetic)}
+TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks, Triplets, Liveness, Synthetic)}
 
 
 def make_task(spec: NamedSpec) -> Task:

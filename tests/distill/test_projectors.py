@@ -10,6 +10,7 @@ FITTING = {
     "linear": ((64,), (128,)),
     "conv1x1": ((8, 7, 7), (16, 14, 14)),
     "map_to_embedding": ((8, 7, 7), (32,)),
+    "pooled_to_embedding": ((8, 7, 7), (32,)),
     "map_to_tokens": ((8, 7, 7), (144, 32)),
     "tokens_to_map": ((144, 32), (8, 7, 7)),
 }

@@ -36,7 +36,7 @@ TINY = {"vit_tiny", "onnx", "cached"}
 FOR_TINY = [
     recipe_name(path)
     for path in shipped_recipes()
-    if path.stem != "quickstart" and load_recipe(str(path)).teacher.network in TINY
+    if path.stem != "quickstart" and not path.stem.startswith("dtda") and load_recipe(str(path)).teacher.network in TINY
 ]
 
 

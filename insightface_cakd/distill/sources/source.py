@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -158,6 +158,28 @@ class Source:
 
         Args:
             blank: context of one blank image, from which shapes are read; the answer of a teacher that nothing taps is zeros.
+        """
+        return None
+
+    def perturb(self, images: Tensor, look: Callable[[Tensor], Seen]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the images that both sides get instead, and tensors by name.
+
+        Called in train mode before the views, also in runs without a teacher.
+
+        Args:
+            images: (B, 3, H, W), RGB in [-1, 1].
+            look: runs the student in eval mode, with its taps and a graph.
+        """
+        return images, {}
+
+    def own_loss(self, features: Mapping[str, Tensor], labels: Tensor) -> Tensor | None:
+        """Return the loss of what the source itself trains, None for nothing.
+
+        It is added to the run's loss with weight 1.
+
+        Args:
+            features: of `perturb` and `forward`.
+            labels: (B,), of this rank's images.
         """
         return None
 

@@ -1,0 +1,212 @@
+"""Anti-spoofing as a task: attack, balanced batches, training with the shipped recipes, resume, export, bad input."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from insightface_cakd.data.liveness import pack_liveness, read_liveness
+from insightface_cakd.distill.sources.domain_attack import attacked
+from insightface_cakd.errors import DataError, EvaluationError, RunError
+from insightface_cakd.evaluate.liveness.scoring import measure_liveness
+from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.modes import evaluating
+from insightface_cakd.tasks.liveness import BalancedSampler, FacesOfKinds
+from tests.commands import cakd, error_line
+
+SMALL = {"batch_size": 12, "num_epoch": 2, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Three domains of different brightness; spoofs have stripes."""
+    folder = tmp_path_factory.mktemp("live")
+    random = np.random.default_rng(0)
+    for domain, light in (("a", 60), ("b", 110), ("c", 160)):
+        for kind, count in (("live", 9), ("spoof", 7)):
+            (folder / domain / kind).mkdir(parents=True)
+            for index in range(count):
+                image = random.normal(light, 10, (112, 112, 3))
+                image[::4] += 60 * (kind == "spoof")
+                cv2.imwrite(str(folder / domain / kind / f"{index}.png"), image.clip(0, 255).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def teachers(faces, tmp_path_factory):
+    """Settings that give the shipped recipes small teachers."""
+    folder = tmp_path_factory.mktemp("teachers")
+    torch.save(get_model("cnn_tiny", num_features=32).state_dict(), folder / "p.pt")
+    ran = cakd("data", "train-autoencoder", str(faces), str(folder / "g.pt"), "--steps", "2", "--batch", "8")
+    assert ran.code == 0, ran.err
+    perceptual = ["teachers.perceptual.network=cnn_tiny", f"teachers.perceptual.weights={folder / 'p.pt'}"]
+    return perceptual, [f"teachers.generative.weights={folder / 'g.pt'}"]
+
+
+def arguments(data, output, recipe, *more, tested=("c",), **settings):
+    chosen = {"val_targets": list(tested), **SMALL, **settings}
+    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value!r}")]
+    given = ["--data", str(data), "--output", str(output), "--distill", str(recipe)]
+    return ["train", "faces_cnn_tiny", *given, *sets, *map(str, more)]
+
+
+def settings(recipe, teachers):
+    chosen = teachers[0] if "one_teacher" in recipe else [*teachers[0], *teachers[1]]
+    return [part for one in chosen for part in ("--recipe-set", one)]
+
+
+@pytest.mark.parametrize("recipe", ["dtda", "ablations/dtda_no_attack", "ablations/dtda_one_teacher"])
+def test_a_shipped_recipe_trains_and_leaves_a_plain_network(recipe, faces, teachers, tmp_path):
+    ran = cakd(*arguments(faces, tmp_path / "out", recipe, *settings(recipe, teachers)))
+    assert ran.code == 0, ran.err
+    measured = json.loads((tmp_path / "out" / "result.json").read_text())["measured"]["c"]
+    assert {"auc", "eer", "apcer", "bpcer", "hter", "threshold"} <= set(measured)
+    network = get_model("cnn_tiny", num_features=2)
+    network.load_state_dict(torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True)
+    found = measure_liveness(network, read_liveness(faces), ["a", "b"], ["c"])
+    assert found.facts()["auc"] == pytest.approx(measured["auc"], abs=1e-6)
+    evaluated = cakd("eval", "liveness", str(tmp_path / "out"), str(faces), "--dev", "a,b", "--test", "c")
+    assert evaluated.code == 0, evaluated.err
+    assert "ACER = HTER" in evaluated.out
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(faces, teachers, tmp_path, monkeypatch):
+    def run(output, *more):
+        given = settings("dtda", teachers)
+        return cakd(*arguments(faces, tmp_path / output, "dtda", *given, *more, save_all_states=True))
+
+    assert run("whole").code == 0
+    save = train_v2.verify_and_save
+
+    def save_and_stop(parts, *given):
+        save(parts, *given)
+        raise RunError("stopped after an epoch")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_v2, "verify_and_save", save_and_stop)
+        assert "stopped after an epoch" in run("parts").err
+    assert run("parts", "--resume").code == 0
+    whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+
+
+def linear(seed=0):
+    torch.manual_seed(seed)
+    return nn.Linear(12, 3), torch.rand(6, 12) - 0.5
+
+
+def entropy(logits):
+    return -(logits.softmax(1) * logits.log_softmax(1)).sum(1).mean()
+
+
+def test_the_attack_moves_a_linear_model_as_its_gradient_by_hand():
+    answer, images = linear()
+    weights, probabilities = answer.weight.detach(), answer(images).softmax(1).detach()
+    domains = torch.tensor([0, 1, 2, 0, 1, 2])
+    uniform = attacked(images, answer, 0.01)
+    true = attacked(images, answer, 0.01, domains)
+    towards = (probabilities - 1 / 3) @ weights
+    away = (probabilities - nn.functional.one_hot(domains, 3)) @ weights
+    torch.testing.assert_close(uniform, images - 0.01 * towards.sign())
+    torch.testing.assert_close(true, images + 0.01 * away.sign())
+    assert float((uniform - images).abs().max()) <= 0.01 + 1e-6
+    assert answer.weight.grad is None
+    assert not uniform.requires_grad
+
+
+def test_the_entropy_rises_with_the_right_sign_and_falls_with_the_wrong_one():
+    answer, images = linear(1)
+    answer.weight.data *= 5
+    moved = attacked(images, answer, 0.02)
+    before, right, wrong = (entropy(answer(x)) for x in (images, moved, 2 * images - moved))
+    assert wrong < before < right
+
+
+def test_a_classifier_that_says_nothing_and_an_epsilon_of_0_move_nothing_and_values_stay_in_range():
+    answer, images = linear()
+    assert torch.equal(attacked(images, answer, 0.0), images)
+    assert attacked(torch.ones(2, 12), answer, 0.5).abs().max() <= 1
+    nn.init.zeros_(answer.weight)
+    nn.init.zeros_(answer.bias)
+    assert torch.equal(attacked(images, answer, 0.1), images)
+
+
+def test_the_attack_changes_no_statistics_and_no_gradient():
+    network = get_model("cnn_tiny", num_features=2).train()
+    network(torch.rand(4, 3, 112, 112)).sum().backward()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    gradients = [weight.grad.clone() for weight in network.parameters()]
+    with evaluating(network):
+        attacked(torch.rand(4, 3, 112, 112), network, 0.01)
+    assert network.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(torch.equal(w.grad, g) for w, g in zip(network.parameters(), gradients, strict=True))
+
+
+def test_batches_have_equal_shares_of_domains_and_kinds_and_ranks_differ(faces):
+    dataset = FacesOfKinds(read_liveness(faces), seed=0)
+    ranks = [list(BalancedSampler(dataset, 2, rank, seed=5)) for rank in (0, 1)]
+    for order in ranks:
+        assert len(order) == 24
+        counts = torch.bincount(dataset.codes[order[:12]], minlength=6)
+        assert counts.tolist() == [2] * 6
+    assert not set(ranks[0][:18]) & set(ranks[1][:18]), "three of seven of a cell each"
+    sampler = BalancedSampler(dataset, 1, 0, seed=5)
+    first = list(sampler)
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+def test_a_list_is_packed_with_its_polarity_said_and_never_guessed(faces, tmp_path):
+    lines = [f"{d}/{k}/{i}.png {int(k == 'spoof')} {d} v{k}" for d in "ab" for k in ("live", "spoof") for i in range(3)]
+    listed = tmp_path / "list.txt"
+    listed.write_text("\n".join(str(faces) + "/" + line for line in lines))
+    with pytest.raises(DataError, match="which label means live is not said; expected 0 or 1"):
+        pack_liveness(listed, tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
+    packed = pack_liveness(listed, tmp_path / "packed", live=0)
+    assert packed.live.tolist() == [1, 1, 1, 0, 0, 0] * 2
+    assert set(packed.videos) == {"vlive", "vspoof"}
+    assert packed.domains == ("a", "b")
+
+
+def test_data_of_one_kind_or_one_domain_is_refused_before_anything_is_written(faces, tmp_path):
+    for kind in ("live", "spoof"):
+        (tmp_path / "one" / "a" / kind).mkdir(parents=True)
+        (tmp_path / "one" / "a" / kind / "0.png").write_bytes((faces / "a" / kind / "0.png").read_bytes())
+    line = error_line(cakd("data", "pack-liveness", str(tmp_path / "one"), str(tmp_path / "out")))
+    assert "1 domain to learn from (a); expected at least 2" in line
+    (tmp_path / "one" / "a" / "spoof" / "0.png").unlink()
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("task: liveness\n")
+    line = error_line(cakd(*arguments(tmp_path / "one", tmp_path / "out", recipe, tested=())))
+    assert "domain a has live faces only; expected live and spoof ones" in line
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(EvaluationError, match="expected different domains on both sides"):
+        measure_liveness(nn.Identity(), read_liveness(faces), ["a"], ["a"])
+
+
+@pytest.mark.slow
+def test_two_ranks_train_it_and_leave_one_student(faces, teachers, tmp_path):
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        "-m",
+        "insightface_cakd",
+    ]
+    given = arguments(faces, tmp_path / "out", "dtda", *settings("dtda", teachers), batch_size=6, save_all_states=True)
+    done = subprocess.run([*launcher, *given], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
+    for key, value in one["state_dict_backbone"].items():
+        assert torch.equal(value, two["state_dict_backbone"][key]), key
