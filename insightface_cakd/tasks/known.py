@@ -5,9 +5,10 @@ from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.runtime.objects import construct, import_object, is_place
 from insightface_cakd.tasks.landmarks import Landmarks
+from insightface_cakd.tasks.periocular import Periocular
 from insightface_cakd.tasks.task import Task, check_task
 
-TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks)}
+TASKS: dict[str, type[Task]] = {kind.name: kind for kind in (Task, Landmarks, Periocular)}
 
 
 def make_task(spec: NamedSpec) -> Task:

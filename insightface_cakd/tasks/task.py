@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe
@@ -50,6 +50,7 @@ class Task:
     Attributes:
         name: in recipes.
         has_identities: whether the target is the identity of each image.
+        has_margin: whether its head puts a margin on cosines to class centres, as `PartialFC_V2` does.
         has_places: whether the target says where something is in the image, so that no view may move pixels.
         views: views of each side where the recipe names none.
         lower_is_better: whether a smaller value of its measures is a better one.
@@ -57,6 +58,7 @@ class Task:
 
     name: ClassVar[str] = IDENTIFICATION
     has_identities: ClassVar[bool] = True
+    has_margin: ClassVar[bool] = True
     has_places: ClassVar[bool] = False
     lower_is_better: ClassVar[bool] = False
     views: ViewsSpec = ViewsSpec()
@@ -74,6 +76,25 @@ class Task:
         Args:
             cfg: of the run; called before the loop starts.
         """
+
+    def network(self, name: str, **options: Any) -> nn.Module | None:
+        """Return the student's network, None for the host's of that name.
+
+        It must be one that `get_model` of the embedded host builds by the same name, since evaluation and export rebuild it so.
+
+        Args:
+            name: the config's `network`.
+            options: as `get_model` gets them: `num_features`, `fp16`, `dropout`.
+        """
+        return None
+
+    def embedding(self, answer: Tensor) -> Tensor:
+        """Return the embedding that terms read, from the student's answer.
+
+        Args:
+            answer: of the network in train mode.
+        """
+        return answer
 
     def prepare(self, backbone: nn.Module) -> None:
         """Change a network of the host before it is wrapped.
@@ -127,7 +148,16 @@ def check_task(recipe: Recipe, task: Task) -> None:
                 f"recipe: views: {type(view).__name__} moves pixels, and the target of task {task.name} would not follow; expected views "
                 "that leave every pixel in its place. Remove it."
             )
+    if task.has_identities and task.has_margin:
+        return
+    by_class = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
     if task.has_identities:
+        if by_class is not None or recipe.head is not None:
+            part = "head" if by_class is None else f"term '{by_class}'"
+            raise RecipeError(
+                f"recipe: {part} needs a head with a margin on class centres, and that of task {task.name} has none; expected terms on "
+                "embeddings or maps. Remove it."
+            )
         return
     needs = next(
         (term.name for term in recipe.terms if term.facts.needs_labels or reading(term.reading).by_class), None

@@ -1,0 +1,1 @@
+"""`cakd quickstart`: a small job of each task, from data to report."""

@@ -1,0 +1,34 @@
+"""The quickstarts by the name of their task."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from insightface_cakd.errors import RunError, did_you_mean
+from insightface_cakd.quickstart import identification
+
+IDENTIFICATION = "identification"
+# Called with the output folder, which must be new or empty, and the seed.
+QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {}
+
+
+def run_quickstart(task: str, output: Path, faces: Path | None, seed: int) -> None:
+    """Run the quickstart of a task.
+
+    Args:
+        task: `identification`, or one of `QUICKSTARTS`.
+        output: a new or empty folder for everything that is written.
+        faces: aligned faces, one folder per person, for identification only; None draws faces.
+        seed: seed of data, weights and order.
+
+    Raises:
+        CAKDError: no such task, faces for another task, the output folder is in use, or a step failed.
+    """
+    if task == IDENTIFICATION:
+        identification.quickstart(output, faces, seed)
+        return
+    if task not in QUICKSTARTS:
+        known = (IDENTIFICATION, *QUICKSTARTS)
+        raise RunError(f"--task {task}: not known; known: {', '.join(known)}.{did_you_mean(task, known)}")
+    if faces is not None:
+        raise RunError(f"--data: given with --task {task}, whose quickstart makes its own data. Leave --data out.")
+    QUICKSTARTS[task](output, seed)
