@@ -9,7 +9,6 @@ import onnx
 import pytest
 import torch
 
-from insightface_cakd.quickstart import identification as quickstart
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.faces.sets import draw_folders
@@ -17,6 +16,7 @@ from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.evaluate.compare.summary import RunComparison
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from insightface_cakd.quickstart import identification as quickstart
 from insightface_cakd.report.result import Section
 from tests.cakd_runs import write_cakd
 from tests.commands import cakd, contents, refused
