@@ -8,6 +8,7 @@ from torch.nn.functional import linear
 
 from insightface_cakd.distill.gather import ShardedClasses, gather_constant, gather_for_shards
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
+from insightface_cakd.losses.base import precise
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
 from insightface_cakd.losses.kd import SoftTargetLoss
 from insightface_cakd.runtime.ranks import world_size
@@ -46,10 +47,9 @@ def sharded_cross_entropy(logits: Tensor, columns: Tensor, axis: ClassAxis = WHO
     Shape:
         logits: (N, n). columns: (N,), -1 where another rank has the class.
     """
-    top = axis.max(logits)
-    total = axis.sum((logits - top).exp())
-    own = logits.gather(1, columns.clamp_min(0)[:, None]) * (columns >= 0)[:, None]
-    return (total.log() + top - axis.sum(own)).mean()
+    shifted = logits - axis.max(logits)
+    own = shifted.gather(1, columns.clamp_min(0)[:, None]) * (columns >= 0)[:, None]
+    return (axis.sum(shifted.exp()).log() - axis.sum(own)).mean()
 
 
 class ConsistentHeads(nn.Module):
@@ -89,7 +89,7 @@ class ConsistentHeads(nn.Module):
     def forward(self, answers: Tensor, labels: Tensor) -> Tensor:
         """Return the loss, a scalar, the same on every rank."""
         axis = ShardedClasses() if world_size() > 1 else WHOLE_ROWS
-        everyone = gather_for_shards(answers.float())
+        everyone = gather_for_shards(precise(answers))
         labels = gather_constant(labels.view(-1))
         rows = everyone.unbind(1) if len(self.branches) > 1 else (everyone,)
         with torch.autocast(everyone.device.type, enabled=False):
