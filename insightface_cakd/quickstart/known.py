@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from insightface_cakd.errors import RunError, did_you_mean
-from insightface_cakd.quickstart import identification
+from insightface_cakd.quickstart import identification, periocular
 
 IDENTIFICATION = "identification"
 # Called with the output folder, which must be new or empty, and the seed.
-QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {}
+QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {"periocular": periocular.quickstart}
 
 
 def run_quickstart(task: str, output: Path, faces: Path | None, seed: int) -> None:
