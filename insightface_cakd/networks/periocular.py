@@ -70,7 +70,7 @@ class SharedBlock(nn.Module):
 
 
 class Tail(nn.Module):
-    """What a branch has of its own: stage 4, batch norm, FC, batch norm."""
+    """A branch's own layers: stage 4, batch norm, FC, batch norm."""
 
     def __init__(self, channels: int, width: int, grid: tuple[int, int], num_features: int) -> None:
         super().__init__()

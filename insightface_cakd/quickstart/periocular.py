@@ -1,4 +1,4 @@
-"""The quickstart of periocular recognition: CKD and its two ablations, from data to report."""
+"""The quickstart of periocular recognition: CKD and its two ablations."""
 
 import time
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ STAGES = (ALONE, SHARED, CONSISTENT)
 
 
 def quickstart(output: Path, seed: int = 2048) -> None:
-    """Train a network for eye strips alone, beside the face, and consistently with it.
+    """Train networks for eye strips: alone, beside the face, and consistently.
 
     The steps: draw faces; train the three; measure them by strip, by face and strip against face; export the strip's network of CKD and
     check the file; write a report.
@@ -84,7 +84,7 @@ def quickstart(output: Path, seed: int = 2048) -> None:
 
 
 def comparison(measured: dict[str, PeriocularResults]) -> list[Row]:
-    """Return accuracy and equal error rate of each network, by each way of comparing.
+    """Return the table of accuracies and equal error rates.
 
     A network that was trained on the strip alone has no face to compare with.
 

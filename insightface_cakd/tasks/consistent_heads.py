@@ -17,7 +17,7 @@ BRANCHES = ("face", "strip")
 
 
 class LinearClassifier(PartialFC_V2):
-    """Linear layer with bias, of which each rank has its part of the classes.
+    """Linear layer with bias, its classes divided among ranks.
 
     The rows are divided and drawn, N(0, 0.01), as those of `PartialFC_V2`; the biases start at 0.
 
@@ -31,11 +31,15 @@ class LinearClassifier(PartialFC_V2):
         self.bias = nn.Parameter(torch.zeros(self.num_local))
 
     def forward(self, embeddings: Tensor) -> Tensor:  # type: ignore[override]
-        """Return the logits (N, n) of this rank's classes for all ranks' rows (N, D)."""
+        """Return the logits of this rank's classes.
+
+        Shape:
+            embeddings: (N, D), the rows of all ranks. Returns (N, n).
+        """
         return linear(embeddings, self.weight, self.bias)
 
     def columns(self, labels: Tensor) -> Tensor:
-        """Return each label's column on this rank, -1 for those of other ranks."""
+        """Return each label's column here, -1 for other ranks' classes."""
         return self._local(labels)
 
 

@@ -18,7 +18,7 @@ TRAINED = ("ckd", "ckd_tiny")
 
 
 class Periocular(Task):
-    """Train a network on face and eye strip that is used on the strip alone.
+    """Train on face and eye strip a network for the strip.
 
     The network is one of CKD's, `ckd` or `ckd_tiny`, on either host: `network` of the config. Face and strip go through shared stages with
     joint batch norms; two linear classifiers learn from the labels and from each other, see `ConsistentHeads`. In eval mode the network

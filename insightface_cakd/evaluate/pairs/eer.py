@@ -6,7 +6,7 @@ from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, inter
 
 
 def equal_error_rate(distances: np.ndarray, same: np.ndarray) -> float:
-    """Return the error rate where false accepts and false rejects are equally frequent.
+    """Return the rate at which false accepts and rejects are equal.
 
     The mean of both rates at the threshold at which they differ least, the lowest such threshold. Of distances (P,) a smaller one is more
     alike; `same`, bool (P,), has both kinds.

@@ -47,7 +47,7 @@ class PeriocularResults(SetResults):
         ]
 
     def lines(self) -> list[str]:
-        """Return how strip and face were embedded, and what every set's lines say."""
+        """Return how strip and face were embedded, then the usual lines."""
         return [self.note, *super().lines()]
 
     def facts(self) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ class PeriocularResults(SetResults):
 
 
 def measure_periocular(network: Embed, places: Sequence[Path], execution: Execution) -> PeriocularResults:
-    """Measure a model by strip, by face, and the strip against the face.
+    """Measure a model by strip, by face, and strip against face.
 
     Images are embedded with their mirror images, as in `verify`. Across, the first image of a pair is a face and the second a strip.
 

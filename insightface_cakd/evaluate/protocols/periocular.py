@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PeriocularVerification(Protocol):
-    """Ten-fold accuracy, equal error rate and TAR@FAR by eye strip, by face, and strip against face.
+    """Verification by eye strip, by face, and strip against face.
+
+    Ten-fold accuracy with flip, equal error rate and TAR@FAR, with intervals.
 
     A run of the task periocular answers with its two branches; any other model sees the strip with the rest of the face grey.
 

@@ -1,4 +1,4 @@
-"""CKD's tiny network, eye strip and face, on a small face set: minutes on a CPU."""
+"""CKD's tiny network on a small face set: minutes on a CPU."""
 
 from easydict import EasyDict
 
