@@ -91,9 +91,9 @@ def comparison(measured: dict[str, PeriocularResults]) -> list[Row]:
     Args:
         measured: title -> what was measured, of one set.
     """
-    rows = []
+    rows: list[Row] = []
     for title, found in measured.items():
-        row = {"model": title}
+        row: dict[str, str] = {"model": title}
         for one, (error, _) in zip(found.sets, found.errors, strict=True):
             absent = title == ALONE.title and one.variant != STRIP
             row[f"by {one.variant}" if one.variant in (STRIP, FACE) else one.variant] = (
