@@ -75,5 +75,5 @@ def evaluate(
     faces = read_liveness(data)
     network, live = load_live_model(Path(model), live_class, size, get_model, choose_device(device))
     given = Input(live, size, values, colour)
-    sides = ([name for name in text.split(",") if name] for text in (dev, test))
-    say(measure_liveness(network, faces, *sides, given, batch), json, report, f"liveness: {model}")
+    development, tests = ([name for name in text.split(",") if name] for text in (dev, test))
+    say(measure_liveness(network, faces, development, tests, given, batch), json, report, f"liveness: {model}")

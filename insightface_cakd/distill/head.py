@@ -16,7 +16,8 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
     The class keeps the host's constructor, which also checks the teacher's class centres and prototypes. Its `state_dict` contains, besides
     the host's state, the step, projectors and buffers of the method under `cakd.`; the state of a plain head loads too, and then the method
-    starts afresh. `host_head` is `PartialFC_V2` of the host, or its replacement by a task.
+    starts afresh. `host_head` is `PartialFC_V2` of the host, or its replacement by a task, which may have parts of its loss logged by
+    name, `shown`.
     """
 
     sources = distillation.sources
@@ -39,7 +40,8 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             labels = _labels_of(target)
             found = [source.before_loss(self, features, labels) for source in sources]
             own = super().forward(answer, target)
-            for name, value in [(loss_name, own), *(pair for logged in found for pair in logged.items())]:
+            parts = getattr(self, "shown", {}).items()
+            for name, value in [(loss_name, own), *parts, *(pair for logged in found for pair in logged.items())]:
                 distillation.step.watch(name, value)
             for source in sources:
                 features |= source.after_loss(self, features)

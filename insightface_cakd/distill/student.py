@@ -39,6 +39,7 @@ class DistilledStudent(nn.Module):
         image_size: side of the square input, in pixels.
         taught: whether any term or source reads the teachers; if not, `forward` does not run them.
         sides: the views of each side; None shows both sides the image itself.
+        embedding_of: the embedding that terms read, from the backbone's answer in train mode; None for the answer itself.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class DistilledStudent(nn.Module):
         image_size: int = 112,
         taught: bool = True,
         sides: Sides | None = None,
+        embedding_of: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.sources = list(sources)
         self._taught = taught
         self._sides = sides
+        self._embedding_of = embedding_of or (lambda answer: answer)
         self.teachers = dict(teachers)
         self._student_taps = Taps(backbone, [path for source in sources for path in source.student_taps()])
         self._teacher_taps = {
@@ -100,6 +103,7 @@ class DistilledStudent(nn.Module):
         # Two views of one embedding, so that the gradients of margin and distillation can be distinguished.
         for_margin, for_terms = (student.embedding.view_as(student.embedding) for _ in range(2))
         self._watch(for_margin, for_terms)
+        for_terms = self._embedding_of(for_terms)
         features = {"student.embedding": for_terms, **{f"{name}.plain": said for name, said in plain.items()}, **found}
         if not teachers:
             return for_margin, features

@@ -49,7 +49,7 @@ class Landmarks(Task):
 
     name = "landmarks"
     has_identities = False
-    has_classes = False
+    has_margin = False
     has_places = True
     has_own_answer = True
     lower_is_better = True

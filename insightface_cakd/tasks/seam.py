@@ -133,7 +133,8 @@ def _replace_model(
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
-        backbone = get_model(name, **kwargs)
+        own = task.network(name, **kwargs)
+        backbone = get_model(name, **kwargs) if own is None else own
         task.prepare(backbone)
         if initial is not None and initial.weights is not None:
             narrower = (
@@ -143,7 +144,12 @@ def _replace_model(
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.
         with torch.random.fork_rng(devices=[]):
             student = DistilledStudent(
-                backbone, teachers, distillation.sources, taught=recipe.needs_teacher, sides=sides
+                backbone,
+                teachers,
+                distillation.sources,
+                taught=recipe.needs_teacher,
+                sides=sides,
+                embedding_of=task.embedding,
             )
         student.step = lambda: distillation.step.step
         distillation.student = student

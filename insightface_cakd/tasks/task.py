@@ -51,7 +51,7 @@ class Task:
     Attributes:
         name: in recipes.
         has_identities: whether the target is the identity of each image.
-        has_classes: whether its head has a centre for each identity, which terms of logits and `head:` need.
+        has_margin: whether its head puts a margin on cosines to class centres, as `PartialFC_V2` does.
         has_places: whether the target says where something is in the image, so that no view may move pixels.
         views: views of each side where the recipe names none.
         has_own_answer: whether the width of the answer is the task's, so that initial weights of another width keep all but the last layer.
@@ -60,7 +60,7 @@ class Task:
 
     name: ClassVar[str] = IDENTIFICATION
     has_identities: ClassVar[bool] = True
-    has_classes: ClassVar[bool] = True
+    has_margin: ClassVar[bool] = True
     has_places: ClassVar[bool] = False
     has_own_answer: ClassVar[bool] = False
     lower_is_better: ClassVar[bool] = False
@@ -79,6 +79,25 @@ class Task:
         Args:
             cfg: of the run; called before the loop starts.
         """
+
+    def network(self, name: str, **options: Any) -> nn.Module | None:
+        """Return the student's network, None for the host's of that name.
+
+        It must be one that `get_model` of the embedded host builds by the same name, since evaluation and export rebuild it so.
+
+        Args:
+            name: the config's `network`.
+            options: as `get_model` gets them: `num_features`, `fp16`, `dropout`.
+        """
+        return None
+
+    def embedding(self, answer: Tensor) -> Tensor:
+        """Return the embedding that terms read, from the student's answer.
+
+        Args:
+            answer: of the network in train mode.
+        """
+        return answer
 
     def prepare(self, backbone: nn.Module) -> None:
         """Change a network of the host before it is wrapped.
@@ -150,10 +169,10 @@ def check_task(recipe: Recipe, task: Task) -> None:
                 "that leave every pixel in its place. Remove it."
             )
     by_class = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
-    if not task.has_classes and (by_class is not None or recipe.head is not None):
+    if not (task.has_identities and task.has_margin) and (by_class is not None or recipe.head is not None):
         part = "head" if by_class is None else f"term '{by_class}'"
         raise RecipeError(
-            f"recipe: {part} needs a head with a centre for each person, and that of task {task.name} has none; expected terms on "
+            f"recipe: {part} needs a head with a margin on class centres, and that of task {task.name} has none; expected terms on "
             "embeddings, maps or centre_logits. Remove it."
         )
     needs = next((term.name for term in recipe.terms if term.facts.needs_labels), None)

@@ -37,7 +37,7 @@ class Triplets(Task):
     """
 
     name = "triplets"
-    has_classes = False
+    has_margin = False
 
     def __init__(self, images: int = 4, margin: float = 0.2) -> None:
         if images < 2:

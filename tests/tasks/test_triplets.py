@@ -187,9 +187,11 @@ def test_people_of_one_image_are_refused_where_too_few_others_remain(face_set, a
 
 
 @pytest.mark.parametrize("part", [{"head": {"centres": "teacher"}}, {"losses": [{"loss": "kd", "weight": 1}]}])
-def test_parts_that_need_a_centre_for_each_person_are_refused(part):
+def test_parts_that_need_a_margin_on_class_centres_are_refused(part):
     content = {"task": "triplets", "teacher": {"network": "toy"}, "losses": [{"loss": "mse", "weight": 1}], **part}
-    with pytest.raises(RecipeError, match=r"needs a head with a centre for each person, and that of task triplets has"):
+    with pytest.raises(
+        RecipeError, match=r"needs a head with a margin on class centres, and that of task triplets has"
+    ):
         task_of(parse_recipe(content, "recipe"))
     content["losses"] = [{"loss": "kd", "weight": 1, "reads": "centre_logits"}]
     content.pop("head", None)

@@ -16,6 +16,7 @@ from insightface_cakd.hosts.embedded.backbones.mobilefacenet import MobileFaceNe
 from insightface_cakd.hosts.embedded.backbones.timm_family import swin_tiny, timm_backbone
 from insightface_cakd.hosts.embedded.backbones.tiny import cnn_tiny, vit_tiny
 from insightface_cakd.hosts.embedded.backbones.vit import VisionTransformer
+from insightface_cakd.networks.periocular import PeriocularNetwork
 from insightface_cakd.networks.timm_networks import TIMM
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -40,6 +41,11 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cnn_tiny": cnn_tiny,
     "vit_tiny": vit_tiny,
     "swin_tiny": swin_tiny,
+    # CKD's, of eye strip and face; they answer the strip's embedding, or by the same weights the face's
+    "ckd": PeriocularNetwork,
+    "ckd_face": partial(PeriocularNetwork, branch="face"),
+    "ckd_tiny": partial(PeriocularNetwork, width=16, side=64),
+    "ckd_tiny_face": partial(PeriocularNetwork, width=16, side=64, branch="face"),
 }
 
 _DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}

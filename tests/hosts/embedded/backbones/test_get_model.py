@@ -9,14 +9,15 @@ from tests.hosts.embedded.backbones.facts import LAST_WEIGHT, SIZES, TAPS
 
 FAMILIES = ("r18", "mbf", "vit_t")
 TINY = ("cnn_tiny", "vit_tiny", "swin_tiny")
+PERIOCULAR = ("ckd", "ckd_face", "ckd_tiny", "ckd_tiny_face")
 
 
 def images(count: int) -> torch.Tensor:
     return torch.rand(count, 3, 112, 112, generator=torch.Generator().manual_seed(count)) * 2 - 1
 
 
-def test_every_name_of_arcface_torch_and_the_three_tiny_ones_are_known():
-    assert set(NETWORKS) == {*SIZES, *TINY}
+def test_every_name_of_arcface_torch_the_three_tiny_ones_and_ckds_are_known():
+    assert set(NETWORKS) == {*SIZES, *TINY, *PERIOCULAR}
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -1,0 +1,114 @@
+"""The quickstart of periocular recognition: CKD and its two ablations."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.pairs.periocular import FACE, STRIP, PeriocularResults, measure_periocular
+from insightface_cakd.export.student import export_run
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.report.result import Section
+from insightface_cakd.report.run_report import Report, write_report
+from insightface_cakd.report.tables import Row, markdown_table
+from insightface_cakd.runtime.atomic import require_new
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.progress import progress_bar
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
+
+DEV = "dev"
+CONFIG = "faces_ckd_tiny"
+# Fewer than in other quickstarts: of each image the network sees two pictures.
+PEOPLE, PICTURES, PAIRS, EPOCHS = 120, 10, 1000, 4
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training of the quickstart."""
+
+    title: str
+    folder: str
+    recipe: str
+
+
+ALONE = Stage("strip alone", "alone", "ablations/ckd_strip_alone")
+SHARED = Stage("strip + face without consistency", "shared", "ablations/ckd_no_consistency")
+CONSISTENT = Stage("CKD", "ckd", "ckd")
+STAGES = (ALONE, SHARED, CONSISTENT)
+
+
+def quickstart(output: Path, seed: int = 2048) -> None:
+    """Train networks for eye strips: alone, beside the face, and consistently.
+
+    The steps: draw faces; train the three; measure them by strip, by face and strip against face; export the strip's network of CKD and
+    check the file; write a report.
+
+    Args:
+        output: a new or empty folder for everything that is written.
+        seed: seed of data, weights and order.
+
+    Raises:
+        CAKDError: the output folder is in use, or a step failed.
+    """
+    started = time.monotonic()
+    require_new(output, RunError)
+    data = output / "data"
+    print("[1/6] drawing faces", flush=True)
+    with progress_bar("faces") as progress:
+        write_face_set(data, PEOPLE, PICTURES, PAIRS, seed, DEV, progress)
+    for number, stage in enumerate(STAGES, start=2):
+        print(f"\n[{number}/6] training {stage.title} (recipe {stage.recipe})", flush=True)
+        _train(stage, data, output, seed)
+    print("\n[5/6] exporting the strip's network of CKD to ONNX", flush=True)
+    exported = export_run(output / CONSISTENT.folder, output / "strip.onnx", get_model)
+    print(exported.summary())
+    print("\n[6/6] measuring and writing the report", flush=True)
+    measured = {stage.title: _measure(output / stage.folder, data) for stage in STAGES}
+    rows = comparison(measured)
+    report = Report(
+        title="Periocular recognition: insightface_cakd quickstart",
+        rows=rows,
+        runs={stage.title: output / stage.folder for stage in STAGES},
+        notes=[exported.summary()],
+        sections=[Section(title, found.rows(), notes=found.lines()) for title, found in measured.items()],
+    )
+    write_report(output / "report.html", report)
+    print(f"\n{markdown_table(rows)}\n")
+    print(f"model:  {output / 'strip.onnx'} (an aligned face in, the strip's embedding out)")
+    print(f"report: {output / 'report.html'}")
+    print(f"{time.monotonic() - started:.0f} seconds")
+
+
+def comparison(measured: dict[str, PeriocularResults]) -> list[Row]:
+    """Return the table of accuracies and equal error rates.
+
+    A network that was trained on the strip alone has no face to compare with.
+
+    Args:
+        measured: title -> what was measured, of one set.
+    """
+    rows: list[Row] = []
+    for title, found in measured.items():
+        row: dict[str, str] = {"model": title}
+        for one, (error, _) in zip(found.sets, found.errors, strict=True):
+            absent = title == ALONE.title and one.variant != STRIP
+            row[f"by {one.variant}" if one.variant in (STRIP, FACE) else one.variant] = (
+                "-" if absent else f"{100 * one.verified.accuracy:.2f} % (EER {100 * error:.1f} %)"
+            )
+        rows.append(row)
+    return rows
+
+
+def _train(stage: Stage, data: Path, output: Path, seed: int) -> None:
+    settings = (f"seed={seed}", f"val_targets=[{DEV!r}]", f"num_epoch={EPOCHS}", f"verify_epochs={EPOCHS}")
+    train(Job(CONFIG, stage.recipe, settings=settings, data=data, output=output / stage.folder))
+
+
+def _measure(run: Path, data: Path) -> PeriocularResults:
+    device = choose_device(None)
+    network = run_entry(run.name, run).load(get_model, device)
+    return measure_periocular(network, [data / f"{DEV}.bin"], Execution(device, bar=progress_bar))
