@@ -51,10 +51,10 @@ def _check_head(recipe: Recipe, where: str) -> None:
     if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
         raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
     term = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
-    if recipe.head is not None and recipe.head.margin == "quality" and term is not None:
+    if recipe.head is not None and recipe.head.margin != "host" and term is not None:
         raise RecipeError(
-            f"{where}: term '{term}' compares logits with the host's margin, and head.margin: quality gives each image one of its own; "
-            "expected terms that read embeddings or maps. Remove the term, or set head.margin: host."
+            f"{where}: term '{term}' compares logits with the host's margin, and head.margin: {recipe.head.margin} gives each image one of "
+            "its own; expected terms that read embeddings or maps. Remove the term, or set head.margin: host."
         )
 
 
