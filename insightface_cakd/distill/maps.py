@@ -29,7 +29,7 @@ def learnt_maps(distillation: Distillation) -> dict[str, Tensor]:
 
 
 def save_maps(folder: Path, distillation: Distillation) -> None:
-    """Write the learnt maps of a run beside its model, if it has any."""
+    """Write a run's learnt maps, if any, beside its model."""
     if maps := learnt_maps(distillation):
         with replacing(folder / MAPS) as temporary:
             torch.save(maps, temporary)

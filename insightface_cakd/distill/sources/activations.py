@@ -76,7 +76,7 @@ class Activations(Source):
         return features[self._student_key(term)], features[self._teacher_key(term)]
 
     def run(self, loss: DistillLoss, term: TermSpec, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Return a term's value; of a nested one the mean over the prefixes."""
+        """Return a term's value, the mean over prefixes if nested."""
         if term.nested is None:
             return super().run(loss, term, features, batch)
         key, values = self._student_key(term), []

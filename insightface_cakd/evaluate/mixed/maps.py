@@ -16,7 +16,7 @@ Side = Literal["student", "teacher"]
 
 
 def at_one_width(teacher: Embed, student: Embed, run: Path, side: Side, execution: Execution) -> tuple[Embed, Embed]:
-    """Return both models with embeddings of one width, by the learnt map P of a run.
+    """Return both models with embeddings of one width, by a learnt map P.
 
     At the student's width the teacher's embeddings t become pinv(P) t, the least-squares solution s of P s = t, and P^T t where P has
     orthonormal columns: a gallery that was enrolled with the teacher can be reduced once. At the teacher's width the student's embeddings

@@ -28,7 +28,9 @@ class NormStatistics(nn.Module):
         self.register_buffer("std", torch.tensor(STD))
 
     def update(self, norms: Tensor) -> None:
-        """Take note of a batch; a single image has no deviation and changes the mean only.
+        """Take note of a batch.
+
+        A single image has no deviation and changes the mean only.
 
         Shape:
             norms: (N,).
@@ -38,7 +40,9 @@ class NormStatistics(nn.Module):
             self.std.lerp_(norms.std().to(self.std), SHARE)
 
     def standing(self, norms: Tensor, h: float) -> Tensor:
-        """Return each norm's place in [-1, 1]: h (norm - mean) / (std + 1e-3), clipped.
+        """Return each norm's place in [-1, 1].
+
+        That is h (norm - mean) / (std + 1e-3), clipped.
 
         Shape:
             norms: (N,). Returns (N,).
