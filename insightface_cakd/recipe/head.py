@@ -22,8 +22,8 @@ PAPERS = {
     ("teacher", "host"): "ProxylessKD (2011.00265), ArcDistill; arc margin 0.45 or 0.5, s = 64",
     ("teacher", "quality"): "MarginDistillation (2003.02586), margins 0.2 to 0.5, s = 64",
     ("average", "host"): "AdaDistill (2407.01332), arc margin 0.45 or cos margin 0.35, s = 64",
-    ("average", "adaface"): "AdaDistill (2407.01332) with AdaFace (2204.00964), m = 0.4, h = 0.333, s = 64",
-    ("teacher", "adaface"): "ProxylessKD (2011.00265) with AdaFace (2204.00964), m = 0.4, h = 0.333, s = 64",
+    ("average", "adaface"): "AdaDistill (2407.01332), AdaFace margin of 2204.00964, m = 0.4, h = 0.333, s = 64",
+    ("teacher", "adaface"): "ProxylessKD (2011.00265), AdaFace margin of 2204.00964, m = 0.4, h = 0.333, s = 64",
     ("learnt", "adaface"): "AdaFace (2204.00964), m = 0.4, h = 0.333, s = 64",
 }
 
