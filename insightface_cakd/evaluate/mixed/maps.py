@@ -18,7 +18,9 @@ Side = Literal["student", "teacher"]
 def at_one_width(teacher: Embed, student: Embed, run: Path, side: Side, execution: Execution) -> tuple[Embed, Embed]:
     """Bring both models' embeddings to one width by a learnt map.
 
-    The map is P. At the student's width the teacher's embeddings t become pinv(P) t, the least-squares solution s of P s = t, and P^T t where P has
+    The map is P.
+
+    At the student's width the teacher's embeddings t become pinv(P) t, the least-squares solution s of P s = t, and P^T t where P has
     orthonormal columns: a gallery that was enrolled with the teacher can be reduced once. At the teacher's width the student's embeddings
     s become P s, and the gallery stays.
 
