@@ -59,3 +59,20 @@ def moved_centres(students: Array, teachers: Array, labels: list[int], centres: 
         alone = [shares[i] * centres[label] + (1 - shares[i]) * unit for i, unit in zip(images, units, strict=True)]
         moved[label] = np.mean(alone, axis=0)
     return moved
+
+
+def adaface_loss(
+    students: Array, labels: list[int], centres: Array, scale: float, m: float = 0.4, h: float = 0.333
+) -> tuple[float, float, float]:
+    """Return the loss of a first step with AdaFace's margin, and the running mean and deviation after it."""
+    norms = [min(100.0, max(1e-3, float(np.linalg.norm(student)))) for student in students]
+    mean = 0.99 * 20 + 0.01 * float(np.mean(norms))
+    std = 0.99 * 100 + 0.01 * float(np.std(norms, ddof=1))
+    total = 0.0
+    for student, label, norm in zip(students, labels, norms, strict=True):
+        z = min(1.0, max(-1.0, h * (norm - mean) / (std + 1e-3)))
+        cosines = [cosine(student, centre) for centre in centres]
+        angle = math.acos(min(1 - 1e-3, max(1e-3 - 1, cosines[label]))) - m * z
+        cosines[label] = math.cos(min(math.pi - 1e-3, max(1e-3, angle))) - (m * z + m)
+        total += math.log(sum(math.exp(scale * value) for value in cosines)) - scale * cosines[label]
+    return total / len(labels), mean, std

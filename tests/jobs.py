@@ -1,5 +1,7 @@
 """Jobs whose recipe's files are given by the short options of the command line."""
 
+import json
+
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.tasks.job import Job
@@ -7,7 +9,13 @@ from insightface_cakd.tasks.job import Job
 
 def job(config=None, distill=None, teacher=None, centres=(), prototypes=None, init=None, **more):
     """Return a job with the settings that the short options stand for."""
-    return Job(config, distill, given(teacher, centres, prototypes, init), **more)
+    return Job(config, distill, given(teacher, centres, prototypes, init, others(distill, teacher)), **more)
+
+
+def others(distill, teacher):
+    """Return the settings that give every teacher of a recipe with several the same file."""
+    names = list(load_recipe(distill).teachers)[1:] if distill and teacher else []
+    return [f"teachers.{name}.weights={json.dumps(teacher)}" for name in names]
 
 
 def taught(recipe, teacher):

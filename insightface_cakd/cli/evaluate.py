@@ -52,6 +52,13 @@ def _mixed(
     people: Annotated[
         Path | None, typer.Option(help="Aligned faces, one subfolder a person: identification where people are known.")
     ] = None,
+    learnt: Annotated[
+        Path | None, typer.Option("--map", help="Run whose projector joins the two widths; see recipe compact.")
+    ] = None,
+    at: Annotated[
+        Literal["student", "teacher"],
+        typer.Option(help="With --map: reduce the gallery to the student's width, or lift probes to the teacher's."),
+    ] = "student",
     max_corrupt: MaxCorrupt = 0,
     network: Network = None,
     batch: Batch = 64,
@@ -74,6 +81,11 @@ def _mixed(
     execution = execution_of(device, batch)
     entries = read_entries([teacher, student], network)
     old, new = ((entry.name, entry.load(get_model, execution.device)) for entry in entries)
+    if learnt is not None:
+        from insightface_cakd.evaluate.mixed.maps import at_one_width
+
+        wide, narrow = at_one_width(old[1], new[1], learnt, at, execution)
+        old, new = (old[0], wide), (new[0], narrow)
     results, faults = mixed_sets(old, new, sets, execution), Faults(max_corrupt)
     searched = search_people(old, new, people, execution, faults) if people else None
     result = MixedEnrolment(results, searched, faults.lines)

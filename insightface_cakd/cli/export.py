@@ -41,6 +41,9 @@ def _export(
     landmarks: Annotated[
         bool, typer.Option("--landmarks", help="The weights find landmarks; a run of that task says so itself.")
     ] = False,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Export the first so many numbers of the embedding; see recipe nested.")
+    ] = None,
     check: Annotated[str | None, typer.Option(hidden=True, help="Gone.")] = None,
 ) -> None:
     """Export a student to ONNX as InsightFace reads it, and check it.
@@ -73,7 +76,7 @@ def _export(
     from insightface_cakd.export.variant import Wish, export_variant, table
     from insightface_cakd.hosts.embedded.backbones import get_model
 
-    wish = Wish(precision, exporter, fast_prelu, calibrate, list(find_sets(sets or ()).values()), threads)
+    wish = Wish(precision, exporter, fast_prelu, calibrate, list(find_sets(sets or ()).values()), threads, width=width)
     report, variants = export_variant(run, out, get_model, network, wish)
     print(f"{report.summary()}\n\n{table(variants, wish.bins, threads)}")
 

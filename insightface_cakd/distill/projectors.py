@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -92,9 +93,38 @@ def _linear(student: Shape, teacher: Shape) -> nn.Module:
     return nn.Linear(student[-1], teacher[-1], bias=False)
 
 
+class _Orthogonal(nn.Module):
+    """A linear map P from embedding to embedding with P^T P = 1.
+
+    (B, D_s) -> (B, D_t), D_s <= D_t. It leaves all cosines as they are: a student whose projected embeddings are the teacher's has the
+    teacher's cosines itself; and the best map back is the transpose. P is the factor Q of a QR decomposition with a positive diagonal of R,
+    so that neither weight decay nor a large step makes it anything else.
+    """
+
+    def __init__(self, student: Shape, teacher: Shape) -> None:
+        super().__init__()
+        if student[-1] > teacher[-1]:
+            raise ShapeError(
+                f"projector orthogonal: the student has {student[-1]} values, more than the teacher's {teacher[-1]}; expected at most as "
+                "many. Set projector: linear, or the config's embedding_size."
+            )
+        self.free = nn.Parameter(torch.empty(teacher[-1], student[-1]))
+        nn.init.orthogonal_(self.free)
+
+    @property
+    def weight(self) -> Tensor:
+        """Return P, (D_t, D_s)."""
+        columns, triangle = torch.linalg.qr(self.free)
+        return columns * triangle.diagonal().sign()
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return embeddings @ self.weight.T
+
+
 # kind -> (dimensions of the student's activation, of the teacher's, builder)
 PROJECTORS: dict[str, tuple[int, int, Callable[[Shape, Shape], nn.Module]]] = {
     "linear": (1, 1, _linear),
+    "orthogonal": (1, 1, _Orthogonal),
     "conv1x1": (3, 3, _MapToMap),
     "map_to_embedding": (3, 1, _MapToEmbedding),
     "pooled_to_embedding": (3, 1, _PooledToEmbedding),
@@ -110,8 +140,8 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
     Shapes are without the batch. One that the kind does not join, or tokens that are no square grid, are a ShapeError.
 
     Args:
-        kind: `linear` (embeddings), `conv1x1` (maps; resampled where the grids differ), `map_to_embedding`,
-            `pooled_to_embedding`, `map_to_tokens`, `tokens_to_map`; or `package.module:Class`, called with both shapes.
+        kind: `linear` (embeddings), `orthogonal` (embeddings; keeps cosines), `conv1x1` (maps; resampled where the grids differ),
+            `map_to_embedding`, `pooled_to_embedding`, `map_to_tokens`, `tokens_to_map`; or `package.module:Class`, called with both shapes.
     """
     if is_place(kind):
         return import_object(kind, f"{where}: projector", "projector")(student_shape, teacher_shape)

@@ -11,7 +11,9 @@ from insightface_cakd.distill.sources import Context, Seen, Source
 from insightface_cakd.distill.taps import Taps, teacher_taps
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.networks.modes import evaluating
+from insightface_cakd.recipe.ensemble import ENSEMBLE
 from insightface_cakd.teachers import Teacher
+from insightface_cakd.teachers.ensemble import Ensemble
 from insightface_cakd.views import Sides
 
 Outputs = tuple[Tensor, dict[str, Tensor]]
@@ -40,6 +42,7 @@ class DistilledStudent(nn.Module):
         taught: whether any term or source reads the teachers; if not, `forward` does not run them.
         sides: the views of each side; None shows both sides the image itself.
         embedding_of: the embedding that terms read, from the backbone's answer in train mode; None for the answer itself.
+        ensemble: makes one more answer of the teachers', called `ensemble`.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class DistilledStudent(nn.Module):
         taught: bool = True,
         sides: Sides | None = None,
         embedding_of: Callable[[Tensor], Tensor] | None = None,
+        ensemble: Ensemble | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -58,6 +62,7 @@ class DistilledStudent(nn.Module):
         self._taught = taught
         self._sides = sides
         self._embedding_of = embedding_of or (lambda answer: answer)
+        self._ensemble = ensemble
         self.teachers = dict(teachers)
         self._student_taps = Taps(backbone, [path for source in sources for path in source.student_taps()])
         self._teacher_taps = {
@@ -155,7 +160,12 @@ class DistilledStudent(nn.Module):
             return Seen(embedding.float(), taps.collect())
 
     def _run_teachers(self, images: Tensor) -> dict[str, Seen]:
-        return {name: self._run_teacher(name, images) for name in self.teachers}
+        return self._with_ensemble({name: self._run_teacher(name, images) for name in self.teachers})
+
+    def _with_ensemble(self, seen: dict[str, Seen]) -> dict[str, Seen]:
+        if self._ensemble is None:
+            return seen
+        return seen | {ENSEMBLE: Seen(self._ensemble([answer.embedding for answer in seen.values()]))}
 
     def _run_teacher(self, name: str, images: Tensor) -> Seen:
         teacher = self.teachers[name]
@@ -197,7 +207,8 @@ class DistilledStudent(nn.Module):
         self.backbone.eval()
         student = self._run_student(blank)
         self.backbone.train(was_training)
-        context = Context(blank, student, {name: self._blank_teacher(name, blank) for name in self.teachers})
+        teachers = self._with_ensemble({name: self._blank_teacher(name, blank) for name in self.teachers})
+        context = Context(blank, student, teachers)
         method = nn.ModuleDict()
         for source in self.sources:
             module = source.build(context)

@@ -14,6 +14,7 @@ from insightface_cakd.errors import ExportError
 from insightface_cakd.export.check import ExportReport, check_onnx
 from insightface_cakd.export.onnx import Exporter, export_onnx
 from insightface_cakd.networks.models import GetModel, load_backbone
+from insightface_cakd.networks.prefix import Prefix
 from insightface_cakd.runtime.atomic import writing
 from insightface_cakd.runtime.run_folder import RESULT, RUN, RunFolder
 
@@ -23,7 +24,12 @@ _CAREFUL_USE = "non-commercial research unless the owners of the teacher and of 
 
 
 def export_run(
-    run: Path, out: Path, get_model: GetModel, network: str | None = None, exporter: Exporter = "legacy"
+    run: Path,
+    out: Path,
+    get_model: GetModel,
+    network: str | None = None,
+    exporter: Exporter = "legacy",
+    width: int | None = None,
 ) -> ExportReport:
     """Export and check the student of a training run, or .pt weights.
 
@@ -33,6 +39,7 @@ def export_run(
         get_model: the host's factory of networks.
         network: name of the network of bare weights; a run's folder names its own.
         exporter: see `export_onnx`.
+        width: export the first so many numbers of the embedding alone; all of them when not given.
 
     Returns:
         The result of the check.
@@ -54,7 +61,10 @@ def export_run(
             "--network mbf."
         )
     backbone = load_backbone(weights, network, get_model)
-    return export_checked(backbone, out, {**describe(backbone, network), **said}, exporter)
+    facts = {**describe(backbone, network), **said}
+    if width is not None:
+        backbone, facts["embedding_prefix"] = Prefix(backbone, width), str(width)
+    return export_checked(backbone, out, facts, exporter)
 
 
 def export_checked(

@@ -62,6 +62,7 @@ class Wish:
         fast_prelu: write PReLU as product and maximum, see `spread_prelu`; int8 always does.
         calibrate: calibration faces for int8, see `calibration_faces`.
         bins: verification sets on which the loss of accuracy is measured.
+        width: of the prefix of the embedding that is exported; all of it when not given.
     """
 
     precision: Precision = "fp32"
@@ -71,6 +72,7 @@ class Wish:
     bins: Sequence[Path] = ()
     threads: int = 1
     rounds: int = ROUNDS
+    width: int | None = None
 
 
 def export_variant(
@@ -107,6 +109,7 @@ def _require_fitting(source: Path, out: Path, network: str | None, wish: Wish) -
             f"export {out}: expected a name that ends in .onnx; InsightFace takes others for model packs. Rename it."
         )
     given = [f"--network {network}"] if network else []
+    given += [f"--width {wish.width}"] if wish.width is not None else []
     given += [f"--exporter {wish.exporter}"] if wish.exporter != "legacy" else []
     if source.suffix.lower() == ".onnx" and given:
         raise ExportError(
@@ -135,7 +138,7 @@ def _float32(source: Path, fp32: Path, get_model: GetModel, network: str | None,
     Returns the result of the check against torch; None for a copy.
     """
     if source.suffix.lower() != ".onnx":
-        return export_run(source, fp32, get_model, network, wish.exporter)
+        return export_run(source, fp32, get_model, network, wish.exporter, wish.width)
     if not source.is_file():
         raise ExportError(f"{source}: does not exist; expected a float32 .onnx. Correct the path.")
     check_contract(source, f"export {source.name}")

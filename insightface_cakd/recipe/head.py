@@ -8,40 +8,52 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from insightface_cakd.errors import RecipeError
 
 M_MIN, M_MAX = 0.2, 0.5
+# AdaFace's m and h.
+STRENGTH, CONCENTRATION = 0.4, 0.333
 SUMMARIES = {
     ("teacher", "host"): "the teacher's class centres, frozen",
     ("teacher", "quality"): "the teacher's class centres, frozen, margin by quality",
     ("average", "host"): "class centres that follow the teacher's embeddings",
+    ("average", "adaface"): "class centres that follow the teacher's embeddings, margin by norm",
+    ("teacher", "adaface"): "the teacher's class centres, frozen, margin by norm",
+    ("learnt", "adaface"): "margin by norm",
 }
 PAPERS = {
     ("teacher", "host"): "ProxylessKD (2011.00265), ArcDistill; arc margin 0.45 or 0.5, s = 64",
     ("teacher", "quality"): "MarginDistillation (2003.02586), margins 0.2 to 0.5, s = 64",
     ("average", "host"): "AdaDistill (2407.01332), arc margin 0.45 or cos margin 0.35, s = 64",
+    ("average", "adaface"): "AdaDistill (2407.01332), AdaFace margin of 2204.00964, m = 0.4, h = 0.333, s = 64",
+    ("teacher", "adaface"): "ProxylessKD (2011.00265), AdaFace margin of 2204.00964, m = 0.4, h = 0.333, s = 64",
+    ("learnt", "adaface"): "AdaFace (2204.00964), m = 0.4, h = 0.333, s = 64",
 }
 
 
 class HeadSpec(BaseModel):
     """Where the class centres of the student's head come from.
 
-    The optimiser no longer touches them.
+    The optimiser no longer touches them, unless they are `learnt`.
 
     Args:
         centres: `teacher`, the rows of the teacher's own head, which stay as they are; `average`, the host's initial rows, which follow the
-            teacher's embeddings.
+            teacher's embeddings; `learnt`, those of the host as always, with a margin other than the host's.
         margin: `host`, the config's `margin_list`; `quality`, an arc margin of each image's own, larger the nearer the teacher puts it to
-            its class. The latter with centres of the teacher only.
+            its class, with centres of the teacher only; `adaface`, larger for embeddings of large norm.
         m_min: the margin at cosine 0 or less, in radians; 0.2 when not given. With `margin: quality` only.
         m_max: the margin of the batch's best image, in radians; 0.5 when not given. With `margin: quality` only.
+        m: strength of AdaFace's margin; 0.4 when not given. With `margin: adaface` only.
+        h: how much of the deviation of the norms counts; 0.333 when not given. With `margin: adaface` only.
         alpha: how much of a centre stays: `both`, cosine of student and teacher times cosine of centre and teacher; `simple`, the first
             factor alone. `both` when not given. With `centres: average` only.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    centres: Literal["teacher", "average"]
-    margin: Literal["host", "quality"] = "host"
+    centres: Literal["teacher", "average", "learnt"]
+    margin: Literal["host", "quality", "adaface"] = "host"
     m_min: float | None = Field(default=None, ge=0, lt=math.pi)
     m_max: float | None = Field(default=None, ge=0, lt=math.pi)
+    m: float | None = Field(default=None, gt=0, le=1)
+    h: float | None = Field(default=None, gt=0, le=10)
     alpha: Literal["both", "simple"] | None = None
 
     @model_validator(mode="after")
@@ -55,6 +67,15 @@ class HeadSpec(BaseModel):
         unread = [key for key in ("m_min", "m_max") if self.margin != "quality" and getattr(self, key) is not None]
         if unread:
             raise RecipeError(f"head.{unread[0]}: is read with margin: quality only. Set head.margin, or remove it.")
+        unread = [key for key in ("m", "h") if self.margin != "adaface" and getattr(self, key) is not None]
+        if unread:
+            raise RecipeError(f"head.{unread[0]}: is read with margin: adaface only. Set head.margin, or remove it.")
+        if self.margin == "adaface":
+            self.m, self.h = self.strength, self.concentration
+        if self.centres == "learnt" and self.margin == "host":
+            raise RecipeError(
+                "head.centres: learnt with margin: host is the host's own head; expected margin: adaface. Remove `head`, or set its margin."
+            )
         if self.alpha is not None and self.centres != "average":
             raise RecipeError("head.alpha: is read with centres: average only. Set head.centres, or remove it.")
         if self.margin == "quality":
@@ -71,6 +92,16 @@ class HeadSpec(BaseModel):
     def margins(self) -> tuple[float, float]:
         """Smallest and largest margin, in radians."""
         return M_MIN if self.m_min is None else self.m_min, M_MAX if self.m_max is None else self.m_max
+
+    @property
+    def strength(self) -> float:
+        """AdaFace's m."""
+        return STRENGTH if self.m is None else self.m
+
+    @property
+    def concentration(self) -> float:
+        """AdaFace's h."""
+        return CONCENTRATION if self.h is None else self.h
 
     @property
     def reads_embedding(self) -> bool:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.recipe.ensemble import ENSEMBLE
 from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.recipe.readings import READINGS, reading
 from insightface_cakd.recipe.spec import Recipe
@@ -16,6 +17,7 @@ def check_parts(recipe: Recipe, where: str) -> None:
     """Check that terms have their parts, and prompts a term."""
     _check_head(recipe, where)
     _check_names(recipe, where)
+    _check_ensemble(recipe, where)
     _check_views(recipe, where)
     fields = recipe.reader(part="urfm")
     if fields is not None and recipe.urfm is None:
@@ -49,17 +51,17 @@ def _check_head(recipe: Recipe, where: str) -> None:
     if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
         raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
     term = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
-    if recipe.head is not None and recipe.head.margin == "quality" and term is not None:
+    if recipe.head is not None and recipe.head.margin != "host" and term is not None:
         raise RecipeError(
-            f"{where}: term '{term}' compares logits with the host's margin, and head.margin: quality gives each image one of its own; "
-            "expected terms that read embeddings or maps. Remove the term, or set head.margin: host."
+            f"{where}: term '{term}' compares logits with the host's margin, and head.margin: {recipe.head.margin} gives each image one of "
+            "its own; expected terms that read embeddings or maps. Remove the term, or set head.margin: host."
         )
 
 
 def _check_names(recipe: Recipe, where: str) -> None:
     """Check that terms read what is offered, and of named teachers."""
     offered = [*READINGS, *(name for source in recipe.sources for name in source_class(source, where).offers)]
-    teachers = recipe.named_teachers
+    teachers = [*recipe.named_teachers, *([ENSEMBLE] if recipe.ensemble is not None else [])]
     for term in recipe.losses:
         if term.reading not in offered:
             raise RecipeError(
@@ -71,6 +73,26 @@ def _check_names(recipe: Recipe, where: str) -> None:
                 f"{where}: term '{term.name}' reads teacher {term.whose}; known: {', '.join(teachers)}."
                 f"{did_you_mean(term.whose, teachers)}"
             )
+
+
+def _check_ensemble(recipe: Recipe, where: str) -> None:
+    """Check that an ensemble has its teachers, and terms that may read it."""
+    if recipe.ensemble is None:
+        return
+    try:
+        recipe.ensemble.check_teachers(list(recipe.named_teachers))
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    tapped = next((term.name for term in recipe.losses if term.whose == ENSEMBLE and term.teacher is not None), None)
+    if tapped is not None:
+        raise RecipeError(
+            f"{where}: term '{tapped}' taps the ensemble, which has an embedding only; expected a teacher's name. Set its `whose`."
+        )
+    if recipe.needs_prototypes is not None:
+        raise RecipeError(
+            f"{where}: term '{recipe.needs_prototypes}' needs the prototypes of one teacher, and the recipe has an ensemble; expected no "
+            "ensemble beside it. Remove `ensemble`."
+        )
 
 
 def _check_views(recipe: Recipe, where: str) -> None:

@@ -53,6 +53,13 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         keys = key.split(".")
         if keys[0] == "task" and isinstance(content.get("task"), str):
             content["task"] = {"kind": content["task"]}
+        several = content.get("teachers")
+        if keys[0] == "teacher" and len(keys) > 1 and isinstance(several, dict) and several:
+            # The one teacher of an option is the first of several.
+            keys = ["teachers", next(iter(several)), *keys[1:]]
+        if keys[0] == "teachers":
+            # Several teachers replace the one of the recipe; in a saved recipe it is the first of them.
+            content.pop("teacher", None)
         _put(content, keys, value, f"{OPTION} {setting}")
         of_teacher = keys[0] in ("teacher", "teachers") and keys[-1] == "weights"
         if of_teacher and isinstance(value, str) and (network := kind_of_file(value)):

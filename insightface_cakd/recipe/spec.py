@@ -1,12 +1,13 @@
 """The keys of a recipe, and what they require."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES, LossFacts, facts_of
 from insightface_cakd.losses.options import by_todays_names, check_options
+from insightface_cakd.recipe.ensemble import EnsembleSpec
 from insightface_cakd.recipe.head import HeadSpec
 from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
 from insightface_cakd.recipe.readings import reading
@@ -29,7 +30,10 @@ class TermSpec(BaseModel):
         teacher: module path of the teacher's tap; the embedding when not given.
         projector: how the student's activation gets the teacher's shape; a kind of `build_projector`.
         reads: what the loss compares, for example what a source of the recipe offers; the default of the loss when not given.
-        whose: name of the teacher that it reads, in a recipe with several; the first when not given.
+        nested: widths of prefixes of the student's embedding, each compared for itself, or how often the whole width is halved; the term is
+            the mean over them.
+        whose: name of the teacher that it reads, in a recipe with several; when not given, the ensemble if the recipe has one and the term
+            no tap of a teacher, else the first.
         options: the loss's constructor arguments; in the file they are keys of the term.
     """
 
@@ -43,6 +47,7 @@ class TermSpec(BaseModel):
     teacher: str | None = None
     projector: str | None = None
     reads: str | None = None
+    nested: list[Annotated[int, Field(gt=0)]] | Annotated[int, Field(gt=0)] | None = None
     whose: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -82,6 +87,7 @@ class Recipe(BaseModel):
         task: task of the run; identification of people when not given.
         teacher: the teacher; with several, the first of them. A task without terms needs none.
         teachers: several teachers by name.
+        ensemble: makes one embedding of all teachers', which terms and `head.centres: average` read.
         student: weights that the student starts from; the host's random weights when not given.
         urfm: unified receptive fields, for terms that compare them.
         views: how student and teacher see an image; unchanged when not given.
@@ -97,6 +103,7 @@ class Recipe(BaseModel):
     task: NamedSpec = NamedSpec(kind="identification")
     teacher: TeacherSpec
     teachers: dict[str, TeacherSpec] = Field(default_factory=dict)
+    ensemble: EnsembleSpec | None = None
     student: StudentSpec | None = None
     urfm: URFMSpec | None = None
     views: ViewsSpec = Field(default_factory=ViewsSpec)

@@ -11,7 +11,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.reading import read_text
 
-MODEL, RUN, RESULT = "model.pt", "run.json", "result.json"
+MODEL, RUN, RESULT, MAPS = "model.pt", "run.json", "result.json", "maps.pt"
 SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", "optimizer", "lr", "seed", "fp16")
 
 

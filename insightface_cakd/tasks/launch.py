@@ -15,6 +15,7 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd import __version__
+from insightface_cakd.distill.maps import save_maps
 from insightface_cakd.distill.monitor import log_folder
 from insightface_cakd.distill.plan import RunPlan, planned_length
 from insightface_cakd.distill.snapshot import snapshots_of
@@ -131,8 +132,12 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
     log_dir = log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     plan = RunPlan(loop.length(task) if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))
-    with seam.installed(loop.namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task):
+    with seam.installed(
+        loop.namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task
+    ) as distillation:
         result = loop.run()
+    if first:
+        save_maps(Path(cfg.output), distillation)
     facts: dict[str, Any] = {"recipe_name": Path(str(job.distill)).stem, "recipe": recipe.model_dump()}
     if (teacher := teaching.first) is not None:
         said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": teaching.accuracy}

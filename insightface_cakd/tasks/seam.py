@@ -28,6 +28,7 @@ from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.measuring import MeasureCallback
 from insightface_cakd.tasks.task import DataRequest, Task, sides_of
 from insightface_cakd.teachers import Teacher
+from insightface_cakd.teachers.ensemble import Ensemble
 
 # The names that a loop looks up when a run begins, as arcface_torch's `train_v2` does.
 NAMES = ("get_dataloader", "get_model", "CombinedMarginLoss", "PartialFC_V2", "CallBackVerification")
@@ -130,6 +131,7 @@ def _replace_model(
     initial = None if plan.resumes else recipe.student
     check_initial(initial)
     sides = sides_of(recipe, task, plan.seed)
+    ensemble = None if recipe.ensemble is None else Ensemble(recipe.ensemble, teachers)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
     def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
@@ -150,6 +152,7 @@ def _replace_model(
                 taught=recipe.needs_teacher,
                 sides=sides,
                 embedding_of=task.embedding,
+                ensemble=ensemble,
             )
         student.step = lambda: distillation.step.step
         distillation.student = student

@@ -8,6 +8,7 @@ from insightface_cakd.errors import RecipeError, ShapeError
 
 FITTING = {
     "linear": ((64,), (128,)),
+    "orthogonal": ((64,), (128,)),
     "conv1x1": ((8, 7, 7), (16, 14, 14)),
     "map_to_embedding": ((8, 7, 7), (32,)),
     "pooled_to_embedding": ((8, 7, 7), (32,)),

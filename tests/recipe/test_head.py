@@ -24,7 +24,7 @@ def test_a_head_needs_no_losses_and_may_have_some():
 
 def test_defaults_are_filled_in_where_they_are_read():
     assert recipe({"centres": "teacher"}).head.model_dump() == {
-        "centres": "teacher", "margin": "host", "m_min": None, "m_max": None, "alpha": None,
+        "centres": "teacher", "margin": "host", "m_min": None, "m_max": None, "m": None, "h": None, "alpha": None,
     }  # fmt: skip
     quality = recipe({"centres": "teacher", "margin": "quality", "m_max": 0.6}).head
     assert (quality.m_min, quality.m_max) == quality.margins == (0.2, 0.6)
@@ -62,7 +62,7 @@ def test_who_needs_the_teachers_centres_and_its_embeddings():
         (None, None, r"recipe: losses is \[\]; expected at least one term, or a part `head`"),
         ({}, COSINE, r"recipe: head\.centres is missing; it must be given"),
         ("teacher", COSINE, r"recipe: head is 'teacher'; input should be"),
-        ({"centres": "students"}, COSINE, r"recipe: head\.centres is 'students'; input should be 'teacher' or 'average'"),
+        ({"centres": "students"}, COSINE, r"recipe: head\.centres is 'students'; input should be 'teacher', 'average' or 'learnt'"),
         ({"centers": "teacher"}, COSINE, r"recipe: head\.centers is not a key; known: centres, .*'centres'\?"),
         ({"centres": "average", "margin": "quality"}, None, r"head\.margin: quality with centres: average; .*centres: teac"),
         ({"centres": "teacher", "m_min": 0.1}, None, r"head\.m_min: is read with margin: quality only"),

@@ -80,7 +80,7 @@ def test_options_of_the_loss_stand_beside_the_terms_own_keys():
         ({"losses": [{"loss": "cosine", "weight": 1}]}, r"teacher is missing; it must be given"),
         (
             {**recipe(), "teachrs": 1},
-            r"teachrs is not a key; known: about, paper, task, teacher, teachers, student, urfm, views, sources, head, losses\.",
+            r"teachrs is not a key; known: about, paper, task, teacher, teachers, ensemble, student, urfm, views, sources, head, losses\.",
         ),
         (
             {"teacher": {"network": "r50", "wights": "a"}, "losses": recipe()["losses"]},

@@ -12,6 +12,7 @@ from insightface_cakd.distill.gather import gather, gather_constant
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import DistillLoss
 from insightface_cakd.recipe import Recipe, TermSpec
+from insightface_cakd.recipe.ensemble import ENSEMBLE
 from insightface_cakd.teachers import Teacher, load_centres
 
 
@@ -89,6 +90,14 @@ class Setting:
     def first(self) -> str:
         """The first teacher's name."""
         return next(iter(self.teachers))
+
+    @property
+    def answer(self) -> str:
+        """Whose embedding is read where nobody is named.
+
+        The ensemble's, or the first teacher's.
+        """
+        return self.first if self.recipe.ensemble is None else ENSEMBLE
 
     def load_centres(self) -> Tensor:
         """Return the first teacher's class centres, (classes, D), on the CPU.
@@ -272,6 +281,6 @@ class Source:
         """Return the name of the teacher that a term reads.
 
         Args:
-            term: of the recipe; one that names no teacher reads the first.
+            term: of the recipe; one that names no teacher reads the ensemble's embedding, or the first teacher.
         """
-        return term.whose or self.setting.first
+        return term.whose or (self.setting.answer if term.teacher is None else self.setting.first)

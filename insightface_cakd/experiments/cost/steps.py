@@ -105,7 +105,7 @@ def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
         if recipe.needs_prototypes:
             recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
         recipe.student = None
-        install(host, recipe, {"teacher": teacher}, plan=RunPlan(Length(1, 1)))
+        install(host, recipe, dict.fromkeys(recipe.named_teachers, teacher), plan=RunPlan(Length(1, 1)))
 
 
 def _random_prototypes(folder: Path, teacher: Teacher) -> Path:

@@ -32,6 +32,10 @@ class AverageCentres(CentreRule):
 
     rule = ("average", "host")
 
+    def taught(self, features: dict[str, Tensor]) -> Tensor:
+        """Return the embeddings of the ensemble, else of the first teacher."""
+        return features[f"{self.setting.answer}.embedding"].float()
+
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         """Move this rank's class centres; log the batch's mean of a."""

@@ -32,7 +32,9 @@ class CentreRule(Source):
     def takes_part(cls, setting: Setting) -> bool:
         """Return whether the recipe's part `head` names this rule."""
         head = setting.recipe.head
-        return head is not None and (head.centres, head.margin) == cls.rule
+        # AdaFace's margin is put in by a source of its own, and goes with any centres.
+        margin = "host" if head is not None and head.margin == "adaface" else head and head.margin
+        return head is not None and (head.centres, margin) == cls.rule
 
     def check(self, width: int, classes: int) -> None:
         """Check that the embeddings of student and teacher are of one width."""
