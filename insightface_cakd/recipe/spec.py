@@ -197,7 +197,7 @@ class Recipe(BaseModel):
 
     @property
     def lacks_init(self) -> bool:
-        """Whether the student needs trained weights that the recipe neither names nor makes."""
+        """Whether the recipe neither names nor makes the weights it starts from."""
         return self.student is not None and self.student.weights is None and not self.student.stages
 
     @property

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class StageSpec(BaseModel):
-    """A run before the recipe's own, whose last weights the next one starts from.
+    """A run before the recipe's own; the next one starts from its weights.
 
     Args:
         name: of its folder, `OUTPUT/stages/NAME`.

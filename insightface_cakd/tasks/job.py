@@ -75,7 +75,7 @@ def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
 
 
 def literal(text: str) -> Any:
-    """Return the value that a setting's text stands for: a Python literal, else the text."""
+    """Return what a setting's text stands for: a Python literal, else itself."""
     named = {"true": True, "false": False, "none": None}
     if text.lower() in named:
         return named[text.lower()]

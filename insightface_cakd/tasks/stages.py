@@ -1,4 +1,4 @@
-"""The runs that a job consists of: the stages of its recipe, then its own."""
+"""The runs of a job: the stages of its recipe, then its own."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -86,7 +86,9 @@ class Triplets(Task):
 
 
 def triplet_loss(embedding: Tensor, people: Tensor, images: int, margin: float) -> Tensor:
-    """Return the mean over all triplets of [D(a, p) - D(a, n) + margin]_+.
+    """Return the mean hinge of all triplets of a batch.
+
+    mean of [D(a, p) - D(a, n) + margin]_+
 
     D is the squared distance of unit embeddings. Without a pair, or without another person, a differentiable 0. Memory: 4 N^2 (K - 1)
     bytes.

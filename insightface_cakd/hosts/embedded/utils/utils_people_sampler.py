@@ -9,7 +9,7 @@ from insightface_cakd.errors import DataError
 
 
 class PeopleSampler(Sampler[int]):
-    """One rank's share of an epoch in batches of P people with K images each.
+    """A rank's batches of P people with K images each.
 
     No person is in two places of one step, on whatever rank. The epoch's order is drawn with seed + epoch: people in random order, over and
     over; of each, K different images, or all of them and some again where there are fewer. People of one image are left out, for they make
