@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class StageSpec(BaseModel):
-    """A run before the recipe's own; the next one starts from its weights.
+    """A run before the recipe's own, whose weights it hands on.
 
     Args:
         name: of its folder, `OUTPUT/stages/NAME`.

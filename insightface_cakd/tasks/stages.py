@@ -1,4 +1,4 @@
-"""The runs of a job: the stages of its recipe, then its own."""
+"""The runs of a job: its recipe's stages, then its own."""
 
 import json
 from collections.abc import Iterator, Sequence
