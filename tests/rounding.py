@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 # A float32 sum is off by some 6e-8 of its largest terms. Between one process and several, 1.1e-7 (heads), 3e-7 (students) and 6e-7 (URFM)
-# of the largest gradient were measured.
-ROUNDING = 1e-6
+# of the largest gradient were measured on one processor, up to 5e-6 on another, whose kernels sum batches of other sizes in another order.
+# What these tests look for, such as a factor of the number of ranks, is five orders larger.
+ROUNDING = 2e-5
 
 
 def assert_equal_up_to_rounding(found: Tensor, expected: Tensor, what: str, rounding: float = ROUNDING) -> None:
