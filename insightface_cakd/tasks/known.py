@@ -37,9 +37,9 @@ def make_task(spec: NamedSpec) -> Task:
     return task
 
 
-def reads_own_data(distill: str | None, settings: Sequence[str]) -> bool:
-    """Return whether a recipe's task replaces the host's batches."""
-    return distill is not None and task_of(load_recipe(distill, settings)).has_own_data
+def named_task(distill: str | None, settings: Sequence[str]) -> Task:
+    """Return the task of a recipe by name, identification for none."""
+    return Task() if distill is None else task_of(load_recipe(distill, settings))
 
 
 def task_of(recipe: Recipe) -> Task:

@@ -32,7 +32,7 @@ from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job, configured
-from insightface_cakd.tasks.known import reads_own_data, task_of
+from insightface_cakd.tasks.known import named_task, task_of
 from insightface_cakd.tasks.stages import stages_of
 from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers
@@ -105,10 +105,11 @@ def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, _Loop]]:
     """Yield the job's config and a checkout's loop, in this working directory."""
     with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
         cfg = configured(job, host.get_config)
-        preflight.check_run(cfg, rank(), world_size(), not reads_own_data(job.distill, job.recipe_settings))
+        task = named_task(job.distill, job.recipe_settings)
+        preflight.check_run(cfg, rank(), world_size(), not task.has_own_data)
         there = {path.stem for path in preflight.verification_sets(cfg)}
         absent = [name for name in cfg.val_targets if name not in there]
-        if absent and rank() == 0:
+        if absent and rank() == 0 and not task.has_own_measures:
             print(f"val_targets: {', '.join(absent)} not in {cfg.rec}: arcface_torch passes over them", flush=True)
 
         def run() -> train_v2.RunResult:

@@ -114,7 +114,7 @@ def _install_task(namespace: ModuleType, task: Task) -> None:
             return task.data(DataRequest(Path(root_dir), batch_size, seed, num_workers, where))
 
         namespace.get_dataloader = get_dataloader  # type: ignore[attr-defined]
-    if type(task).measures is not Task.measures:
+    if task.has_own_measures:
         namespace.CallBackVerification = partial(MeasureCallback, task)  # type: ignore[attr-defined]
 
 

@@ -71,6 +71,11 @@ class Task:
         """Whether its batches replace those of the host."""
         return type(self).data is not Task.data
 
+    @property
+    def has_own_measures(self) -> bool:
+        """Whether its measures replace the host's verification."""
+        return type(self).measures is not Task.measures
+
     def fill(self, cfg: Any) -> None:
         """Write into a config what follows from the task's data.
 
