@@ -219,8 +219,10 @@ def test_untouched_arcface_torch_trains_it(recipe, faces, teachers, tmp_path, ar
     more = {"network": "r18", "optimizer": "adamw", "lr": 1e-3, "verbose": 1, "fp16": False, "val_targets": ["c"]}
     chosen = {**{key: value for key, value in SMALL.items() if key != "device"}, **more, "num_epoch": 1}
     sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value!r}")]
+    torch.save(get_model("r18", num_features=32).state_dict(), tmp_path / "p.pt")
+    given = ["teachers.perceptual.network=r18", f"teachers.perceptual.weights={tmp_path / 'p.pt'}"], teachers[1]
     where = ["--data", faces, "--host", arcface_torch, "--output", tmp_path / "out"]
-    command = ["train", "configs/ms1mv3_mbf", "--distill", recipe, *where, *settings(recipe, teachers), *sets]
+    command = ["train", "configs/ms1mv3_mbf", "--distill", recipe, *where, *settings(recipe, given), *sets]
     done = subprocess.run(
         [sys.executable, "-m", "insightface_cakd", *map(str, command)],
         capture_output=True,

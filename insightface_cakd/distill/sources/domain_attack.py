@@ -61,7 +61,7 @@ class DomainAttack(Source):
 
     def perturb(self, images: Tensor, look: Callable[[Tensor], Seen]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the moved images, and Dm(sg F(x)) (B, domains)."""
-        domains = self.codes() // KINDS if self.reading == "true" else None
+        domains = self.codes().to(images.device) // KINDS if self.reading == "true" else None
         kept: list[Tensor] = []
 
         def answer(given: Tensor) -> Tensor:
