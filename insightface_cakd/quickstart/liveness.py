@@ -39,7 +39,7 @@ class Sizes:
         steps, batch: of the generative teacher.
     """
 
-    people: int = 60
+    people: int = 50
     pictures: int = 4
     epochs: int = 6
     known: int = 100
