@@ -21,7 +21,8 @@ class DomainAttack(Source):
     Reading `true`: x' = clip(x + eps sign grad_x CE(Dm(F(x)), domain)).
 
     F is the student's trunk in eval mode, averaged over the grid of its map and standardised over its channels, since before the batch
-    norms have learnt their statistics a map may reach 1e8 (r18); Dm a linear classifier that starts at zero, so that at first nothing moves, and learns from CE(Dm(sg F(x)), domain) of weight 1. The gradient is taken with respect to the images alone.
+    norms have learnt their statistics a map may reach 1e8 (r18). Dm is a linear classifier that starts at zero, so that at first nothing
+    moves, and learns from CE(Dm(sg F(x)), domain) of weight 1. The gradient is taken with respect to the images alone.
 
     Args:
         setting: of the run.
