@@ -82,7 +82,10 @@ class Liveness(Task):
         return LiveBatches(self, self._trained(read_liveness(request.folder)), request)
 
     def target(self, images: int, width: int) -> Tensor:
-        """Return codes of two domains, which a timing has in place of data; the attack reads them too."""
+        """Return codes of two domains, in place of data.
+
+        The attack reads them too.
+        """
         self.domains = 2
         self.codes = torch.arange(images) % (self.domains * KINDS)
         return self.codes

@@ -37,7 +37,7 @@ class Camera:
     def photograph(self, scene: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Return float32 (112, 112, 3) as uint8."""
         light = self.gain * (1 + self.slope[0] * AXIS[None, :, None] + self.slope[1] * AXIS[:, None, None])
-        picture = scene * np.clip(light * random.uniform(0.9, 1.1), 0.1, 2) * np.float32(self.tint)
+        picture = scene * np.clip(light * random.uniform(0.9, 1.1), 0.1, 2) * np.array(self.tint, np.float32)
         picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), self.blur)
         noise = random.standard_normal(picture.shape, dtype=np.float32) * self.noise
         return np.clip(picture + noise + 0.5, 0, 255).astype(np.uint8)
@@ -68,7 +68,7 @@ class Screen:
         """
         shown = cv2.GaussianBlur(scene.astype(np.float32), (0, 0), random.uniform(0.4, 1.0))
         # Screens have less contrast, and black that shines.
-        shown = (18 + 0.85 * shown) * (1 + random.uniform(0.4, 1) * (np.float32(self.cast) - 1))
+        shown = (18 + 0.85 * shown) * (1 + random.uniform(0.4, 1) * (np.array(self.cast, np.float32) - 1))
         shown = shown * self._moire(random) + self._glare(random)
         return self._edge(shown.astype(np.float32), random)
 
