@@ -65,7 +65,7 @@ STAGES = (ALONE, DISTILLED)
 
 
 def quickstart(output: Path, seed: int) -> None:
-    """Train a live/spoof CNN on two drawn domains, and test it on a third.
+    """Learn liveness on two drawn domains; test it on a third.
 
     The steps: draw live faces and screen replays in three domains, and faces for the teachers; train a recogniser and a masked
     autoencoder as teachers; train the CNN alone and with `dtda`; measure both on the domain that was left out; export the second; write a
