@@ -19,7 +19,7 @@ KINDS = ("spoof", "live")
 
 @dataclass(frozen=True)
 class Camera:
-    """The place and camera of a domain; all its pictures go through it.
+    """The place and camera of a domain's pictures.
 
     Args:
         gain: factor of the brightness.
@@ -98,7 +98,7 @@ class Screen:
 
 @dataclass(frozen=True)
 class DrawnDomain:
-    """A set-up: a camera in a place, and the screen that attacks it."""
+    """A camera in a place, and the screen before it."""
 
     name: str
     camera: Camera
