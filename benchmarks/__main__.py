@@ -6,7 +6,7 @@ They run in a checkout of this repository, with the package installed.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,11 +14,15 @@ from benchmarks.heads import HeadSize, bench_head
 from benchmarks.ijb import bench_ijb
 from benchmarks.ijb_draw import size_of
 from benchmarks.ijb_extract import bench_extraction
+from benchmarks.liveness import bench_liveness
 from benchmarks.low_resolution import bench_low_resolution
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.evaluate import Question
 from insightface_cakd.evaluate.ijb.presets import Target
+from insightface_cakd.evaluate.liveness.models import load_live_model
+from insightface_cakd.evaluate.liveness.scoring import Input
+from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.runtime.devices import choose_device
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -109,6 +113,37 @@ def lowres(
     """
     wanted = [int(size) for size in sizes.split(",")]
     print(bench_low_resolution(comparison, pairs, wanted, face_bn, Execution(choose_device(None))))
+
+
+@app.command("liveness")
+def liveness(
+    data: Annotated[Path, typer.Argument(help="A packed folder, or <domain>/{live,spoof}/.")],
+    seeds: Annotated[str, typer.Option(help="Of the floors' splits, with commas.")] = "0,1,2",
+    model: Annotated[list[Path] | None, typer.Option(help="An .onnx to measure too; may be repeated.")] = None,
+    live_class: Annotated[int, typer.Option(help="Class of live of the models.")] = 1,
+    size: Annotated[int, typer.Option(min=16, help="Side of the images that the models take.")] = 112,
+    values: Annotated[Literal["unit", "raw"], typer.Option(help="Pixels in [-1, 1], or 0 to 255.")] = "unit",
+    colour: Annotated[Literal["rgb", "bgr"], typer.Option(help="Order of the channels.")] = "rgb",
+) -> None:
+    """Measure floors and models with each domain left out in turn.
+
+    Three tables, AUC, EER and HTER: chance, two linear models, and the ONNX models.
+
+    Example: `python -m benchmarks liveness faces --seeds 0,1,2`
+    \f
+    Args:
+        data: faces of at least two domains.
+        seeds: of the floors' splits, separated by commas.
+        model: .onnx files, which all take the same.
+        live_class: class of live among a model's answers.
+        size: side of the images that a model takes.
+        values: pixels in [-1, 1], or 0 to 255.
+        colour: order of the channels.
+    """
+    given = Input(live_class, size, values, colour)
+    device = choose_device(None)
+    models = {one.name: (load_live_model(one, live_class, size, get_model, device)[0], given) for one in model or ()}
+    print(bench_liveness(data, [int(seed) for seed in seeds.split(",")], models))
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ QUICKSTART_HELP = """Watch a teacher teach a small network, from data to report.
 Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
 writes a report. Without --data, faces are drawn. The output folder must be new or empty.
 
-Tasks: identification; landmarks; lowres, small faces; periocular, eye strips; synthetic, a student from generated faces only.
+Tasks: identification; landmarks; liveness; lowres, small faces; periocular, eye strips; synthetic, a student from
+generated faces only.
 """
 
 TRAIN_HELP = """Train a network, with `--distill` under a teacher, on the embedded host or, with `--host`, on a checkout's own loop.

@@ -4,13 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from insightface_cakd.errors import RunError, did_you_mean
-from insightface_cakd.quickstart import identification, landmarks, lowres, periocular, synthetic
+from insightface_cakd.quickstart import identification, landmarks, liveness, lowres, periocular, synthetic
+
+IDENTIFICATION = "identification"
+# Called with the output folder, which must be new or empty, and the seed.
+QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {"landmarks": landmarks.quickstart, "liveness": liveness.quickstart, "lowres": lowres.quickstart, "periocular": periocular.quickstart, "synthetic": synthetic.quickstart,}
 
 IDENTIFICATION = "identification"
 # Called with the output folder, which must be new or empty, and the seed.
 QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {
     "landmarks": landmarks.quickstart,
-    "lowres": lowres.quickstart,
+from insightface_cakd.quickstart import identification, landmarks, liveness, lowres, periocular, synthetic
+
+IDENTIFICATION = "identification"
+# Called with the output folder, which must be new or empty, and the seed.
+QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {"landmarks": landmarks.quickstart, "liveness": liveness.quickstart, "lowres": lowres.quickstart, "periocular": periocular.quickstart, "synthetic": synthetic.quickstart,}
     "periocular": periocular.quickstart,
     "synthetic": synthetic.quickstart,
 }

@@ -81,6 +81,15 @@ class Liveness(Task):
         """Return batches: images, and 2 x domain + live (B,)."""
         return LiveBatches(self, self._trained(read_liveness(request.folder)), request)
 
+    def target(self, images: int, width: int) -> Tensor:
+        """Return codes of two domains, in place of data.
+
+        The attack reads them too.
+        """
+        self.domains = 2
+        self.codes = torch.arange(images) % (self.domains * KINDS)
+        return self.codes
+
     def head(self) -> type[nn.Module]:
         """Return the cross-entropy of live and spoof as a head."""
 

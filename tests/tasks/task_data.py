@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from insightface_cakd.data.faces.live import DOMAINS, write_live_faces
 from tests.tasks.test_landmarks import write_part
 
 
@@ -14,7 +15,13 @@ def _points(faces: Path, folder: Path) -> Path:
     return folder
 
 
-DATA: dict[str, Callable[[Path, Path], Path]] = {"landmarks": _points}
+def _live(_: Path, folder: Path) -> Path:
+    """Write 24 faces in each of two domains to train on, and in one to test."""
+    write_live_faces(folder, people=6, pictures=2, seed=1)
+    return (folder / DOMAINS[-1].name).rename(folder / "dev").parent
+
+
+DATA: dict[str, Callable[[Path, Path], Path]] = {"landmarks": _points, "liveness": _live}
 
 
 def task_data(task: str, faces: Path, folder: Path) -> Path:

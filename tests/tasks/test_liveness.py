@@ -210,3 +210,64 @@ def test_two_ranks_train_it_and_leave_one_student(faces, teachers, tmp_path):
     one, two = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
     for key, value in one["state_dict_backbone"].items():
         assert torch.equal(value, two["state_dict_backbone"][key]), key
+
+
+@pytest.mark.upstream
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["dtda", "ablations/dtda_one_teacher"])
+def test_untouched_arcface_torch_trains_it(recipe, faces, teachers, tmp_path, arcface_torch):
+    more = {"network": "r18", "optimizer": "adamw", "lr": 1e-3, "verbose": 1, "fp16": False, "val_targets": ["c"]}
+    chosen = {**{key: value for key, value in SMALL.items() if key != "device"}, **more, "num_epoch": 1}
+    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value!r}")]
+    torch.save(get_model("r18", num_features=32).state_dict(), tmp_path / "p.pt")
+    given = ["teachers.perceptual.network=r18", f"teachers.perceptual.weights={tmp_path / 'p.pt'}"], teachers[1]
+    where = ["--data", faces, "--host", arcface_torch, "--output", tmp_path / "out"]
+    command = ["train", "configs/ms1mv3_mbf", "--distill", recipe, *where, *settings(recipe, given), *sets]
+    done = subprocess.run(
+        [sys.executable, "-m", "insightface_cakd", *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in state.values())
+    get_model("r18", num_features=2).load_state_dict(state, strict=True)
+    evaluated = cakd("eval", "liveness", str(tmp_path / "out"), str(faces), "--dev", "a,b", "--test", "c")
+    assert evaluated.code == 0, evaluated.err
+
+
+def test_without_epsilon_and_weights_it_is_plain_cross_entropy_training(faces, teachers, tmp_path, monkeypatch):
+    """The domain classifier goes on learning beside, and changes no weight of the student."""
+    # The norm by which gradients are clipped is that of all that learns, the classifier too.
+    monkeypatch.setattr(train_v2, "_MAX_NORM", 1e9)
+    plain = tmp_path / "plain.yaml"
+    plain.write_text("task: liveness\n")
+    zeros = ("task.epsilon=0", "losses.perceptual.weight=0", "losses.generative.weight=0")
+    given = [part for one in zeros for part in ("--recipe-set", one)]
+    for command in (
+        arguments(faces, tmp_path / "plain", plain),
+        arguments(faces, tmp_path / "zeros", "dtda", *settings("dtda", teachers), *given),
+        arguments(faces, tmp_path / "taught", "dtda", *settings("dtda", teachers)),
+    ):
+        ran = cakd(*command)
+        assert ran.code == 0, ran.err
+    alone, zero, taught = (
+        torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("plain", "zeros", "taught")
+    )
+    assert all(torch.equal(value, zero[key]) for key, value in alone.items())
+    assert not all(torch.equal(value, taught[key]) for key, value in alone.items())
+
+
+def test_both_readings_of_the_attack_train_other_networks(faces, tmp_path):
+    states = []
+    for reading in ("none", "uniform", "true"):
+        recipe = tmp_path / f"{reading}.yaml"
+        recipe.write_text(f'task: {{kind: liveness, attack: "{reading}", epsilon: 0.02}}\n')
+        ran = cakd(*arguments(faces, tmp_path / reading, recipe))
+        assert ran.code == 0, ran.err
+        states.append(torch.load(tmp_path / reading / "model.pt", weights_only=True))
+        assert all(torch.isfinite(value).all() for value in states[-1].values())
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert not all(torch.equal(value, states[second][key]) for key, value in states[first].items())

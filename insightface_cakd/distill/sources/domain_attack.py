@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy, layer_norm, log_softmax
 
 from insightface_cakd.distill.sources.source import Context, Seen, Setting, Source
 
@@ -20,8 +20,9 @@ class DomainAttack(Source):
     Reading `uniform`: x' = clip(x - eps sign grad_x CE(Dm(F(x)), uniform)).
     Reading `true`: x' = clip(x + eps sign grad_x CE(Dm(F(x)), domain)).
 
-    F is the student's trunk in eval mode, averaged over the grid of its map; Dm a linear classifier that starts at zero, so that at first
-    nothing moves, and learns from CE(Dm(sg F(x)), domain) of weight 1. The gradient is taken with respect to the images alone.
+    F is the student's trunk in eval mode, averaged over the grid of its map and standardised over its channels, since before the batch
+    norms have learnt their statistics a map may reach 1e8 (r18). Dm is a linear classifier that starts at zero, so that at first nothing
+    moves, and learns from CE(Dm(sg F(x)), domain) of weight 1. The gradient is taken with respect to the images alone.
 
     Args:
         setting: of the run.
@@ -61,11 +62,12 @@ class DomainAttack(Source):
 
     def perturb(self, images: Tensor, look: Callable[[Tensor], Seen]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the moved images, and Dm(sg F(x)) (B, domains)."""
-        domains = self.codes() // KINDS if self.reading == "true" else None
+        domains = self.codes().to(images.device) // KINDS if self.reading == "true" else None
         kept: list[Tensor] = []
 
         def answer(given: Tensor) -> Tensor:
-            kept.append(_pooled(look(given).taps[self.tap]))
+            features = _pooled(look(given).taps[self.tap])
+            kept.append(layer_norm(features, features.shape[1:]))
             return self.classifier(kept[0])
 
         moved = attacked(images, answer, self.epsilon, domains)

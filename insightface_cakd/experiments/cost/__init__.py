@@ -12,7 +12,7 @@ import torch
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.experiments.cost.memory import peak_memory
 from insightface_cakd.experiments.cost.steps import ALONE, ANCHOR, DISTILLATION, Precision, Run, timed_runs
-from insightface_cakd.recipe import load_recipe
+from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.runtime.devices import choose_device
 
 WARMUP = 2
@@ -52,7 +52,7 @@ def bench(
     seconds = _times(runs, steps, device)
     lines = [
         machine(device),
-        f"student {student}, teacher {loaded.teacher.network}, recipe {Path(recipe).stem}, {precision}, batch {batch}, median of "
+        f"student {student}, teacher {_networks(loaded)}, recipe {Path(recipe).stem}, {precision}, batch {batch}, median of "
         f"{steps} steps taken in turn, peak memory of one",
         *(_line(kind, seconds[kind], peak_memory(run, device)) for kind, run in runs.items()),
         *_ratios(seconds),
@@ -60,6 +60,10 @@ def bench(
     if records is not None:
         lines.append(f"record reading: {reading_speed(records):.0f} images/s on one core, decoding included")
     return "\n".join(lines)
+
+
+def _networks(recipe: Recipe) -> str:
+    return " and ".join(spec.network for spec in recipe.named_teachers.values()) or recipe.teacher.network
 
 
 def machine(device: torch.device) -> str:

@@ -1,6 +1,6 @@
 """The calls that `cakd bench` times."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from insightface_cakd.recipe.readings import reading
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.seam import install
+from insightface_cakd.tasks.task import Task
 from insightface_cakd.teachers import PromptedTeacher, Teacher
 from insightface_cakd.teachers.build import untrained_teacher
 from insightface_cakd.teachers.cached import CachedEmbeddings
@@ -52,25 +53,33 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
         )
     images = torch.randint(0, 256, (batch, 3, 112, 112), device=device) / 127.5 - 1
     labels = torch.randint(0, CLASSES, (batch,), device=device)
-    teacher = untrained_teacher(recipe.teacher, get_model, WIDTH, device)
-    if isinstance(teacher, PromptedTeacher) and teacher.spec.plain is not None:
-        teacher.remembered = _remember(teacher, images)
+    specs = recipe.named_teachers or {"teacher": recipe.teacher}
+    teachers = {name: untrained_teacher(spec, get_model, WIDTH, device) for name, spec in specs.items()}
+    for teacher in teachers.values():
+        if isinstance(teacher, PromptedTeacher) and teacher.spec.plain is not None:
+            teacher.remembered = _remember(teacher, images)
     host: Any = SimpleNamespace(get_model=get_model, CombinedMarginLoss=CombinedMarginLoss, PartialFC_V2=PartialFC_V2)
     runs: dict[str, Run] = {ALONE: _step(host, student, images, labels, precision)}
-    runs |= _teaching(recipe, teacher, images)
-    _install(host, recipe, teacher)
-    target = task_of(recipe).target(batch, WIDTH)
+    runs |= _teaching(recipe, list(teachers.values()), images)
+    task = task_of(recipe)
+    target = task.target(batch, WIDTH)
+    _install(host, recipe, teachers, task)
     runs[DISTILLATION] = _step(host, student, images, labels if target is None else target.to(device), precision)
     return runs
 
 
-def _teaching(recipe: Recipe, teacher: Teacher, images: Tensor) -> dict[str, Run]:
-    """Return the teacher's calls in a step, by name."""
-    if not isinstance(teacher, PromptedTeacher):
-        return {FORWARD: lambda: teacher(images)}
-    runs: dict[str, Run] = {LEARNING: lambda: _learn(teacher, images)}
-    anchored = any(reading(term.reading).prompted for term in recipe.terms)
-    return runs | ({ANCHOR: lambda: teacher.plain(images)} if anchored else {})
+def _teaching(recipe: Recipe, teachers: Sequence[Teacher], images: Tensor) -> dict[str, Run]:
+    """Return the teachers' calls in a step, by name."""
+    prompted = [teacher for teacher in teachers if isinstance(teacher, PromptedTeacher)]
+    if not prompted:
+        return {FORWARD: lambda: [teacher(images) for teacher in teachers]}
+    others = [teacher for teacher in teachers if teacher not in prompted]
+    runs: dict[str, Run] = {
+        LEARNING: lambda: ([_learn(teacher, images) for teacher in prompted], [teacher(images) for teacher in others])
+    }
+    if any(reading(term.reading).prompted for term in recipe.terms):
+        runs[ANCHOR] = lambda: torch.cat([teacher.plain(images) for teacher in prompted], dim=1)
+    return runs
 
 
 def _learn(teacher: PromptedTeacher, images: Tensor) -> tuple[Tensor, ...]:
@@ -92,11 +101,12 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
     return CachedEmbeddings(EmbeddingCache(Path(), meta, hashes[rows], rows, embeddings))
 
 
-def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
+def _install(host: Any, recipe: Recipe, teachers: Mapping[str, Teacher], task: Task) -> None:
     """Install the recipe in the host, as a run does.
 
     Class centres and prototypes, where the recipe needs them, are random.
     """
+    teacher = next(iter(teachers.values()))
     with TemporaryDirectory() as folder:
         if recipe.needs_centres:
             centres = Path(folder) / "centres.pt"
@@ -105,7 +115,8 @@ def _install(host: Any, recipe: Recipe, teacher: Teacher) -> None:
         if recipe.needs_prototypes:
             recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
         recipe.student = None
-        install(host, recipe, dict.fromkeys(recipe.named_teachers, teacher), plan=RunPlan(Length(1, 1)))
+        named = {name: teachers[name] for name in recipe.named_teachers}
+        install(host, recipe, named, plan=RunPlan(Length(1, 1)), task=task)
 
 
 def _random_prototypes(folder: Path, teacher: Teacher) -> Path:
