@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from insightface_cakd.cli.options import Detector, Pairs, Seed, Workers
+from insightface_cakd.cli.options import Detector, Pairs, Quality, Seed, Workers
 
 
 def align(
@@ -23,7 +23,7 @@ def align(
     min_face: Annotated[float, typer.Option(min=1, help="Shorter side of a face's box, in pixels.")] = 32,
     det_size: Annotated[int, typer.Option(min=0, help="Detector's input, a multiple of 32; 0: 128 and 640.")] = 0,
     max_corrupt_share: Annotated[float, typer.Option(min=0, max=1, help="Largest share of damaged files.")] = 0.1,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG faces.")] = 95,
+    quality: Quality = 95,
     workers: Workers = 1,
     pairs: Pairs = 6000,
     seed: Seed = 0,

@@ -39,10 +39,10 @@ def _export(
     ] = False,
     threads: Threads = 1,
     landmarks: Annotated[
-        bool, typer.Option("--landmarks", help="The weights find landmarks; a run of that task says so itself.")
+        bool, typer.Option("--finds-landmarks", help="The weights find landmarks; a run of that task says so itself.")
     ] = False,
     width: Annotated[
-        int | None, typer.Option(min=1, help="Export the first so many numbers of the embedding; see recipe nested.")
+        int | None, typer.Option(help="Take the first so many numbers of the embedding alone; see recipe nested.")
     ] = None,
     check: Annotated[str | None, typer.Option(hidden=True, help="Gone.")] = None,
 ) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from insightface_cakd.cli.options import DETECTOR, NAME, Quality
+
 
 def pack_landmarks(
     source: Annotated[
@@ -15,18 +17,18 @@ def pack_landmarks(
         Literal["pixels", "normalised"],
         typer.Option(help="pixels: (0, 0) is the centre of the first; normalised: 0 and 1 are the image's borders."),
     ],
-    name: Annotated[str, typer.Option(help="Name of the set, as a config's val_targets has it.")] = "train",
+    name: Annotated[str, NAME] = "train",
     images: Annotated[
         Path | None, typer.Option(help="Folder of the files; else the one of the list's name, or that of the list.")
     ] = None,
     crop: Annotated[
         float | None,
-        typer.Option(help="Cut a square of so many longer sides of the points' box, or of the detector's."),
+        typer.Option(
+            help="Cut a square of so many longer sides of the points' box, or of the detector's: 1.5 is InsightFace's own crop."
+        ),
     ] = None,
     lift: Annotated[float, typer.Option(help="Move the square up by this share of its side.")] = 0.0,
-    detector: Annotated[
-        Path | None, typer.Option(help="Detector whose box is cropped to; with --crop 1.5 InsightFace's own crop.")
-    ] = None,
+    detector: Annotated[Path | None, DETECTOR] = None,
     flip: Annotated[
         str | None,
         typer.Option(help="For each point, from 0, the one it becomes in a mirror: 1,0,2 or a file of such numbers."),
@@ -34,7 +36,7 @@ def pack_landmarks(
     leave_out: Annotated[
         bool, typer.Option("--leave-out", help="Leave out images with points outside, or without a detected face.")
     ] = False,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded.")] = 95,
+    quality: Quality = 95,
 ) -> None:
     """Pack images with landmarks into records, for `task: landmarks`.
 

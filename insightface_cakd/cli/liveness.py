@@ -31,7 +31,7 @@ def pack(
 def train_autoencoder(
     faces: Annotated[Path, typer.Argument(help="Folder of faces, at any depth.")],
     out: Annotated[Path, typer.Argument(help="The weights to write, a .pt.")],
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 500,
+    steps: Annotated[int, typer.Option("--training-steps", min=1, help="Batches to train with.")] = 500,
     batch: Batch = 64,
     seed: Seed = 0,
     device: Device = None,

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 BATCH = typer.Option("--batch", min=1, help="Images at a time; the result does not depend on it.")
+DETECTOR = typer.Option("--detector", help="A detector with five points as .onnx, such as an SCRFD.")
 DISTILL = typer.Option("--distill", help="Recipe, by name (`cakd recipes list`) or path.")
 NETWORK = typer.Option(
     "--network", help="Network of the student, for example mbf; a run's folder and an .onnx know their own."
@@ -29,7 +30,7 @@ Data = Annotated[
         "--data", help="Training images: a folder with train.rec, or one subfolder of aligned faces per person."
     ),
 ]
-Detector = Annotated[Path, typer.Option("--detector", help="A detector with five points as .onnx, such as an SCRFD.")]
+Detector = Annotated[Path, DETECTOR]
 Device = Annotated[str | None, typer.Option("--device", help="cuda, mps or cpu; the best there is when not given.")]
 Distill = Annotated[str | None, DISTILL]
 Fixes = Annotated[
@@ -53,6 +54,7 @@ Pairs = Annotated[int, typer.Option("--pairs", help="Pairs of the verification s
 Prototypes = Annotated[
     str | None, typer.Option("--prototypes", help="Folder of `cakd data prototypes`; replaces the recipe's.")
 ]
+Quality = Annotated[int, typer.Option("--quality", min=1, max=100, help="Of JPEGs that are encoded.")]
 RecipeSettings = Annotated[
     list[str] | None,
     typer.Option("--recipe-set", help="KEY=VALUE, overrides the recipe, such as losses.cosine.weight=32."),

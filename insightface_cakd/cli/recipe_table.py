@@ -53,7 +53,7 @@ def source(recipe: Recipe) -> tuple[str, str]:
     The publication is an arXiv number or a conference, and "" if the recipe names none.
     """
     parts = [recipe.head.paper] if recipe.head is not None else [term.facts.paper for term in recipe.losses]
-    paper = recipe.paper or parts[0]
+    paper = recipe.paper or next(iter(parts), "")
     where = re.search(r"\(([^)]*)\)", paper)
     return re.split(r"[(:;,]", paper)[0].strip(), where[1] if where else ""
 

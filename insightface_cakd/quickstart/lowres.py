@@ -50,7 +50,7 @@ STAGES = (TEACHER, ALONE, COSINE, AIRD)
 
 
 def quickstart(output: Path, seed: int = 2048) -> None:
-    """Teach a student to recognise small faces, and measure it at each size.
+    """Teach a student small faces, and measure it at each size.
 
     The steps: draw faces; train a teacher, and a student alone, under the teacher on whole faces, and on faces of 7 to 112 pixels; measure
     all at each size, with and without FaceBN; export the last student and check the file; write a report.
@@ -92,7 +92,7 @@ def quickstart(output: Path, seed: int = 2048) -> None:
 
 
 def comparison(measured: dict[str, SetResults]) -> list[Row]:
-    """Return the table of accuracies: a model with and without FaceBN, by size.
+    """Return the accuracies of each model by size, with and without FaceBN.
 
     Args:
         measured: title -> what was measured at `SIZES`, without FaceBN and with it.

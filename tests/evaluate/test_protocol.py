@@ -111,7 +111,7 @@ def test_a_training_loop_calls_it(here):
 
 
 def test_the_packages_own_need_no_torch_until_they_measure(here):
-    assert protocol_names() == ["bin", "identify", "landmarks"]
+    assert protocol_names() == ["bin", "identify", "landmarks", "periocular"]
     code = (
         "import sys; from insightface_cakd.cli import build; build(); assert not {'torch', 'numpy'} & set(sys.modules)"
     )

@@ -68,7 +68,7 @@ def test_the_command_knows_a_run_of_the_task(tmp_path):
     ran = cakd("export", run, tmp_path / "m.onnx")
     assert ran.code == 0, ran.err
     assert "insightface.model_zoo loads it as Landmark, key landmark_2d_5" in ran.out
-    ran = cakd("export", run / "model.pt", tmp_path / "w.onnx", "--network", "cnn_tiny", "--landmarks")
+    ran = cakd("export", run / "model.pt", tmp_path / "w.onnx", "--network", "cnn_tiny", "--finds-landmarks")
     assert ran.code == 0, ran.err
     refused(["export", run, tmp_path / "n.onnx", "--precision", "fp16"], r".*are for recognisers", tmp_path)
 

@@ -43,7 +43,7 @@ def teachers(faces, tmp_path_factory):
     """Settings that give the shipped recipes small teachers."""
     folder = tmp_path_factory.mktemp("teachers")
     torch.save(get_model("cnn_tiny", num_features=32).state_dict(), folder / "p.pt")
-    ran = cakd("data", "train-autoencoder", str(faces), str(folder / "g.pt"), "--steps", "2", "--batch", "8")
+    ran = cakd("data", "train-autoencoder", str(faces), str(folder / "g.pt"), "--training-steps", "2", "--batch", "8")
     assert ran.code == 0, ran.err
     perceptual = ["teachers.perceptual.network=cnn_tiny", f"teachers.perceptual.weights={folder / 'p.pt'}"]
     return perceptual, [f"teachers.generative.weights={folder / 'g.pt'}"]

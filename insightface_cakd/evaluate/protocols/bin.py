@@ -25,7 +25,7 @@ class Verification(Protocol):
         variant: plain, masked, lowres:N, eye_strip, single (no mirror), flipped or all; may be given several times.
         on: Change the second image of a pair only, or both.
         face_bn: Measure each variant also with so much of the test's own batch-norm statistics (FaceBN), from 0 to 1.
-        width: Measure the first so many numbers of the embedding alone; 0 for all of them.
+        width: Take the first so many numbers of the embedding alone; see recipe nested.
     """
 
     metavar: ClassVar[str] = "SETS..."
@@ -34,7 +34,7 @@ class Verification(Protocol):
     variant: list[str] = field(default_factory=list)
     on: Literal["probe", "both"] = "probe"
     face_bn: float = 0
-    width: int = 0
+    width: int | None = None
 
     def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
         """Return accuracy and TAR@FAR of each set and variant."""
@@ -42,7 +42,7 @@ class Verification(Protocol):
         from insightface_cakd.evaluate.pairs.sets import measure_sets
         from insightface_cakd.evaluate.pairs.variants import parse_variants
 
-        if self.width:
+        if self.width is not None:
             from insightface_cakd.networks.prefix import prefix_of
 
             network = prefix_of(network, self.width)

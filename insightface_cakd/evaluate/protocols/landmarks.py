@@ -20,22 +20,22 @@ class LandmarkErrors(Protocol):
 
     With --report, a page of the faces with the largest errors and with those about the median; with --json, every image's error.
 
-    Example: `cakd eval landmarks student points --set test --report errors.html`
+    Example: `cakd eval landmarks student points --subset test --report errors.html`
 
     Args:
-        set: Name of the set in the folder.
+        subset: Name of the set in the folder.
     """
 
     metavar: ClassVar[str] = "FOLDER"
     takes: ClassVar[str] = "Folder with SET.csv and SET/, or the records of `cakd data pack-landmarks`."
     sides: ClassVar[tuple[int, ...]] = (112, 192)
 
-    set: str = "test"
+    subset: str = "test"
 
     def measure(self, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
         """Return the errors on the set."""
         from insightface_cakd.evaluate.landmarks.measure import measure_set
 
         if len(data) != 1:
-            raise EvaluationError(f"landmarks: {len(data)} folders; expected one, with the set {self.set}. Name it.")
-        return measure_set(network, data[0], self.set, execution)
+            raise EvaluationError(f"landmarks: {len(data)} folders; expected one, with the set {self.subset}. Name it.")
+        return measure_set(network, data[0], self.subset, execution)

@@ -113,5 +113,5 @@ def test_a_network_of_other_points_is_refused(points, tmp_path):
 
 
 def test_a_missing_set_names_what_is_there(points, weights):
-    line = error_line(cakd("eval", "landmarks", weights, points, "--network", "cnn_tiny", "--set", "val"))
+    line = error_line(cakd("eval", "landmarks", weights, points, "--network", "cnn_tiny", "--subset", "val"))
     assert "found: test, train" in line
