@@ -8,17 +8,10 @@ from insightface_cakd.quickstart import identification, landmarks, liveness, low
 
 IDENTIFICATION = "identification"
 # Called with the output folder, which must be new or empty, and the seed.
-QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {"landmarks": landmarks.quickstart, "liveness": liveness.quickstart, "lowres": lowres.quickstart, "periocular": periocular.quickstart, "synthetic": synthetic.quickstart,}
-
-IDENTIFICATION = "identification"
-# Called with the output folder, which must be new or empty, and the seed.
 QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {
     "landmarks": landmarks.quickstart,
-from insightface_cakd.quickstart import identification, landmarks, liveness, lowres, periocular, synthetic
-
-IDENTIFICATION = "identification"
-# Called with the output folder, which must be new or empty, and the seed.
-QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {"landmarks": landmarks.quickstart, "liveness": liveness.quickstart, "lowres": lowres.quickstart, "periocular": periocular.quickstart, "synthetic": synthetic.quickstart,}
+    "liveness": liveness.quickstart,
+    "lowres": lowres.quickstart,
     "periocular": periocular.quickstart,
     "synthetic": synthetic.quickstart,
 }
