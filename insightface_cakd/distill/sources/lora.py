@@ -14,8 +14,8 @@ from insightface_cakd.errors import RecipeError, did_you_mean
 class LowRankUpdate(nn.Module):
     """Adds (alpha / rank) B A x to the answer of a linear layer.
 
-    A is drawn as a linear layer's weight is, B is zero: at first the layer answers as before. Checkpoints have the layer's own weight beside
-    the factors, since the student's state has the merged one: loaded after the student's, it undoes the merge.
+    A is drawn as a linear layer's weight is, B is zero: at first the layer answers as before. Checkpoints have the layer's own weight
+    beside the factors, since the student's state has the merged one: loaded after the student's, it undoes the merge.
 
     Shape:
         A: (rank, n_in). B: (n_out, rank).
@@ -61,8 +61,10 @@ class Lora(Source):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        assert setting.recipe.student is not None and setting.recipe.student.lora is not None, "checked by `takes_part`"
-        self.spec = setting.recipe.student.lora
+        student = setting.recipe.student
+        spec = None if student is None else student.lora
+        assert spec is not None, "checked by `takes_part`"
+        self.spec = spec
         self.updates = nn.ModuleDict()
 
     @classmethod
