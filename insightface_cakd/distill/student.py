@@ -59,6 +59,8 @@ class DistilledStudent(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.sources = list(sources)
+        for source in self.sources:
+            source.adapt(backbone)
         self._taught = taught
         self._sides = sides
         self._embedding_of = embedding_of or (lambda answer: answer)
@@ -126,8 +128,14 @@ class DistilledStudent(nn.Module):
         return self
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return the bare backbone's state: its keys, no projector, no teacher."""
-        return self.backbone.state_dict(*args, **kwargs)
+        """Return the bare backbone's state: its keys, no projector, no teacher.
+
+        Low-rank updates are merged into the weights.
+        """
+        state = self.backbone.state_dict(*args, **kwargs)
+        for source in self.sources:
+            source.merge(state, kwargs.get("prefix", ""))
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any], strict: bool = True, assign: bool = False) -> Any:  # type: ignore[override]
         """Load the bare backbone's state."""

@@ -45,10 +45,11 @@ def check_parts(recipe: Recipe, where: str) -> None:
 def _check_head(recipe: Recipe, where: str) -> None:
     """Check that there is something to learn, and that the head fits.
 
-    A recipe needs a term or a `head`, unless its task is another than identification. No term may compare logits if each
+    A recipe needs a term, a `head` or `student.lora`, unless its task is another than identification. No term may compare logits if each
     image has its own margin (`head.margin: quality`).
     """
-    if recipe.head is None and not recipe.losses and recipe.task.kind == IDENTIFICATION:
+    adapts = recipe.student is not None and recipe.student.lora is not None
+    if recipe.head is None and not recipe.losses and not adapts and recipe.task.kind == IDENTIFICATION:
         raise RecipeError(f"{where}: losses is []; expected at least one term, or a part `head`. Add one.")
     term = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
     if recipe.head is not None and recipe.head.margin != "host" and term is not None:

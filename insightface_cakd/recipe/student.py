@@ -25,6 +25,24 @@ class StageSpec(BaseModel):
     data: str | None = None
 
 
+class LoraSpec(BaseModel):
+    """Low-rank updates of a frozen student.
+
+    Args:
+        rank: of the updates.
+        alpha: an update is (alpha / rank) B A.
+        targets: linear layers that get one, by the end of their module path.
+        trains: modules that train as they are, by path; the student's last child with weights when not given.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16, gt=0)
+    targets: list[str] = Field(default=["qkv", "proj"], min_length=1)
+    trains: list[str] | None = None
+
+
 class StudentSpec(BaseModel):
     """The student's start.
 
@@ -32,9 +50,11 @@ class StudentSpec(BaseModel):
         weights: file with the weights it starts from: a run's `model.pt`, or a checkpoint; usually passed as `--init`. A resumed run has
             its own and does not read it.
         stages: runs that make these weights, one after another; not run where `weights` are given.
+        lora: trains low-rank updates in place of the weights.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     weights: str | None = None
     stages: list[StageSpec] = Field(default_factory=list)
+    lora: LoraSpec | None = None

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from insightface_cakd.distill.distillation import Distillation
+from insightface_cakd.distill.maps import save_maps
 from insightface_cakd.distill.monitor import log_folder
 from insightface_cakd.distill.plan import RunPlan, planned_length
 from insightface_cakd.distill.snapshot import Snapshots, snapshots_of
@@ -70,14 +71,21 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None
     plan = RunPlan(length, bool(cfg.resume), data, int(cfg.seed))
     distillation = install(namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task)
-    atexit.register(_leave, distillation, snapshots)
+    atexit.register(_leave, distillation, snapshots, Path(str(cfg.output)) if first else None)
     return distillation
 
 
-def _leave(distillation: Distillation, snapshots: Snapshots | None) -> None:
-    """End a script's distillation; a failed script writes no snapshot."""
+def _leave(distillation: Distillation, snapshots: Snapshots | None, output: Path | None) -> None:
+    """End a script's distillation; a failed script writes no maps, no snapshot.
+
+    `output` is the run's folder, on its first process.
+    """
     distillation.monitor.close()
-    if snapshots is None or getattr(sys, "last_value", None) is not None:
+    if getattr(sys, "last_value", None) is not None:
+        return
+    if output is not None and output.is_dir():
+        save_maps(output, distillation)
+    if snapshots is None:
         return
     try:
         snapshots.write_after(distillation)

@@ -71,7 +71,7 @@ def test_options_of_the_loss_stand_beside_the_terms_own_keys():
         ),
         (
             {**recipe(), "student": {"wights": "a"}},
-            r"student\.wights is not a key; known: weights, stages\. Did you mean 'weights'",
+            r"student\.wights is not a key; known: weights, stages, lora\. Did you mean 'weights'",
         ),
         (
             {"teacher": {"network": "r50"}, "losses": []},

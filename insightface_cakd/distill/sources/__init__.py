@@ -8,6 +8,7 @@ from insightface_cakd.distill.sources.centre_logits import CentreLogits
 from insightface_cakd.distill.sources.centres import RULES
 from insightface_cakd.distill.sources.fields import ReceptiveFields
 from insightface_cakd.distill.sources.logits import Logits
+from insightface_cakd.distill.sources.lora import Lora
 from insightface_cakd.distill.sources.prompts import Prompts
 from insightface_cakd.distill.sources.source import Batch, Context, Seen, Setting, Source
 from insightface_cakd.distill.sources.trained import TrainedTeachers
@@ -26,6 +27,7 @@ SOURCES: tuple[type[Source], ...] = (
     CentreLogits,
     *RULES,
     TrainedTeachers,
+    Lora,
 )
 
 __all__ = ["SOURCES", "Batch", "Context", "Seen", "Setting", "Source", "build_sources"]

@@ -162,6 +162,15 @@ class Source:
         """
         return [path for term in self.setting.terms if (path := term.teacher) is not None and self.whose(term) == name]
 
+    def adapt(self, backbone: nn.Module) -> None:
+        """Change the student before its taps are set and it is wrapped."""
+
+    def merge(self, state: dict[str, Any], prefix: str) -> None:
+        """Put what the source adds to the student's weights into its state.
+
+        Tensors are replaced, not changed in place: they are the student's own.
+        """
+
     def build(self, blank: Context) -> nn.Module | None:
         """Return the module that the source trains, None for nothing.
 
