@@ -135,7 +135,7 @@ def test_a_loop_may_measure_by_one_of_the_packages_own(here):
         (
             "bim",
             {},
-            r"protocol bim: unknown; expected bin, identify, landmarks, or package\.module:Class\. Did you mean 'bin'\?",
+            r"protocol bim: unknown; expected bin, identify, landmarks, periocular, or package\.module:Class\. Did you mean 'bin'\?",
         ),
         ("outside:Cosine", {}, r"protocol outside:Cosine: is no subclass of .*Protocol; expected one"),
         ("outside:Miror", {}, r"has no Miror.* Did you mean 'Mirror'\?"),
