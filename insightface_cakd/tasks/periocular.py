@@ -55,11 +55,7 @@ class Periocular(Task):
             RunError: the network has no two branches, or the config samples classes.
             DataError: the first image is not an aligned face of 112 x 112.
         """
-        if cfg.network not in TRAINED:
-            raise RunError(
-                f"network: {cfg.network} has no stages with joint batch norms for face and strip; expected one of {', '.join(TRAINED)}."
-                f"{did_you_mean(str(cfg.network), TRAINED)} Pass --set network='ckd', or the config faces_ckd_tiny."
-            )
+        _check_network(str(cfg.network))
         if cfg.sample_rate != 1:
             raise RunError(
                 f"sample_rate is {cfg.sample_rate}; expected 1, since both classifiers compare their probabilities of all classes. Set "
@@ -70,8 +66,9 @@ class Periocular(Task):
 
     def network(self, name: str, **options: Any) -> nn.Module:
         """Return the network, of which no host but the embedded one knows."""
+        _check_network(name)
         network = get_model(name, **options)
-        assert isinstance(network, PeriocularNetwork), "checked by `fill`"
+        assert isinstance(network, PeriocularNetwork)
         if self.face:
             network.answers = "both"
         else:
@@ -95,6 +92,14 @@ class Periocular(Task):
                 super().__init__(embedding_size, num_classes, consistency, temperature, face)
 
         return PeriocularHead
+
+
+def _check_network(name: str) -> None:
+    if name not in TRAINED:
+        raise RunError(
+            f"network: {name} has no stages with joint batch norms for face and strip; expected one of {', '.join(TRAINED)}."
+            f"{did_you_mean(name, TRAINED)} Pass --set network='ckd', or the config faces_ckd_tiny."
+        )
 
 
 def _is_number(value: object) -> bool:

@@ -71,6 +71,7 @@ def test_each_domain_is_left_out_and_models_stand_beside_the_floors(faces):
     assert [table.split("|")[1].strip() for table in tables] == ["AUC", "EER", "HTER"]
 
 
+@pytest.mark.slow
 def test_the_command_takes_an_onnx(faces, tmp_path):
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
     export_onnx(model, tmp_path / "mine.onnx", {})

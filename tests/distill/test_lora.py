@@ -125,6 +125,7 @@ def gradients(weights):
     return {name: value.grad for name, value in student.named_parameters() if value.requires_grad}
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_process_does(tmp_path, weights):
     expected = gradients(weights)
     assert any(name.endswith("/A") or name.endswith(".A") for name in expected)

@@ -86,6 +86,7 @@ def gradients():
     return {name: weight.grad for name, weight in student.named_parameters()}
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_process_does():
     expected = gradients()
     assert float(expected["method.projectors.cosine_4.weight"].abs().max()) > 0

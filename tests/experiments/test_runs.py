@@ -122,7 +122,7 @@ def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tm
             ("cosine", "elsewhere/cosine.yaml"),
             (1,),
             RunError,
-            "expected different names, none of alone, teacher, cache, data, prototypes, softmax",
+            "expected different names, none of alone, teacher, cache, data, prototypes",
         ),
         (("alone.yaml",), (1,), RunError, "expected different names"),
         (("cosine",), (), RunError, "no seed; expected at least one"),

@@ -15,6 +15,7 @@ from insightface_cakd.quickstart import landmarks as quickstart
 from tests.commands import cakd
 
 
+@pytest.mark.slow
 def test_the_quickstart_ends_with_a_table_a_model_and_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "SIZES", quickstart.Sizes(people=18, others=4, pictures=4, epochs=1))
     monkeypatch.chdir(tmp_path)

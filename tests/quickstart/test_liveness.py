@@ -13,6 +13,7 @@ from insightface_cakd.quickstart import liveness as quickstart
 from tests.commands import cakd
 
 
+@pytest.mark.slow
 def test_the_quickstart_ends_with_a_table_a_model_and_a_report(tmp_path, monkeypatch):
     small = {"people": 8, "pictures": 2, "epochs": 1, "known": 16, "shown": 4, "teacher_epochs": 1}
     monkeypatch.setattr(quickstart, "SIZES", quickstart.Sizes(**small, steps=2, batch=8))

@@ -34,6 +34,7 @@ def small(tmp_path, monkeypatch):
     return tmp_path / "here"
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_table_of_sizes_a_model_and_a_report(small):
     ran = cakd("quickstart", "--task", "lowres", "--output", "work", "--seed", 7)
     assert ran.code == 0, ran.err

@@ -25,6 +25,7 @@ def small(tmp_path, monkeypatch):
     return tmp_path / "here"
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_table_a_strip_network_and_a_report(small):
     ran = cakd("quickstart", "--task", "periocular", "--output", "work", "--seed", 7)
     assert ran.code == 0, ran.err

@@ -35,6 +35,7 @@ def small(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_table_a_model_and_a_report_with_faces(small):
     ran = cakd("quickstart", "--task", "synthetic", "--output", "work", "--seed", 7)
     assert ran.code == 0, ran.err

@@ -70,7 +70,9 @@ def test_each_stage_starts_from_the_last_weights_of_the_one_before(staged, teach
     assert said == ["stage 1 of 3: softmax", "stage 2 of 3: classes", "stage 3 of 3: staged"]
 
 
-@pytest.mark.parametrize("stops_in", [0, 1, 2])
+@pytest.mark.parametrize(
+    "stops_in", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_a_job_stopped_in_any_stage_goes_on_to_the_same_weights(stops_in, staged, teacher, face_set, tmp_path):
     more = {"settings": ("num_epoch=2",)}
     train(job(staged, teacher, face_set, tmp_path / "whole", **more))

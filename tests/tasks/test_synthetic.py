@@ -233,6 +233,7 @@ def on_ranks(folder):
     return images, student.weight.grad, rank()
 
 
+@pytest.mark.slow
 def test_two_ranks_draw_other_latents_and_average_to_one_process_on_the_joint_batch(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     (first, gradient, _), (second, same, _) = run_ranks(on_ranks, 2, tmp_path)

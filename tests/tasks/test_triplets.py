@@ -18,7 +18,7 @@ from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.tasks.known import make_task, task_of
 from insightface_cakd.tasks.triplets import triplet_loss
 from tests.commands import cakd, error_line
-from tests.ranks import QUICK_RANKS, run_ranks
+from tests.ranks import RANKS, run_ranks
 
 SMALL = {"batch_size": 8, "num_epoch": 2, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "device": "cpu"}
 RECIPE = "task: {kind: triplets, images: 2}\n"
@@ -89,7 +89,7 @@ def _head_gradient(rows, people):
     return float(loss), mine.grad
 
 
-@pytest.mark.parametrize("world", QUICK_RANKS)
+@pytest.mark.parametrize("world", RANKS)
 def test_ranks_compute_the_loss_of_the_joint_batch_and_its_gradient(world):
     torch.manual_seed(0)
     rows, people = torch.randn(12, 6), torch.arange(6).repeat_interleave(2)

@@ -137,6 +137,7 @@ def gradients(kind):
     return {name: weight.grad for name, weight in student.named_parameters() if weight.grad is not None}
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_process_does():
     expected = gradients("agreement")
     for found in run_ranks(gradients, 2, "agreement"):

@@ -12,10 +12,10 @@ from insightface_cakd.errors import RecipeError, did_you_mean
 
 
 class LowRankUpdate(nn.Module):
-    """Adds (alpha / rank) B A x to the answer of a linear layer.
+    """Adds a low-rank product to the answer of a linear layer.
 
-    A is drawn as a linear layer's weight is, B is zero: at first the layer answers as before. Checkpoints have the layer's own weight
-    beside the factors, since the student's state has the merged one: loaded after the student's, it undoes the merge.
+    W x + (alpha / rank) B A x; A is drawn as a linear layer's weight is, B is zero: at first the layer answers as before. Checkpoints have
+    the layer's own weight beside the factors, since the student's state has the merged one: loaded after the student's, it undoes the merge.
 
     Shape:
         A: (rank, n_in). B: (n_out, rank).

@@ -163,12 +163,20 @@ class Source:
         return [path for term in self.setting.terms if (path := term.teacher) is not None and self.whose(term) == name]
 
     def adapt(self, backbone: nn.Module) -> None:
-        """Change the student before its taps are set and it is wrapped."""
+        """Change the student before its taps are set and it is wrapped.
+
+        Args:
+            backbone: of the host, with its initial weights.
+        """
 
     def merge(self, state: dict[str, Any], prefix: str) -> None:
         """Put what the source adds to the student's weights into its state.
 
         Tensors are replaced, not changed in place: they are the student's own.
+
+        Args:
+            state: of the bare backbone.
+            prefix: of its keys.
         """
 
     def build(self, blank: Context) -> nn.Module | None:

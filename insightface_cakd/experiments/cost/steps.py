@@ -53,8 +53,8 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
         )
     images = torch.randint(0, 256, (batch, 3, 112, 112), device=device) / 127.5 - 1
     labels = torch.randint(0, CLASSES, (batch,), device=device)
-    specs = recipe.named_teachers or {"teacher": recipe.teacher}
-    teachers = {name: untrained_teacher(spec, get_model, WIDTH, device) for name, spec in specs.items()}
+    specs = recipe.named_teachers.items()
+    teachers = {name: untrained_teacher(spec, get_model, WIDTH, device) for name, spec in specs}
     for teacher in teachers.values():
         if isinstance(teacher, PromptedTeacher) and teacher.spec.plain is not None:
             teacher.remembered = _remember(teacher, images)
@@ -72,11 +72,15 @@ def _teaching(recipe: Recipe, teachers: Sequence[Teacher], images: Tensor) -> di
     """Return the teachers' calls in a step, by name."""
     prompted = [teacher for teacher in teachers if isinstance(teacher, PromptedTeacher)]
     if not prompted:
-        return {FORWARD: lambda: [teacher(images) for teacher in teachers]}
-    others = [teacher for teacher in teachers if teacher not in prompted]
-    runs: dict[str, Run] = {
-        LEARNING: lambda: ([_learn(teacher, images) for teacher in prompted], [teacher(images) for teacher in others])
-    }
+        return {FORWARD: lambda: [teacher(images) for teacher in teachers]} if teachers else {}
+
+    def learn() -> list[Tensor]:
+        for teacher in teachers:
+            if teacher not in prompted:
+                teacher(images)
+        return [gradient for teacher in prompted for gradient in _learn(teacher, images)]
+
+    runs: dict[str, Run] = {LEARNING: learn}
     if any(reading(term.reading).prompted for term in recipe.terms):
         runs[ANCHOR] = lambda: torch.cat([teacher.plain(images) for teacher in prompted], dim=1)
     return runs
@@ -106,17 +110,16 @@ def _install(host: Any, recipe: Recipe, teachers: Mapping[str, Teacher], task: T
 
     Class centres and prototypes, where the recipe needs them, are random.
     """
-    teacher = next(iter(teachers.values()))
     with TemporaryDirectory() as folder:
-        if recipe.needs_centres:
-            centres = Path(folder) / "centres.pt"
-            torch.save({"weight": torch.randn(CLASSES, teacher.embedding_size)}, centres)
-            recipe.teacher.centres = [str(centres)]
-        if recipe.needs_prototypes:
-            recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
-        recipe.student = None
-        named = {name: teachers[name] for name in recipe.named_teachers}
-        install(host, recipe, named, plan=RunPlan(Length(1, 1)), task=task)
+        for teacher in [*teachers.values()][:1]:
+            if recipe.needs_centres:
+                centres = Path(folder) / "centres.pt"
+                torch.save({"weight": torch.randn(CLASSES, teacher.embedding_size)}, centres)
+                recipe.teacher.centres = [str(centres)]
+            if recipe.needs_prototypes:
+                recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
+        # As a resumed run, which reads no initial weights.
+        install(host, recipe, teachers, plan=RunPlan(Length(1, 1), resumes=True), task=task)
 
 
 def _random_prototypes(folder: Path, teacher: Teacher) -> Path:

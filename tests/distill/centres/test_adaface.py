@@ -105,6 +105,7 @@ def both_centres():
     return {centres: steps(centres) for centres in ("learnt", "average")}
 
 
+@pytest.mark.slow
 def test_two_ranks_do_what_one_process_does():
     expected = both_centres()
     for found in run_ranks(both_centres, 2):
