@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import pytest
 import torch
 
 from insightface_cakd.data.faces.draw import draw_face, face_points

@@ -15,7 +15,8 @@ class LowRankUpdate(nn.Module):
     """Adds a low-rank product to the answer of a linear layer.
 
     W x + (alpha / rank) B A x; A is drawn as a linear layer's weight is, B is zero: at first the layer answers as before. Checkpoints have
-    the layer's own weight beside the factors, since the student's state has the merged one: loaded after the student's, it undoes the merge.
+    the layer's own weight beside the factors, since the student's state has the merged one: loaded after the student's, it undoes the
+    merge.
 
     Shape:
         A: (rank, n_in). B: (n_out, rank).
