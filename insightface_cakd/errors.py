@@ -60,3 +60,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" of the nearest name, or ""."""
     nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def in_one_line(message: object) -> str:
+    """Return what foreign code said, an exception or a text, as one line."""
+    return " ".join(str(message).split())

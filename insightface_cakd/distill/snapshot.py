@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.sources import build_sources
 from insightface_cakd.distill.student import DistilledStudent
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.networks.kinds import GetModel
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.runtime.reading import reading
@@ -173,5 +173,5 @@ def put(student: DistilledStudent, snapshot: Snapshot) -> None:
         student.load_state_dict(snapshot.student)
         student.method.load_state_dict(snapshot.method)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)[:200]
         raise RunError(f"snapshot: does not fit the student of its run ({reason}). Train again.") from error

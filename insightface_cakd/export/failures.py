@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from insightface_cakd.errors import ExportError
+from insightface_cakd.errors import ExportError, in_one_line
 
 
 @contextmanager
@@ -15,5 +15,5 @@ def refusing(problem: str, expected: str, kind: type[Exception] = Exception) -> 
     try:
         yield
     except kind as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)[:200]
         raise ExportError(f"{problem} ({reason}); expected {expected}") from error

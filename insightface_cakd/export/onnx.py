@@ -16,7 +16,7 @@ from torch import nn
 from torch.onnx.errors import UnsupportedOperatorError
 
 from insightface_cakd.data.images import FACE_SIZE
-from insightface_cakd.errors import ExportError
+from insightface_cakd.errors import ExportError, in_one_line
 from insightface_cakd.networks.onnx_graph import fold_batch_norms
 from insightface_cakd.runtime.atomic import replacing
 
@@ -145,7 +145,7 @@ def _in_one_line(error: BaseException, where: str, network: str) -> ExportError:
             f"{where}: cannot be written ({error.strerror}); nothing was left behind. Free some space, or choose "
             "another path."
         )
-    reason = " ".join(str(error).split())[:200]
+    reason = in_one_line(error)[:200]
     return ExportError(
         f"{where}: {network} cannot be exported ({type(error).__name__}: {reason}); expected operators that ONNX "
         "knows. Replace the operator, or try the other exporter."

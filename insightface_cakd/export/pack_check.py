@@ -19,7 +19,7 @@ from insightface_cakd.data.align.photo import read_photo
 from insightface_cakd.data.align.photos import find_photos
 from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.images import FACE_SIZE
-from insightface_cakd.errors import ExportError
+from insightface_cakd.errors import ExportError, in_one_line
 from insightface_cakd.export.calibration import as_input
 from insightface_cakd.export.check import MEAN, STD
 from insightface_cakd.networks.onnx import CPU, OnnxNetwork
@@ -90,7 +90,7 @@ def _load(folder: Path, out: Path, where: str, manifest: bool) -> tuple[Any, Any
             recogniser = get_model(str(folder), model_task="recognition", providers=CPU) if manifest else found
     # insightface, onnx and onnxruntime share no base class but Exception.
     except Exception as error:
-        reason = " ".join(str(error).split()).replace(folder.name, out.name)[:200]
+        reason = in_one_line(error).replace(folder.name, out.name)[:200]
         raise ExportError(f"{where}: insightface cannot load it ({reason}); expected a pack. Pack it anew.") from error
     models = {"detection": analysis.models["detection"], "recognition": analysis.models.get("recognition")}
     normalisation = (getattr(recogniser, "input_mean", None), getattr(recogniser, "input_std", None))

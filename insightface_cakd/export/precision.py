@@ -14,7 +14,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from insightface_cakd.errors import ExportError
+from insightface_cakd.errors import ExportError, in_one_line
 from insightface_cakd.networks.onnx_graph import fold_batch_norms, opset_of, sort_nodes, spread_prelu
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -149,7 +149,7 @@ def _converting(source: Path, precision: str) -> Iterator[None]:
         raise
     # The converters may raise any kind of exception.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)[:200]
         raise ExportError(
             f"export {source.name}: cannot be made {precision} ({type(error).__name__}: {reason}); expected a float32 "
             "recogniser of operators that onnxruntime converts. Ship it in float32."

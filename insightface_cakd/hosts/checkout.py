@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from insightface_cakd.errors import CAKDError, RunError
+from insightface_cakd.errors import CAKDError, RunError, in_one_line
 from insightface_cakd.hosts.pinned import KNOWN, PINNED, PINNED_COMMIT
 
 ENVIRONMENT = "ARCFACE_TORCH"
@@ -77,7 +77,7 @@ class Checkout:
         except Exception as error:
             raise RunError(
                 f"{where_raised(error, self.folder)}: {type(error).__name__} while importing {name}: "
-                f"{' '.join(str(error).split())}; expected code that imports. `cakd doctor --host DIR` lists what is missing."
+                f"{in_one_line(error)}; expected code that imports. `cakd doctor --host DIR` lists what is missing."
             ) from error
 
     def require_seam(self) -> None:

@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 
-from insightface_cakd.errors import CAKDError
+from insightface_cakd.errors import CAKDError, in_one_line
 
 TRACEBACK = "CAKD_TRACEBACK"
 LONGEST = 300
@@ -16,7 +16,7 @@ def describe(error: BaseException) -> str:
     It is cut to about 300 characters unless it is a CAKDError (a user's mistake). One without a message shows the
     source line that raised it.
     """
-    said = " ".join(str(error).split())
+    said = in_one_line(error)
     if isinstance(error, CAKDError):
         return said
     if len(said) > LONGEST:

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from easydict import EasyDict
 from torch import nn
 
-from insightface_cakd.errors import CAKDError, RunError, did_you_mean
+from insightface_cakd.errors import CAKDError, RunError, did_you_mean, in_one_line
 from insightface_cakd.hosts.checkout import Checkout, where_raised
 from insightface_cakd.hosts.compat import FIXES, Fix, applied
 from insightface_cakd.hosts.compat.fix import replace
@@ -62,7 +62,7 @@ class Host:
             raise
         except Exception as error:
             raise RunError(
-                f"config {where_raised(error, path.parent)}: {type(error).__name__}: {' '.join(str(error).split())}; "
+                f"config {where_raised(error, path.parent)}: {type(error).__name__}: {in_one_line(error)}; "
                 "expected a file that sets `config`, as those in the checkout's configs/. Correct it."
             ) from error
 

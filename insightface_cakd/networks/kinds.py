@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
+from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean, in_one_line
 from insightface_cakd.runtime.reading import reading
 
 GetModel = Callable[..., nn.Module]
@@ -23,7 +23,7 @@ def host_network(name: str, embedding_size: int, get_model: GetModel, device: to
     try:
         return get_model(name, num_features=embedding_size, fp16=device.type == "cuda", dropout=0.0)
     except (CAKDError, ValueError) as error:
-        reason = f" ({' '.join(str(error).split())})" if str(error) else ""
+        reason = f" ({in_one_line(error)})" if str(error) else ""
         raise TeacherError(
             f"teacher.network {name}: the host has no such network{reason}; expected one of its names, timm:NAME, "
             "package.module:callable, torchscript, onnx or cached."

@@ -11,7 +11,7 @@ import torch
 from onnx.external_data_helper import uses_external_data
 from torch import Tensor, nn
 
-from insightface_cakd.errors import TeacherError
+from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.networks.onnx_graph import spread_prelu
 
 FIRST_NODES = 8
@@ -68,7 +68,7 @@ class OnnxNetwork(nn.Module):
             self.takes_bytes = named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
-            reason = " ".join(str(error).split()).split(" : ")[-1][:200]
+            reason = in_one_line(error).split(" : ")[-1][:200]
             raise TeacherError(
                 f"{where}: cannot be read ({reason}); expected an ONNX model. It is truncated, damaged or something "
                 f"else: {advice.damaged}."

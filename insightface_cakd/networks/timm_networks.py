@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean
+from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean, in_one_line
 
 TIMM = "timm:"
 _BATCH_NORM_EPS = 2e-5  # the value of every arcface_torch head
@@ -114,7 +114,7 @@ def swin_geometry(name: str, input_size: int, error: type[CAKDError]) -> dict[st
 
 
 def _not_for(name: str, input_size: int, problem: Exception, error: type[CAKDError]) -> str:
-    reason = " ".join(str(problem).split())[:300]
+    reason = in_one_line(problem)[:300]
     fix = _fix(error, "a size that it takes")
     return f"network {TIMM}{name}: cannot be built for {input_size}x{input_size} images ({reason}). {fix}"
 

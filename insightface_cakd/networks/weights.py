@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.errors import TeacherError
+from insightface_cakd.errors import TeacherError, in_one_line
 
 _BLOCK = 1 << 20
 _PREFIXES = ("module.", "model.")
@@ -88,7 +88,7 @@ def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, 
             raise TeacherError(
                 f"{where}: is a TorchScript file; expected a state dict. {advice.torchscript}"
             ) from error
-        reason = " ".join(f"{type(error).__name__}: {error}".split()).split(". ")[0][:200]
+        reason = in_one_line(f"{type(error).__name__}: {error}").split(". ")[0][:200]
         raise TeacherError(
             f"{where}: cannot be read ({reason}); expected a state dict written by torch.save. It is truncated, "
             "damaged, or holds Python objects other than tensors: get it again, or save `model.state_dict()`."

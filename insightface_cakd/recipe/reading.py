@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.errors import RecipeError, did_you_mean, in_one_line
 from insightface_cakd.losses import facts_of
 from insightface_cakd.losses.options import option_names
 from insightface_cakd.recipe.parts import check_parts
@@ -33,7 +33,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{where}: not YAML ({' '.join(str(error).split())}); expected keys and values.") from error
+        raise RecipeError(f"{where}: not YAML ({in_one_line(error)}); expected keys and values.") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
     return parse_recipe(content, where, settings)

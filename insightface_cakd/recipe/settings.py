@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.errors import RecipeError, did_you_mean, in_one_line
 from insightface_cakd.recipe.teacher import kind_of_file
 
 OPTION = "--recipe-set"
@@ -48,7 +48,7 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            said = " ".join(str(error).split())
+            said = in_one_line(error)
             raise RecipeError(f"{OPTION} {setting}: the value is not YAML ({said}). Put it in quotes.") from error
         keys = key.split(".")
         if keys[0] == "task" and isinstance(content.get("task"), str):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from insightface_cakd.errors import CAKDError, RecipeError, did_you_mean
+from insightface_cakd.errors import CAKDError, RecipeError, did_you_mean, in_one_line
 
 
 def is_place(name: str) -> bool:
@@ -32,7 +32,7 @@ def import_object(path: str, where: str, kind: str, error: type[CAKDError] = Rec
     # The user's module runs here, and may raise anything.
     except Exception as failure:
         raise error(
-            f"{where} is '{path}'; cannot import {module_name} ({type(failure).__name__}: {' '.join(str(failure).split())}); expected a "
+            f"{where} is '{path}'; cannot import {module_name} ({type(failure).__name__}: {in_one_line(failure)}); expected a "
             f"{kind} as package.module:Name. Install the package, or start beside it."
         ) from failure
     if not hasattr(module, name):

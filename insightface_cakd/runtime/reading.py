@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from insightface_cakd.errors import CAKDError
+from insightface_cakd.errors import CAKDError, in_one_line
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def reading(
         raise
     except caught as error:
         said = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise kind(f"{where}: cannot be read ({' '.join(said.split())[:200]}); expected {expected}") from error
+        raise kind(f"{where}: cannot be read ({in_one_line(said)[:200]}); expected {expected}") from error
 
 
 def read_text(path: Path, kind: type[CAKDError], expected: str) -> str:

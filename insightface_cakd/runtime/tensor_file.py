@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.runtime.atomic import replacing
 
 
@@ -18,7 +18,7 @@ def save_atomically(content: Any, path: Path) -> None:
     # torch's writer reports a full disk as a RuntimeError.
     except (OSError, RuntimeError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
-        reason = "no space left on the device" if full else " ".join(str(error).split())
+        reason = "no space left on the device" if full else in_one_line(error)
         raise RunError(
             f"{path}: cannot be written ({reason}); what was saved before is untouched. Free some space and use --resume."
         ) from error

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from insightface_cakd.errors import ShapeError, TeacherError
+from insightface_cakd.errors import ShapeError, TeacherError, in_one_line
 from insightface_cakd.networks.token_grid import TokenGrid
 
 
@@ -200,7 +200,7 @@ def describe(value: object) -> str:
 
 def reason_of(error: Exception) -> str:
     """Return what a foreign network raised, in at most 300 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return in_one_line(f"{type(error).__name__}: {error}")[:300]
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from insightface.model_zoo import get_model
 
-from insightface_cakd.errors import DataError
+from insightface_cakd.errors import DataError, in_one_line
 
 # Boxes with a lower score are noise: a photo without any higher one counts as `no face`, not as `low score`.
 FAINTEST = 0.2
@@ -79,7 +79,7 @@ def load_detector(path: Path) -> Any:
             model = get_model(str(path), providers=["CPUExecutionProvider"], sess_options=options)
     # insightface, onnx and onnxruntime share no base class but Exception.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error)[:200]
         raise DataError(
             f"detector {path}: insightface cannot load it ({reason}); expected a detector as ONNX. It is truncated, "
             "damaged or something else: get it again."

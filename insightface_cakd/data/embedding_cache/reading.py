@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insightface_cakd.errors import TeacherError
+from insightface_cakd.errors import TeacherError, in_one_line
 
 FORMAT = 1
 KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.json"
@@ -82,7 +82,7 @@ class EmbeddingCache:
             _check_table(keys, rows, meta)
             embeddings = _map_embeddings(path / EMBEDDINGS, meta)
         except (OSError, ValueError, EOFError) as error:
-            reason = " ".join(str(error).split())
+            reason = in_one_line(error)
             raise TeacherError(
                 f"{where}: is damaged ({reason}); expected a whole cache. Write it again with {HOW}."
             ) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from insightface_cakd.data.embedding_cache.reading import read_meta
-from insightface_cakd.errors import TeacherError
+from insightface_cakd.errors import TeacherError, in_one_line
 
 FORMAT = 1
 PROTOTYPES, HARDEST, IMAGES, META = "prototypes.npy", "hardest.npy", "images.npy", "meta.json"
@@ -65,7 +65,7 @@ class Prototypes:
             arrays = [np.load(path / name, mmap_mode="r") for name in (PROTOTYPES, HARDEST, IMAGES)]
             _check_arrays(arrays, meta)
         except (OSError, ValueError, EOFError) as error:
-            reason = " ".join(str(error).split())
+            reason = in_one_line(error)
             raise TeacherError(
                 f"{where}: is damaged or another kind of folder ({reason}); expected whole prototypes. Write them again with {HOW}."
             ) from error

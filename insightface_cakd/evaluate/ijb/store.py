@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from insightface_cakd.errors import EvaluationError
+from insightface_cakd.errors import EvaluationError, in_one_line
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
 from insightface_cakd.runtime.reading import reading
 
@@ -77,7 +77,7 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
     try:
         plain, mirrored = (np.load(folder / name, mmap_mode="r") for name in (PLAIN, MIRRORED))
     except (OSError, ValueError) as error:
-        raise damaged(folder, " ".join(str(error).split())) from error
+        raise damaged(folder, in_one_line(error)) from error
     if plain.shape != mirrored.shape or plain.ndim != 2 or len(plain) != meta.get("count") or not plain.shape[1]:
         raise damaged(folder, f"{plain.shape} and {mirrored.shape} for {meta.get('count')} faces")
     corrupt = {int(row): fault for row, fault in meta.get("corrupt", {}).items()}

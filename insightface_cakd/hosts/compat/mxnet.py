@@ -5,6 +5,7 @@ import importlib.util
 import os
 import sys
 
+from insightface_cakd.errors import in_one_line
 from insightface_cakd.hosts.compat.fix import Fix
 from insightface_cakd.hosts.compat.stand_ins import stand_in
 
@@ -27,7 +28,7 @@ def _needed() -> str | None:
         for name in set(sys.modules) - before:
             if name.split(".")[0] == "mxnet":
                 del sys.modules[name]
-        return f"mxnet is installed but does not import ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
+        return f"mxnet is installed but does not import ({type(error).__name__}: {in_one_line(error)[:100]})"
     return None
 
 

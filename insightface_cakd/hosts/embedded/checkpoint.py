@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.reading import reading
@@ -147,7 +147,7 @@ def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
     try:
         load(state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = in_one_line(error)[:300]
         raise RunError(
             f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config, recipe and ranks of the run."
         ) from error

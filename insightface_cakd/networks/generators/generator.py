@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.data.images import FACE_SIZE
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.networks.generators.framing import Crop, frame
 
 TRIED = 4
@@ -136,7 +136,7 @@ class Generator:
                 raise
             # A network or a function of the user's may raise anything.
             except Exception as error:
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[-240:]
+                reason = in_one_line(f"{type(error).__name__}: {error}")[-240:]
                 raise RunError(
                     f"{self.name}: fails on latents {tuple(given.shape)} ({reason}); expected images. Set latent to the width of its z."
                 ) from error

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.data.faces.latent import WIDTH, draw_latent
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.networks.generators.framing import Crop
 from insightface_cakd.networks.generators.generator import Generator, freeze
 from insightface_cakd.networks.onnx import providers
@@ -114,7 +114,7 @@ class OnnxStep:
             return onnxruntime.InferenceSession(str(self.path), options, providers=providers(device, self.where))
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
-            reason = " ".join(str(error).split())[-200:]
+            reason = in_one_line(error)[-200:]
             raise RunError(f"{self.where}: cannot be read ({reason}); expected an ONNX model. Get it again.") from error
 
 
@@ -128,7 +128,7 @@ def _own(name: str, where: str) -> Any:
         return build()
     # The user's code runs here, and may raise anything.
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:240]
+        reason = in_one_line(f"{type(error).__name__}: {error}")[:240]
         raise RunError(
             f"{where}: cannot be built ({reason}); expected it to return a generator. Correct it."
         ) from error

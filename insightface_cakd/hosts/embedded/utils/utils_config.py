@@ -6,7 +6,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from insightface_cakd.errors import RunError, did_you_mean
+from insightface_cakd.errors import RunError, did_you_mean, in_one_line
 from insightface_cakd.hosts.embedded.configs.base import config as base
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -23,7 +23,7 @@ def get_config(config_file: str) -> EasyDict:
         job = runpy.run_path(str(path)).get("config")
     # A user's file may raise anything.
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = in_one_line(f"{type(error).__name__}: {error}")
         raise RunError(
             f"config {path}: cannot be run ({reason}); expected Python that sets `config`. Correct it."
         ) from error
