@@ -63,5 +63,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def in_one_line(message: object) -> str:
-    """Return what foreign code said, an exception or a text, as one line."""
+    """Return an exception or a text of foreign code as one line."""
     return " ".join(str(message).split())

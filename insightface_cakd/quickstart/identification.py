@@ -1,7 +1,6 @@
 """The quickstart of identification: a small distillation from data to report."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from insightface_cakd.data.faces import write_face_set
@@ -12,11 +11,11 @@ from insightface_cakd.evaluate.compare.summary import RunComparison, compare_run
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.result import Section
-from insightface_cakd.report.run_report import Report, write_report
-from insightface_cakd.report.tables import markdown_table
+from insightface_cakd.report.run_report import Report
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
@@ -30,16 +29,6 @@ DEV = "dev"
 EPOCHS = 5
 # Pairs in the comparison: every second pair of the drawn set, so that its ten folds keep as many same as different pairs.
 PAIRS = 1000
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training of the quickstart."""
-
-    title: str
-    folder: str
-    config: str
-    recipe: str | None = None
 
 
 TEACHER = Stage("teacher", "teacher", "faces_vit_tiny")
@@ -82,12 +71,13 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         notes=[exported.summary()],
         sections=[*compared.sections, *_method(output / DISTILLED.folder)],
     )
-    write_report(output / "report.html", report)
-    print(f"\n{markdown_table(rows)}\n")
-    print("\n".join(compared.sentences) + "\n")
-    print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})")
-    print(f"report: {output / 'report.html'}")
-    print(f"{time.monotonic() - started:.0f} seconds")
+    finish(
+        output,
+        report,
+        f"{output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})",
+        started,
+        compared.sentences,
+    )
 
 
 def _make_data(data: Path, faces: Path | None, seed: int) -> None:
@@ -102,12 +92,7 @@ def _make_data(data: Path, faces: Path | None, seed: int) -> None:
 
 
 def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
-    settings = (
-        f"seed={seed}",
-        f"val_targets=[{DEV!r}]",
-        f"num_epoch={EPOCHS}",
-        f"verify_epochs={EPOCHS}",
-    )
+    settings = settings_of(seed, [DEV], EPOCHS)
     taught = given(teacher=str(RunFolder(output / TEACHER.folder).model)) if stage.recipe else ()
     return train(Job(stage.config, stage.recipe, taught, settings, data, output / stage.folder))
 

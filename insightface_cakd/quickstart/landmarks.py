@@ -14,11 +14,12 @@ from insightface_cakd.evaluate.landmarks.measure import MODEL, SHAPE, PointError
 from insightface_cakd.export.landmark_run import export_landmark_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.result import Section
-from insightface_cakd.report.run_report import Report, write_report
-from insightface_cakd.report.tables import Row, markdown_table
-from insightface_cakd.runtime.atomic import require_new, write_text
+from insightface_cakd.report.run_report import Report
+from insightface_cakd.report.tables import Row
+from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
 from insightface_cakd.runtime.run_folder import RunFolder
@@ -48,20 +49,10 @@ class Sizes:
     epochs: int = 10
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training of the quickstart."""
-
-    title: str
-    folder: str
-    config: str
-    recipe: str
-
-
 SIZES = Sizes()
-TEACHER = Stage("teacher", "teacher", "faces_vit_tiny", TASK)
-ALONE = Stage("student alone", "alone", "faces_cnn_tiny", TASK)
-DISTILLED = Stage("student + distillation", "distilled", "faces_cnn_tiny", TAUGHT)
+TEACHER = Stage("teacher", "teacher", "faces_vit_tiny", text=TASK)
+ALONE = Stage("student alone", "alone", "faces_cnn_tiny", text=TASK)
+DISTILLED = Stage("student + distillation", "distilled", "faces_cnn_tiny", text=TAUGHT)
 STAGES = (TEACHER, ALONE, DISTILLED)
 
 
@@ -99,11 +90,9 @@ def quickstart(output: Path, seed: int) -> None:
         notes=[exported.summary(), *drawn.lines()],
         sections=[Section("Faces of the distilled student", drawings=drawn.drawings())],
     )
-    write_report(output / "report.html", report)
-    print(f"\n{markdown_table(rows)}\n")
-    print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})")
-    print(f"report: {output / 'report.html'}")
-    print(f"{time.monotonic() - started:.0f} seconds")
+    finish(
+        output, report, f"{output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})", started
+    )
 
 
 def _draw(data: Path, seed: int) -> None:
@@ -116,19 +105,9 @@ def _draw(data: Path, seed: int) -> None:
 
 
 def _train(stage: Stage, output: Path, data: Path, seed: int) -> None:
-    recipe = output / f"{stage.folder}.yaml"
-    write_text(recipe, stage.recipe, RunError)
-    settings = (
-        f"seed={seed}",
-        f"val_targets=[{TEST!r}]",
-        f"num_epoch={SIZES.epochs}",
-        f"verify_epochs={SIZES.epochs}",
-        "optimizer=adamw",
-        "lr=0.002",
-        "num_workers=0",
-    )
+    settings = (*settings_of(seed, [TEST], SIZES.epochs), "optimizer=adamw", "lr=0.002", "num_workers=0")
     taught = given(teacher=str(RunFolder(output / TEACHER.folder).model)) if stage is DISTILLED else ()
-    train(Job(stage.config, str(recipe), taught, settings, data, output / stage.folder))
+    train(Job(stage.config, stage.recipe_in(output), taught, settings, data, output / stage.folder))
 
 
 def _measure(run: Path, data: Path) -> PointErrors:

@@ -14,10 +14,11 @@ from insightface_cakd.evaluate.liveness.scoring import measure_liveness
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.report.result import Section
-from insightface_cakd.report.run_report import Report, write_report
-from insightface_cakd.report.tables import Row, markdown_table
-from insightface_cakd.runtime.atomic import require_new, write_text
+from insightface_cakd.report.run_report import Report
+from insightface_cakd.report.tables import Row
+from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
 from insightface_cakd.runtime.run_folder import RunFolder
@@ -49,18 +50,9 @@ class Sizes:
     batch: int = 32
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training of the quickstart."""
-
-    title: str
-    folder: str
-    recipe: str
-
-
 SIZES = Sizes()
-ALONE = Stage("student alone", "alone", "task: liveness\n")
-DISTILLED = Stage("student + dtda", "distilled", "dtda")
+ALONE = Stage("student alone", "alone", CONFIG, text="task: liveness\n")
+DISTILLED = Stage("student + dtda", "distilled", CONFIG, "dtda")
 STAGES = (ALONE, DISTILLED)
 
 
@@ -104,11 +96,7 @@ def quickstart(output: Path, seed: int) -> None:
             for title, found in measured.items()
         ],
     )
-    write_report(output / "report.html", report)
-    print(f"\n{markdown_table(rows)}\n")
-    print(f"model:  {output / 'student.onnx'} (an aligned face in, the logits of spoof and live out)")
-    print(f"report: {output / 'report.html'}")
-    print(f"{time.monotonic() - started:.0f} seconds")
+    finish(output, report, f"{output / 'student.onnx'} (an aligned face in, the logits of spoof and live out)", started)
 
 
 def comparison(measured: dict[str, LivenessResult]) -> list[Row]:
@@ -143,24 +131,13 @@ def _teachers(output: Path, seed: int) -> tuple[str, ...]:
 
 
 def _settings(seed: int, epochs: int, tested: tuple[str, ...] = ()) -> tuple[str, ...]:
-    return (
-        f"seed={seed}",
-        f"val_targets={list(tested)!r}",
-        f"num_epoch={epochs}",
-        f"verify_epochs={epochs}",
-        "batch_size=32",
-        "optimizer=adamw",
-        "lr=0.002",
-        "num_workers=0",
-    )
+    return (*settings_of(seed, tested, epochs), "batch_size=32", "optimizer=adamw", "lr=0.002", "num_workers=0")
 
 
 def _train(stage: Stage, output: Path, data: Path, seed: int, taught: tuple[str, ...]) -> None:
-    recipe, given = stage.recipe, taught
-    if stage is ALONE:
-        recipe, given = str(output / f"{stage.folder}.yaml"), ()
-        write_text(Path(recipe), stage.recipe, RunError)
-    train(Job(CONFIG, recipe, given, _settings(seed, SIZES.epochs, (HELD_OUT,)), data, output / stage.folder))
+    given = () if stage is ALONE else taught
+    settings = _settings(seed, SIZES.epochs, (HELD_OUT,))
+    train(Job(stage.config, stage.recipe_in(output), given, settings, data, output / stage.folder))
 
 
 def _measure(run: Path, data: Path) -> LivenessResult:

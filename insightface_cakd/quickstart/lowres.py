@@ -1,7 +1,6 @@
 """The quickstart of low resolution: a student that sees small faces."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from insightface_cakd.data.faces import write_face_set
@@ -13,10 +12,11 @@ from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.result import Section
-from insightface_cakd.report.run_report import Report, write_report
-from insightface_cakd.report.tables import Row, markdown_table
+from insightface_cakd.report.run_report import Report
+from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
@@ -32,20 +32,10 @@ SIZES = (112, 28, 14, 10, 7)
 SHARE = 0.5
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training of the quickstart."""
-
-    title: str
-    folder: str
-    config: str = "faces_cnn_tiny"
-    recipe: str | None = None
-
-
 TEACHER = Stage("teacher", "teacher", "faces_vit_tiny")
-ALONE = Stage("student alone", "alone")
-COSINE = Stage("+ teacher, whole faces", "cosine", recipe="cosine")
-AIRD = Stage("+ teacher, low resolution (AIRD-style)", "aird", recipe="aird")
+ALONE = Stage("student alone", "alone", "faces_cnn_tiny")
+COSINE = Stage("+ teacher, whole faces", "cosine", "faces_cnn_tiny", "cosine")
+AIRD = Stage("+ teacher, low resolution (AIRD-style)", "aird", "faces_cnn_tiny", "aird")
 STAGES = (TEACHER, ALONE, COSINE, AIRD)
 
 
@@ -84,11 +74,7 @@ def quickstart(output: Path, seed: int = 2048) -> None:
         notes=[exported.summary(), "Both images of a pair are shrunk to the size and enlarged again."],
         sections=[Section(title, found.rows(), notes=found.lines()) for title, found in measured.items()],
     )
-    write_report(output / "report.html", report)
-    print(f"\n{markdown_table(rows)}\n")
-    print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(output / AIRD.folder).model})")
-    print(f"report: {output / 'report.html'}")
-    print(f"{time.monotonic() - started:.0f} seconds")
+    finish(output, report, f"{output / 'student.onnx'} (weights: {RunFolder(output / AIRD.folder).model})", started)
 
 
 def comparison(measured: dict[str, SetResults]) -> list[Row]:
@@ -107,7 +93,7 @@ def comparison(measured: dict[str, SetResults]) -> list[Row]:
 
 
 def _train(stage: Stage, data: Path, output: Path, seed: int) -> None:
-    settings = (f"seed={seed}", f"val_targets=[{DEV!r}]", f"num_epoch={EPOCHS}", f"verify_epochs={EPOCHS}")
+    settings = settings_of(seed, [DEV], EPOCHS)
     taught = given(teacher=str(RunFolder(output / TEACHER.folder).model)) if stage.recipe else ()
     train(Job(stage.config, stage.recipe, taught, settings, data, output / stage.folder))
 

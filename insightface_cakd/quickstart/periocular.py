@@ -1,7 +1,6 @@
 """The quickstart of periocular recognition: CKD and its two ablations."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from insightface_cakd.data.faces import write_face_set
@@ -11,9 +10,10 @@ from insightface_cakd.evaluate.pairs.periocular import FACE, STRIP, PeriocularRe
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.report.result import Section
-from insightface_cakd.report.run_report import Report, write_report
-from insightface_cakd.report.tables import Row, markdown_table
+from insightface_cakd.report.run_report import Report
+from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
@@ -26,18 +26,9 @@ CONFIG = "faces_ckd_tiny"
 PEOPLE, PICTURES, PAIRS, EPOCHS = 120, 10, 1000, 4
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One training of the quickstart."""
-
-    title: str
-    folder: str
-    recipe: str
-
-
-ALONE = Stage("strip alone", "alone", "ablations/ckd_strip_alone")
-SHARED = Stage("strip + face without consistency", "shared", "ablations/ckd_no_consistency")
-CONSISTENT = Stage("CKD", "ckd", "ckd")
+ALONE = Stage("strip alone", "alone", CONFIG, "ablations/ckd_strip_alone")
+SHARED = Stage("strip + face without consistency", "shared", CONFIG, "ablations/ckd_no_consistency")
+CONSISTENT = Stage("CKD", "ckd", CONFIG, "ckd")
 STAGES = (ALONE, SHARED, CONSISTENT)
 
 
@@ -76,11 +67,7 @@ def quickstart(output: Path, seed: int = 2048) -> None:
         notes=[exported.summary()],
         sections=[Section(title, found.rows(), notes=found.lines()) for title, found in measured.items()],
     )
-    write_report(output / "report.html", report)
-    print(f"\n{markdown_table(rows)}\n")
-    print(f"model:  {output / 'strip.onnx'} (an aligned face in, the strip's embedding out)")
-    print(f"report: {output / 'report.html'}")
-    print(f"{time.monotonic() - started:.0f} seconds")
+    finish(output, report, f"{output / 'strip.onnx'} (an aligned face in, the strip's embedding out)", started)
 
 
 def comparison(measured: dict[str, PeriocularResults]) -> list[Row]:
@@ -104,8 +91,8 @@ def comparison(measured: dict[str, PeriocularResults]) -> list[Row]:
 
 
 def _train(stage: Stage, data: Path, output: Path, seed: int) -> None:
-    settings = (f"seed={seed}", f"val_targets=[{DEV!r}]", f"num_epoch={EPOCHS}", f"verify_epochs={EPOCHS}")
-    train(Job(CONFIG, stage.recipe, settings=settings, data=data, output=output / stage.folder))
+    settings = settings_of(seed, [DEV], EPOCHS)
+    train(Job(stage.config, stage.recipe, settings=settings, data=data, output=output / stage.folder))
 
 
 def _measure(run: Path, data: Path) -> PeriocularResults:

@@ -9,9 +9,9 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.recipe.settings import given
-from insightface_cakd.report.run_report import Report, write_report
-from insightface_cakd.report.tables import markdown_table
+from insightface_cakd.report.run_report import Report
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
@@ -21,6 +21,7 @@ from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 
 DEV = "dev"
+CONFIG = "faces_cnn_tiny"
 PEOPLE, PICTURES, PAIRS = 160, 8, 1000
 # Of the teacher, which needs labels, and of each student; an epoch of the latter has as many images as the training set.
 TEACHER_EPOCHS, STUDENT_EPOCHS = 8, 6
@@ -28,26 +29,23 @@ STUDENT = ("optimizer='adamw'", "lr=0.002", "weight_decay=0.0")
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One training of the quickstart.
+class Student(Stage):
+    """A student of generated faces.
 
     Args:
         changes: of the recipe's task.
     """
 
-    title: str
-    folder: str
-    config: str = "faces_cnn_tiny"
+    recipe: str | None = "synthdistill"
     changes: tuple[str, ...] = ()
 
 
-TEACHER = Stage("teacher", "teacher")
+TEACHER = Stage("teacher", "teacher", CONFIG)
 STUDENTS = (
-    Stage("student, generated faces, lambda 0", "lambda_0", changes=("task.resample=0.0",)),
-    Stage("student, generated faces, lambda 1", "lambda_1"),
-    Stage("student, the faces of the data", "real", changes=("task.real=1.0",)),
+    Student("student, generated faces, lambda 0", "lambda_0", CONFIG, changes=("task.resample=0.0",)),
+    Student("student, generated faces, lambda 1", "lambda_1", CONFIG),
+    Student("student, the faces of the data", "real", CONFIG, changes=("task.real=1.0",)),
 )
-RECIPE = "synthdistill"
 
 
 def quickstart(output: Path, seed: int) -> None:
@@ -86,21 +84,16 @@ def quickstart(output: Path, seed: int) -> None:
         notes=[exported.summary()],
         sections=[faces_section(resampled, choose_device(None), "Hard and easy faces of lambda 1")],
     )
-    write_report(output / "report.html", report)
-    print(f"\n{markdown_table(rows)}\n")
-    print(f"model:  {output / 'student.onnx'} (weights: {RunFolder(resampled).model})")
-    print(f"report: {output / 'report.html'}")
-    print(f"{time.monotonic() - started:.0f} seconds")
+    finish(output, report, f"{output / 'student.onnx'} (weights: {RunFolder(resampled).model})", started)
 
 
 def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
-    teaches = stage is TEACHER
-    epochs = TEACHER_EPOCHS if teaches else STUDENT_EPOCHS
-    settings = (f"seed={seed}", f"val_targets=[{DEV!r}]", f"num_epoch={epochs}", f"verify_epochs={epochs}")
-    if teaches:
+    if not isinstance(stage, Student):
+        settings = settings_of(seed, [DEV], TEACHER_EPOCHS)
         return train(Job(stage.config, settings=settings, data=data, output=output / stage.folder))
+    settings = (*settings_of(seed, [DEV], STUDENT_EPOCHS), *STUDENT)
     taught = ("teacher.network=cnn_tiny", *given(teacher=str(RunFolder(output / TEACHER.folder).model)), *stage.changes)
-    return train(Job(stage.config, RECIPE, taught, (*settings, *STUDENT), data, output / stage.folder))
+    return train(Job(stage.config, stage.recipe, taught, settings, data, output / stage.folder))
 
 
 def _rows(results: dict[str, RunResult]) -> list[dict[str, str]]:

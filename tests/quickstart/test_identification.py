@@ -17,6 +17,7 @@ from insightface_cakd.evaluate.compare.summary import RunComparison
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.quickstart import identification as quickstart
+from insightface_cakd.quickstart import stage as shared
 from insightface_cakd.report.result import Section
 from tests.cakd_runs import write_cakd
 from tests.commands import cakd, contents, refused
@@ -133,7 +134,7 @@ def trained(small, monkeypatch):
     monkeypatch.setattr(quickstart, "export_run", lambda *_: type("Exported", (), {"summary": lambda _: "exported"})())
     compared = RunComparison([Section("Comparison")], ["p = 0.5."])
     monkeypatch.setattr(quickstart, "compare_runs", lambda *_: compared)
-    monkeypatch.setattr(quickstart, "write_report", lambda path, report: path.write_text(report.title))
+    monkeypatch.setattr(shared, "write_report", lambda path, report: path.write_text(report.title))
     return jobs
 
 

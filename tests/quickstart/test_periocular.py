@@ -1,5 +1,7 @@
 """The quickstart of periocular recognition, with few people and one epoch."""
 
+from dataclasses import replace
+
 import onnx
 import pytest
 
@@ -17,7 +19,10 @@ config = dict(job.config, batch_size=8, num_epoch=1, warmup_epoch=0, num_workers
 def small(tmp_path, monkeypatch):
     """Make the quickstart small; return an empty folder to work in."""
     (tmp_path / "job.py").write_text(JOB)
-    monkeypatch.setattr(periocular, "CONFIG", str(tmp_path / "job.py"))
+    stages = tuple(replace(stage, config=str(tmp_path / "job.py")) for stage in periocular.STAGES)
+    for name, stage in zip(("ALONE", "SHARED", "CONSISTENT"), stages, strict=True):
+        monkeypatch.setattr(periocular, name, stage)
+    monkeypatch.setattr(periocular, "STAGES", stages)
     for name, value in {"PEOPLE": 6, "PICTURES": 4, "PAIRS": 20, "EPOCHS": 1}.items():
         monkeypatch.setattr(periocular, name, value)
     (tmp_path / "here").mkdir()
