@@ -64,7 +64,7 @@ class OnnxNetwork(nn.Module):
         self.providers = providers(device, where)
         try:
             graph = _graph_for_cpu(path) if self.providers == CPU else str(path)
-            self.session = onnxruntime.InferenceSession(graph, _options(), providers=self.providers)
+            self.session = onnxruntime.InferenceSession(graph, session_options(), providers=self.providers)
             self.takes_bytes = named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
@@ -140,7 +140,8 @@ def named_like_normalisation(model: onnx.ModelProto) -> list[str] | None:
     return names if both else None
 
 
-def _options() -> onnxruntime.SessionOptions:
+def session_options() -> onnxruntime.SessionOptions:
+    """Return the options of a session that takes turns with torch."""
     options = onnxruntime.SessionOptions()
     # As many threads as torch has: the two take turns, and several ranks share one machine.
     options.intra_op_num_threads = torch.get_num_threads()

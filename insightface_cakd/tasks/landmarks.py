@@ -14,6 +14,7 @@ from insightface_cakd.data.landmarks.points import PointSet
 from insightface_cakd.data.landmarks.sets import read_points
 from insightface_cakd.errors import DataError, RecipeError
 from insightface_cakd.evaluate.landmarks.measure import TRAIN, measure_points
+from insightface_cakd.networks.last_norm import free_last_norm
 from insightface_cakd.report.result import Result
 from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.tasks.batches import TaskBatches
@@ -91,18 +92,14 @@ class Landmarks(Task):
     def prepare(self, backbone: nn.Module) -> None:
         """Let the network start from the mean shape.
 
-        Its last batch norm gives mean and deviation of the training points, and learns. Recognisers end with a batch norm, in some of them
-        with a frozen weight of 1: no scale for coordinates. Other networks stay as they are.
+        Its last batch norm gives mean and deviation of the training points, and learns. Networks without one stay as they are.
         """
-        last = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)][-1:]
-        for norm in last:
-            if self.shape is not None and norm.affine and norm.num_features == self.shape.shape[1]:
-                mean, deviation = torch.from_numpy(self.shape)
-                with torch.no_grad():
-                    norm.bias.copy_(mean)
-                    norm.weight.copy_(deviation)
-                norm.weight.requires_grad_(True)
-                norm.bias.requires_grad_(True)
+        norm = None if self.shape is None else free_last_norm(backbone, self.shape.shape[1])
+        if norm is not None and self.shape is not None:
+            mean, deviation = torch.from_numpy(self.shape)
+            with torch.no_grad():
+                norm.bias.copy_(mean)
+                norm.weight.copy_(deviation)
 
     def data(self, request: DataRequest) -> TaskBatches:
         """Return batches: images (B, 3, 112, 112), points (B, 2 K)."""

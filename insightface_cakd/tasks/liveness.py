@@ -17,6 +17,7 @@ from insightface_cakd.distill.sources.domain_attack import KINDS, DomainAttack
 from insightface_cakd.errors import DataError, RecipeError
 from insightface_cakd.evaluate.liveness.scoring import measure_liveness
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
+from insightface_cakd.networks.last_norm import free_last_norm
 from insightface_cakd.report.result import Result
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks.batches import TaskBatches
@@ -71,11 +72,7 @@ class Liveness(Task):
 
     def prepare(self, backbone: nn.Module) -> None:
         """Let the last batch norm learn its scale, which recognisers may freeze."""
-        last = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)][-1:]
-        for norm in last:
-            if norm.affine and norm.num_features == KINDS:
-                norm.weight.requires_grad_(True)
-                norm.bias.requires_grad_(True)
+        free_last_norm(backbone, KINDS)
 
     def data(self, request: DataRequest) -> TaskBatches:
         """Return batches: images, and 2 x domain + live (B,)."""
@@ -175,13 +172,7 @@ class BalancedSampler(DistributedSampler):
 
     def __init__(self, dataset: FacesOfKinds, num_replicas: int, rank: int, seed: int = 0) -> None:
         super().__init__(len(dataset), num_replicas, rank, seed)
-        self.dataset = dataset
         self.cells = [torch.nonzero(dataset.codes == code).flatten() for code in dataset.codes.unique()]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, also of the data set."""
-        super().set_epoch(epoch)
-        self.dataset.epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)

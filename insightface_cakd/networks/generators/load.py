@@ -13,7 +13,7 @@ from insightface_cakd.data.faces.latent import WIDTH, draw_latent
 from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.networks.generators.framing import Crop
 from insightface_cakd.networks.generators.generator import Generator, freeze
-from insightface_cakd.networks.onnx import providers
+from insightface_cakd.networks.onnx import providers, session_options
 from insightface_cakd.runtime.objects import import_object, is_place
 from insightface_cakd.runtime.reading import reading
 
@@ -107,11 +107,10 @@ class OnnxStep:
         return torch.from_numpy(self.session.run(None, {self.input: array})[0]).to(given.device)
 
     def _open(self, device: torch.device) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
         try:
-            return onnxruntime.InferenceSession(str(self.path), options, providers=providers(device, self.where))
+            return onnxruntime.InferenceSession(
+                str(self.path), session_options(), providers=providers(device, self.where)
+            )
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
             reason = in_one_line(error)[-200:]
