@@ -1,9 +1,6 @@
 """Five points of the face as a task: the same five names on the embedded host, on untouched arcface_torch, and on two ranks."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,9 +11,8 @@ from easydict import EasyDict
 
 from insightface_cakd.data.landmarks import read_points
 from insightface_cakd.data.landmarks.flips import FLIPS, mirror
-from insightface_cakd.errors import DataError, RecipeError, RunError
+from insightface_cakd.errors import DataError, RecipeError
 from insightface_cakd.evaluate.landmarks.measure import measure_points
-from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe, parse_recipe
 from insightface_cakd.recipe.named import NamedSpec
@@ -26,6 +22,7 @@ from insightface_cakd.tasks.known import make_task, task_of
 from insightface_cakd.tasks.point_faces import PointFaces
 from tests.commands import cakd, error_line, refused, write_recipe
 from tests.point_sets import face_68, shaken, write_folder
+from tests.tasks.runs import check_one_student, check_resumed, launch
 
 NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 FACE = np.array([[24.0, 30], [50, 30], [37, 44], [27, 56], [48, 56]])
@@ -139,49 +136,17 @@ def test_the_error_falls_and_the_best_network_is_kept(points, tmp_path):
     assert measure_points(network, read_points(points, "test")).value == pytest.approx(best, abs=1e-6)
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(points, taught, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_to_the_same_weights(points, taught, tmp_path):
     def run(output, *more):
         return cakd(*arguments(points, tmp_path / output, "--distill", taught, *more, save_all_states=True))
 
-    assert run("whole").code == 0
-    save = train_v2.verify_and_save
-
-    def save_and_stop(parts, *given):
-        save(parts, *given)
-        raise RunError("stopped after an epoch")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_v2, "verify_and_save", save_and_stop)
-        assert "stopped after an epoch" in run("parts").err
-    assert run("parts", "--resume").code == 0
-    whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
-    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    check_resumed(run, tmp_path)
 
 
 @pytest.mark.slow
 def test_two_ranks_train_it_and_leave_one_student(points, taught, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        "-m",
-        "insightface_cakd",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, *arguments(points, tmp_path / "out", "--distill", taught, save_all_states=True)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
-    for key, value in first["state_dict_backbone"].items():
-        assert torch.equal(value, second["state_dict_backbone"][key]), key
+    launch(2, tmp_path, arguments(points, tmp_path / "out", "--distill", taught, save_all_states=True))
+    check_one_student(tmp_path / "out")
 
 
 IDENTITY = """task: {kind: landmarks, loss: l2, degrees: 10, scale: 0.1, shift: 0.05}
@@ -295,23 +260,8 @@ def test_untouched_arcface_torch_trains_it(ranks, form, points, tmp_path, arcfac
         "save_all_states": True,
     }
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value!r}")]
-    launcher = [sys.executable]
-    if ranks > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    done = subprocess.run(
-        [*launcher, "-m", "insightface_cakd", "train", "configs/ms1mv3_mbf", *more, *sets],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (
-        "points of model, normaliser eye centres, NME"
-        in done.stdout + done.stderr + (tmp_path / "out" / "training.log").read_text()
-    )
+    said = launch(ranks, tmp_path, ["train", "configs/ms1mv3_mbf", *more, *sets])
+    assert "points of model, normaliser eye centres, NME" in said + (tmp_path / "out" / "training.log").read_text()
     get_model("mbf", num_features=10).load_state_dict(
         torch.load(tmp_path / "out" / "model.pt", weights_only=True), strict=True
     )

@@ -1,8 +1,6 @@
 """Anti-spoofing as a task: attack, balanced batches, training with the shipped recipes, resume, export, bad input."""
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -12,13 +10,14 @@ from torch import nn
 
 from insightface_cakd.data.liveness import pack_liveness, read_liveness
 from insightface_cakd.distill.sources.domain_attack import attacked
-from insightface_cakd.errors import DataError, EvaluationError, RunError
+from insightface_cakd.errors import DataError, EvaluationError
 from insightface_cakd.evaluate.liveness.scoring import measure_liveness
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.tasks.liveness import BalancedSampler, FacesOfKinds
 from tests.commands import cakd, error_line
+from tests.tasks.runs import check_one_student, check_resumed, launch
 
 SMALL = {"batch_size": 12, "num_epoch": 2, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "device": "cpu"}
 
@@ -76,24 +75,12 @@ def test_a_shipped_recipe_trains_and_leaves_a_plain_network(recipe, faces, teach
     assert "ACER = HTER" in evaluated.out
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(faces, teachers, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_to_the_same_weights(faces, teachers, tmp_path):
     def run(output, *more):
         given = settings("dtda", teachers)
         return cakd(*arguments(faces, tmp_path / output, "dtda", *given, *more, save_all_states=True))
 
-    assert run("whole").code == 0
-    save = train_v2.verify_and_save
-
-    def save_and_stop(parts, *given):
-        save(parts, *given)
-        raise RunError("stopped after an epoch")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_v2, "verify_and_save", save_and_stop)
-        assert "stopped after an epoch" in run("parts").err
-    assert run("parts", "--resume").code == 0
-    whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
-    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    check_resumed(run, tmp_path)
 
 
 def linear(seed=0):
@@ -195,21 +182,9 @@ def test_data_of_one_kind_or_one_domain_is_refused_before_anything_is_written(fa
 
 @pytest.mark.slow
 def test_two_ranks_train_it_and_leave_one_student(faces, teachers, tmp_path):
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        "-m",
-        "insightface_cakd",
-    ]
     given = arguments(faces, tmp_path / "out", "dtda", *settings("dtda", teachers), batch_size=6, save_all_states=True)
-    done = subprocess.run([*launcher, *given], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
-    for key, value in one["state_dict_backbone"].items():
-        assert torch.equal(value, two["state_dict_backbone"][key]), key
+    launch(2, tmp_path, given)
+    check_one_student(tmp_path / "out")
 
 
 @pytest.mark.upstream
@@ -223,14 +198,7 @@ def test_untouched_arcface_torch_trains_it(recipe, faces, teachers, tmp_path, ar
     given = ["teachers.perceptual.network=r18", f"teachers.perceptual.weights={tmp_path / 'p.pt'}"], teachers[1]
     where = ["--data", faces, "--host", arcface_torch, "--output", tmp_path / "out"]
     command = ["train", "configs/ms1mv3_mbf", "--distill", recipe, *where, *settings(recipe, given), *sets]
-    done = subprocess.run(
-        [sys.executable, "-m", "insightface_cakd", *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    launch(1, tmp_path, command)
     state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
     assert all(torch.isfinite(value).all() for value in state.values())
     get_model("r18", num_features=2).load_state_dict(state, strict=True)

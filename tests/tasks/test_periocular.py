@@ -1,9 +1,6 @@
 """Periocular recognition as a task: trained on both hosts, measured and exported by the strip, resumed to the bit."""
 
 import json
-import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -12,12 +9,12 @@ import onnxruntime
 import pytest
 import torch
 
-from insightface_cakd.errors import RecipeError, RunError
-from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.errors import RecipeError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe, parse_recipe, recipe_name, shipped_recipes
 from insightface_cakd.tasks.known import make_task, task_of
 from tests.commands import cakd, refused
+from tests.tasks.runs import check_one_student, launch, stop_and_resume
 
 SMALL = {
     "batch_size": 12,
@@ -92,19 +89,11 @@ def test_a_branch_is_exported_as_an_ordinary_network(options, branch, trained, t
     assert not any(f"tails.{other}" in weight.name for weight in graph.initializer)
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(face_set, tmp_path, monkeypatch):
-    save = train_v2.verify_and_save
+def test_a_stopped_run_goes_on_to_the_same_weights(face_set, tmp_path):
+    def run(output, *more):
+        return cakd(*arguments(face_set, tmp_path / output, "ckd", *more, save_all_states=True))
 
-    def save_and_stop(parts, *given):
-        save(parts, *given)
-        raise RunError("stopped after an epoch")
-
-    ran(arguments(face_set, tmp_path / "whole", "ckd", save_all_states=True))
-    with monkeypatch.context() as patch:
-        patch.setattr(train_v2, "verify_and_save", save_and_stop)
-        stopped = cakd(*arguments(face_set, tmp_path / "parts", "ckd", save_all_states=True))
-        assert "stopped after an epoch" in stopped.err
-    ran(arguments(face_set, tmp_path / "parts", "ckd", "--resume", save_all_states=True))
+    stop_and_resume(run)
     for part in ("state_dict_backbone", "state_dict_softmax_fc"):
         whole, parts = (
             torch.load(tmp_path / name / "checkpoint_gpu_0.pt", weights_only=True)[part] for name in ("whole", "parts")
@@ -199,9 +188,7 @@ def test_an_ordinary_model_is_measured_with_all_but_the_strip_grey(face_set, tmp
 @pytest.mark.slow
 def test_two_ranks_train_it_and_leave_one_network(face_set, tmp_path):
     launch(2, tmp_path, arguments(face_set, tmp_path / "out", "ckd", save_all_states=True))
-    first, second = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
-    for key, value in first["state_dict_backbone"].items():
-        assert torch.equal(value, second["state_dict_backbone"][key]), key
+    first = check_one_student(tmp_path / "out")
     assert len(first["state_dict_softmax_fc"]["classifiers.face.bias"]) == 6
 
 
@@ -221,20 +208,3 @@ def test_untouched_arcface_torch_trains_it(recipe, ranks, face_set, tmp_path, ar
     head = torch.load(tmp_path / "out" / "checkpoint_gpu_0.pt", weights_only=True)["state_dict_softmax_fc"]
     assert head["classifiers.strip.weight"].shape == (12 // ranks, 32)
     ran(["eval", "bin", tmp_path / "out", face_set / "dev.bin"])
-
-
-def launch(ranks, folder, command):
-    launcher = [sys.executable]
-    if ranks > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    done = subprocess.run(
-        [*launcher, "-m", "insightface_cakd", *map(str, command)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr

@@ -1,9 +1,6 @@
 """Stages of a recipe: runs before its own, whose last weights it starts from."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -17,6 +14,7 @@ from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.stages import stages_of
 from tests.commands import refused
+from tests.tasks.runs import check_one_student, launch
 
 SMALL = {"batch_size": 8, "num_epoch": 1, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "embedding_size": 64}
 SETTINGS = (*(f"{key}={value!r}" for key, value in SMALL.items()), "device='cpu'", "val_targets=[]")
@@ -150,22 +148,10 @@ def test_a_new_job_does_not_overwrite_the_stages_of_another(staged, teacher, fac
 def test_two_ranks_run_the_stages_one_after_another_and_leave_one_student(staged, teacher, face_set, tmp_path):
     sets = [part for one in (*SETTINGS, "save_all_states=True", "batch_size=4") for part in ("--set", one)]
     files = [part for one in (*teacher, "task.images=2") for part in ("--recipe-set", one)]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = ["train", "faces_cnn_tiny", "--distill", staged, "--data", str(face_set), "--output", "out"]
-    done = subprocess.run(
-        [*launcher, "-m", "insightface_cakd", *command, *sets, *files],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("stage 3 of 3") == 1
-    first, second = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
-    for key, value in first["state_dict_backbone"].items():
-        assert torch.equal(value, second["state_dict_backbone"][key]), key
+    said = launch(2, tmp_path, [*command, *sets, *files])
+    assert said.count("stage 3 of 3") == 1
+    check_one_student(tmp_path / "out")
 
 
 @pytest.mark.upstream
@@ -177,20 +163,9 @@ def test_untouched_arcface_torch_runs_the_stages_one_after_another(ranks, face_s
     (tmp_path / "staged.yaml").write_text(STAGED.replace("vit_tiny", "mbf"))
     settings = {**SMALL, "rec": str(face_set), "num_image": 48, "num_classes": 12, "val_targets": [], "fp16": False}
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value!r}")]
-    launcher = [sys.executable]
-    if ranks > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     more = ["--distill", "staged.yaml", "--teacher", "teacher.pt", "--centres", "centres.pt", "--output", "out"]
-    done = subprocess.run(
-        [*launcher, "-m", "insightface_cakd", "train", "configs/ms1mv3_mbf", "--host", str(arcface_torch), *more, *sets,
-         "--recipe-set", "student.stages.classes.recipe_settings={teacher.network: mbf}", "--recipe-set", "task.images=2"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    more += ["--recipe-set", "student.stages.classes.recipe_settings={teacher.network: mbf}"]
+    more += ["--recipe-set", "task.images=2", "--host", arcface_torch]
+    launch(ranks, tmp_path, ["train", "configs/ms1mv3_mbf", *more, *sets])
     for part in ("stages/softmax", "stages/classes", ""):
         get_model("mbf", num_features=64).load_state_dict(state(tmp_path / "out" / part), strict=True)

@@ -1,9 +1,6 @@
 """Faces of a generator as a task: pairs of batches, two steps each, on the embedded host, on untouched arcface_torch, on two ranks."""
 
 import json
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +11,6 @@ from easydict import EasyDict
 from torch import nn
 
 from insightface_cakd.errors import RecipeError, RunError
-from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import load_recipe, parse_recipe
 from insightface_cakd.recipe.named import NamedSpec
@@ -27,6 +23,7 @@ from insightface_cakd.tasks.task import DataRequest
 from insightface_cakd.teachers import Teacher
 from tests.commands import cakd, contents, error_line, refused
 from tests.ranks import run_ranks
+from tests.tasks.runs import check_one_student, check_resumed, launch
 
 LINEAR = "tests.networks.generators.test_generators:linear"
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,25 +243,13 @@ def test_two_ranks_draw_other_latents_and_average_to_one_process_on_the_joint_ba
 
 
 @pytest.mark.parametrize("real", [0.0, 0.5])
-def test_a_stopped_run_goes_on_to_the_same_weights(real, weights, face_set, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_to_the_same_weights(real, weights, face_set, tmp_path):
     recipe = write(tmp_path / "r.yaml", weights, real=real)
 
     def run(output, *more):
         return cakd(*arguments(face_set, tmp_path / output, recipe, *more, save_all_states=True, val_targets=[]))
 
-    assert run("whole").code == 0
-    save = train_v2.verify_and_save
-
-    def save_and_stop(parts, *given):
-        save(parts, *given)
-        raise RunError("stopped after an epoch")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_v2, "verify_and_save", save_and_stop)
-        assert "stopped after an epoch" in run("parts").err
-    assert run("parts", "--resume").code == 0
-    whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
-    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    check_resumed(run, tmp_path)
 
 
 def first_batch(face_set, real, batch=8):
@@ -379,20 +364,8 @@ def test_the_recipe_is_the_papers_and_its_ablation_changes_one_value():
 @pytest.mark.slow
 def test_two_ranks_train_it_and_leave_one_student(weights, only_dev, tmp_path):
     recipe = write(tmp_path / "r.yaml", weights)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "insightface_cakd"]
-    done = subprocess.run(
-        [sys.executable, *launcher, *arguments(only_dev, tmp_path / "out", recipe, save_all_states=True)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert first["global_step"] == 4
-    for key, value in first["state_dict_backbone"].items():
-        assert torch.equal(value, second["state_dict_backbone"][key]), key
+    launch(2, tmp_path, arguments(only_dev, tmp_path / "out", recipe, save_all_states=True))
+    assert check_one_student(tmp_path / "out")["global_step"] == 4
 
 
 @pytest.mark.upstream
@@ -420,24 +393,8 @@ def test_untouched_arcface_torch_trains_it(ranks, face_set, tmp_path, arcface_to
     }
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value!r}")]
     more = ["--distill", str(recipe), "--host", str(arcface_torch), "--output", str(tmp_path / "out")]
-    launcher = [sys.executable]
-    if ranks > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
-    done = subprocess.run(
-        [*launcher, "-m", "insightface_cakd", "train", "configs/ms1mv3_mbf", *more, *sets],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = done.stdout + done.stderr + (tmp_path / "out" / "training.log").read_text()
+    said = launch(ranks, tmp_path, ["train", "configs/ms1mv3_mbf", *more, *sets])
+    said += (tmp_path / "out" / "training.log").read_text()
     assert "[synthetic][2] images/s: generator" in said
     assert "[dev]" in said
     state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)

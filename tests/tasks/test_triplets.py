@@ -1,17 +1,13 @@
 """Verification by triplets as a task: the loss, both hosts, two ranks, resume."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from easydict import EasyDict
 
-from insightface_cakd.errors import RecipeError, RunError
-from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.errors import RecipeError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.recipe.named import NamedSpec
@@ -19,10 +15,10 @@ from insightface_cakd.tasks.known import make_task, task_of
 from insightface_cakd.tasks.triplets import triplet_loss
 from tests.commands import cakd, error_line
 from tests.ranks import RANKS, run_ranks
+from tests.tasks.runs import check_one_student, check_resumed, launch
 
 SMALL = {"batch_size": 8, "num_epoch": 2, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "device": "cpu"}
 RECIPE = "task: {kind: triplets, images: 2}\n"
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
 
 def oracle(embedding, people, margin):
@@ -123,40 +119,17 @@ def test_it_trains_without_classes_and_verifies(face_set, alone, tmp_path):
     get_model("cnn_tiny", num_features=64).load_state_dict(state, strict=True)
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(face_set, alone, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_to_the_same_weights(face_set, alone, tmp_path):
     def run(output, *more):
         return cakd(*arguments(face_set, tmp_path / output, alone, *more, save_all_states=True))
 
-    assert run("whole").code == 0
-    save = train_v2.verify_and_save
-
-    def save_and_stop(parts, *given):
-        save(parts, *given)
-        raise RunError("stopped after an epoch")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_v2, "verify_and_save", save_and_stop)
-        assert "stopped after an epoch" in run("parts").err
-    assert run("parts", "--resume").code == 0
-    whole, parts = (torch.load(tmp_path / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
-    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    check_resumed(run, tmp_path)
 
 
 @pytest.mark.slow
 def test_two_ranks_train_it_and_leave_one_student(face_set, alone, tmp_path):
-    command = [sys.executable, *TORCHRUN, "-m", "insightface_cakd"]
-    done = subprocess.run(
-        [*command, *arguments(face_set, tmp_path / "out", alone, save_all_states=True, batch_size=4)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, second = (torch.load(tmp_path / "out" / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
-    for key, value in first["state_dict_backbone"].items():
-        assert torch.equal(value, second["state_dict_backbone"][key]), key
+    launch(2, tmp_path, arguments(face_set, tmp_path / "out", alone, save_all_states=True, batch_size=4))
+    check_one_student(tmp_path / "out")
 
 
 @pytest.mark.parametrize(

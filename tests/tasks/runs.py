@@ -1,0 +1,78 @@
+"""Runs of a task: on several processes, and stopped and resumed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.embedded import train_v2
+from tests.commands import Ran
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def launch(ranks: int, folder: Path, command: Sequence[object]) -> str:
+    """Run a command of `cakd` in processes of its own, which must end well; return what they print.
+
+    Args:
+        ranks: number of processes; more than one by torchrun.
+        folder: working directory.
+        command: without `cakd`.
+    """
+    launcher = [sys.executable]
+    if ranks > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [*launcher, "-m", "insightface_cakd", *map(str, command)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def check_one_student(output: Path) -> dict[str, Any]:
+    """Check that two ranks have the same student; return the first rank's checkpoint."""
+    first, second = (torch.load(output / f"checkpoint_gpu_{rank}.pt", weights_only=True) for rank in (0, 1))
+    for key, value in first["state_dict_backbone"].items():
+        assert torch.equal(value, second["state_dict_backbone"][key]), key
+    return first
+
+
+def stop_and_resume(run: Callable[..., Ran], whole: str = "whole", parts: str = "parts") -> None:
+    """Run once without a stop, and once stopped after an epoch and resumed.
+
+    Args:
+        run: called with the name of the output folder and more arguments of the command.
+        whole: output of the run without a stop.
+        parts: output of the other.
+    """
+    assert run(whole).code == 0
+    save = train_v2.verify_and_save
+
+    def save_and_stop(parts, *given):
+        save(parts, *given)
+        raise RunError("stopped after an epoch")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_v2, "verify_and_save", save_and_stop)
+        assert "stopped after an epoch" in run(parts).err
+    assert run(parts, "--resume").code == 0
+
+
+def check_resumed(run: Callable[..., Ran], folder: Path) -> None:
+    """Check that a stopped run goes on to the same weights; see `stop_and_resume`."""
+    stop_and_resume(run)
+    whole, parts = (torch.load(folder / name / "model.pt", weights_only=True) for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
