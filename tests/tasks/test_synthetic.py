@@ -26,7 +26,6 @@ from tests.ranks import run_ranks
 from tests.tasks.runs import check_one_student, check_resumed, launch
 
 LINEAR = "tests.networks.generators.test_generators:linear"
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "batch_size": 8,
     "num_epoch": 2,

@@ -6,11 +6,12 @@ from typing import Any
 from insightface_cakd.distill.sources.activations import Activations
 from insightface_cakd.distill.sources.centre_logits import CentreLogits
 from insightface_cakd.distill.sources.centres import RULES
+from insightface_cakd.distill.sources.context import Batch, Context, Seen, Setting
 from insightface_cakd.distill.sources.fields import ReceptiveFields
 from insightface_cakd.distill.sources.logits import Logits
 from insightface_cakd.distill.sources.lora import Lora
 from insightface_cakd.distill.sources.prompts import Prompts
-from insightface_cakd.distill.sources.source import Batch, Context, Seen, Setting, Source
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.distill.sources.trained import TrainedTeachers
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.projectors import Shape, build_projector, check_shapes
+from insightface_cakd.distill.sources.context import Batch, Context, Setting
 from insightface_cakd.distill.sources.nested import nested_widths, require_stateless
-from insightface_cakd.distill.sources.source import Batch, Context, Setting, Source
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.losses import LOSSES, DistillLoss
 from insightface_cakd.recipe import TermSpec
 

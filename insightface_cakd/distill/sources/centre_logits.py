@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from insightface_cakd.distill.projectors import Shape, build_projector
-from insightface_cakd.distill.sources.source import Context, Setting, Source
+from insightface_cakd.distill.sources.context import Context, Setting
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import ShapeError
 from insightface_cakd.recipe import TermSpec
 

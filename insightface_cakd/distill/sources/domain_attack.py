@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, layer_norm, log_softmax
 
-from insightface_cakd.distill.sources.source import Context, Seen, Setting, Source
+from insightface_cakd.distill.sources.context import Context, Seen, Setting
+from insightface_cakd.distill.sources.source import Source
 
 Reading = Literal["uniform", "true"]
 # One code a face: 2 x domain + live.

@@ -5,7 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from insightface_cakd.distill.sources.source import Context, Seen, Setting, Source
+from insightface_cakd.distill.sources.context import Context, Seen, Setting
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.distill.urfm import URFM, TokenGrid, as_tokens
 from insightface_cakd.errors import TapError
 from insightface_cakd.recipe import TermSpec

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from insightface_cakd.distill.gather import ShardedClasses, gather_for_shards
-from insightface_cakd.distill.sources.source import Batch, Setting, Source
+from insightface_cakd.distill.sources.context import Batch, Setting
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import RunError, ShapeError
 from insightface_cakd.losses import DistillLoss
 from insightface_cakd.losses.classes import WHOLE_ROWS

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from insightface_cakd.distill.sources.source import Context, Setting, Source
+from insightface_cakd.distill.sources.context import Context, Setting
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import RecipeError, did_you_mean
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from insightface_cakd.distill.sources.source import Context, Setting, Source
+from insightface_cakd.distill.sources.context import Context, Setting
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.recipe import TermSpec
 
 

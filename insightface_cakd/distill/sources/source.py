@@ -3,115 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from insightface_cakd.distill.gather import gather, gather_constant
-from insightface_cakd.errors import RecipeError
+from insightface_cakd.distill.sources.context import Batch, Context, Seen, Setting
 from insightface_cakd.losses import DistillLoss
-from insightface_cakd.recipe import Recipe, TermSpec
-from insightface_cakd.recipe.ensemble import ENSEMBLE
-from insightface_cakd.teachers import Teacher, load_centres
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one network computed from a batch.
-
-    Args:
-        embedding: (B, ...), its answer.
-        taps: module path -> activation, those that sources asked for.
-    """
-
-    embedding: Tensor
-    taps: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def read(self, tap: str | None) -> Tensor:
-        """Return what a tap read, the answer for None."""
-        return self.embedding if tap is None else self.taps[tap]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What both sides computed from a batch, the input of the sources.
-
-    Args:
-        images: (B, 3, H, W), RGB in [-1, 1], as the student sees them.
-        student: its answer has the gradient of the terms, apart from that of the task's own loss.
-        teachers: by name; a single one is called `teacher`.
-        plain: embeddings without prompts of teachers that have prompts, by name, where a source reads them.
-        landmarks: (B, 5, 2), pixels of the 112x112 image, where a source reads them.
-    """
-
-    images: Tensor
-    student: Seen
-    teachers: Mapping[str, Seen]
-    plain: Mapping[str, Tensor] = field(default_factory=dict)
-    landmarks: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The labels of a step.
-
-    Args:
-        labels: (B,), identities of this rank's images.
-        everyone: (R * B,), those of all ranks where a term gathers, else the same.
-    """
-
-    labels: Tensor
-    everyone: Tensor
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a source is made from.
-
-    Args:
-        recipe: of the run.
-        teachers: by name.
-        terms: those that read something that this source offers.
-        options: of the recipe's `sources` part.
-    """
-
-    recipe: Recipe
-    teachers: Mapping[str, Teacher]
-    terms: Sequence[TermSpec] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def teacher(self) -> Teacher:
-        """The first teacher."""
-        return next(iter(self.teachers.values()))
-
-    @property
-    def first(self) -> str:
-        """The first teacher's name."""
-        return next(iter(self.teachers))
-
-    @property
-    def answer(self) -> str:
-        """Whose embedding is read where nobody is named.
-
-        The ensemble's, or the first teacher's.
-        """
-        return self.first if self.recipe.ensemble is None else ENSEMBLE
-
-    def load_centres(self) -> Tensor:
-        """Return the first teacher's class centres, (classes, D), on the CPU.
-
-        Raises:
-            RecipeError: the recipe names no file.
-        """
-        if not self.recipe.teacher.centres:
-            reader = "a logits term" if self.recipe.needs_logits else "head.centres: teacher"
-            raise RecipeError(
-                f"recipe: {reader} needs the teacher's class centres, but teacher.centres is empty; expected the files with the "
-                "teacher's head, in rank order. Set teacher.centres, or pass --centres FILE."
-            )
-        return load_centres(self.recipe.teacher.centres)
+from insightface_cakd.recipe import TermSpec
 
 
 class Source:

@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from insightface_cakd.distill.sources.source import Context, Setting, Source
+from insightface_cakd.distill.sources.context import Context, Setting
+from insightface_cakd.distill.sources.source import Source
 
 
 class TrainedTeachers(Source):

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.gather import gather_constant
-from insightface_cakd.distill.sources.source import Context, Setting, Source
+from insightface_cakd.distill.sources.context import Context, Setting
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import RunError
 
 EPS = 1e-3

@@ -8,7 +8,7 @@ from torch import Tensor
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
 from insightface_cakd.distill.sources.centres.quality import QualityMargin, quality_margins
 from insightface_cakd.distill.sources.centres.rule import CentreRule, cosines, own_rows
-from insightface_cakd.distill.sources.source import Setting
+from insightface_cakd.distill.sources.context import Setting
 from insightface_cakd.errors import RunError, ShapeError
 
 

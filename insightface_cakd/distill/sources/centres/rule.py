@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from insightface_cakd.distill.sources.source import Setting, Source
+from insightface_cakd.distill.sources.context import Setting
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import ShapeError
 
 EPS = 1e-6
