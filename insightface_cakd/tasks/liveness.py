@@ -5,17 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import Dataset
 
 from insightface_cakd.data.liveness import LiveFaces, read_liveness
 from insightface_cakd.distill.sources import Setting, Source
 from insightface_cakd.distill.sources.domain_attack import KINDS, DomainAttack
 from insightface_cakd.errors import DataError, RecipeError
 from insightface_cakd.evaluate.liveness.scoring import measure_liveness
+from insightface_cakd.hosts.embedded.dataset import SeededDataset, as_bytes
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.networks.last_norm import free_last_norm
 from insightface_cakd.report.result import Result
@@ -124,17 +123,13 @@ class Liveness(Task):
         return faces.of(kept).require_both_kinds(domains=1 if self.attack == "none" else 2)
 
 
-class FacesOfKinds(Dataset[tuple[Tensor, Tensor] | DataError]):
-    """Images and 2 x domain + live, mirrored at random.
-
-    Whether a face is mirrored depends on (seed, epoch, index).
-    """
+class FacesOfKinds(SeededDataset):
+    """Images and 2 x domain + live, mirrored at random."""
 
     def __init__(self, faces: LiveFaces, seed: int) -> None:
-        self.faces, self.seed = faces, seed
+        super().__init__(seed)
+        self.faces = faces
         self.codes = torch.from_numpy(KINDS * faces.domain + faces.live)
-        # Shared with worker processes that outlive an epoch.
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -144,9 +139,9 @@ class FacesOfKinds(Dataset[tuple[Tensor, Tensor] | DataError]):
             image = self.faces.image(index)
         except DataError as error:
             return error
-        if np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5:
+        if self.random(index).random() < 0.5:
             image = image[:, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))), self.codes[index]
+        return as_bytes(image), self.codes[index]
 
 
 class LiveBatches(TaskBatches):

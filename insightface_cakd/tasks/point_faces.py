@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.data.landmarks.crop import warp
@@ -12,12 +11,11 @@ from insightface_cakd.data.landmarks.jitter import Jitter
 from insightface_cakd.data.landmarks.points import PointSet, to_units
 from insightface_cakd.errors import DataError
 from insightface_cakd.evaluate.landmarks.measure import resized
+from insightface_cakd.hosts.embedded.dataset import SeededDataset, as_bytes
 
 
-class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
+class PointFaces(SeededDataset):
     """Images uint8 (3, 112, 112), and points (2 K,) in their units.
-
-    What is drawn for an image depends on (seed, epoch, index) only.
 
     Args:
         points: the set.
@@ -29,10 +27,9 @@ class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
     def __init__(
         self, points: PointSet, seed: int, jitter: Jitter | None = None, flip: tuple[int, ...] | None = None
     ) -> None:
-        self.points, self.seed = points, seed
+        super().__init__(seed)
+        self.points = points
         self.jitter, self.flip = jitter or Jitter(), flip
-        # Shared with worker processes that outlive an epoch.
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.points)
@@ -42,7 +39,7 @@ class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
             rgb = self.points.image(index)
         except DataError as error:
             return error
-        random = np.random.default_rng((self.seed, int(self.epoch), index))
+        random = self.random(index)
         mirrored = random.random() < 0.5 and self.flip is not None
         if self.jitter == Jitter():
             image, placed = resized(rgb), self.points.placed(index, rgb)
@@ -52,5 +49,4 @@ class PointFaces(Dataset[tuple[Tensor, Tensor] | DataError]):
             placed = to_units(moved, (FACE_SIZE, FACE_SIZE))
         if mirrored and self.flip is not None:
             image, placed = image[:, ::-1], mirror(placed, self.flip)
-        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-        return pixels, torch.from_numpy(np.ascontiguousarray(placed, dtype=np.float32).reshape(-1))
+        return as_bytes(image), torch.from_numpy(np.ascontiguousarray(placed, dtype=np.float32).reshape(-1))

@@ -24,20 +24,38 @@ _SYNTHETIC_CLASSES = 64
 _Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
-class FlippedFaces(Dataset[_Item | DataError]):
+class SeededDataset(Dataset[Any]):
+    """A data set whose augmentation depends on (seed, epoch, index) only.
+
+    So it does not matter which worker reads an image, or whether a run was stopped before.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        # Shared with worker processes that outlive an epoch.
+        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def random(self, index: int) -> np.random.Generator:
+        """Return the source of everything random about an item."""
+        return np.random.default_rng((self.seed, int(self.epoch), index))
+
+
+def as_bytes(image: np.ndarray) -> Tensor:
+    """Return an image (H, W, 3) as uint8 (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+class FlippedFaces(SeededDataset):
     """Faces as uint8 (3, 112, 112), randomly mirrored.
 
-    Whether a face is mirrored depends on (seed, epoch, index) only, so it does not matter which worker reads it. For a
-    record that cannot be read the item is the error itself, which the consumer raises: it arrives as one exception, not
-    as a worker's traceback. `faces` has items (uint8 (112, 112, 3), label).
+    For a record that cannot be read the item is the error itself, which the consumer raises: it arrives as one exception,
+    not as a worker's traceback. `faces` has items (uint8 (112, 112, 3), label).
     """
 
     def __init__(self, faces: Any, seed: int) -> None:
+        super().__init__(seed)
         self.faces = faces
-        self.seed = seed
         self.landmarks: np.ndarray | None = None
-        # Shared with worker processes that outlive an epoch.
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -47,10 +65,10 @@ class FlippedFaces(Dataset[_Item | DataError]):
             rgb, label = self.faces[index]
         except DataError as error:
             return error
-        mirrored = np.random.default_rng((self.seed, int(self.epoch), index)).random() < 0.5
+        mirrored = self.random(index).random() < 0.5
         if mirrored:
             rgb = rgb[:, ::-1]
-        pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
+        pixels = as_bytes(rgb)
         if self.landmarks is None:
             return pixels, label
         points = self.landmarks[index]
