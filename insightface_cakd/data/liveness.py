@@ -1,7 +1,6 @@
 """Live and spoofed faces of several domains, in a folder."""
 
 import csv
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +43,7 @@ class LiveFaces:
     def image(self, index: int, size: int = FACE_SIZE) -> np.ndarray:
         """Return a face, uint8 (size, size, 3) RGB, stretched."""
         path = self.folder / self.files[index]
-        rgb = decode_rgb(read_bytes(path), str(path))
-        if rgb.shape[:2] == (size, size):
-            return rgb
-        larger = max(rgb.shape[:2]) > size
-        return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if larger else cv2.INTER_CUBIC)
+        return _stretched(decode_rgb(read_bytes(path), str(path)), size)
 
     def of(self, domains: Sequence[str]) -> "LiveFaces":
         """Return the faces of some domains, numbered as given.
@@ -170,22 +165,28 @@ def pack_liveness(source: Path, out: Path, live: int | None = None) -> LiveFaces
             zip(found.files, found.live.tolist(), found.domain.tolist(), found.videos, strict=True)
         ):
             name = f"faces/{index:06}.jpg"
-            _write_face(found, index, temporary / name)
+            _write_face(found.folder / file, temporary / name)
             rows.append([name, kind, found.domains[domain], "" if video == file else video])
         with (temporary / LIST).open("w", newline="", encoding="utf-8") as lines:
             csv.writer(lines, lineterminator="\n").writerows([COLUMNS, *rows])
     return read_liveness(out)
 
 
-def _write_face(found: LiveFaces, index: int, path: Path) -> None:
-    source = found.folder / found.files[index]
-    face = found.image(index)
-    whole = decode_rgb(read_bytes(source), str(source)).shape[:2] == (FACE_SIZE, FACE_SIZE)
-    if whole and source.suffix.lower() in (".jpg", ".jpeg"):
+def _stretched(rgb: np.ndarray, size: int) -> np.ndarray:
+    if rgb.shape[:2] == (size, size):
+        return rgb
+    larger = max(rgb.shape[:2]) > size
+    return cv2.resize(rgb, (size, size), interpolation=cv2.INTER_AREA if larger else cv2.INTER_CUBIC)
+
+
+def _write_face(source: Path, path: Path) -> None:
+    data = read_bytes(source)
+    rgb = decode_rgb(data, str(source))
+    if rgb.shape[:2] == (FACE_SIZE, FACE_SIZE) and source.suffix.lower() in (".jpg", ".jpeg"):
         # A second compression would change what tells a replay from a face.
-        shutil.copyfile(source, path)
+        path.write_bytes(data)
     else:
-        path.write_bytes(encode_jpeg(face))
+        path.write_bytes(encode_jpeg(_stretched(rgb, FACE_SIZE)))
 
 
 def _from_list(path: Path, live: int | None) -> LiveFaces:
