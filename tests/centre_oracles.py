@@ -76,3 +76,18 @@ def adaface_loss(
         cosines[label] = math.cos(min(math.pi - 1e-3, max(1e-3, angle))) - (m * z + m)
         total += math.log(sum(math.exp(scale * value) for value in cosines)) - scale * cosines[label]
     return total / len(labels), mean, std
+
+
+def geometry_loss(
+    students: Array, teachers: Array, labels: list[int], centres: Array, arc: float, scale: float, weight: float
+) -> float:
+    """Return the mean cross-entropy with an arc margin and AdaDistill's geometry margin."""
+    total = 0.0
+    for student, teacher, label in zip(students, teachers, labels, strict=True):
+        logits = [scale * cosine(student, centre) for centre in centres]
+        near = cosine(teacher, centres[label])
+        lack = max(0.0, near - logits[label] / scale) * near
+        logits[label] = scale * (math.cos(math.acos(logits[label] / scale) + arc) - weight * lack)
+        largest = max(logits)
+        total += largest + math.log(sum(math.exp(z - largest) for z in logits)) - logits[label]
+    return total / len(labels)

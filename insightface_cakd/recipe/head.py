@@ -44,6 +44,8 @@ class HeadSpec(BaseModel):
         h: how much of the deviation of the norms counts; 0.333 when not given. With `margin: adaface` only.
         alpha: how much of a centre stays: `both`, cosine of student and teacher times cosine of centre and teacher; `simple`, the first
             factor alone. `both` when not given. With `centres: average` only.
+        geometry: weight of a further margin, by how much nearer to the centre the teacher is than the student; none when not given, 1 in
+            its source. With `centres: average` only.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -55,6 +57,7 @@ class HeadSpec(BaseModel):
     m: float | None = Field(default=None, gt=0, le=1)
     h: float | None = Field(default=None, gt=0, le=10)
     alpha: Literal["both", "simple"] | None = None
+    geometry: float | None = Field(default=None, gt=0, le=10)
 
     @model_validator(mode="after")
     def check(self) -> "HeadSpec":
@@ -76,8 +79,9 @@ class HeadSpec(BaseModel):
             raise RecipeError(
                 "head.centres: learnt with margin: host is the host's own head; expected margin: adaface. Remove `head`, or set its margin."
             )
-        if self.alpha is not None and self.centres != "average":
-            raise RecipeError("head.alpha: is read with centres: average only. Set head.centres, or remove it.")
+        unread = [key for key in ("alpha", "geometry") if self.centres != "average" and getattr(self, key) is not None]
+        if unread:
+            raise RecipeError(f"head.{unread[0]}: is read with centres: average only. Set head.centres, or remove it.")
         if self.margin == "quality":
             self.m_min, self.m_max = self.margins
             if self.m_min > self.m_max:

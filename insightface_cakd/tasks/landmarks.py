@@ -39,6 +39,7 @@ class Landmarks(Task):
         degrees: largest angle by which image and points are turned in training.
         scale: largest change of their size, as a share.
         shift: largest move to each side, as a share of the side.
+        frame: largest width of a black frame, as a share of the side; half of the images get one.
         mirror: whether half of the images are mirrored.
 
     Raises:
@@ -61,6 +62,7 @@ class Landmarks(Task):
         degrees: float = 0.0,
         scale: float = 0.0,
         shift: float = 0.0,
+        frame: float = 0.0,
         mirror: bool = True,
     ) -> None:
         if loss not in ("l1", "l2"):
@@ -68,7 +70,7 @@ class Landmarks(Task):
         if not isinstance(mirror, bool):
             raise RecipeError(f"mirror is {mirror!r}; expected true or false. Correct it.")
         self.loss, self.mirror = loss, mirror
-        self.jitter = Jitter(degrees, scale, shift)
+        self.jitter = Jitter(degrees, scale, shift, frame)
         # Mean and deviation of each coordinate, (2, 2 K), once the data are known.
         self.shape: np.ndarray | None = None
 

@@ -20,7 +20,7 @@ class PointFaces(SeededDataset):
     Args:
         points: the set.
         seed: of all draws.
-        jitter: turns, scales and moves image and points.
+        jitter: turns, scales, moves and frames image and points.
         flip: the point that each one becomes in a mirror; None mirrors nothing.
     """
 
@@ -44,6 +44,7 @@ class PointFaces(SeededDataset):
         if self.jitter == Jitter():
             image, placed = resized(rgb), self.points.placed(index, rgb)
         else:
+            rgb = self.jitter.framed(rgb, random)
             matrix = self.jitter.matrix(rgb.shape[1::-1], FACE_SIZE, random)
             image, moved = warp(rgb, self.points.points[index], matrix, FACE_SIZE)
             placed = to_units(moved, (FACE_SIZE, FACE_SIZE))

@@ -43,6 +43,22 @@ def test_the_matrix_is_the_stated_turn():
     np.testing.assert_allclose(matrix[:, :2] @ (10, 90) + matrix[:, 2], expected)
 
 
+def test_half_of_the_images_get_a_frame_of_four_widths():
+    rgb, random = np.full((100, 80, 3), 9, np.uint8), np.random.default_rng(0)
+    found = [Jitter(frame=0.2).framed(rgb, random) for _ in range(400)]
+    assert (rgb == 9).all(), "the image itself stays"
+    whole = [one is rgb for one in found]
+    assert 160 < sum(whole) < 240
+    widths = []
+    for one in (one for one, untouched in zip(found, whole, strict=True) if not untouched):
+        rows, columns = (np.flatnonzero(one[..., 0].any(axis=axis)) for axis in (1, 0))
+        assert (one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] == 9).all()
+        widths.append((rows[0] / 100, (99 - rows[-1]) / 100, columns[0] / 80, (79 - columns[-1]) / 80))
+    assert np.max(widths, axis=0) == pytest.approx([0.19] * 4, abs=0.02)
+    assert np.mean(widths, axis=0) == pytest.approx([0.095] * 4, abs=0.015)
+    assert Jitter(degrees=9).framed(rgb, None) is rgb, "nothing is drawn"
+
+
 def test_points_stay_on_their_spots(tmp_path):
     write_folder(tmp_path, "train", shaken(FACE, 12, seed=4))
     points = read_points(tmp_path, "train")
@@ -74,7 +90,11 @@ def test_what_is_drawn_depends_on_seed_epoch_and_index(tmp_path):
 
 @pytest.mark.parametrize(
     ("amount", "message"),
-    [({"degrees": 181}, "degrees is 181; expected a number from 0 to 180"), ({"scale": -0.1}, "scale is -0.1")],
+    [
+        ({"degrees": 181}, "degrees is 181; expected a number from 0 to 180"),
+        ({"scale": -0.1}, "scale is -0.1"),
+        ({"frame": 0.5}, "frame is 0.5"),
+    ],
 )
 def test_amounts_out_of_range_are_refused(amount, message):
     with pytest.raises(RecipeError, match=message):

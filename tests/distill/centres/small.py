@@ -28,6 +28,7 @@ HEADS = {
     "quality": {"centres": "teacher", "margin": "quality"},
     "average": {"centres": "average"},
     "simple": {"centres": "average", "alpha": "simple"},
+    "geometry": {"centres": "average", "geometry": 1.0},
 }
 
 

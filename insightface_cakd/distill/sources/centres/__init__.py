@@ -4,4 +4,5 @@ from insightface_cakd.distill.sources.centres.adaface import AdaFace
 from insightface_cakd.distill.sources.centres.average import AverageCentres
 from insightface_cakd.distill.sources.centres.frozen import QualityCentres, TeacherCentres
 
-RULES = (TeacherCentres, QualityCentres, AverageCentres, AdaFace)
+# AdaFace first: a margin of the centres goes around its own.
+RULES = (AdaFace, TeacherCentres, QualityCentres, AverageCentres)

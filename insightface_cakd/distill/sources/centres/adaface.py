@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.gather import gather_constant
+from insightface_cakd.distill.sources.centres.margins import scale_of
 from insightface_cakd.distill.sources.context import Context, Setting
 from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import RunError
@@ -63,13 +64,7 @@ class AdaFaceMargin(nn.Module):
 
     def __init__(self, host: nn.Module, m: float) -> None:
         super().__init__()
-        scale: Any = getattr(host, "s", None)
-        if not isinstance(scale, int | float):
-            raise RunError(
-                f"head.margin: adaface takes the scale from the host's margin, and {type(host).__name__} has no number `s`; expected "
-                "arcface_torch's CombinedMarginLoss. Set head.margin: host."
-            )
-        self.scale, self.m = float(scale), m
+        self.scale, self.m = scale_of(host, "head.margin: adaface"), m
         self.standing: Tensor | None = None
 
     def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
@@ -117,7 +112,7 @@ class AdaFace(Source):
 
     def begin(self, head: Any, classes: int) -> None:
         """Put the margin into the head."""
-        head.margin_softmax = AdaFaceMargin(head.margin_softmax, self.spec.strength)
+        self.margin = head.margin_softmax = AdaFaceMargin(head.margin_softmax, self.spec.strength)
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
@@ -127,5 +122,5 @@ class AdaFace(Source):
         if head.training:
             self.statistics.update(norms)
         standing = self.statistics.standing(norms, self.spec.concentration)
-        head.margin_softmax.standing = standing
+        self.margin.standing = standing
         return {"head.norm": norms.mean(), "head.standing": standing.mean()}

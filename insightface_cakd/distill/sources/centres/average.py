@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
+from insightface_cakd.distill.sources.centres.geometry import GeometryMargin
+from insightface_cakd.distill.sources.centres.margins import scale_of
 from insightface_cakd.distill.sources.centres.rule import EPS, CentreRule, cosines, own_rows
 
 LEAST = 1e-6
@@ -25,7 +27,8 @@ class AverageCentres(CentreRule):
     There is one update for the batch of all ranks, by the rank that has the class. The released code instead moves a copy on each process
     by that process's images and never brings the copies together; this is not offered.
 
-    With `alpha: simple` the factor cos(w_y, t), of centre and teacher, is left out of a.
+    With `alpha: simple` the factor cos(w_y, t), of centre and teacher, is left out of a. With `geometry`, each image has a further margin
+    by what the student lacks of the teacher's nearness to the moved centre, see `GeometryMargin`.
 
     Source: AdaDistill (arXiv 2407.01332).
     """
@@ -36,10 +39,18 @@ class AverageCentres(CentreRule):
         """Return the embeddings of the ensemble, else of the first teacher."""
         return features[f"{self.setting.answer}.embedding"].float()
 
+    def begin(self, head: Any, classes: int) -> None:
+        """Freeze the class centres, and put the margin around the head's own."""
+        super().begin(head, classes)
+        self.margin: GeometryMargin | None = None
+        if self.spec.geometry is not None:
+            scale = scale_of(head.margin_softmax, "head.geometry")
+            self.margin = head.margin_softmax = GeometryMargin(head.margin_softmax, scale, self.spec.geometry)
+
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         """Move this rank's class centres; log the batch's mean of a."""
-        if not head.training:
+        if not head.training and self.margin is None:
             return {}
         teacher = normalize(self.taught(features), eps=EPS)
         agreement = cosines(features["student.embedding"].float(), teacher)
@@ -47,6 +58,14 @@ class AverageCentres(CentreRule):
         classes = gather_constant(labels)
         mine, rows = own_rows(head, classes)
         teacher, agreement = everyone[:, :-1], everyone[:, -1]
+        logged = self._move(head, teacher, agreement, classes, mine, rows) if head.training else {}
+        if self.margin is not None:
+            self.margin.near = cosines(head.weight[rows], teacher)
+        return logged
+
+    def _move(
+        self, head: Any, teacher: Tensor, agreement: Tensor, classes: Tensor, mine: Tensor, rows: Tensor
+    ) -> dict[str, Tensor]:
         old = head.weight[rows]
         near = 1 if self.spec.alpha == "simple" else cosines(old, teacher).clamp(LEAST, 1)
         alpha = (agreement * near).clamp(LEAST, 1)

@@ -1,9 +1,8 @@
 """An arc margin per image: larger the nearer to its class."""
 
-from typing import Any
-
 from torch import Tensor, nn
 
+from insightface_cakd.distill.sources.centres.margins import scale_of
 from insightface_cakd.errors import RunError
 
 # A batch whose images all point away from their centres has no scale of its own.
@@ -34,13 +33,7 @@ class QualityMargin(nn.Module):
 
     def __init__(self, host: nn.Module) -> None:
         super().__init__()
-        scale: Any = getattr(host, "s", None)
-        if not isinstance(scale, int | float):
-            raise RunError(
-                f"head.margin: quality takes the scale from the host's margin, and {type(host).__name__} has no number `s`; expected "
-                "arcface_torch's CombinedMarginLoss. Set head.margin: host."
-            )
-        self.scale = float(scale)
+        self.scale = scale_of(host, "head.margin: quality")
         self.threshold = float(getattr(host, "interclass_filtering_threshold", 0))
         self.margins: Tensor | None = None
 
