@@ -16,6 +16,7 @@ from benchmarks.ijb_draw import size_of
 from benchmarks.ijb_extract import bench_extraction
 from benchmarks.liveness import bench_liveness
 from benchmarks.low_resolution import bench_low_resolution
+from benchmarks.seeds import seeds_table
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.evaluate import Question
@@ -120,6 +121,7 @@ def liveness(
     data: Annotated[Path, typer.Argument(help="A packed folder, or <domain>/{live,spoof}/.")],
     seeds: Annotated[str, typer.Option(help="Of the floors' splits, with commas.")] = "0,1,2",
     model: Annotated[list[Path] | None, typer.Option(help="An .onnx to measure too; may be repeated.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Has NAME/DOMAIN/SEED, runs that left DOMAIN out.")] = None,
     live_class: Annotated[int, typer.Option(help="Class of live of the models.")] = 1,
     size: Annotated[int, typer.Option(min=16, help="Side of the images that the models take.")] = 112,
     values: Annotated[Literal["unit", "raw"], typer.Option(help="Pixels in [-1, 1], or 0 to 255.")] = "unit",
@@ -127,7 +129,7 @@ def liveness(
 ) -> None:
     """Measure floors and models with each domain left out in turn.
 
-    Three tables, AUC, EER and HTER: chance, two linear models, and the ONNX models.
+    Three tables, AUC, EER and HTER: chance, two linear models, the ONNX models, and runs.
 
     Example: `python -m benchmarks liveness faces --seeds 0,1,2`
     \f
@@ -135,6 +137,7 @@ def liveness(
         data: faces of at least two domains.
         seeds: of the floors' splits, separated by commas.
         model: .onnx files, which all take the same.
+        runs: has NAME/DOMAIN/SEED, each a run that was trained without DOMAIN.
         live_class: class of live among a model's answers.
         size: side of the images that a model takes.
         values: pixels in [-1, 1], or 0 to 255.
@@ -143,7 +146,27 @@ def liveness(
     given = Input(live_class, size, values, colour)
     device = choose_device(None)
     models = {one.name: (load_live_model(one, live_class, size, get_model, device)[0], given) for one in model or ()}
-    print(bench_liveness(data, [int(seed) for seed in seeds.split(",")], models))
+    print(bench_liveness(data, [int(seed) for seed in seeds.split(",")], models, runs))
+
+
+@app.command("seeds")
+def seeds(
+    folder: Annotated[Path, typer.Argument(help="Has NAME/SEED/FILE.")],
+    fact: Annotated[list[str], typer.Option(help="Key of the file, with dots; may be repeated.")],
+    file: Annotated[str, typer.Option(help="Its name in each run's folder.")] = "result.json",
+    scale: Annotated[float, typer.Option(help="Every number is multiplied by it.")] = 1.0,
+) -> None:
+    """Print the mean of runs over their seeds.
+
+    Example: `python -m benchmarks seeds runs --fact accuracy.dev --scale 100`
+    \f
+    Args:
+        folder: has NAME/SEED/FILE.
+        fact: keys of the file, with dots between levels.
+        file: name of the file in each run's folder.
+        scale: every number is multiplied by it.
+    """
+    print(seeds_table(folder, file, fact, scale))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Anti-spoofing with one domain left out: linear floors, and ONNX models."""
+"""Anti-spoofing with one domain left out: floors, ONNX models and runs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,9 +11,13 @@ from torch import Tensor
 from benchmarks.colour_texture import colour_texture, grey_pixels
 from insightface_cakd.data.liveness import LiveFaces, read_liveness
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.liveness.models import load_live_model
 from insightface_cakd.evaluate.liveness.result import LivenessResult, Scored
 from insightface_cakd.evaluate.liveness.scoring import Input, measure_liveness
+from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.report.tables import Row, markdown_table
+from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.run_folder import RunFolder
 
 DECAY = 1e-2
 RATES = ("AUC", "EER", "HTER")
@@ -27,26 +31,54 @@ Measured = dict[str, LivenessResult]
 Model = tuple[Callable[[Tensor], Tensor], Input]
 
 
-def bench_liveness(data: Path, seeds: Sequence[int], models: dict[str, Model]) -> str:
+def bench_liveness(data: Path, seeds: Sequence[int], models: dict[str, Model], runs: Path | None = None) -> str:
     """Return a table for each measure: a line a model, a column a domain.
 
     Each domain in turn is tested, with the threshold of the equal error rate on the others. A floor learns from a random four fifths of
-    the other domains' faces, and its threshold is that of the remaining fifth; models learn nothing, and are measured once.
+    the other domains' faces, and its threshold is that of the remaining fifth; models learn nothing, and are measured once. Runs have
+    learnt from all other domains, which also give their threshold.
 
     Args:
         data: see `read_liveness`, at least two domains.
         seeds: of the floors' split; the standard deviation over them stands in brackets.
         models: what answers logits by title, with what it takes.
+        runs: has NAME/DOMAIN/SEED, each a run of task `liveness` that was trained without DOMAIN.
+
+    Raises:
+        EvaluationError: a domain or a seed of some domain is missing among the runs.
     """
     faces = read_liveness(data).require_both_kinds(domains=2)
     found: dict[str, list[Measured]] = {"majority": [{name: _majority(faces, name) for name in faces.domains}]}
     for title, describe in FLOORS.items():
         rows = np.stack([describe(faces.image(index)) for index in range(len(faces))]).astype(np.float64)
         found[title] = [{name: _floor(faces, rows, name, seed) for name in faces.domains} for seed in seeds]
+    others = {name: [one for one in faces.domains if one != name] for name in faces.domains}
     for title, (model, given) in models.items():
-        others = {name: [one for one in faces.domains if one != name] for name in faces.domains}
         found[title] = [{name: measure_liveness(model, faces, others[name], [name], given) for name in faces.domains}]
+    for folder in sorted(runs.iterdir()) if runs is not None else ():
+        found[folder.name] = [
+            {name: _run(folder / name / seed, faces, others[name], name) for name in faces.domains}
+            for seed in _seeds(folder, faces.domains)
+        ]
     return "\n\n".join(markdown_table([_row(rate, *line) for line in found.items()]) for rate in RATES)
+
+
+def _seeds(folder: Path, domains: Sequence[str]) -> list[str]:
+    """Return the names of the seeds, the same for each domain."""
+    found = {name: sorted(one.name for one in (folder / name).glob("*") if RunFolder(one).finished) for name in domains}
+    first = found[domains[0]]
+    for name, there in found.items():
+        if not there or there != first:
+            raise EvaluationError(
+                f"{folder / name}: finished runs {there}; expected those of {domains[0]}, {first}, at least one. Train them all."
+            )
+    return first
+
+
+def _run(folder: Path, faces: LiveFaces, others: Sequence[str], tested: str) -> LivenessResult:
+    given = Input(live_class=1)
+    model, _ = load_live_model(folder, None, given.size, get_model, choose_device(None))
+    return measure_liveness(model, faces, list(others), [tested], given)
 
 
 def _row(rate: str, title: str, runs: Sequence[Measured]) -> Row:

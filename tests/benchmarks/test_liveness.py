@@ -1,5 +1,6 @@
 """`python -m benchmarks liveness`: descriptions, regression, tables."""
 
+import shutil
 import subprocess
 import sys
 
@@ -11,8 +12,11 @@ from torch import nn
 from benchmarks.colour_texture import AROUND, colour_texture, grey_pixels, uniform_patterns
 from benchmarks.liveness import bench_liveness, logistic_regression
 from insightface_cakd.data.faces.live import write_live_faces
+from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.liveness.scoring import Input
 from insightface_cakd.export.onnx import export_onnx
+from insightface_cakd.tasks.job import Job
+from insightface_cakd.tasks.launch import train
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,35 @@ def test_each_domain_is_left_out_and_models_stand_beside_the_floors(faces):
     assert all("(" in cell for cell in named["colour histograms + LBP, linear"])
     assert float(named["colour histograms + LBP, linear"][3].split()[0]) > 0.6
     assert [table.split("|")[1].strip() for table in tables] == ["AUC", "EER", "HTER"]
+
+
+@pytest.fixture(scope="module")
+def runs(faces, tmp_path_factory):
+    """Runs of one name, two seeds a domain, each of which left its domain out."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "r.yaml").write_text("task: liveness\n")
+    short = ("batch_size=24", "num_epoch=1", "warmup_epoch=0", "num_workers=0", "device=cpu", "embedding_size=64")
+    for domain in ("evening", "office", "window"):
+        for seed in (1, 2):
+            settings = (*short, f"seed={seed}", f"val_targets=['{domain}']")
+            out = folder / "runs" / "alone" / domain / str(seed)
+            train(Job("faces_cnn_tiny", str(folder / "r.yaml"), data=faces, settings=settings, output=out))
+    return folder / "runs"
+
+
+def test_runs_stand_beside_the_floors_with_the_spread_of_their_seeds(faces, runs):
+    rows = bench_liveness(faces, (0,), {}, runs).split("\n\n")[0].splitlines()
+    (line,) = [line for line in rows if "alone" in line]
+    assert line.count("(") == 4, "each domain and the mean"
+
+
+def test_a_missing_run_is_refused(faces, runs, tmp_path):
+    shutil.copytree(runs / "alone", tmp_path / "alone")
+    shutil.rmtree(tmp_path / "alone" / "window" / "2")
+    with pytest.raises(
+        EvaluationError, match=r"window: finished runs \['1'\]; expected those of evening, \['1', '2'\]"
+    ):
+        bench_liveness(faces, (0,), {}, tmp_path)
 
 
 @pytest.mark.slow

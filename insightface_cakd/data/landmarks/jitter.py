@@ -9,7 +9,7 @@ from insightface_cakd.errors import RecipeError
 
 @dataclass(frozen=True)
 class Jitter:
-    """Turn, scale, move and frame an image by drawn amounts up to these.
+    """Turn, scale, move and frame an image by drawn amounts.
 
     Each amount is drawn evenly: the angle from -degrees to degrees, the factor from 1 - scale to 1 + scale, and each shift from -shift to
     shift, a share of the side. Half of the images get a black frame, each side of a width of its own from 0 to `frame` of the image's, as a
@@ -56,9 +56,12 @@ class Jitter:
         return np.column_stack([turn * stretch, turn @ start + middle + (right, down)])
 
     def framed(self, rgb: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Return the image (H, W, 3), in half of the cases with a black frame.
+        """Return the image, half of the time with a black frame.
 
         Without `frame` nothing is drawn, and it is the image itself.
+
+        Shape:
+            rgb: (H, W, 3).
         """
         if self.frame == 0 or random.random() < 0.5:
             return rgb
