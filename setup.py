@@ -45,6 +45,7 @@ setup(
         "pydantic>=2",
         "PyYAML",
         "rich",
+        "safetensors",
         "scipy",
         "typer>=0.12",
     ],

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import RecipeError, RunError, TeacherError
+from insightface_cakd.networks.timm_networks import TimmFace, face_state, has_face_head
 from insightface_cakd.networks.weights import Advice, existing_file, load_strictly, read_state
 from insightface_cakd.recipe.student import StudentSpec
 
@@ -29,8 +30,9 @@ def check_initial(student: StudentSpec | None) -> None:
 def load_initial(backbone: nn.Module, weights: str, of_width: Callable[[int], nn.Module] | None = None) -> None:
     """Load a student's initial weights strictly.
 
-    The file has a bare state dict, or is a checkpoint with `state_dict_backbone`. One that does not exist, is damaged, or is of another
-    network or width is a RunError, and nothing was loaded.
+    The file has a bare state dict, or is a checkpoint with `state_dict_backbone`. A `timm:` network also takes timm's own weights of its
+    body, without its classifier and for its image size; its embedding head stays as it is. A file that does not exist, is damaged, or is
+    of another network or width is a RunError, and nothing was loaded.
 
     Args:
         backbone: the student.
@@ -42,6 +44,8 @@ def load_initial(backbone: nn.Module, weights: str, of_width: Callable[[int], nn
         path = existing_file(weights, "student weights", _FIX)
         where = f"student weights {path}"
         state = read_state(path, where)
+        if isinstance(backbone, TimmFace) and not has_face_head(state):
+            state = face_state(backbone, state, TeacherError, where)
         if of_width is not None:
             state = _with_own_answer(backbone, state, of_width)
         load_strictly(backbone, state, where, _ADVICE)

@@ -1,5 +1,6 @@
 """Networks of timm, adapted to faces."""
 
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -63,6 +64,34 @@ def timm_face(name: str, num_features: int, input_size: int, error: type[CAKDErr
 def has_face_head(keys: Iterable[str]) -> bool:
     """Return whether keys are those of a `TimmFace`, not timm's own classifier."""
     return any(key.endswith("feature.1.running_mean") for key in keys)
+
+
+def face_state(network: TimmFace, state: dict[str, Tensor], error: type[CAKDError], where: str) -> dict[str, Tensor]:
+    """Return a face network's state from timm's own weights of its body.
+
+    The classifier is left out, and what depends on the image size, such as position embeddings, is resampled as timm does it. The head on
+    the body is the network's own.
+
+    Args:
+        network: it keeps its weights.
+        state: as timm publishes it, for the image size it was trained at.
+        error: raised where timm cannot adapt the state.
+        where: the file, for that error.
+    """
+    named = getattr(network.body, "pretrained_cfg", {}).get("classifier") or ()
+    classifiers = (named,) if isinstance(named, str) else tuple(named)
+    body = {key: value for key, value in state.items() if not key.startswith(tuple(f"{one}." for one in classifiers))}
+    adapt = getattr(sys.modules[type(network.body).__module__], "checkpoint_filter_fn", None)
+    try:
+        body = body if adapt is None else adapt(body, network.body)
+    # Each family has a function of its own, which assumes its own keys and shapes.
+    except Exception as problem:
+        raise error(
+            f"{where}: timm cannot adapt it to {type(network.body).__name__} ({in_one_line(problem)[:200]}); expected the weights of this "
+            "network. Is the config's network the right one?"
+        ) from problem
+    head = {key: value for key, value in network.state_dict().items() if key.startswith("feature.")}
+    return {f"body.{key}": value for key, value in body.items()} | head
 
 
 def create_timm(name: str, input_size: int, error: type[CAKDError], **options: Any) -> nn.Module:

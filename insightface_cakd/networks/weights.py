@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError, in_one_line
@@ -79,9 +80,16 @@ def check_sha256(found: str | None, expected: str | None, where: str) -> None:
 
 
 def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Any]:
-    """Read a dict of tensors and plain values written by `torch.save`."""
+    """Read a dict of tensors and plain values written by `torch.save`.
+
+    A `.safetensors` is a dict of tensors, too.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     # Damaged bytes make torch.load raise nearly anything, KeyError included.
     except Exception as error:
         if "TorchScript" in str(error):

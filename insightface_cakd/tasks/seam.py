@@ -134,13 +134,16 @@ def _replace_model(
     ensemble = None if recipe.ensemble is None else Ensemble(recipe.ensemble, teachers)
     get_model: Callable[..., nn.Module] = namespace.get_model
 
-    def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
+    def get_backbone(name: str, **kwargs: Any) -> nn.Module:
         own = task.network(name, **kwargs)
-        backbone = get_model(name, **kwargs) if own is None else own
+        return get_model(name, **kwargs) if own is None else own
+
+    def get_distilled_student(name: str, **kwargs: Any) -> nn.Module:
+        backbone = get_backbone(name, **kwargs)
         task.prepare(backbone)
         if initial is not None and initial.weights is not None:
             narrower = (
-                (lambda width: get_model(name, **{**kwargs, "num_features": width})) if task.has_own_answer else None
+                (lambda width: get_backbone(name, **{**kwargs, "num_features": width})) if task.has_own_answer else None
             )
             load_initial(backbone, initial.weights, narrower)
         # Projectors draw random numbers; the student's and the head's initial weights must not depend on them.

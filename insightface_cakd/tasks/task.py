@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from insightface_cakd.distill.sources import Setting, Source
 from insightface_cakd.errors import RecipeError
+from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.networks.timm_networks import TIMM
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.recipe.parts import IDENTIFICATION
@@ -88,13 +90,14 @@ class Task:
     def network(self, name: str, **options: Any) -> nn.Module | None:
         """Return the student's network, None for the host's of that name.
 
-        It must be one that `get_model` of the embedded host builds by the same name, since evaluation and export rebuild it so.
+        It must be one that `get_model` of the embedded host builds by the same name, since evaluation and export rebuild it so. Networks of
+        timm are among them, whatever the host.
 
         Args:
             name: the config's `network`.
             options: as `get_model` gets them: `num_features`, `fp16`, `dropout`.
         """
-        return None
+        return get_model(name, **options) if name.startswith(TIMM) else None
 
     def embedding(self, answer: Tensor) -> Tensor:
         """Return the embedding that terms read, from the student's answer.

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from insightface_cakd.distill.sources.lora import LowRankUpdate
@@ -14,6 +15,7 @@ from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks import seam
 from tests.ranks import run_ranks
 from tests.rounding import assert_equal_up_to_rounding
+from tests.tasks.runs import launch
 from tests.toy import WIDTH, of_ranks, toy_batch, toy_head, toy_host
 
 CLASSES = 11
@@ -150,3 +152,57 @@ def test_the_shipped_recipe():
     recipe = load_recipe("lora")
     assert recipe.student.lora.model_dump() == {"rank": 8, "alpha": 16, "targets": ["qkv", "proj"], "trains": None}
     assert (recipe.needs_teacher, recipe.lacks_init) == (False, True)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The weights of a small ViT as timm publishes them, for 224 pixels and with a classifier."""
+    torch.manual_seed(0)
+    torch.save(timm.create_model("vit_tiny_patch16_224", pretrained=False).state_dict(), tmp_path / "vit.pt")
+    return tmp_path / "vit.pt"
+
+
+def trained(face_set, published, folder, config, *more):
+    settings = {
+        "rec": face_set,
+        "network": "timm:vit_tiny_patch16_224",
+        "embedding_size": 32,
+        "batch_size": 8,
+        "num_epoch": 1,
+        "warmup_epoch": 0,
+        "num_workers": 0,
+        "lr": 0.01,
+        "fp16": False,
+    }
+    options = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    launch(
+        1, folder, ["train", config, "--distill", "lora", "--init", published, "--output", "teacher", *options, *more]
+    )
+    model = torch.load(folder / "teacher" / "model.pt", weights_only=True)
+    network = get_model("timm:vit_tiny_patch16_224", num_features=32)
+    network.load_state_dict(model, strict=True)
+    given = torch.load(published, weights_only=True)
+    moved = {key for key, value in network.body.state_dict().items() if not torch.equal(value, given[key])}
+    assert {key.split(".", 2)[2] for key in moved if key.startswith("blocks.")} == {
+        "attn.qkv.weight",
+        "attn.proj.weight",
+    }
+    assert moved - {"pos_embed"} == {key for key in moved if key.startswith("blocks.")}, "the rest is timm's, resampled"
+
+
+@pytest.mark.slow
+def test_a_published_vit_becomes_a_teacher_in_one_command(face_set, published, tmp_path):
+    trained(face_set, published, tmp_path, "faces_vit_tiny")
+    teacher = ["--teacher", "teacher/model.pt", "--recipe-set", "teacher.network=timm:vit_tiny_patch16_224"]
+    short = ["--set", "batch_size=8", "--set", "num_epoch=1", "--set", "warmup_epoch=0", "--set", "embedding_size=32"]
+    command = ["train", "faces_cnn_tiny", "--data", face_set, "--distill", "cosine", "--output", "student", *teacher]
+    launch(1, tmp_path, [*command, *short])
+
+
+@pytest.mark.upstream
+@pytest.mark.slow
+def test_untouched_arcface_torch_trains_it(face_set, published, tmp_path, arcface_torch):
+    config = "configs/ms1mv3_mbf"
+    sizes = ["num_classes=12", "num_image=48", "val_targets=[]", "save_all_states=False"]
+    more = [part for size in sizes for part in ("--set", size)]
+    trained(face_set, published, tmp_path, config, "--host", str(arcface_torch), *more)
