@@ -66,10 +66,10 @@ def _read_lines(path: Path) -> PointList:
         for number, row in numbered
         if len(row) != first
     ]
-    _refuse(path, wrong, LINE)
+    _refuse(path, wrong, "Give every line `path x1 y1 x2 y2 ...` as many points as the first.")
     if numbered and (first < 3 or first % 2 == 0):
         raise DataError(
-            f"{path}: line {numbered[0][0]} has {first - 1} numbers; expected an even number, x and y. {LINE}"
+            f"{path}: line {numbered[0][0]} has {first - 1} numbers; expected an even number, x and y of each point. Correct the list."
         )
     return _checked(path, numbered, tuple(str(index) for index in range((first - 1) // 2)), LINE)
 

@@ -13,6 +13,8 @@ from insightface_cakd.networks.generators.framing import Crop, frame
 TRIED = 4
 # Generators overshoot their range a little: this much, as a share of it, is clamped without a word; beyond it, this share of the pixels.
 OVERSHOOT, MOST_OUTSIDE = 0.05, 0.05
+# Faces fill more of the range than this share: less is another range, such as [-1, 1] read as [0, 255].
+LEAST_SPAN = 0.1
 
 Step = Callable[[Tensor], Any]
 
@@ -112,17 +114,18 @@ class Generator:
             raise RunError(
                 f"{self.name}: its images hold NaN or infinity; expected numbers. The file is damaged, or in half precision."
             )
-        least, most = float(images.min()), float(images.max())
-        room = OVERSHOOT * (self.high - self.low)
-        outside = float(((images < self.low - room) | (images > self.high + room)).float().mean())
-        if outside > MOST_OUTSIDE or (self.low < 0 <= least):
-            raise RunError(
-                f"{self.name}: its pixels lie in [{least:.3g}, {most:.3g}]; expected [{self.low:g}, {self.high:g}]. Set pixels,"
-                " for example pixels: [0, 1]."
-            )
         if float((images - images[:1]).abs().max()) < 1e-6 * (self.high - self.low):
             raise RunError(
                 f"{self.name}: different latents give the same image; expected others. It does not read its latents."
+            )
+        least, most = float(images.min()), float(images.max())
+        room = OVERSHOOT * (self.high - self.low)
+        outside = float(((images < self.low - room) | (images > self.high + room)).float().mean())
+        narrow = most - least < LEAST_SPAN * (self.high - self.low)
+        if outside > MOST_OUTSIDE or narrow or (self.low < 0 <= least):
+            raise RunError(
+                f"{self.name}: its pixels lie in [{least:.3g}, {most:.3g}]; expected [{self.low:g}, {self.high:g}]. Set pixels,"
+                " for example pixels: [0, 1]."
             )
 
     @torch.no_grad()

@@ -165,6 +165,16 @@ def test_the_range_of_pixels_is_said_and_not_guessed():
         ("linear", {}, r"does not say how wide its latents are; expected latent in the recipe"),
         ("linear", {"latent": 9}, r"fails on latents \(4, 9\) \(.*\); expected images\. Set latent to the width"),
         ("bytes_255", {"latent": 8}, r"its pixels lie in \[.*\]; expected \[-1, 1\]\. Set pixels"),
+        (
+            "linear",
+            {"latent": 8, "pixels": (0.0, 255.0)},
+            r"its pixels lie in \[-.*\]; expected \[0, 255\]\. Set pixels",
+        ),
+        (
+            "shares",
+            {"latent": 8, "pixels": (0.0, 255.0)},
+            r"its pixels lie in \[0.*\]; expected \[0, 255\]\. Set pixels",
+        ),
         ("shares", {"latent": 8}, r"its pixels lie in \[0.*\]; expected \[-1, 1\]\. Set pixels"),
         ("holes", {"latent": 8}, r"its images hold NaN or infinity"),
         ("deaf", {"latent": 8}, r"different latents give the same image"),
