@@ -48,7 +48,17 @@ def _pack(
 
     with progress_bar("packing") as progress:
         summary = pack(faces, out, progress=progress)
+    _say_skipped(faces)
     print(f"{out}: {summary.images} images of {summary.identities} people")
+
+
+def _say_skipped(faces: Path) -> None:
+    """Print what a folder of people has beside their images, if anything."""
+    from insightface_cakd.data.folders import find_people, skipped_line
+
+    skipped = find_people(faces).skipped
+    if skipped:
+        print(skipped_line(skipped, faces))
 
 
 def _unpack(
@@ -104,6 +114,8 @@ def _make_bin(
 
     with progress_bar("pairs") as progress:
         make_bin(source, out, pairs=pairs, seed=seed, progress=progress)
+    if source.is_dir():
+        _say_skipped(source)
     print(out)
 
 
@@ -122,6 +134,7 @@ def _split(
     from insightface_cakd.data.split import split_faces
 
     split_faces(faces, out, name, seed, pairs)
+    _say_skipped(faces)
     print(info(out))
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,24 @@ from insightface_cakd.errors import DataError
 from insightface_cakd.runtime import atomic
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+# What systems, archives and notebooks leave in folders, beside names that begin with a dot; lower case.
+_LITTER = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 _DIGITS = re.compile(r"([0-9]+)")
+# How many names an error or a note shows.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class People:
-    """The people of a folder and their images, both in natural order.
+    """The people of a folder and their images.
+
+    People are in the order of their names as text (`id_10` before `id_2`), as arcface_torch numbers them; the images of a person in
+    natural order.
 
     Args:
         images: of each person; a dangling link to an image counts, so that whoever reads it reports it.
-        skipped: files that are not images by their suffix or lie in no person's folder, and folders without images.
+        skipped: files that are not images by their suffix or lie in no person's folder, folders without images, and litter, see
+            `is_litter`; of a folder that is litter itself only the folder.
     """
 
     images: list[list[Path]] = field(default_factory=list)
@@ -34,6 +42,43 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], str(path)
 
 
+def is_litter(path: Path) -> bool:
+    """Return whether a system, an archive or a notebook left it.
+
+    Such as `.DS_Store`, `._a.jpg`, `.ipynb_checkpoints`, `__MACOSX` or `Thumbs.db`: no person and no face, whatever its ending.
+    """
+    return path.name.startswith(".") or path.name.lower() in _LITTER
+
+
+def files_below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return a folder's files at any depth, and the litter among them.
+
+    Both in natural order. What lies in a folder that is litter is not looked at.
+    """
+    files: list[Path] = []
+    litter: list[Path] = []
+    for path in sorted(folder.rglob("*"), key=natural_key):
+        inside = path.relative_to(folder)
+        if any(is_litter(parent) for parent in inside.parents):
+            continue
+        if is_litter(path):
+            litter.append(path)
+        elif path.is_file() or is_dangling(path):
+            files.append(path)
+    return files, litter
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the images at any depth, in natural order."""
+    return [file for file in files_below(folder)[0] if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def skipped_line(skipped: Sequence[Path], folder: Path) -> str:
+    """Return how many files and folders were skipped, and the first of them."""
+    names = [path.relative_to(folder).as_posix() + ("/" if path.is_dir() else "") for path in skipped[:_SHOWN]]
+    return f"skipped, no image or in no person's folder: {len(skipped)} ({'; '.join(names)}{'; ...' if len(skipped) > _SHOWN else ''})"
+
+
 def is_dangling(path: Path) -> bool:
     """Return whether a path is a link whose target does not exist."""
     return path.is_symlink() and not path.exists()
@@ -44,11 +89,13 @@ def find_people(folder: str | os.PathLike[str]) -> People:
     root, people = Path(folder), People()
     if not root.is_dir():
         raise DataError(f"{folder}: no such folder; expected one subfolder for each person. Check the path.")
-    for entry in sorted(root.iterdir(), key=natural_key):
-        inside = entry.rglob("*") if entry.is_dir() else ()
-        files = [file for file in inside if file.is_file() or is_dangling(file)]
-        images = sorted((file for file in files if file.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
-        people.skipped.extend(sorted(set(files) - set(images)))
+    for entry in sorted(root.iterdir(), key=lambda path: path.name):
+        if is_litter(entry) or not entry.is_dir():
+            people.skipped.append(entry)
+            continue
+        files, litter = files_below(entry)
+        images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+        people.skipped.extend(sorted({*files, *litter} - {*images}))
         if images:
             people.images.append(images)
             people.names.append(entry.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from insightface_cakd.data.folders import IMAGE_SUFFIXES, natural_key, require_new_folder, writing
+from insightface_cakd.data.folders import IMAGE_SUFFIXES, is_litter, natural_key, require_new_folder, writing
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.errors import DataError, did_you_mean
 from insightface_cakd.runtime.atomic import require_new
@@ -102,9 +102,10 @@ def read_liveness(folder: Path) -> LiveFaces:
     rows = [
         (str(path.relative_to(folder)), KINDS.index(kind), domain.name, "")
         for domain in sorted(folder.iterdir(), key=natural_key)
+        if not is_litter(domain)
         for kind in KINDS
         for path in sorted((domain / kind).glob("*"), key=natural_key)
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_litter(path)
     ]
     if not rows:
         raise DataError(f"{folder}: no faces; {_LAYOUT} Check the layout.")

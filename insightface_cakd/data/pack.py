@@ -20,7 +20,7 @@ class PackSummary:
 
     Args:
         kept: number of images whose bytes were copied; the others were encoded anew, and resized where needed.
-        skipped: files and folders left out because they are not images by their suffix, or hold none.
+        skipped: files and folders left out, see `People`.
     """
 
     identities: int
@@ -38,8 +38,8 @@ def pack(
 ) -> PackSummary:
     """Write `train.rec`, `train.idx` and `property` from folders of people.
 
-    Labels follow the natural order of the folder names (`id_2` before `id_10`). For n images of p people the files
-    hold: the header, key 0 with labels [n + 1, n + 1 + p]; images, keys 1 to n with a scalar label; identities, keys n
+    Labels follow the order of the folder names as text (`id_10` before `id_2`), as arcface_torch numbers folders. For n images of p people
+    the files hold: the header, key 0 with labels [n + 1, n + 1 + p]; images, keys 1 to n with a scalar label; identities, keys n
     + 1 to n + p with labels [first key, key behind the last]; and `property` with `p,112,112`.
 
     Args:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from insightface_cakd.data.bins import make_bin
-from insightface_cakd.data.folders import require_new_folder, writing
+from insightface_cakd.data.folders import find_people, require_new_folder, writing
 from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import most_pairs
 from insightface_cakd.errors import DataError
@@ -21,7 +21,7 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
     """
     if not faces.is_dir():
         raise DataError(f"{faces}: no such folder; expected aligned 112x112 faces, one folder per person.")
-    people = sorted(folder for folder in faces.iterdir() if folder.is_dir())
+    people = [faces / name for name in find_people(faces).names]
     require_new_folder(out, faces)
     if len(people) < MIN_PEOPLE:
         raise DataError(

@@ -9,6 +9,7 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd.data.bins import read_bin
+from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, skipped_line
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
@@ -102,15 +103,25 @@ def count_records(rec: str) -> tuple[int, int]:
 
 
 def _count_folders(rec: str) -> int:
-    """Return the number of sub-folders: arcface_torch takes each for one person."""
+    """Return the number of sub-folders: arcface_torch takes each for one person.
+
+    It takes what a system or a notebook left there, too.
+    """
     folder = Path(rec)
-    people = sum(child.is_dir() for child in folder.iterdir()) if folder.is_dir() else 0
-    if people == 0:
+    if not folder.is_dir() or not any(child.is_dir() for child in folder.iterdir()):
         raise DataError(
             f"{rec}: no train.rec and no folders of people; expected train.rec and train.idx, or one folder of images per person. "
             "Correct rec."
         )
-    return people
+    people = find_people(folder)
+    taken = [path for path in people.skipped if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES]
+    taken = [path for path in taken if path.is_dir() or path.parent != folder]
+    if taken:
+        raise DataError(
+            f"{rec}: arcface_torch takes every folder for a person and every image in one for a face; {skipped_line(taken, folder)}; "
+            "expected people and faces only. Remove them, or pack the folder with `cakd data pack`."
+        )
+    return len(people.images)
 
 
 def _check_limits(cfg: EasyDict) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from insightface_cakd.data.folders import IMAGE_SUFFIXES, natural_key
+from insightface_cakd.data.folders import image_files
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime import atomic
@@ -82,7 +82,7 @@ def train_encoder(
         Idea of He et al., masked autoencoders (2111.06377); convolutions in place of a Transformer are an assumption.
     """
     atomic.require_new(out, DataError)
-    files = sorted((p for p in faces.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    files = image_files(faces)
     if len(files) < batch:
         raise DataError(f"{faces}: {len(files)} images; expected at least a batch of {batch}. Lower --batch.")
     with torch.random.fork_rng(devices=[]):

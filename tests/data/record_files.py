@@ -1,5 +1,6 @@
 """Small record folders and folders of people for the data tests."""
 
+import hashlib
 import resource
 import struct
 from collections.abc import Iterator
@@ -83,3 +84,8 @@ def disk_full_after(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def content(folder: Path) -> dict[str, str]:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

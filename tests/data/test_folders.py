@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from insightface_cakd.data.folders import find_people, is_dangling, natural_key, require_new_folder, writing
+from insightface_cakd.data.folders import (
+    find_people,
+    image_files,
+    is_dangling,
+    natural_key,
+    require_new_folder,
+    skipped_line,
+    writing,
+)
 from insightface_cakd.errors import DataError
 from tests.data.record_files import jpeg, people_folder
 
@@ -16,10 +24,10 @@ def test_digits_sort_as_numbers_and_the_rest_by_code_point() -> None:
     ]
 
 
-def test_people_and_their_images_come_in_natural_order(tmp_path: Path) -> None:
+def test_people_come_in_the_order_of_their_names_as_text_and_images_in_natural_order(tmp_path: Path) -> None:
     people = find_people(people_folder(tmp_path, {"p10": 11, "p9": 2}))
-    assert people.names == ["p9", "p10"]
-    assert [image.name for image in people.images[1]] == [f"{number}.jpg" for number in range(11)]
+    assert people.names == ["p10", "p9"]
+    assert [image.name for image in people.images[0]] == [f"{number}.jpg" for number in range(11)]
 
 
 def test_what_is_no_image_of_a_person_is_skipped_and_listed(tmp_path: Path) -> None:
@@ -30,6 +38,52 @@ def test_what_is_no_image_of_a_person_is_skipped_and_listed(tmp_path: Path) -> N
     people = find_people(tmp_path)
     assert people.names == ["a", "b"]
     assert [path.name for path in people.skipped] == ["Thumbs.db", "empty", "loose.jpg"]
+
+
+def test_people_are_numbered_as_torchvision_numbers_them(tmp_path: Path) -> None:
+    """arcface_torch reads folders by it."""
+    names = [*map(str, range(1, 13)), "Zoe", "anna", "Émile", "id_2", "id_10"]
+    folder = people_folder(tmp_path, dict.fromkeys(names, 1))
+    image_folder = pytest.importorskip("torchvision.datasets").ImageFolder
+    assert {name: label for label, name in enumerate(find_people(folder).names)} == image_folder(folder).class_to_idx
+
+
+LITTER = (
+    ".ipynb_checkpoints/0-checkpoint.jpg",
+    "__MACOSX/a/._0.jpg",
+    ".DS_Store",
+    "a/.ipynb_checkpoints/0-checkpoint.jpg",
+    "a/._0.jpg",
+    "b/Thumbs.db",
+    "b/@eaDir/0.jpg",
+    ".hidden.jpg",
+)
+
+
+def test_what_systems_and_notebooks_leave_is_no_person_and_no_face(tmp_path: Path) -> None:
+    people_folder(tmp_path, {"a": 2, "b": 1})
+    for name in LITTER:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(jpeg(1))
+    people = find_people(tmp_path)
+    assert (people.names, [len(images) for images in people.images]) == (["a", "b"], [2, 1])
+    shown = [path.relative_to(tmp_path).as_posix() for path in people.skipped]
+    left = {
+        ".ipynb_checkpoints",
+        "__MACOSX",
+        ".DS_Store",
+        ".hidden.jpg",
+        "a/.ipynb_checkpoints",
+        "a/._0.jpg",
+        "b/Thumbs.db",
+        "b/@eaDir",
+    }
+    assert set(shown) == left
+    assert len(shown) == len(left)
+    assert [path.name for path in image_files(tmp_path)] == ["0.jpg", "1.jpg", "0.jpg"]
+    line = skipped_line(people.skipped, tmp_path)
+    assert line.startswith("skipped, no image or in no person's folder: 8 (.DS_Store; ")
+    assert line.endswith("; ...)")
 
 
 def test_images_below_a_persons_folder_count_and_links_are_followed(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """A folder of people becomes InsightFace's classic record layout, and a folder again."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,17 @@ from insightface_cakd.data.pack import pack, unpack
 from insightface_cakd.data.recordio import Record, RecordReader
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError
-from tests.data.record_files import disk_full_after, image_record, jpeg, people_folder, picture, write_set
-
-
-def content(folder: Path) -> dict[str, str]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+from tests.data.record_files import content, disk_full_after, image_record, jpeg, people_folder, picture, write_set
 
 
 def test_the_layout_is_insightfaces(tmp_path: Path) -> None:
-    # Natural order: p2 (3 images) is label 0, p10 (2 images) is label 1.
-    summary = pack(people_folder(tmp_path / "in", {"p10": 2, "p2": 3}), tmp_path / "out")
+    # By name as text: p10 (3 images) is label 0, p2 (2 images) is label 1.
+    summary = pack(people_folder(tmp_path / "in", {"p2": 2, "p10": 3}), tmp_path / "out")
     assert (summary.identities, summary.images, summary.kept, summary.skipped) == (2, 5, 5, ())
     reader = RecordReader(tmp_path / "out" / "train.rec", tmp_path / "out" / "train.idx")
     assert reader.keys.tolist() == list(range(8))
     assert reader.read(0) == Record(2, (6.0, 8.0), 0)
-    for key, path in enumerate(("p2/0", "p2/1", "p2/2", "p10/0", "p10/1"), start=1):
+    for key, path in enumerate(("p10/0", "p10/1", "p10/2", "p2/0", "p2/1"), start=1):
         payload = (tmp_path / "in" / f"{path}.jpg").read_bytes()
         assert reader.read(key) == Record(0, (float(key > 3),), key, 0, payload)
     assert reader.read(6) == Record(2, (1.0, 4.0), 6)

@@ -103,8 +103,8 @@ def test_a_folder_given_relative_to_the_working_directory(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("people", "images", "message"),
     [
-        (0, 0, r"faces: 0 people; expected at least 10, one folder each, .* `cakd data pack`"),
-        (9, 4, r"faces: 9 people; expected at least 10"),
+        (0, 0, r"faces: no subfolder holds images; expected one subfolder for each person"),
+        (9, 4, r"faces: 9 people; expected at least 10, one folder each, .* `cakd data pack`"),
         (12, 1, r"faces: the 2 people held out have too few images for 20 pairs, .*; expected several images"),
     ],
 )

@@ -71,6 +71,24 @@ def test_folders_of_people_are_counted_by_their_number(tmp_path):
         check_data(str(folder), 2, 2)
 
 
+@pytest.mark.parametrize("litter", [".ipynb_checkpoints/0.jpg", "__MACOSX/a/._0.jpg", "a/._0.jpg", "empty/readme.txt"])
+def test_what_arcface_torch_would_take_for_people_and_faces_is_refused(litter, tmp_path):
+    folder = people_folder(tmp_path / "faces", {"a": 2, "b": 1})
+    (folder / litter).parent.mkdir(parents=True, exist_ok=True)
+    (folder / litter).write_bytes(b"x")
+    with pytest.raises(
+        DataError, match=r"takes every folder for a person .*; expected people and faces only\. .*`cakd data pack`"
+    ):
+        check_data(str(folder), 2, 2)
+
+
+def test_files_that_it_does_not_take_are_no_fault(tmp_path):
+    folder = people_folder(tmp_path / "faces", {"a": 2, "b": 1})
+    for name in (".DS_Store", "a/.DS_Store", "a/Thumbs.db", "._loose.jpg"):
+        (folder / name).write_bytes(b"x")
+    check_data(str(folder), 2, 2)
+
+
 @pytest.mark.parametrize("folder", ["missing", "empty"])
 def test_no_data(folder, tmp_path):
     (tmp_path / "empty").mkdir()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, is_dangling, natural_key
+from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, is_dangling, is_litter, natural_key
 from insightface_cakd.errors import DataError
 
 
@@ -12,7 +12,7 @@ class Photos:
     """The photos to be aligned.
 
     Args:
-        files: people in natural order of their names, then the images of each.
+        files: people in the order of their names, then the images of each.
         crops: for each image the relative path of its face: `person/name.jpg`, or `name.jpg` without people.
         skipped: entries that are not images, relative; folders end in a slash, dangling links are marked.
         people: names; empty if the photos are not sorted by person.
@@ -29,9 +29,9 @@ def find_photos(folder: Path) -> Photos:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; expected photos, or one subfolder for each person. Check the path.")
     entries = sorted(folder.iterdir(), key=natural_key)
-    files = [file for file in entries if file.is_file() or is_dangling(file)]
+    files = [file for file in entries if not is_litter(file) and (file.is_file() or is_dangling(file))]
     loose = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    if loose and not any(entry.is_dir() for entry in entries):
+    if loose and not any(entry.is_dir() and not is_litter(entry) for entry in entries):
         others = [_shown(file, folder) for file in sorted(set(entries) - set(loose), key=natural_key)]
         return Photos(loose, _names("", loose), others, [])
     if not entries:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, natural_key
+from insightface_cakd.data.folders import find_people, image_files
 from insightface_cakd.data.images import decode_rgb, face_bytes, read_bytes
 from insightface_cakd.errors import DataError, EvaluationError
 from insightface_cakd.evaluate.execution import Execution
@@ -113,9 +113,9 @@ def find_pictures(probes: Path, distractors: Path, seed: int = 0) -> Pictures:
         )
     if not distractors.is_dir():
         raise DataError(f"{distractors}: no such folder; expected faces of strangers. Check the path.")
-    files = [path for path in distractors.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    files = [path for path in image_files(distractors) if path.is_file()]
     known = {_digest(path) for images in several for path in images}
-    strangers = [path for path in sorted(files, key=natural_key) if _digest(path) not in known]
+    strangers = [path for path in files if _digest(path) not in known]
     if not strangers:
         why = "all of them are probes" if files else "no pictures in it"
         raise EvaluationError(f"{distractors}: {why}; expected faces of people who are not among the probes. Add some.")

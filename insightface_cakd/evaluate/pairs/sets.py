@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from insightface_cakd.data.bins import VerificationSet, load_bin, read_bin
+from insightface_cakd.data.folders import is_litter
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
@@ -52,7 +53,11 @@ def find_sets(places: Sequence[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for place in places:
-        paths = sorted(path for path in place.glob("*.bin") if path.is_file()) if place.is_dir() else [place]
+        paths = (
+            sorted(path for path in place.glob("*.bin") if path.is_file() and not is_litter(path))
+            if place.is_dir()
+            else [place]
+        )
         if not paths:
             raise EvaluationError(
                 f"{place}: a folder without .bin files; expected verification sets. Correct the path."
