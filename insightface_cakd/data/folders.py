@@ -74,7 +74,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def skipped_line(skipped: Sequence[Path], folder: Path) -> str:
-    """Return how many files and folders were skipped, and the first of them."""
+    """Return how many files and folders were skipped, and some names."""
     names = [path.relative_to(folder).as_posix() + ("/" if path.is_dir() else "") for path in skipped[:_SHOWN]]
     return f"skipped, no image or in no person's folder: {len(skipped)} ({'; '.join(names)}{'; ...' if len(skipped) > _SHOWN else ''})"
 
