@@ -72,8 +72,11 @@ def load_backbone(path: Path, network: str, get_model: GetModel, option: str = "
     advice = Advice(question, question, question, question)
     with _evaluation_errors():
         state = read_state(path, str(path), advice)
-        width = infer_embedding_size(state, str(path), advice)
-        backbone = get_model(network, num_features=width, fp16=False, dropout=0.0)
+
+        def of_width(width: int) -> nn.Module:
+            return get_model(network, num_features=width, fp16=False, dropout=0.0)
+
+        backbone = of_width(infer_embedding_size(state, str(path), of_width, advice))
         load_strictly(backbone, state, f"{path} as {network}", advice)
     return backbone.eval()
 

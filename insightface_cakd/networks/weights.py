@@ -1,6 +1,7 @@
 """Reads a teacher's weights strictly."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from insightface_cakd.errors import TeacherError, in_one_line
 
 _BLOCK = 1 << 20
 _PREFIXES = ("module.", "model.")
+# Widths that nothing else in a network has.
+_WIDTHS = (1009, 1013)
 
 
 @dataclass(frozen=True)
@@ -124,26 +127,60 @@ def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Te
     return state
 
 
-def infer_embedding_size(state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> int:
+def infer_embedding_size(
+    state: dict[str, Tensor], where: str, of_width: Callable[[int], nn.Module] | None, advice: Advice = TEACHER
+) -> int:
     """Return the width of the embedding, read from the weights.
 
-    It is the first dimension of the last weight, in every network of the host.
+    Two networks of other widths, built without memory, show which tensors have it. Where there is none to build, it is the first dimension
+    of the last weight, as in every network of the host.
+
+    Args:
+        state: its keys may be in any order, and share a prefix `module.` or `model.`.
+        where: the file, for errors.
+        of_width: builds the network with another width of its embedding.
+        advice: ends the error.
     """
+    for key, axis in _axes_of_width(of_width):
+        for prefix in ("", *_PREFIXES):
+            value = state.get(f"{prefix}{key}")
+            if value is not None and value.ndim > axis:
+                return value.shape[axis]
     weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
     if not weights:
         raise TeacherError(f"{where}: has no weight to read the embedding size from. {advice.width}")
     return weights[-1].shape[0]
 
 
+def _axes_of_width(of_width: Callable[[int], nn.Module] | None) -> list[tuple[str, int]]:
+    """Return key and dimension of the tensors that are as wide as the embedding."""
+    if of_width is None:
+        return []
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            first, second = (of_width(width).state_dict() for width in _WIDTHS)
+    # What is wrong with a network shows when it is built for good, with the error that fits.
+    except Exception:
+        return []
+    return [
+        (key, axis)
+        for key, value in first.items()
+        for axis, sizes in enumerate(zip(value.shape, second[key].shape, strict=True))
+        if sizes == _WIDTHS
+    ]
+
+
 def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> None:
     """Load a state dict in which every key and shape must fit.
 
-    A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is removed.
+    A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is removed. The counters of batch norms,
+    which old files and converters leave out, may be missing, as in torch's own strict load.
     """
     own = network.state_dict()
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
             state = {key[len(prefix) :]: value for key, value in state.items()}
+    state = {key: value for key, value in own.items() if key.endswith(".num_batches_tracked")} | state
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     misshapen = [

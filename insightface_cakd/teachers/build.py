@@ -133,8 +133,13 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
         digest = file_sha256(path)
         check_sha256(digest, spec.sha256, where)
         state = read_state(path, where)
-        width = spec.embedding_size or infer_embedding_size(state, where)
-        network = _torch_network(spec, width, get_model, device, has_face_head(state))
+
+        def of_width(width: int) -> nn.Module:
+            return _torch_network(spec, width, get_model, device, has_face_head(state))
+
+        # A user's own callable may do more than build, and is called once.
+        width = spec.embedding_size or infer_embedding_size(state, where, None if is_own else of_width)
+        network = of_width(width)
         load_strictly(network, state, where)
     network = network.eval().to(device) if spec.trains else freeze(network, device)
     answer = measure_answer(network, device, spec.input_size, where)

@@ -70,10 +70,42 @@ def test_an_unknown_prefix_is_named_as_the_cause():
         load_strictly(TinyFace(), state, WHERE)
 
 
-def test_the_embedding_size_is_that_of_the_last_weight():
-    assert infer_embedding_size(trained(width=24).state_dict(), WHERE) == 24
+def test_without_a_network_to_build_the_embedding_size_is_that_of_the_last_weight():
+    assert infer_embedding_size(trained(width=24).state_dict(), WHERE, None) == 24
     with pytest.raises(TeacherError, match=r"x.pt: has no weight to read the embedding size from"):
-        infer_embedding_size({"bias": torch.zeros(3)}, WHERE)
+        infer_embedding_size({"bias": torch.zeros(3)}, WHERE, None)
+
+
+def test_the_order_of_the_keys_and_a_prefix_do_not_matter():
+    state = trained(width=24).state_dict()
+
+    def of_width(width):
+        return TinyFace(width)
+
+    for prefix in ("", "module.", "model."):
+        for keys in (sorted(state), sorted(state, reverse=True)):
+            shuffled = {f"{prefix}{key}": state[key] for key in keys}
+            assert infer_embedding_size(shuffled, WHERE, of_width) == 24
+
+
+def test_a_network_that_cannot_be_built_is_no_fault_here():
+    def of_width(width):
+        raise RuntimeError("such network is not known")
+
+    assert infer_embedding_size(trained(width=24).state_dict(), WHERE, of_width) == 24
+
+
+def test_counters_of_batch_norms_may_be_missing_as_in_torch():
+    network, given = (
+        nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)),
+        nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)),
+    )
+    state = {key: value for key, value in given.state_dict().items() if key != "1.num_batches_tracked"}
+    load_strictly(network, {f"module.{key}": value for key, value in state.items()}, WHERE)
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in state.items())
+    del state["1.running_mean"]
+    with pytest.raises(TeacherError, match=r"1 missing keys \(1\.running_mean\)"):
+        load_strictly(network, state, WHERE)
 
 
 @pytest.mark.parametrize("keep", [0, 30, 0.5, 0.99])
