@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from insightface_cakd.distill.sources.centres.adaface import AdaFaceMargin
 from insightface_cakd.distill.sources.centres.geometry import GeometryMargin
+from insightface_cakd.distill.sources.centres.margins import scale_of
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.recipe import load_recipe, parse_recipe
@@ -36,6 +38,16 @@ def test_a_student_nearer_than_its_teacher_has_the_plain_margin():
     assert torch.equal(found[0], expected[0])
     assert float(found[1, 1]) == pytest.approx(float(expected[1, 1]) - 4 * 0.2 * 0.7, abs=1e-6)
     assert torch.equal(found[2], expected[2]), "the class is another rank's"
+
+
+def test_it_goes_around_adafaces_margin():
+    """Of the shipped recipe: AdaFace's logit, less s times what lacks."""
+    margin = AdaFaceMargin(CombinedMarginLoss(4.0, 1.0, 0.5, 0.0), 0.4)
+    around = GeometryMargin(margin, scale_of(margin, "head.geometry"), 1.0)
+    margin.standing, around.near = torch.tensor([0.0]), torch.tensor([0.9])
+    found = around(torch.tensor([[math.cos(1.2), 0.1]]), torch.tensor([[0]]))
+    own = math.cos(1.2) - 0.4 - (0.9 - math.cos(1.2)) * 0.9
+    assert found[0].tolist() == pytest.approx([4 * own, 0.4], abs=1e-6)
 
 
 def test_it_changes_no_gradient_of_the_other_margin():

@@ -64,7 +64,7 @@ class AdaFaceMargin(nn.Module):
 
     def __init__(self, host: nn.Module, m: float) -> None:
         super().__init__()
-        self.scale, self.m = scale_of(host, "head.margin: adaface"), m
+        self.s, self.m = scale_of(host, "head.margin: adaface"), m
         self.standing: Tensor | None = None
 
     def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class AdaFaceMargin(nn.Module):
         target = cosines.gather(1, columns)
         angle = target.clamp(EPS - 1, 1 - EPS).acos() - self.m * standing
         moved = angle.clamp(EPS, math.pi - EPS).cos() - self.m * (standing + 1)
-        return cosines.scatter(1, columns, torch.where(here, moved, target)) * self.scale
+        return cosines.scatter(1, columns, torch.where(here, moved, target)) * self.s
 
 
 class AdaFace(Source):
