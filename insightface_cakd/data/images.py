@@ -11,6 +11,7 @@ from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.reading import reading
 
 FACE_SIZE = 112
+_UPRIGHT, _STORED = cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 # A JPEG marker: not a stuffed 00, not a restart D0-D7, not a fill byte.
@@ -25,7 +26,7 @@ def image_format(data: bytes) -> str:
     return "png" if data.startswith(_PNG) else "other"
 
 
-def decode_rgb(data: bytes, where: str) -> np.ndarray:
+def decode_rgb(data: bytes, where: str, upright: bool = False) -> np.ndarray:
     """Return the pixels of an encoded image, uint8 (H, W, 3) RGB.
 
     They are the same as those that mxnet decodes.
@@ -33,6 +34,8 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
     Args:
         data: JPEG, PNG or any other format that OpenCV reads. Grey images get three equal channels, alpha is dropped.
         where: names the image in an error.
+        upright: turn the image as its EXIF orientation says, which is right for photos of a camera. An aligned face has upright pixels
+            already, whatever tag a program left in it; mxnet and PIL read the pixels as they are stored.
 
     Raises:
         DataError: the bytes are not an image.
@@ -41,7 +44,7 @@ def decode_rgb(data: bytes, where: str) -> np.ndarray:
         A truncated JPEG is decoded as far as it goes, the rest is grey, as in mxnet; `image_fault` detects it.
     """
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _UPRIGHT if upright else _STORED) if data else None
     except cv2.error:
         pixels = None
     if pixels is None:

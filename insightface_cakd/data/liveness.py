@@ -43,7 +43,7 @@ class LiveFaces:
     def image(self, index: int, size: int = FACE_SIZE) -> np.ndarray:
         """Return a face, uint8 (size, size, 3) RGB, stretched."""
         path = self.folder / self.files[index]
-        return _stretched(decode_rgb(read_bytes(path), str(path)), size)
+        return _stretched(decode_rgb(read_bytes(path), str(path), upright=True), size)
 
     def of(self, domains: Sequence[str]) -> "LiveFaces":
         """Return the faces of some domains, numbered as given.
@@ -182,7 +182,7 @@ def _stretched(rgb: np.ndarray, size: int) -> np.ndarray:
 
 def _write_face(source: Path, path: Path) -> None:
     data = read_bytes(source)
-    rgb = decode_rgb(data, str(source))
+    rgb = decode_rgb(data, str(source), upright=True)
     if rgb.shape[:2] == (FACE_SIZE, FACE_SIZE) and source.suffix.lower() in (".jpg", ".jpeg"):
         # A second compression would change what tells a replay from a face.
         path.write_bytes(data)

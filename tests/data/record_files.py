@@ -89,3 +89,10 @@ def disk_full_after(size: int) -> Iterator[None]:
 def content(folder: Path) -> dict[str, str]:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def tagged(jpeg: bytes, orientation: int) -> bytes:
+    """Return a JPEG with an EXIF orientation, 1 upright to 8."""
+    tag = struct.pack(">H", 1) + struct.pack(">HHIHH", 0x112, 3, 1, orientation, 0) + bytes(4)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + tag
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]

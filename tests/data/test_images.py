@@ -6,11 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from insightface_cakd.data.images import decode_rgb, encode_jpeg, encode_png, face_bytes, image_fault, image_format
 from insightface_cakd.errors import DataError
-from tests.data.record_files import jpeg, picture
+from tests.data.record_files import jpeg, picture, tagged
 
 
 def pillow(pixels: np.ndarray, kind: str, **options: object) -> bytes:
@@ -32,6 +32,18 @@ def test_a_grey_image_has_three_equal_channels_and_alpha_is_dropped() -> None:
     assert (decode_rgb(pillow(grey, "PNG"), "grey") == grey[..., None]).all()
     with_alpha = np.dstack([picture(2), np.full((112, 112), 7, np.uint8)])
     assert (decode_rgb(pillow(with_alpha, "PNG"), "alpha") == picture(2)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_tag_turns_photos_only(orientation: int) -> None:
+    stored = jpeg(3)
+    data = tagged(stored, orientation)
+    rgb = decode_rgb(stored, "")
+    assert np.array_equal(decode_rgb(data, ""), rgb)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).shape, rgb.shape)
+    turned = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    assert np.abs(decode_rgb(data, "", upright=True).astype(int) - turned).mean() < 1
+    assert (np.abs(turned.astype(int) - rgb).mean() > 5) == (orientation > 1)
 
 
 def test_png_is_lossless_and_jpeg_gets_closer_with_quality() -> None:

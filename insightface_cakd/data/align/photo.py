@@ -73,7 +73,7 @@ def read_photo(path: Path) -> np.ndarray:
     data = read_bytes(path)
     if fault := image_fault(data):
         raise DataError(f"{path}: {fault}; expected a whole image. Replace or remove it.")
-    return cv2.cvtColor(decode_rgb(data, str(path)), cv2.COLOR_RGB2BGR)
+    return cv2.cvtColor(decode_rgb(data, str(path), upright=True), cv2.COLOR_RGB2BGR)
 
 
 def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from insightface_cakd.data.align.detector import Face
-from insightface_cakd.data.align.photo import Rules, align_photo
+from insightface_cakd.data.align.photo import Rules, align_photo, read_photo
 from insightface_cakd.data.images import decode_rgb
-from tests.data.record_files import jpeg, picture
+from tests.data.record_files import jpeg, picture, tagged
 
 TEMPLATE = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]], np.float32)
 
@@ -89,3 +89,9 @@ def test_a_strip_that_the_detector_cannot_scale(photo):
     detector = Finds()
     detector.faces = cv2.error("resize")
     assert align_photo(photo, detector, Rules()).reason == "no face"
+
+
+def test_a_photo_is_turned_as_its_camera_says(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(tagged(jpeg(4, 80, 60), 6))
+    upright = cv2.rotate(cv2.cvtColor(decode_rgb(jpeg(4, 80, 60), ""), cv2.COLOR_RGB2BGR), cv2.ROTATE_90_CLOCKWISE)
+    assert np.array_equal(read_photo(tmp_path / "a.jpg"), upright)
