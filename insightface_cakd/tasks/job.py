@@ -10,6 +10,23 @@ from easydict import EasyDict
 
 from insightface_cakd.errors import RunError, did_you_mean
 
+# Keys whose value is text, also where the config has none yet.
+_TEXT = frozenset(
+    {
+        "rec",
+        "output",
+        "network",
+        "optimizer",
+        "device",
+        "suffix_run_name",
+        "notes",
+        "wandb_key",
+        "wandb_entity",
+        "wandb_project",
+    }
+)
+_SWITCH = {word: True for word in ("true", "yes", "on", "1")} | {word: False for word in ("false", "no", "off", "0")}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -62,7 +79,7 @@ def configured(job: Job, get_config: Callable[[str], EasyDict]) -> EasyDict:
 
 
 def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
-    """Override config keys, in place, given as `key=value`: Python literals, else text."""
+    """Override config keys, in place, given as `key=value`; see `setting_value`."""
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -70,16 +87,39 @@ def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
         if key not in cfg:
             known = ", ".join(sorted(cfg))
             raise RunError(f"--set {setting}: the config has no key '{key}'; known: {known}.{did_you_mean(key, cfg)}")
-        cfg[key] = literal(text)
+        cfg[key] = setting_value(key, text, cfg[key])
     return cfg
 
 
-def literal(text: str) -> Any:
-    """Return what a setting's text stands for: a Python literal, else itself."""
+def setting_value(key: str, text: str, current: Any = None) -> Any:
+    """Return what the text of a setting stands for, by the key.
+
+    Text stays text, so that a folder may be called 2024_01 or 1e5; quotes around it are left out, and `none` is None. What is on or off is
+    said by true, yes, on or 1, or by false, no, off or 0. Everything else is a Python literal if it can be one.
+
+    Args:
+        key: of the config.
+        text: behind the `=`.
+        current: the value that it replaces.
+
+    Raises:
+        RunError: neither on nor off.
+    """
+    if isinstance(current, bool):
+        word = text.lower()
+        if word not in _SWITCH:
+            raise RunError(f"--set {key}={text}: expected true or false. Correct it.")
+        return _SWITCH[word]
+    if key in _TEXT or isinstance(current, str):
+        if text.lower() == "none":
+            return None
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+        return text[1:-1] if quoted else text
     named = {"true": True, "false": False, "none": None}
     if text.lower() in named:
         return named[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    # Also what is too deep, or no text that Python reads.
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text

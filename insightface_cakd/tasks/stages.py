@@ -11,7 +11,7 @@ from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.student import StageSpec
 from insightface_cakd.runtime.run_folder import RUN, RunFolder
-from insightface_cakd.tasks.job import Job, literal
+from insightface_cakd.tasks.job import Job, setting_value
 
 STAGES = "stages"
 
@@ -122,4 +122,4 @@ def _data(job: Job, stage: StageSpec) -> Path | None:
 def _folder(job: Job, key: str) -> Path | None:
     """Return the folder that a job's settings give a key of the config."""
     given = [text for one, _, text in (setting.partition("=") for setting in job.settings) if one == key]
-    return Path(str(literal(given[-1]))) if given else None
+    return Path(str(setting_value(key, given[-1]))) if given else None
