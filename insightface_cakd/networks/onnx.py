@@ -1,5 +1,6 @@
 """Runs ONNX recognisers, as InsightFace publishes them, with onnxruntime."""
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from onnx.external_data_helper import uses_external_data
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError, in_one_line
-from insightface_cakd.networks.onnx_graph import spread_prelu
+from insightface_cakd.networks.onnx_graph import all_tensors, image_inputs, slopes_by_channel, spread_prelu
+from insightface_cakd.networks.weights import existing_file, file_sha256
 
 FIRST_NODES = 8
 SUBTRACTIONS, PRODUCTS = ("Sub", "_minus"), ("Mul", "_mul")
@@ -63,7 +65,7 @@ class OnnxNetwork(nn.Module):
         self.input_size = input_size
         self.providers = providers(device, where)
         try:
-            graph = _graph_for_cpu(path) if self.providers == CPU else str(path)
+            graph = _graph(path, self.providers == CPU)
             self.session = onnxruntime.InferenceSession(graph, session_options(), providers=self.providers)
             self.takes_bytes = named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
         # onnxruntime's exceptions share no base class but Exception.
@@ -95,21 +97,56 @@ class OnnxNetwork(nn.Module):
         return np.concatenate(rows)[: len(array)]
 
 
+def model_sha256(path: Path) -> str:
+    """Return the sha256 of a model and of weights beside it.
+
+    An .onnx may keep its weights in other files (external data). Then the hash is that of the lines `sha256 name`, of the .onnx itself and
+    of each such file in the order of their names. Everything else is one file.
+
+    Raises:
+        TeacherError: a file of the weights is not there.
+    """
+    digest = file_sha256(path)
+    beside = _external_files(path) if path.suffix.lower() == ".onnx" else []
+    if not beside:
+        return digest
+    lines = [f"{digest} {path.suffix}"]
+    for name in beside:
+        file = existing_file(str(path.parent / name), f"{path}: its weights", "Put them beside it.")
+        lines.append(f"{file_sha256(file)} {name}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _external_files(path: Path) -> list[str]:
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    # What is wrong with a damaged file is said by whoever runs it.
+    except Exception:
+        return []
+    weights = (weight for weight in all_tensors(model) if uses_external_data(weight))
+    return sorted({entry.value for weight in weights for entry in weight.external_data if entry.key == "location"})
+
+
 def side_of(path: Path) -> int | None:
     """Return the side of the images that a file takes."""
     try:
-        shape = onnx.load(str(path), load_external_data=False).graph.input[0].type.tensor_type.shape.dim
+        model = onnx.load(str(path), load_external_data=False)
+        shape = image_inputs(model)[0].type.tensor_type.shape.dim
     # What is wrong with a damaged file is said by whoever runs it.
     except Exception:
         return None
     return shape[2].dim_value if len(shape) == 4 and shape[2].HasField("dim_value") else None
 
 
-def _graph_for_cpu(path: Path) -> str | bytes:
-    """Return the path, or the serialised graph with a fast PReLU."""
+def _graph(path: Path, cpu: bool) -> str | bytes:
+    """Return the path, or the serialised graph if it had to be rewritten.
+
+    For a CPU a PReLU is rewritten to run fast.
+    """
     model = onnx.load(str(path), load_external_data=False)
-    whole = not any(uses_external_data(weight) for weight in model.graph.initializer)
-    return model.SerializeToString() if whole and spread_prelu(model) else str(path)
+    whole = not any(uses_external_data(weight) for weight in all_tensors(model))
+    rewritten = whole and slopes_by_channel(model) + (spread_prelu(model) if cpu else 0)
+    return model.SerializeToString() if rewritten else str(path)
 
 
 def providers(device: torch.device, where: str) -> list[str]:

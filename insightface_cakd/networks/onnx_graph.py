@@ -3,7 +3,17 @@
 from collections import Counter
 
 import numpy as np
-from onnx import ModelProto, NodeProto, helper, numpy_helper, shape_inference
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+    shape_inference,
+)
+from onnx.external_data_helper import uses_external_data
 
 # Operators, with the axis of their weight that runs over output channels; for a Gemm it depends on transB.
 FOLDS = {"Conv": 0, "Gemm": None, "MatMul": 1}
@@ -18,7 +28,7 @@ class _Graph:
     def __init__(self, model: ModelProto) -> None:
         self.model = model
         graph = model.graph
-        self.values = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+        self.values = {one.name: numpy_helper.to_array(one) for one in graph.initializer if not uses_external_data(one)}
         self.uses = Counter(name for node in graph.node for name in node.input)
         self.uses.update(one.name for one in graph.output)
         self.makers = {name: node for node in graph.node for name in node.output}
@@ -30,10 +40,15 @@ class _Graph:
             if node.op_type == "Identity" and node.input[0] in self.values:
                 self.values[node.output[0]] = self.values[node.input[0]]
 
-    def ranks(self) -> dict[str, int]:
-        """Return the number of dimensions of each value where it is known."""
+    def shapes(self) -> dict[str, list[int | None]]:
+        """Return the shape of each value where it is known."""
         values = shape_inference.infer_shapes(self.model).graph.value_info
-        return {one.name: len(one.type.tensor_type.shape.dim) for one in values}
+        return {
+            one.name: [
+                side.dim_value if side.HasField("dim_value") else None for side in one.type.tensor_type.shape.dim
+            ]
+            for one in values
+        }
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """Add a weight and return its name."""
@@ -44,6 +59,10 @@ class _Graph:
         """Replace all nodes by others, and drop weights no longer read."""
         graph = self.model.graph
         nodes = _read(nodes, {one.name for one in graph.output})
+        # Old exporters list weights as inputs too, where a dropped weight would become an input that must be given.
+        images = image_inputs(self.model)
+        del graph.input[:]
+        graph.input.extend(images)
         del graph.node[:]
         graph.node.extend(nodes)
         needed = {name for node in nodes for name in node.input}
@@ -100,6 +119,49 @@ def spread_prelu(model: ModelProto) -> int:
     return count
 
 
+def slopes_by_channel(model: ModelProto) -> int:
+    """Give PReLU slopes of shape (C,) the channels' axis, in place.
+
+    They become (C, 1, 1). Old exporters of mxnet write them flat, and onnxruntime refuses the graph: it compares them with the last dimension. A slope that fits
+    there stays, and so does one whose input is not known to have C channels. Returns the number of nodes changed.
+    """
+    graph = _Graph(model)
+    shapes = graph.shapes()
+    nodes, count = [], 0
+    for node in model.graph.node:
+        slope = graph.values.get(node.input[1]) if node.op_type == "PRelu" else None
+        shape = shapes.get(node.input[0], []) if slope is not None and slope.ndim == 1 else []
+        if slope is not None and len(shape) == 4 and shape[1] == len(slope) and shape[3] not in (len(slope), None):
+            slope_name = graph.constant(f"{node.input[1]}_by_channel_{count}", slope[:, None, None])
+            node = helper.make_node("PRelu", [node.input[0], slope_name], node.output, node.name)
+            count += 1
+        nodes.append(node)
+    if count:
+        graph.replace(nodes)
+    return count
+
+
+def image_inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """Return the inputs that must be given: those that are no weights."""
+    weights = {one.name for one in model.graph.initializer}
+    return [one for one in model.graph.input if one.name not in weights]
+
+
+def all_tensors(model: ModelProto) -> list[TensorProto]:
+    """Return the weights and constants of a graph, of its branches too."""
+    return _tensors(model.graph)
+
+
+def _tensors(graph: GraphProto) -> list[TensorProto]:
+    found = list(graph.initializer)
+    for node in graph.node:
+        for one in node.attribute:
+            found += [one.t] * one.HasField("t") + list(one.tensors)
+            for branch in [one.g] * one.HasField("g") + list(one.graphs):
+                found += _tensors(branch)
+    return found
+
+
 def opset_of(model: ModelProto) -> int:
     """Return the version of a model's operator set, 0 if not stated."""
     return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
@@ -116,7 +178,7 @@ def _foldable(graph: _Graph, maker: NodeProto, norm: NodeProto) -> bool:
     if maker.op_type not in FOLDS or not all(known) or graph.uses[norm.input[0]] != 1 or any(s != 1 for s in scales):
         return False
     # A product with more dimensions has its channels last, but a batch norm expects them second.
-    return maker.op_type != "MatMul" or graph.ranks().get(norm.input[0]) == 2
+    return maker.op_type != "MatMul" or len(graph.shapes().get(norm.input[0], [])) == 2
 
 
 def _folded(graph: _Graph, maker: NodeProto, norm: NodeProto) -> NodeProto:

@@ -10,7 +10,7 @@ from torch import nn
 from insightface_cakd.data.embedding_cache import EmbeddingCache
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.networks.kinds import GetModel, host_network, own_network, torchscript_network
-from insightface_cakd.networks.onnx import OnnxNetwork
+from insightface_cakd.networks.onnx import OnnxNetwork, model_sha256
 from insightface_cakd.networks.timm_networks import TIMM, create_timm, has_face_head, timm_face
 from insightface_cakd.networks.weights import (
     check_sha256,
@@ -109,7 +109,7 @@ def _from_file(
     """Load a file that contains both network and weights."""
     path = weights_file(spec.weights, spec.network)
     where = f"teacher weights {path}"
-    digest = file_sha256(path)
+    digest = model_sha256(path)
     check_sha256(digest, spec.sha256, where)
     network = freeze(load(path, device, where), device)
     width = measure_answer(network, device, spec.input_size, where)

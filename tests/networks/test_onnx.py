@@ -10,7 +10,8 @@ from onnx import TensorProto
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.networks.onnx import OnnxNetwork, named_like_normalisation, providers
+from insightface_cakd.networks.onnx import OnnxNetwork, model_sha256, named_like_normalisation, providers
+from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.teachers import TeacherSpec, build_teacher
 from tests.export.networks import settle
 from tests.networks.onnx_models import batch_of_one_inside, channel_means
@@ -132,3 +133,43 @@ def test_prelu_written_anew_and_pieces_change_no_embedding(tmp_path, count):
 def test_a_detector_is_no_teacher(shared_data):
     with pytest.raises(TeacherError, match=r"has 9 outputs \(.*Is it a recognition model\?"):
         load(shared_data / "models" / "scrfd_500m.onnx")
+
+
+def with_weights_beside(path, seed):
+    """Write a network whose weights lie in a file of their own, `weights.bin`."""
+    torch.manual_seed(seed)
+    export_onnx(get_model("cnn_tiny", num_features=32).eval(), path, {})
+    (path.parent / "weights.bin").unlink(missing_ok=True)
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+
+
+def test_other_weights_beside_the_same_graph_are_another_model(tmp_path):
+    path = tmp_path / "teacher.onnx"
+    with_weights_beside(path, 1)
+    graph, first = path.read_bytes(), model_sha256(path)
+    assert first == model_sha256(path)
+    assert (
+        build_teacher(
+            TeacherSpec(network="onnx", weights=str(path), sha256=first), get_model, torch.device("cpu")
+        ).sha256
+        == first
+    )
+    with_weights_beside(path, 2)
+    assert path.read_bytes() == graph, "the file itself tells nothing"
+    assert model_sha256(path) != first
+    with pytest.raises(TeacherError, match="It is another file or a damaged one"):
+        build_teacher(TeacherSpec(network="onnx", weights=str(path), sha256=first), get_model, torch.device("cpu"))
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(
+        TeacherError, match=r"its weights .*weights\.bin: does not exist; expected a file\. Put them beside it"
+    ):
+        model_sha256(path)
+
+
+def test_a_model_in_one_file_has_the_hash_of_the_file(tmp_path):
+    export_onnx(get_model("cnn_tiny", num_features=32).eval(), tmp_path / "a.onnx", {})
+    (tmp_path / "b.pt").write_bytes(b"weights")
+    (tmp_path / "c.onnx").write_bytes(b"no graph")
+    for name in ("a.onnx", "b.pt", "c.onnx"):
+        assert model_sha256(tmp_path / name) == file_sha256(tmp_path / name)

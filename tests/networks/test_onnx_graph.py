@@ -9,7 +9,15 @@ from onnx import helper, numpy_helper
 
 from insightface_cakd.export.onnx import EXPORTERS, export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.networks.onnx_graph import count_nodes, fold_batch_norms, sort_nodes, spread_prelu
+from insightface_cakd.networks.onnx_graph import (
+    all_tensors,
+    count_nodes,
+    fold_batch_norms,
+    image_inputs,
+    slopes_by_channel,
+    sort_nodes,
+    spread_prelu,
+)
 from tests.export.networks import settle, trained
 
 FACES = np.random.default_rng(0).uniform(-1, 1, (2, 3, 112, 112)).astype(np.float32)
@@ -120,3 +128,58 @@ def test_nodes_are_put_behind_what_they_read(tmp_path):
     model.graph.node.extend(nodes)
     sort_nodes(model)
     assert [node.name for node in model.graph.node] == right
+
+
+def old_export(slope, weights_as_inputs):
+    """A graph as mxnet's old exporter wrote it: 8 channels of 28 x 28, then a PReLU, and one number for each image."""
+    random = np.random.default_rng(0)
+    weights = {
+        "fc": random.normal(0, 0.1, (4, 6272)),
+        "b": np.zeros(4),
+        "w": random.normal(0, 0.1, (8, 3, 4, 4)),
+        "slope": slope,
+    }
+    initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    nodes = [
+        helper.make_node("Conv", ["data", "w"], ["c"], "conv0", kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("PRelu", ["c", "slope"], ["p"], "relu0"),
+        helper.make_node("Flatten", ["p"], ["f"], "flat0"),
+        helper.make_node("Gemm", ["f", "fc", "b"], ["out"], "fc1", transB=1),
+    ]
+    image = helper.make_tensor_value_info("data", onnx.TensorProto.FLOAT, ["n", 3, 112, 112])
+    listed = [helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in initializers]
+    out = helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["n", 4])
+    graph = helper.make_graph(nodes, "g", [*listed, image] if weights_as_inputs else [image], [out], initializers)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=3 if weights_as_inputs else 8
+    )
+
+
+SLOPE = np.linspace(0.1, 0.5, 8)
+
+
+def test_weights_listed_as_inputs_are_no_images():
+    model = old_export(SLOPE[:, None, None], True)
+    expected = run(old_export(SLOPE[:, None, None], False))
+    assert [one.name for one in image_inputs(model)] == ["data"]
+    assert spread_prelu(model) == 1
+    assert np.array_equal(run(model), expected)
+
+
+def test_a_slope_for_each_channel_gets_their_axis():
+    expected = run(old_export(SLOPE[:, None, None], False))
+    for listed in (False, True):
+        model = old_export(SLOPE, listed)
+        assert slopes_by_channel(model) == 1
+        assert np.array_equal(run(model), expected)
+    assert slopes_by_channel(old_export(np.full(28, 0.2), False)) == 0, "it fits the last axis"
+    assert slopes_by_channel(old_export(np.array([0.2]), False)) == 0
+    assert slopes_by_channel(old_export(SLOPE[:, None, None], False)) == 0
+
+
+def test_constants_of_branches_are_found():
+    inner = numpy_helper.from_array(np.zeros(1, np.float32), "inner")
+    branch = helper.make_graph([helper.make_node("Constant", [], ["x"], value=inner)], "b", [], [])
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    graph = helper.make_graph([node], "g", [], [], [numpy_helper.from_array(np.ones(1), "outer")])
+    assert [one.name for one in all_tensors(helper.make_model(graph))] == ["outer", "inner", "inner"]

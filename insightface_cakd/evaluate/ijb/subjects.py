@@ -24,8 +24,7 @@ from insightface_cakd.evaluate.ijb.store import (
 from insightface_cakd.networks.entries import Entry, find_entry, title
 from insightface_cakd.networks.inference import for_inference
 from insightface_cakd.networks.models import Embed, GetModel, network_unknown
-from insightface_cakd.networks.onnx import OnnxNetwork
-from insightface_cakd.networks.weights import file_sha256
+from insightface_cakd.networks.onnx import OnnxNetwork, model_sha256
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.runtime.run_folder import MODEL, RUN
 
@@ -73,7 +72,7 @@ class ModelOrSaved:
         path, tree, faces = self.entry.path, self.extraction.tree, self.extraction.faces
         return Origin(
             model=self.entry.name if path.name == MODEL else path.name,
-            model_sha256=file_sha256(path),
+            model_sha256=model_sha256(path),
             network=self.entry.network,
             pixels=self.extraction.preset.pixels,
             target=tree.target,

@@ -22,6 +22,7 @@ from insightface_cakd.export.runtimes.runtime import EmbedOne, Runtime
 from insightface_cakd.export.student import CONTRACT
 from insightface_cakd.networks.latency import ROUNDS, SpeedUp, measure_speed_up, onnx_embedder
 from insightface_cakd.networks.models import Embed
+from insightface_cakd.networks.onnx import model_sha256
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.atomic import require_new, write_json, writing
 
@@ -145,7 +146,7 @@ def _write_manifest(student: Path, runtime: Runtime, folder: Path) -> None:
         "input": runtime.input,
         "output": runtime.output,
         "input_contract": CONTRACT,
-        "onnx_sha256": file_sha256(student),
+        "onnx_sha256": model_sha256(student),
         "provenance": {one.key: one.value for one in said},
     }
     write_json(folder / MANIFEST, content)
