@@ -122,8 +122,9 @@ def spread_prelu(model: ModelProto) -> int:
 def slopes_by_channel(model: ModelProto) -> int:
     """Give PReLU slopes of shape (C,) the channels' axis, in place.
 
-    They become (C, 1, 1). Old exporters of mxnet write them flat, and onnxruntime refuses the graph: it compares them with the last dimension. A slope that fits
-    there stays, and so does one whose input is not known to have C channels. Returns the number of nodes changed.
+    They become (C, 1, 1). Old exporters of mxnet write them flat, and onnxruntime refuses the graph: it compares them with the last
+    dimension. A slope that fits there stays, and so does one whose input is not known to have C channels. Returns the number of nodes
+    changed.
     """
     graph = _Graph(model)
     shapes = graph.shapes()
