@@ -152,17 +152,17 @@ def liveness(
 @app.command("seeds")
 def seeds(
     folder: Annotated[Path, typer.Argument(help="Has NAME/SEED/FILE.")],
-    fact: Annotated[list[str], typer.Option(help="Key of the file, with dots; may be repeated.")],
+    fact: Annotated[list[str], typer.Option(help="Key of the file, with slashes; may be repeated.")],
     file: Annotated[str, typer.Option(help="Its name in each run's folder.")] = "result.json",
     scale: Annotated[float, typer.Option(help="Every number is multiplied by it.")] = 1.0,
 ) -> None:
     """Print the mean of runs over their seeds.
 
-    Example: `python -m benchmarks seeds runs --fact accuracy.dev --scale 100`
+    Example: `python -m benchmarks seeds runs --fact accuracy/dev --scale 100`
     \f
     Args:
         folder: has NAME/SEED/FILE.
-        fact: keys of the file, with dots between levels.
+        fact: keys of the file, with slashes between levels.
         file: name of the file in each run's folder.
         scale: every number is multiplied by it.
     """

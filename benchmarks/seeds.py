@@ -18,7 +18,7 @@ def seeds_table(folder: Path, file: str, facts: Sequence[str], scale: float = 1.
     Args:
         folder: has NAME/SEED/FILE, written by `cakd train` (`result.json`) or by an evaluation's `--json`.
         file: name of the file.
-        facts: keys of the file, with dots between levels, such as `accuracy.lfw_dev`.
+        facts: keys of the file, with slashes between levels, such as `accuracy/lfw_dev`, and numbers in lists, such as `0/eer`.
         scale: every number is multiplied by it; 100 for percent.
 
     Raises:
@@ -39,8 +39,11 @@ def seeds_table(folder: Path, file: str, facts: Sequence[str], scale: float = 1.
 
 def _number(path: Path, fact: str) -> float:
     value: Any = json.loads(path.read_text())
-    for key in fact.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
+    for key in fact.split("/"):
+        if isinstance(value, list) and key.isdigit():
+            value = dict(enumerate(value)).get(int(key))
+        else:
+            value = value.get(key) if isinstance(value, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise EvaluationError(f"{path}: {fact} is {value!r}; expected a number. Name a key of that file.")
     return float(value)
