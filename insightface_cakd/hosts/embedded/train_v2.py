@@ -5,6 +5,7 @@ module when a run begins: distillation and tasks enter by replacing them here. T
 head, and the target may be anything.
 """
 
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -137,6 +138,8 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     LOGGER.info("%s, %d classes, batch %d x %d, %d steps on %s", *facts)
     log = CallBackLogging(cfg.frequent, total, cfg.batch_size * cfg.gradient_acc, parts.step, writer, world_size())
     result = RunResult()
+    if parts.epoch >= cfg.num_epoch:
+        return _measure_again(parts, verification)
     started, first = time.monotonic(), parts.step
     try:
         for epoch in range(parts.epoch, cfg.num_epoch):
@@ -150,10 +153,26 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     result.seconds = time.monotonic() - started
     images = (parts.step - first) * cfg.batch_size * cfg.gradient_acc * world_size()
     result.images_per_second = images / max(result.seconds, 1e-9)
+    _write_result(parts, result)
+    return result
+
+
+def _measure_again(parts: Parts, verification: CallBackVerification) -> RunResult:
+    """Verify a run that was resumed after its last epoch; what it took stays."""
+    LOGGER.info("all %d epochs are done: measured again, nothing is trained", parts.cfg.num_epoch)
+    place = parts.output / RESULT
+    took = json.loads(place.read_text()) if place.is_file() else {}
+    result = RunResult(**{key: took[key] for key in ("seconds", "images_per_second") if key in took})
+    verification.record(verification(parts.step, parts.backbone), result)
+    result.best, result.steps = dict(verification.best), parts.step
+    _write_result(parts, result)
+    return result
+
+
+def _write_result(parts: Parts, result: RunResult) -> None:
     if rank() == 0:
         # Identification measures nothing further, so its result file omits the key.
         write_json(parts.output / RESULT, {key: x for key, x in asdict(result).items() if key != "measured" or x})
-    return result
 
 
 def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: CallBackVerification) -> None:

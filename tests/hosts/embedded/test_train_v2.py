@@ -34,6 +34,20 @@ def test_a_run_leaves_a_student_that_loads_strictly_into_the_plain_network(face_
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".partial")]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_resuming_a_finished_run_trains_nothing_and_keeps_its_result(face_set, tmp_path, kept):
+    """Also if it was killed between its last checkpoint and its result."""
+    train_v2.main(small_job(face_set, tmp_path))
+    before, student = json.loads((tmp_path / "result.json").read_text()), weights(tmp_path)
+    if not kept:
+        (tmp_path / "result.json").unlink()
+    train_v2.main(small_job(face_set, tmp_path), resume=True)
+    after = json.loads((tmp_path / "result.json").read_text())
+    for name in ("accuracy", "best", "steps", *(("seconds", "images_per_second") if kept else ())):
+        assert after[name] == before[name], name
+    assert all(torch.equal(value, student[key]) for key, value in weights(tmp_path).items())
+
+
 def test_equal_seeds_give_equal_weights_whatever_the_workers(face_set, tmp_path):
     train_v2.main(small_job(face_set, tmp_path / "a", num_epoch=1))
     train_v2.main(small_job(face_set, tmp_path / "b", num_epoch=1, num_workers=2))
