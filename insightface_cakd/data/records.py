@@ -57,6 +57,15 @@ def _first_identity(reader: RecordReader, stated: int) -> int:
     return stated
 
 
+def _check_end(reader: RecordReader, behind: int) -> None:
+    """Check that no image lies behind those that the header counts."""
+    if reader.has(np.array([behind]))[0] and reader.read(behind).payload:
+        raise DataError(
+            f"{reader.where(0)}: the header counts {behind - 1} images, and key {behind} holds one more; expected none behind them, as it "
+            "would be left out of training. Pack again."
+        )
+
+
 def label_fault(label: float) -> str | None:
     """Return why a first label is not an identity, or None."""
     if not np.isfinite(label) or label != int(label) or not 0 <= label <= FLOAT32_EXACT:
@@ -74,7 +83,7 @@ class FaceRecords:
         folder: holds `train.rec` and `train.idx`.
 
     Raises:
-        DataError: a file is missing or damaged, or the header names images that the index lacks; on reading an item,
+        DataError: a file is missing or damaged, or the header names more or fewer images than there are; on reading an item,
             also a payload that is not an image, another size than 112 x 112, and a label that is not a whole number
             from 0.
     """
@@ -92,6 +101,8 @@ class FaceRecords:
                 f"{self.reader.index_path}: {len(missing)} of the {len(self.keys)} images of the header are not in it, "
                 f"first key {missing[0]}. Index and records must come from the same run."
             )
+        if self.header is not None:
+            _check_end(self.reader, self.header[0])
 
     def __len__(self) -> int:
         return len(self.keys)
