@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 from scipy.optimize import minimize
 from torch import Tensor
 
 from benchmarks.colour_texture import colour_texture, grey_pixels
+from benchmarks.seeds import mean_cell
 from insightface_cakd.data.liveness import LiveFaces, read_liveness
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.liveness.models import load_live_model
@@ -85,11 +86,7 @@ def _row(rate: str, title: str, runs: Sequence[Measured]) -> Row:
     """Return the line of a model: each domain, then the mean of all."""
     values = {name: [run[name].facts()[rate.lower()] for run in runs] for name in runs[0]}
     means = [mean(seed) for seed in zip(*values.values(), strict=True)]
-    return {rate: title} | {name: _cell(seeds) for name, seeds in values.items()} | {"mean": _cell(means)}
-
-
-def _cell(seeds: Sequence[float]) -> str:
-    return f"{mean(seeds):.3f}" + (f" ({stdev(seeds):.3f})" if len(seeds) > 1 else "")
+    return {rate: title} | {name: mean_cell(seeds, 3) for name, seeds in values.items()} | {"mean": mean_cell(means, 3)}
 
 
 def _majority(faces: LiveFaces, tested: str) -> LivenessResult:

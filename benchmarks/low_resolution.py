@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
+from benchmarks.seeds import mean_cell
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.sets import measure_sets
@@ -53,8 +53,4 @@ def bench_low_resolution(
 
 
 def _cells(sizes: Sequence[int], seeds: Sequence[Sequence[float]]) -> dict[str, str]:
-    cells = {}
-    for size, values in zip(sizes, zip(*seeds, strict=True), strict=True):
-        spread = f" ({stdev(values):.2f})" if len(values) > 1 else ""
-        cells[f"{size} px"] = f"{mean(values):.2f}{spread}"
-    return cells
+    return {f"{size} px": mean_cell(values, 2) for size, values in zip(sizes, zip(*seeds, strict=True), strict=True)}

@@ -50,6 +50,9 @@ def _number(path: Path, fact: str) -> float:
 
 
 def _cell(values: Sequence[float]) -> str:
-    digits = 2 if max(map(abs, values)) >= 1.5 else 4
-    spread = f" ({stdev(values):.{digits}f})" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{spread}"
+    return mean_cell(values, 2 if max(map(abs, values)) >= 1.5 else 4)
+
+
+def mean_cell(values: Sequence[float], digits: int) -> str:
+    """Return the mean, and in brackets the standard deviation of several."""
+    return f"{mean(values):.{digits}f}" + (f" ({stdev(values):.{digits}f})" if len(values) > 1 else "")

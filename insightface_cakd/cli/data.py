@@ -1,5 +1,6 @@
 """`cakd data ...`: make, inspect and check data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -48,17 +49,16 @@ def _pack(
 
     with progress_bar("packing") as progress:
         summary = pack(faces, out, progress=progress)
-    _say_skipped(faces)
+    _say_skipped(summary.skipped, faces)
     print(f"{out}: {summary.images} images of {summary.identities} people")
 
 
-def _say_skipped(faces: Path) -> None:
+def _say_skipped(skipped: Sequence[Path], faces: Path) -> None:
     """Print what a folder of people has beside their images, if anything."""
-    from insightface_cakd.data.folders import find_people, skipped_line
+    from insightface_cakd.data.folders import shown, skipped_line
 
-    skipped = find_people(faces).skipped
     if skipped:
-        print(skipped_line(skipped, faces))
+        print(skipped_line([shown(path, faces) for path in skipped]))
 
 
 def _unpack(
@@ -110,12 +110,13 @@ def _make_bin(
 ) -> None:
     """Write pairs of faces as a verification set in InsightFace's .bin layout."""
     from insightface_cakd.data.bins import make_bin
+    from insightface_cakd.data.folders import find_people
     from insightface_cakd.runtime.progress import progress_bar
 
     with progress_bar("pairs") as progress:
         make_bin(source, out, pairs=pairs, seed=seed, progress=progress)
     if source.is_dir():
-        _say_skipped(source)
+        _say_skipped(find_people(source).skipped, source)
     print(out)
 
 
@@ -130,11 +131,12 @@ def _split(
 
     No person is in both.
     """
+    from insightface_cakd.data.folders import find_people
     from insightface_cakd.data.inspect import info
     from insightface_cakd.data.split import split_faces
 
     split_faces(faces, out, name, seed, pairs)
-    _say_skipped(faces)
+    _say_skipped(find_people(faces).skipped, faces)
     print(info(out))
 
 

@@ -73,10 +73,20 @@ def image_files(folder: Path) -> list[Path]:
     return [file for file in files_below(folder)[0] if file.suffix.lower() in IMAGE_SUFFIXES]
 
 
-def skipped_line(skipped: Sequence[Path], folder: Path) -> str:
+def skipped_line(names: Sequence[str]) -> str:
     """Return how many files and folders were skipped, and some names."""
-    names = [path.relative_to(folder).as_posix() + ("/" if path.is_dir() else "") for path in skipped[:_SHOWN]]
-    return f"skipped, no image or in no person's folder: {len(skipped)} ({'; '.join(names)}{'; ...' if len(skipped) > _SHOWN else ''})"
+    return f"skipped, no image or in no person's folder: {len(names)} ({first_names(names)})"
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return the first names of many."""
+    return "; ".join(names[:_SHOWN]) + ("; ..." if len(names) > _SHOWN else "")
+
+
+def shown(path: Path, folder: Path) -> str:
+    """Return a path below a folder, marked if it is no file."""
+    mark = " (a link to nothing)" if is_dangling(path) else "/" if path.is_dir() else ""
+    return path.relative_to(folder).as_posix() + mark
 
 
 def is_dangling(path: Path) -> bool:

@@ -9,7 +9,7 @@ import torch
 from easydict import EasyDict
 
 from insightface_cakd.data.bins import read_bin
-from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, skipped_line
+from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, first_names, shown
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
@@ -114,12 +114,15 @@ def _count_folders(rec: str) -> int:
             "Correct rec."
         )
     people = find_people(folder)
-    taken = [path for path in people.skipped if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES]
-    taken = [path for path in taken if path.is_dir() or path.parent != folder]
+    taken = [
+        shown(path, folder)
+        for path in people.skipped
+        if path.is_dir() or (path.parent != folder and path.suffix.lower() in IMAGE_SUFFIXES)
+    ]
     if taken:
         raise DataError(
-            f"{rec}: arcface_torch takes every folder for a person and every image in one for a face; {skipped_line(taken, folder)}; "
-            "expected people and faces only. Remove them, or pack the folder with `cakd data pack`."
+            f"{rec}: arcface_torch takes every folder for a person and every image in one for a face, also {first_names(taken)}; expected "
+            "people and faces only. Remove them, or pack the folder with `cakd data pack`."
         )
     return len(people.images)
 

@@ -127,11 +127,16 @@ def slopes_by_channel(model: ModelProto) -> int:
     changed.
     """
     graph = _Graph(model)
-    shapes = graph.shapes()
+    flat = {
+        id(node): graph.values[node.input[1]]
+        for node in model.graph.node
+        if node.op_type == "PRelu" and node.input[1] in graph.values and graph.values[node.input[1]].ndim == 1
+    }
+    # Shapes are inferred only where they decide something: that takes a copy of the model.
+    shapes = graph.shapes() if flat else {}
     nodes, count = [], 0
     for node in model.graph.node:
-        slope = graph.values.get(node.input[1]) if node.op_type == "PRelu" else None
-        shape = shapes.get(node.input[0], []) if slope is not None and slope.ndim == 1 else []
+        shape, slope = shapes.get(node.input[0], []) if id(node) in flat else [], flat.get(id(node))
         if slope is not None and len(shape) == 4 and shape[1] == len(slope) and shape[3] not in (len(slope), None):
             slope_name = graph.constant(f"{node.input[1]}_by_channel_{count}", slope[:, None, None])
             node = helper.make_node("PRelu", [node.input[0], slope_name], node.output, node.name)

@@ -67,7 +67,7 @@ def test_what_systems_and_notebooks_leave_is_no_person_and_no_face(tmp_path: Pat
         (tmp_path / name).write_bytes(jpeg(1))
     people = find_people(tmp_path)
     assert (people.names, [len(images) for images in people.images]) == (["a", "b"], [2, 1])
-    shown = [path.relative_to(tmp_path).as_posix() for path in people.skipped]
+    found = [path.relative_to(tmp_path).as_posix() for path in people.skipped]
     left = {
         ".ipynb_checkpoints",
         "__MACOSX",
@@ -78,10 +78,10 @@ def test_what_systems_and_notebooks_leave_is_no_person_and_no_face(tmp_path: Pat
         "b/Thumbs.db",
         "b/@eaDir",
     }
-    assert set(shown) == left
-    assert len(shown) == len(left)
+    assert set(found) == left
+    assert len(found) == len(left)
     assert [path.name for path in image_files(tmp_path)] == ["0.jpg", "1.jpg", "0.jpg"]
-    line = skipped_line(people.skipped, tmp_path)
+    line = skipped_line([shown(path, tmp_path) for path in people.skipped])
     assert line.startswith("skipped, no image or in no person's folder: 8 (.DS_Store; ")
     assert line.endswith("; ...)")
 

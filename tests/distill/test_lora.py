@@ -162,7 +162,7 @@ def published(tmp_path):
     return tmp_path / "vit.pt"
 
 
-def trained(face_set, published, folder, config, *more):
+def check_trained(face_set, published, folder, config, *more):
     settings = {
         "rec": face_set,
         "network": "timm:vit_tiny_patch16_224",
@@ -192,11 +192,12 @@ def trained(face_set, published, folder, config, *more):
 
 @pytest.mark.slow
 def test_a_published_vit_becomes_a_teacher_in_one_command(face_set, published, tmp_path):
-    trained(face_set, published, tmp_path, "faces_vit_tiny")
+    check_trained(face_set, published, tmp_path, "faces_vit_tiny")
     teacher = ["--teacher", "teacher/model.pt", "--recipe-set", "teacher.network=timm:vit_tiny_patch16_224"]
     short = ["--set", "batch_size=8", "--set", "num_epoch=1", "--set", "warmup_epoch=0", "--set", "embedding_size=32"]
     command = ["train", "faces_cnn_tiny", "--data", face_set, "--distill", "cosine", "--output", "student", *teacher]
     launch(1, tmp_path, [*command, *short])
+    assert (tmp_path / "student" / "model.pt").is_file()
 
 
 @pytest.mark.upstream
@@ -205,4 +206,4 @@ def test_untouched_arcface_torch_trains_it(face_set, published, tmp_path, arcfac
     config = "configs/ms1mv3_mbf"
     sizes = ["num_classes=12", "num_image=48", "val_targets=[]", "save_all_states=False"]
     more = [part for size in sizes for part in ("--set", size)]
-    trained(face_set, published, tmp_path, config, "--host", str(arcface_torch), *more)
+    check_trained(face_set, published, tmp_path, config, "--host", str(arcface_torch), *more)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, is_dangling, is_litter, natural_key
+from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, is_dangling, is_litter, natural_key, shown
 from insightface_cakd.errors import DataError
 
 
@@ -32,21 +32,16 @@ def find_photos(folder: Path) -> Photos:
     files = [file for file in entries if not is_litter(file) and (file.is_file() or is_dangling(file))]
     loose = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if loose and not any(entry.is_dir() and not is_litter(entry) for entry in entries):
-        others = [_shown(file, folder) for file in sorted(set(entries) - set(loose), key=natural_key)]
+        others = [shown(file, folder) for file in sorted(set(entries) - set(loose), key=natural_key)]
         return Photos(loose, _names("", loose), others, [])
     if not entries:
         raise DataError(f"{folder}: is empty; expected photos, or one subfolder for each person. Check the path.")
     found = find_people(folder)
-    photos = Photos([], [], [_shown(path, folder) for path in found.skipped], found.names)
+    photos = Photos([], [], [shown(path, folder) for path in found.skipped], found.names)
     for name, images in zip(found.names, found.images, strict=True):
         photos.files.extend(images)
         photos.crops.extend(_names(f"{name}/", images))
     return photos
-
-
-def _shown(path: Path, folder: Path) -> str:
-    mark = " (a link to nothing)" if is_dangling(path) else "/" if path.is_dir() else ""
-    return path.relative_to(folder).as_posix() + mark
 
 
 def _names(prefix: str, images: list[Path]) -> list[str]:

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from insightface_cakd.data.align.photo import CORRUPT, REASONS, Rules
+from insightface_cakd.data.folders import first_names, skipped_line
 from insightface_cakd.errors import DataError
-
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -72,19 +71,15 @@ class Alignment:
         for reason, count in self.reasons().items():
             lines.append(f"left out, {reason}: {count} ({self.first(reason)})")
         if self.without_faces:
-            lines.append(f"people without a face: {len(self.without_faces)} ({_first(self.without_faces)})")
+            lines.append(f"people without a face: {len(self.without_faces)} ({first_names(self.without_faces)})")
         if self.skipped:
-            lines.append(f"skipped, no image or in no person's folder: {len(self.skipped)} ({_first(self.skipped)})")
+            lines.append(skipped_line(self.skipped))
         return "\n".join([*lines, f"all of it: {report}"])
 
     def first(self, reason: str) -> str:
         """Return the first photos left out for a reason, with details."""
         named = [one for one in self.left_out if one.reason == reason]
-        return _first([f"{one.photo}: {one.detail}" if one.detail else one.photo for one in named])
-
-
-def _first(names: list[str]) -> str:
-    return "; ".join(names[:SHOWN]) + ("; ..." if len(names) > SHOWN else "")
+        return first_names([f"{one.photo}: {one.detail}" if one.detail else one.photo for one in named])
 
 
 def require_enough(alignment: Alignment, folder: Path, max_corrupt: float) -> None:

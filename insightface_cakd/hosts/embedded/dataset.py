@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from insightface_cakd.data.folders import find_people, skipped_line
+from insightface_cakd.data.folders import find_people, shown, skipped_line
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
@@ -82,7 +82,7 @@ class _FolderFaces:
         people = find_people(folder)
         self.items = [(path, label) for label, paths in enumerate(people.images) for path in paths]
         self.num_classes = len(people.images)
-        self.skipped = skipped_line(people.skipped, folder) if people.skipped else None
+        self.skipped = [shown(path, folder) for path in people.skipped]
 
     def __len__(self) -> int:
         return len(self.items)
@@ -198,8 +198,8 @@ def get_dataloader(
             "dali: the embedded host reads records itself; expected dali=False. Train on an arcface_torch checkout to use DALI."
         )
     faces = open_faces(root_dir)
-    if isinstance(faces, _FolderFaces) and faces.skipped is not None and rank() == 0:
-        print(f"{root_dir}: {faces.skipped}", flush=True)
+    if isinstance(faces, _FolderFaces) and faces.skipped and rank() == 0:
+        print(f"{root_dir}: {skipped_line(faces.skipped)}", flush=True)
     if faces.num_classes < 2:
         raise DataError(
             f"{root_dir}: one person; training needs at least 2. Add folders of people, and pack them again."

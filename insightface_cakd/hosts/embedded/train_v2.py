@@ -5,7 +5,6 @@ module when a run begins: distillation and tasks enter by replacing them here. T
 head, and the target may be anything.
 """
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +39,7 @@ from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, check_job
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
-from insightface_cakd.runtime.run_folder import MODEL, RESULT
+from insightface_cakd.runtime.run_folder import MODEL, RESULT, RunFolder
 from insightface_cakd.runtime.tensor_file import save_atomically
 
 # A student that asks for the landmarks of each image gets them.
@@ -136,10 +135,10 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     total = parts.scheduler.total_iters
     facts = (cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device)
     LOGGER.info("%s, %d classes, batch %d x %d, %d steps on %s", *facts)
-    log = CallBackLogging(cfg.frequent, total, cfg.batch_size * cfg.gradient_acc, parts.step, writer, world_size())
-    result = RunResult()
     if parts.epoch >= cfg.num_epoch:
         return _measure_again(parts, verification)
+    log = CallBackLogging(cfg.frequent, total, cfg.batch_size * cfg.gradient_acc, parts.step, writer, world_size())
+    result = RunResult()
     started, first = time.monotonic(), parts.step
     try:
         for epoch in range(parts.epoch, cfg.num_epoch):
@@ -160,9 +159,8 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
 def _measure_again(parts: Parts, verification: CallBackVerification) -> RunResult:
     """Verify a run that was resumed after its last epoch; what it took stays."""
     LOGGER.info("all %d epochs are done: measured again, nothing is trained", parts.cfg.num_epoch)
-    place = parts.output / RESULT
-    took = json.loads(place.read_text()) if place.is_file() else {}
-    result = RunResult(**{key: took[key] for key in ("seconds", "images_per_second") if key in took})
+    took = RunFolder(parts.output).result
+    result = RunResult(seconds=took.seconds or 0.0, images_per_second=took.images_per_second or 0.0)
     verification.record(verification(parts.step, parts.backbone), result)
     result.best, result.steps = dict(verification.best), parts.step
     _write_result(parts, result)

@@ -15,8 +15,8 @@ class GeometryMargin(nn.Module):
         scale: s, the other margin's.
         weight: w.
 
-    Source: AdaDistill's geometry margin as its authors' later code describes it, w = 1; that it has no gradient, and that it acts from the
-    first step on (there: from the second epoch), are assumptions.
+    Source: the geometry margin of AdaDistill's later form as others state it, with w = 1 and from the second epoch on. That it has no
+    gradient, and that it acts from the first step on, are assumptions.
     """
 
     def __init__(self, margin: nn.Module, scale: float, weight: float) -> None:
