@@ -10,6 +10,7 @@ from insightface_cakd.data.folders import (
     is_dangling,
     natural_key,
     require_new_folder,
+    shown,
     skipped_line,
     writing,
 )
