@@ -52,7 +52,7 @@ def _embedded() -> Host:
         return choose_device(cfg.get("device") if cfg is not None else None)
 
     def build(cfg: EasyDict, device: torch.device) -> tuple[nn.Module, nn.Module]:
-        parts, _ = train_v2.prepare(cfg, device, bool(cfg.resume))
+        parts, *_ = train_v2.prepare(cfg, device, bool(cfg.resume))
         return parts.backbone, parts.head
 
     def length(cfg: EasyDict, task: Task) -> Length:

@@ -8,7 +8,7 @@ from statistics import mean
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.table import ALONE, TEACHER, Row, Run, rank, table
-from insightface_cakd.hosts.embedded.checkpoint import checkpoint_path
+from insightface_cakd.hosts import generations
 from insightface_cakd.recipe import Recipe, load_recipe, with_stages
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.teacher import CACHED
@@ -105,7 +105,7 @@ class SeedRuns:
             print(f"\nseed {self.seed}: {name}", flush=True)
             job = job or Job(comparison.teacher if name == TEACHER else comparison.student)
             settings = (f"seed={self.seed}", *(() if name == TEACHER else comparison.settings), *job.settings)
-            resume = checkpoint_path(output, 0).exists() or (output / STAGES).exists()
+            resume = generations.exists(output) or (output / STAGES).exists()
             train(replace(job, settings=settings, data=self.data, output=output, resume=resume))
         return _read(output)
 
@@ -115,7 +115,7 @@ class SeedRuns:
         if self.trains_teacher:
             trained = self.folder / TEACHER
             teacher = str(RunFolder(trained).model)
-            centres = centres or (str(checkpoint_path(trained, 0)),)
+            centres = centres or (str(generations.checkpoint_path(trained, 0)),)
         if self.comparison.cache and not recipe.needs_network:
             weights = given(teacher)
             teacher = str(

@@ -16,3 +16,9 @@ def rank() -> int:
 def world_size() -> int:
     """Return the number of processes, 1 without a process group."""
     return dist.get_world_size() if has_group() else 1
+
+
+def barrier() -> None:
+    """Wait for all processes; nothing to wait for without a group."""
+    if has_group():
+        dist.barrier()

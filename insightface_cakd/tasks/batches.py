@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from insightface_cakd.errors import DataError, RunError
-from insightface_cakd.hosts.embedded.dataset import collate, open_faces
+from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.embedded.dataset import collate, loader_settings, open_faces, read_batches
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -23,7 +23,7 @@ class TaskBatches(DataLoader[Any]):
     Args:
         dataset: items (uint8 (3, H, W), target), or a `DataError` in place of one; may have an `epoch` tensor.
         request: what the loop asks for.
-        order: this rank's images of an epoch, with a length and `set_epoch`; a share of all in random order when not given.
+        order: this rank's images of an epoch, with a length and `set_epoch(epoch, first)`; a share of all in random order when not given.
 
     Raises:
         RunError: there is less than one batch for each rank.
@@ -46,21 +46,21 @@ class TaskBatches(DataLoader[Any]):
             collate_fn=collate,
             pin_memory=request.device.type == "cuda",
             persistent_workers=request.workers > 0,
+            **loader_settings(request.seed, request.workers),
         )
         self.device = request.device
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Choose the epoch's order and augmentation.
 
         Args:
             epoch: number of the epoch, from 0.
+            first: the batch to begin with.
         """
-        self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        self.sampler.set_epoch(epoch, first * (self.batch_size or 1))  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]
-        for batch in super().__iter__():
-            if isinstance(batch, DataError):
-                raise batch
+        for batch in read_batches(super().__iter__()):
             pixels, target = (part.to(self.device, non_blocking=True) for part in batch)
             yield [pixels.float().div_(127.5).sub_(1), target]
 
@@ -77,9 +77,9 @@ class _EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         return iter(self.order)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, also of the data set."""
-        self.order.set_epoch(epoch)
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch, also of the data set, and the image to begin with."""
+        self.order.set_epoch(epoch, first)
         if hasattr(self.dataset, "epoch"):
             self.dataset.epoch.fill_(epoch)
 

@@ -60,6 +60,9 @@ class GeneratedBatches(DataLoader[int]):
         exchange: how the similarity of a batch gets here.
     """
 
+    # A batch of resampled faces needs the one before it.
+    together = 2
+
     def __init__(
         self,
         generator: Generator | None,
@@ -80,19 +83,20 @@ class GeneratedBatches(DataLoader[int]):
                 str(request.folder), 0, real, seed=request.seed, num_workers=request.workers, device=request.device
             )
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Choose the epoch, on which all draws depend.
 
         Args:
             epoch: number of the epoch, from 0.
+            first: the batch to begin with, an even number.
         """
-        self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        self.sampler.set_epoch(epoch, first)  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]
-        epoch: int = self.sampler.epoch  # type: ignore[attr-defined]
+        epoch, first = self.sampler.epoch, self.sampler.first  # type: ignore[attr-defined]
         exchange, count = self.exchange, self.request.batch_size - self.real
-        real, w = self._real_images(epoch), None
-        for index in range(len(self)):
+        real, w = self._real_images(epoch, first), None
+        for index in range(first, len(self)):
             exchange.speeds.begin(self.request.device)
             exchange.step, exchange.generated = epoch * len(self) + index, count
             parts = []
@@ -125,13 +129,14 @@ class GeneratedBatches(DataLoader[int]):
         drawn = torch.Generator().manual_seed(_seed(self.request.seed, epoch, index, what))
         return torch.randn(shape, generator=drawn).to(self.request.device, non_blocking=True)
 
-    def _real_images(self, epoch: int) -> Iterator[Tensor]:
+    def _real_images(self, epoch: int, first: int) -> Iterator[Tensor]:
         """Yield the real images of an epoch, over and over if they are few."""
         if self.loader is None:
             return
         turns = -(-len(self) // len(self.loader))
-        for turn in range(turns):
-            self.loader.set_epoch(epoch * turns + turn)
+        begun, skipped = divmod(first, len(self.loader))
+        for turn in range(begun, turns):
+            self.loader.set_epoch(epoch * turns + turn, skipped if turn == begun else 0)
             for images, *_ in self.loader:
                 yield images
 
@@ -159,10 +164,10 @@ class _Epoch(Sampler[int]):
     """Knows the epoch; its items are not used."""
 
     def __init__(self, count: int) -> None:
-        self.count, self.epoch = count, 0
+        self.count, self.epoch, self.first = count, 0, 0
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         return self.count

@@ -169,15 +169,16 @@ class BalancedSampler(DistributedSampler):
         super().__init__(len(dataset), num_replicas, rank, seed)
         self.cells = [torch.nonzero(dataset.codes == code).flatten() for code in dataset.codes.unique()]
 
-    def __iter__(self) -> Iterator[int]:
+    def order(self) -> list[int]:
+        """Return this rank's images of the epoch, taking turns among cells."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         turns = -(-len(self) // len(self.cells))
         shares = []
         for cell in self.cells:
             times = -(-turns * self.num_replicas // len(cell))
-            order = torch.cat([cell[torch.randperm(len(cell), generator=generator)] for _ in range(times)])
-            shares.append(order[: turns * self.num_replicas][self.rank :: self.num_replicas])
-        return iter(torch.stack(shares, dim=1).flatten()[: len(self)].tolist())
+            drawn = torch.cat([cell[torch.randperm(len(cell), generator=generator)] for _ in range(times)])
+            shares.append(drawn[: turns * self.num_replicas][self.rank :: self.num_replicas])
+        return torch.stack(shares, dim=1).flatten()[: len(self)].tolist()
 
 
 def _measured(faces: LiveFaces, sources: tuple[str, ...], name: str, step: int, network: nn.Module) -> Result:

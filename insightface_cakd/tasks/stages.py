@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.hosts.embedded.checkpoint import checkpoint_path
+from insightface_cakd.hosts import generations
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.student import StageSpec
@@ -42,7 +42,7 @@ def stages_of(job: Job) -> list[Stage]:
     recipe = load_recipe(job.distill, job.recipe_settings)
     stages = [] if recipe.student is None or recipe.student.weights is not None else recipe.student.stages
     output = job.output or _folder(job, "output")
-    if not stages or (job.resume and output is not None and checkpoint_path(output, 0).exists()):
+    if not stages or (job.resume and output is not None and generations.exists(output)):
         return [Stage(job)]
     if output is None:
         raise RunError(
@@ -83,7 +83,7 @@ def _stage_job(job: Job, stage: StageSpec, folder: Path, before: Path | None) ->
         settings=settings,
         data=_data(job, stage),
         output=folder,
-        resume=job.resume and checkpoint_path(folder, 0).exists(),
+        resume=job.resume and generations.exists(folder),
     )
 
 

@@ -1,6 +1,7 @@
 """Runs of a task: on several processes, and stopped and resumed."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ import torch
 
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded import train_v2
+from insightface_cakd.runtime.stopping import STOPPED
 from tests.commands import Ran
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +53,7 @@ def check_one_student(output: Path) -> dict[str, Any]:
 
 
 def stop_and_resume(run: Callable[..., Ran], whole: str = "whole", parts: str = "parts") -> None:
-    """Run once without a stop, and once stopped after an epoch and resumed.
+    """Run once without a stop, and once stopped in an epoch, resumed, stopped after an epoch and resumed.
 
     Args:
         run: called with the name of the output folder and more arguments of the command.
@@ -59,7 +61,15 @@ def stop_and_resume(run: Callable[..., Ran], whole: str = "whole", parts: str = 
         parts: output of the other.
     """
     assert run(whole).code == 0
-    save = train_v2.verify_and_save
+    save, update = train_v2.verify_and_save, train_v2.update
+
+    def update_and_signal(*given):
+        update(*given)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_v2, "update", update_and_signal)
+        assert run(parts).code == STOPPED
 
     def save_and_stop(parts, *given):
         save(parts, *given)
@@ -67,7 +77,8 @@ def stop_and_resume(run: Callable[..., Ran], whole: str = "whole", parts: str = 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_v2, "verify_and_save", save_and_stop)
-        assert "stopped after an epoch" in run(parts).err
+        stopped = run(parts, "--resume")
+        assert "stopped after an epoch" in stopped.err, stopped
     assert run(parts, "--resume").code == 0
 
 

@@ -125,7 +125,7 @@ def test_a_resumed_student_goes_on_from_its_checkpoint_and_does_not_read_its_ini
     def first_only(parts, epoch, *more):
         if epoch > 0:
             raise StoppedError
-        train_epoch(parts, epoch, *more)
+        return train_epoch(parts, epoch, *more)
 
     with monkeypatch.context() as stopped:
         stopped.setattr(train_v2, "train_epoch", first_only)

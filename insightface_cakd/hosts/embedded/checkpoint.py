@@ -1,8 +1,9 @@
-"""A run's output folder and its checkpoints."""
+"""What a checkpoint contains, and how a run continues from it."""
 
 import functools
 import random
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +12,42 @@ import torch
 
 from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.hosts.embedded.parts import Parts
+from insightface_cakd.hosts.generations import Generation, checkpoint_path, commit, exists, newest
+from insightface_cakd.hosts.resharding import BY_CLASS, reshard, rows_by_class
 from insightface_cakd.runtime.ranks import rank, world_size
-from insightface_cakd.runtime.reading import reading
 from insightface_cakd.runtime.run_folder import MODEL, RESULT
-from insightface_cakd.runtime.tensor_file import save_atomically
 
 BEST = "best.pt"
 
-# arcface_torch's keys, and the types of their values.
-KEYS = {
-    "epoch": int,
-    "global_step": int,
-    "state_dict_backbone": dict,
-    "state_dict_softmax_fc": dict,
-    "state_optimizer": dict,
-    "state_lr_scheduler": dict,
-}
-# The keys that this host adds, and what a resumed run does without them.
+# The keys that this host adds, and what a resumed run does without them, where that is worth saying.
 ADDED = {
     "state_grad_scaler": "the loss scaler starts afresh",
     "state_rng": "sampled classes, dropped tokens and paths are drawn afresh from the seed",
-    "world_size": "the number of ranks is not checked",
+    "world_size": "the number of ranks is that of the files",
     "best": "best.pt is chosen among the epochs to come",
+    "improved": "",
+    "images": "",
+    BY_CLASS: "",
 }
 
 
-def check_output(output: Path, resume: bool) -> None:
+def check_output(output: Path, resume: bool) -> Generation | None:
     """Check the output folder before anything is built.
 
-    `RunError`: a new run would overwrite an old one, or there is no checkpoint to resume from.
+    Returns the checkpoint that a resumed run goes on from.
+
+    Raises:
+        RunError: a new run would overwrite an old one, or there is no checkpoint to resume from.
     """
-    used = [name for name in (MODEL, RESULT, checkpoint_path(output, 0).name) if (output / name).exists()]
-    if used and not resume:
-        raise RunError(
-            f"{output}: holds another run ({', '.join(used)}); expected a new folder. Pass --resume, --output DIR, or remove it."
-        )
     if resume:
-        _load_checkpoint(checkpoint_path(output, rank()))
+        return newest(output)
+    stopped = exists(output)
+    used = [name for name in (MODEL, RESULT) if (output / name).exists()]
+    if used or stopped:
+        names = ", ".join([*used, *([checkpoint_path(output, 0).name] if stopped else [])])
+        go_on = "Pass --resume, --output DIR," if stopped else "Pass --output DIR,"
+        raise RunError(f"{output}: holds another run ({names}); expected a new folder. {go_on} or remove it.")
+    return None
 
 
 def make_output(output: Path) -> None:
@@ -60,37 +60,20 @@ def make_output(output: Path) -> None:
         ) from error
 
 
-def checkpoint_path(output: Path, rank: int) -> Path:
-    """Return the path of a rank's checkpoint, named as in arcface_torch."""
-    return output / f"checkpoint_gpu_{rank}.pt"
-
-
-def _load_checkpoint(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise RunError(
-            f"--resume: {path} does not exist; expected the checkpoint of a run that was stopped. Start it without --resume."
-        )
-    with reading(
-        f"--resume: {path}", RunError, "a checkpoint of this host or of arcface_torch. Start a new run.", Exception
-    ):
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    kinds = {key: content.get(key) for key in KEYS} if isinstance(content, dict) else dict.fromkeys(KEYS)
-    wrong = [key for key, kind in KEYS.items() if not isinstance(kinds[key], kind)]
-    if wrong:
-        raise RunError(
-            f"--resume: {path} lacks {', '.join(wrong)}; expected a checkpoint of this host or of arcface_torch. Start a new run."
-        )
-    return content
-
-
-def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
-    """Write this rank's checkpoint, with the student's state and the best values.
+def save(parts: Parts, student: dict[str, Any], best: dict[str, float], improved: bool) -> None:
+    """Write the checkpoint; all ranks call it.
 
     It has arcface_torch's keys, with the same meaning, and those of `ADDED`.
+
+    Args:
+        parts: of the run.
+        student: its state.
+        best: the best value of each verification set.
+        improved: whether this student is the best.
     """
     content = {
         "epoch": parts.epoch,
-        "global_step": parts.epoch * len(parts.loader),
+        "global_step": parts.epoch * len(parts.loader) + parts.done,
         "state_dict_backbone": student,
         "state_dict_softmax_fc": parts.head.state_dict(),
         "state_optimizer": parts.optimizer.state_dict(),
@@ -99,8 +82,12 @@ def save(parts: Parts, student: dict[str, Any], best: dict[str, float]) -> None:
         "state_rng": rng_state(),
         "world_size": world_size(),
         "best": best,
+        "improved": improved,
+        # Of all ranks, so that another number of them finds its place.
+        "images": parts.done * parts.cfg.batch_size * world_size(),
+        BY_CLASS: rows_by_class(parts.head),
     }
-    save_atomically(content, checkpoint_path(parts.output, rank()))
+    commit(content, parts.output)
 
 
 def _schedule_in_batches(parts: Parts) -> dict[str, Any]:
@@ -111,35 +98,57 @@ def _schedule_in_batches(parts: Parts) -> dict[str, Any]:
     """
     batches = len(parts.loader)
     return parts.scheduler.state_dict() | {
-        "last_epoch": parts.epoch * batches,
+        "last_epoch": parts.epoch * batches + parts.done,
         "total_iters": parts.cfg.num_epoch * batches,
         "warmup_iters": int(batches * parts.cfg.warmup_epoch),
     }
 
 
-def load(parts: Parts) -> dict[str, float]:
-    """Restore newly built parts; return each verification set's best value.
+@dataclass(frozen=True)
+class Start:
+    """From where a run starts.
+
+    Args:
+        generation: the checkpoint that it continues from; None for a new run.
+        best: the best value of each verification set so far.
+        improved: whether the student of the checkpoint is the best.
+    """
+
+    generation: Generation | None = None
+    best: dict[str, float] = field(default_factory=dict)
+    improved: bool = False
+
+
+def load(parts: Parts, generation: Generation) -> Start:
+    """Restore newly built parts from a checkpoint of any number of ranks.
 
     The checkpoint is this host's or arcface_torch's; the latter has no best values. Weights, optimiser buffers and the
     schedule's power come from the checkpoint. Learning rate, weight decay, momentum and the number of epochs come from the
     config, and step and schedule are placed where this config has them after the completed epochs: a run can be prolonged.
     """
-    saved = _load_checkpoint(checkpoint_path(parts.output, rank()))
-    if saved.get("world_size", world_size()) != world_size():
-        raise RunError(
-            f"--resume: the checkpoint is of {saved['world_size']} ranks, this run has {world_size()}. Use as many ranks."
-        )
+    saved = _for_this_rank(generation)
     _restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
     _restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
     _restore("optimiser", functools.partial(_load_optimizer, parts.optimizer), saved["state_optimizer"])
-    _restore("schedule", functools.partial(_place, parts, saved["epoch"]), saved["state_lr_scheduler"])
+    place = functools.partial(_place, parts, saved["epoch"], saved.get("images", 0))
+    _restore("schedule", place, saved["state_lr_scheduler"])
     if "state_grad_scaler" in saved:
         _restore("loss scaler", parts.scaler.load_state_dict, saved["state_grad_scaler"])
     if "state_rng" in saved:
         _restore("random state", restore_rng, saved["state_rng"])
     if rank() == 0:
         _say_what_is_missing(saved, parts)
-    return saved.get("best", {})
+    return Start(generation, saved.get("best", {}), saved.get("improved", False))
+
+
+def _for_this_rank(generation: Generation) -> dict[str, Any]:
+    """Return this rank's part of a checkpoint, divided anew if need be."""
+    saved = len(generation.files)
+    if saved == world_size():
+        return generation.read(rank())
+    if rank() == 0:
+        print(f"--resume: the checkpoint is of {saved} ranks, divided among {world_size()} now", flush=True)
+    return reshard([generation.read(number, lazily=True) for number in range(saved)], world_size(), rank())
 
 
 def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
@@ -149,7 +158,7 @@ def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = in_one_line(error)[:300]
         raise RunError(
-            f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config, recipe and ranks of the run."
+            f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config and recipe of the run."
         ) from error
 
 
@@ -164,16 +173,25 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
         group.update(kept)
 
 
-def _place(parts: Parts, epoch: int, schedule: dict[str, Any]) -> None:
-    """Set step and schedule to the end of an epoch.
+def _place(parts: Parts, epoch: int, images: int, schedule: dict[str, Any]) -> None:
+    """Set step and schedule to the end of an epoch, or to a place in the next.
 
     The power of the schedule comes from the checkpoint, arcface_torch's included.
+
+    Args:
+        parts: of the run.
+        epoch: completed ones.
+        images: of the next epoch that are done, of all ranks.
+        schedule: as saved.
     """
     if "power" not in schedule:
         raise ValueError("it has no power, as if of another schedule than PolynomialLRWarmup")
     parts.scheduler.power = float(schedule["power"])
     parts.epoch = epoch
-    parts.step = parts.scheduler.last_epoch = epoch * (parts.scheduler.total_iters // parts.cfg.num_epoch)
+    together = parts.batches_together
+    parts.done = min(images // (parts.cfg.batch_size * world_size()), len(parts.loader)) // together * together
+    parts.step = epoch * (parts.scheduler.total_iters // parts.cfg.num_epoch) + parts.done // parts.cfg.gradient_acc
+    parts.scheduler.last_epoch = parts.step
     rates = parts.scheduler.get_lr()
     parts.scheduler._last_lr = rates
     for group, rate in zip(parts.optimizer.param_groups, rates, strict=True):
@@ -185,7 +203,7 @@ def _say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
     means = [
         f"no {key} ({meaning})"
         for key, meaning in ADDED.items()
-        if key not in saved and (key != "state_grad_scaler" or parts.scaler.is_enabled())
+        if meaning and key not in saved and (key != "state_grad_scaler" or parts.scaler.is_enabled())
     ]
     if means:
         print(f"--resume: a checkpoint of arcface_torch: {'; '.join(means)}", flush=True)

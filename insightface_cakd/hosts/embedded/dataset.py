@@ -1,6 +1,7 @@
 """Training images, from records or folders or synthetic, as batches."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from insightface_cakd.data.folders import find_people, shown, skipped_line
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.errors import DataError, RunError
+from insightface_cakd.errors import DataError, RunError, in_one_line
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.runtime.ranks import rank, world_size
 
+PATIENCE = 600
 _SYNTHETIC_IMAGES = 4096
 _SYNTHETIC_CLASSES = 64
 
@@ -124,6 +126,31 @@ def collate(items: list[_Item | DataError]) -> list[Tensor] | DataError:
     return error if error is not None else default_collate(items)
 
 
+def read_batches(batches: Iterator[Any]) -> Iterator[list[Tensor]]:
+    """Yield a loader's batches; raise its first error, as `collate` found it."""
+    for batch in batches:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
+
+
+@contextmanager
+def worker_failures() -> Iterator[None]:
+    """Say in one line that a reading process failed.
+
+    torch raises such an error wherever the run is at that moment, not only where it reads.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader" not in str(error):
+            raise
+        raise RunError(
+            f"num_workers: {in_one_line(error)[:300]}; expected workers that live as long as the run. Look for a lack of memory, /dev/shm "
+            "included, or for somebody who stopped them, then go on with --resume; num_workers=0 reads without workers."
+        ) from error
+
+
 class Batches:
     """Batches `[images, labels]` on the device.
 
@@ -146,15 +173,18 @@ class Batches:
         dataset: Any = self.loader.dataset
         dataset.landmarks = read_landmarks(folder, len(dataset))
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, from 0, that determines order and flips."""
-        self.loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Set the epoch, from 0, that determines order and flips.
+
+        Args:
+            epoch: number of the epoch.
+            first: the batch to begin with.
+        """
+        self.loader.sampler.set_epoch(epoch, first * (self.loader.batch_size or 1))  # type: ignore[attr-defined]
         self.loader.dataset.epoch.fill_(epoch)  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        for batch in self.loader:
-            if isinstance(batch, DataError):
-                raise batch
+        for batch in read_batches(iter(self.loader)):
             pixels, *rest = (part.to(self.device, non_blocking=True) for part in batch)
             yield [pixels.float().div_(255).sub_(0.5).div_(0.5), *rest]
 
@@ -222,8 +252,22 @@ def get_dataloader(
         collate_fn=collate,
         pin_memory=device.type == "cuda",
         persistent_workers=num_workers > 0,
+        **loader_settings(seed, num_workers),
     )
     return Batches(loader, device)
+
+
+def loader_settings(seed: int, num_workers: int) -> dict[str, Any]:
+    """Return what every loader of this package is made with.
+
+    Workers take their seeds from a generator of the loader's own: otherwise each start of workers would draw from torch's, and a resumed
+    run would draw other numbers than one that was not stopped. A worker that gives nothing for `PATIENCE` seconds ends the run.
+
+    Args:
+        seed: of the run.
+        num_workers: reading processes.
+    """
+    return {"generator": torch.Generator().manual_seed(seed), "timeout": PATIENCE if num_workers else 0}
 
 
 def _check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:

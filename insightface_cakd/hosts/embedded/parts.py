@@ -1,5 +1,6 @@
 """The parts of a run and its result."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ class Parts:
 
     Args:
         student: the network that is called in training: `backbone`, or its DDP wrapper.
+        epoch: completed ones.
+        step: updates of the optimiser.
+        done: batches of the next epoch that an earlier process has done.
     """
 
     cfg: EasyDict
@@ -48,6 +52,15 @@ class Parts:
     scaler: torch.amp.GradScaler
     epoch: int = 0
     step: int = 0
+    done: int = 0
+
+    @property
+    def batches_together(self) -> int:
+        """How many batches no stop may come between.
+
+        Those of one update, and those that a loader makes of each other.
+        """
+        return math.lcm(int(self.cfg.gradient_acc), int(getattr(self.loader, "together", 1)))
 
     @property
     def output(self) -> Path:

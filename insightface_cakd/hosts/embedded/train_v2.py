@@ -8,7 +8,7 @@ head, and the target may be anything.
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from easydict import EasyDict
@@ -20,6 +20,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.checkpoint import (
     BEST,
+    Start,
     check_output,
     load,
     make_output,
@@ -27,7 +28,7 @@ from insightface_cakd.hosts.embedded.checkpoint import (
     rng_state,
     save,
 )
-from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
+from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces, worker_failures
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
@@ -35,11 +36,13 @@ from insightface_cakd.hosts.embedded.parts import Parts, RunResult
 from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLogging, CallBackVerification, mean_buffers
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
+from insightface_cakd.hosts.generations import settle
 from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, check_job
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import MODEL, RESULT, RunFolder
+from insightface_cakd.runtime.stopping import STOPPED, StopRequest, stop_requests
 from insightface_cakd.runtime.tensor_file import save_atomically
 
 # A student that asks for the landmarks of each image gets them.
@@ -56,8 +59,12 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
     device = choose_device(cfg.get("device"))
     with process_group(device):
         # Errors in config and data are found before the output folder is created.
-        parts, verification = prepare(cfg, device, resume or cfg.resume)
+        parts, verification, start = prepare(cfg, device, resume or cfg.resume)
         make_output(Path(cfg.output))
+        settle(Path(cfg.output), start.generation)
+        if start.generation is not None and not parts.done:
+            # What a kill may have left unwritten.
+            _publish(parts, parts.backbone.state_dict(), start.improved)
         init_logging(rank(), cfg.output)
         writer = SummaryWriter(str(Path(cfg.output) / "tensorboard")) if rank() == 0 else None
         verification.summary_writer = writer
@@ -68,7 +75,7 @@ def main(cfg: EasyDict, resume: bool = False) -> RunResult:
                 writer.close()
 
 
-def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, CallBackVerification]:
+def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, CallBackVerification, Start]:
     """Check a config and build all parts of a run; write nothing.
 
     A missing number of classes is filled in.
@@ -76,12 +83,12 @@ def prepare(cfg: EasyDict, device: torch.device, resume: bool) -> tuple[Parts, C
     if cfg.get("num_classes") is None and cfg.get("rec") is not None:
         cfg.num_classes = int(open_faces(str(cfg.rec)).num_classes)
     check_job(cfg, EmbeddedJobSpec)
-    check_output(Path(cfg.output), resume)
+    generation = check_output(Path(cfg.output), resume)
     parts = _build(cfg, device)
     verification = CallBackVerification(cfg.val_targets, str(cfg.rec))
-    if resume:
-        verification.best = load(parts)
-    return parts, verification
+    start = Start() if generation is None else load(parts, generation)
+    verification.best = dict(start.best)
+    return parts, verification, start
 
 
 def _build(cfg: EasyDict, device: torch.device) -> Parts:
@@ -141,10 +148,12 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     result = RunResult()
     started, first = time.monotonic(), parts.step
     try:
-        for epoch in range(parts.epoch, cfg.num_epoch):
-            train_epoch(parts, epoch, log, verification)
-            parts.epoch = epoch + 1
-            verify_and_save(parts, verification, result)
+        with stop_requests() as request, worker_failures():
+            for epoch in range(parts.epoch, cfg.num_epoch):
+                if not train_epoch(parts, epoch, log, verification, request):
+                    _stop(parts, verification, request)
+                parts.epoch, parts.done = epoch + 1, 0
+                verify_and_save(parts, verification, result)
     finally:
         log.close()
     result.best = dict(verification.best)
@@ -173,12 +182,17 @@ def _write_result(parts: Parts, result: RunResult) -> None:
         write_json(parts.output / RESULT, {key: x for key, x in asdict(result).items() if key != "measured" or x})
 
 
-def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: CallBackVerification) -> None:
-    """Train on every batch of an epoch once."""
+def train_epoch(
+    parts: Parts, epoch: int, log: CallBackLogging, verification: CallBackVerification, request: StopRequest
+) -> bool:
+    """Train on every batch of an epoch once.
+
+    Returns False if it was asked to stop before the last; `parts.done` then says after how many batches.
+    """
     cfg, losses = parts.cfg, AverageMeter()
-    parts.loader.set_epoch(epoch)
+    parts.loader.set_epoch(epoch, parts.done)
     batches = len(parts.loader)
-    for index, (images, labels, *landmarks) in enumerate(parts.loader):
+    for index, (images, labels, *landmarks) in enumerate(parts.loader, start=parts.done):
         first = index - index % cfg.gradient_acc
         micro_steps = min(cfg.gradient_acc, batches - first)
         loss = backward(parts, (images, *landmarks), labels, micro_steps)
@@ -192,6 +206,21 @@ def train_epoch(parts: Parts, epoch: int, log: CallBackLogging, verification: Ca
         if cfg.verbose and parts.step % cfg.verbose == 0:
             mean_buffers(parts.backbone, world_size())
             verification(parts.step, parts.backbone)
+        if (index + 1) % parts.batches_together == 0 and request.agreed() and index + 1 < batches:
+            parts.done = index + 1
+            return False
+    return True
+
+
+def _stop(parts: Parts, verification: CallBackVerification, request: StopRequest) -> NoReturn:
+    """Save what is done of an epoch, and end the process as a signal does."""
+    name = "another rank's signal" if request.signal is None else request.signal.name
+    if parts.cfg.save_all_states:
+        save(parts, parts.backbone.state_dict(), verification.best, improved=False)
+        LOGGER.info("%s: stopped after step %d; a checkpoint is saved, go on with --resume", name, parts.step)
+    else:
+        LOGGER.info("%s: stopped after step %d; nothing is saved, as save_all_states is False", name, parts.step)
+    raise SystemExit(STOPPED)
 
 
 def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_steps: int) -> Tensor:
@@ -240,12 +269,17 @@ def verify_and_save(parts: Parts, verification: CallBackVerification, result: Ru
         verification.record(results, result)
     restore_rng(state)
     student = parts.backbone.state_dict()
+    # The checkpoint first: what is written from it, a resumed run can write again.
+    if parts.cfg.save_all_states:
+        save(parts, student, verification.best, improved)
+    _publish(parts, student, improved)
+
+
+def _publish(parts: Parts, student: dict[str, Any], improved: bool) -> None:
     if rank() == 0:
         save_atomically(student, parts.output / MODEL)
         if improved:
             save_atomically(student, parts.output / BEST)
-    if parts.cfg.save_all_states:
-        save(parts, student, verification.best)
 
 
 def _require_finite_weights(parts: Parts) -> None:

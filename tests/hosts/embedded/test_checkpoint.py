@@ -6,7 +6,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded import train_v2
-from insightface_cakd.hosts.embedded.checkpoint import ADDED, KEYS
+from insightface_cakd.hosts.embedded.checkpoint import ADDED
+from insightface_cakd.hosts.generations import KEYS
 from tests.hosts.embedded.jobs import small_job
 
 # Eight steps in two epochs.
@@ -80,7 +81,7 @@ def test_arcface_torchs_schedule_goes_on_in_its_line_and_what_is_missing_is_said
     said = [line for line in capsys.readouterr().out.splitlines() if "arcface_torch" in line]
     assert said == [
         "--resume: a checkpoint of arcface_torch: no state_rng (sampled classes, dropped tokens and paths are drawn afresh from the "
-        "seed); no world_size (the number of ranks is not checked); no best (best.pt is chosen among the epochs to come)"
+        "seed); no world_size (the number of ranks is that of the files); no best (best.pt is chosen among the epochs to come)"
     ]
 
 

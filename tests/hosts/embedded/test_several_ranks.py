@@ -130,7 +130,20 @@ def test_ranks_learn_the_same_prompts_and_fields(face_set, tmp_path):
         assert torch.equal(first[key], second[key]), key
 
 
-def test_resume_on_another_number_of_ranks_is_refused(face_set, whole):
-    run = start(face_set, whole, ranks=1, mode="resume")
-    assert run.returncode != 0
-    assert "the checkpoint is of 2 ranks, this run has 1" in run.stderr
+def test_one_rank_goes_on_where_two_were_killed(face_set, tmp_path):
+    output = tmp_path / "out"
+    assert start(face_set, output, killed_at=8).returncode != 0
+    run = start(face_set, output, ranks=1, mode="resume")
+    assert run.returncode == 0, run.stderr
+    assert "the checkpoint is of 2 ranks, divided among 1 now" in run.stdout
+    saved = torch.load(output / "checkpoint_gpu_0.pt", weights_only=True)
+    assert (saved["epoch"], saved["world_size"], len(saved["state_dict_softmax_fc"]["weight"])) == (3, 1, 12)
+    assert not (output / "checkpoint_gpu_1.pt").exists()
+
+
+def test_three_ranks_go_on_where_two_were_killed(face_set, tmp_path):
+    output = tmp_path / "out"
+    assert start(face_set, output, killed_at=8).returncode != 0
+    run = start(face_set, output, ranks=3, mode="resume")
+    assert run.returncode == 0, run.stderr
+    assert [len(saved["state_dict_softmax_fc"]["weight"]) for saved in checkpoints(output, 3)] == [4, 4, 4]

@@ -15,7 +15,7 @@ import torch
 from insightface_cakd.errors import CAKDError, DataError, RunError
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.hosts.embedded.checkpoint import save_atomically
+from insightface_cakd.runtime.tensor_file import save_atomically
 from tests.hosts.embedded.jobs import small_job
 
 
@@ -214,7 +214,7 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path):
     script = textwrap.dedent("""
         import resource, signal, sys, torch
         from pathlib import Path
-        from insightface_cakd.hosts.embedded.checkpoint import save_atomically
+        from insightface_cakd.runtime.tensor_file import save_atomically
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
         save_atomically({"a": torch.zeros(10**6)}, Path(sys.argv[1]))

@@ -19,20 +19,29 @@ class DistributedSampler(Sampler[int]):
         self.length = length
         self.num_replicas, self.rank = num_replicas, rank
         self.seed = seed
-        self.epoch = 0
+        self.epoch = self.first = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that determines the order of the next iteration."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Set the epoch that determines the order of the next iteration.
+
+        Args:
+            epoch: number of the epoch.
+            first: of this rank's images, to begin with.
+        """
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         return -(-self.length // self.num_replicas)
 
     def __iter__(self) -> Iterator[int]:
+        return iter(self.order()[self.first :])
+
+    def order(self) -> list[int]:
+        """Return this rank's images of the whole epoch."""
         order = torch.randperm(self.length, generator=torch.Generator().manual_seed(self.seed + self.epoch))
         total = len(self) * self.num_replicas
         repeated = order.repeat(-(-total // self.length))[:total]
-        return iter(repeated[self.rank :: self.num_replicas].tolist())
+        return repeated[self.rank :: self.num_replicas].tolist()
 
 
 def setup_seed(seed: int) -> None:

@@ -1,5 +1,6 @@
 """Batches of several images of each of several people."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,7 +39,7 @@ class PeopleSampler(Sampler[int]):
         self.left_out = len(groups) - len(self.groups)
         self.people, self.images = people, images
         self.num_replicas, self.rank, self.seed = num_replicas, rank, seed
-        self.epoch = 0
+        self.epoch = self.first = 0
         step = people * num_replicas
         if len(self.groups) < step:
             raise DataError(
@@ -48,14 +49,22 @@ class PeopleSampler(Sampler[int]):
         # As many steps as an ordinary epoch has.
         self.steps = max(1, -(-len(labels) // num_replicas) // (people * images))
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that determines the order of the next iteration."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Set the epoch that determines the order of the next iteration.
+
+        Args:
+            epoch: number of the epoch.
+            first: of this rank's images, to begin with.
+        """
+        self.epoch, self.first = epoch, first
 
     def __len__(self) -> int:
         return self.steps * self.people * self.images
 
     def __iter__(self) -> Iterator[int]:
+        return itertools.islice(self._order(), self.first, None)
+
+    def _order(self) -> Iterator[int]:
         random = np.random.default_rng((self.seed, self.epoch))
         step = self.people * self.num_replicas
         queue: list[int] = []
