@@ -12,6 +12,7 @@ from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, first_names, shown
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
+from insightface_cakd.hosts.generations import checkpoint_path
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
 
 # Up to ALL_LABELS records every label is read; above, SAMPLED_LABELS of them spread evenly over the file, since each
@@ -42,7 +43,7 @@ def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
             f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "
             "would wait for ever. Start fewer ranks."
         )
-    checkpoint = Path(cfg.output) / f"checkpoint_gpu_{rank}.pt"
+    checkpoint = checkpoint_path(Path(cfg.output), rank)
     if cfg.resume and not checkpoint.is_file():
         raise RunError(
             f"resume: {checkpoint} does not exist; expected the checkpoint of a run with save_all_states=True on as many ranks. "

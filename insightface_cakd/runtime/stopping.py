@@ -37,7 +37,8 @@ class StopRequest:
     def agreed(self) -> bool:
         """Return whether a rank was asked to stop.
 
-        All ranks call it after each step."""
+        All ranks call it after each step.
+        """
         if self.group is None:
             return self.signal is not None
         answer = False

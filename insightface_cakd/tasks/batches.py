@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.hosts.embedded.dataset import collate, loader_settings, open_faces, read_batches
+from insightface_cakd.hosts.embedded.dataset import loader_settings, open_faces, read_batches
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -41,12 +41,7 @@ class TaskBatches(DataLoader[Any]):
             dataset,
             batch_size=request.batch_size,
             sampler=sampler,
-            num_workers=request.workers,
-            drop_last=True,
-            collate_fn=collate,
-            pin_memory=request.device.type == "cuda",
-            persistent_workers=request.workers > 0,
-            **loader_settings(request.seed, request.workers),
+            **loader_settings(request.seed, request.workers, request.device),
         )
         self.device = request.device
 

@@ -148,7 +148,8 @@ def _for_this_rank(generation: Generation) -> dict[str, Any]:
         return generation.read(rank())
     if rank() == 0:
         print(f"--resume: the checkpoint is of {saved} ranks, divided among {world_size()} now", flush=True)
-    return reshard([generation.read(number, lazily=True) for number in range(saved)], world_size(), rank())
+    # What is kept as it is comes from the first file, and must not stay in it.
+    return reshard([generation.read(number, lazily=number > 0) for number in range(saved)], world_size(), rank())
 
 
 def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:

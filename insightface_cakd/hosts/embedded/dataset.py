@@ -18,6 +18,7 @@ from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.runtime.ranks import rank, world_size
 
+# Seconds without a batch.
 PATIENCE = 600
 _SYNTHETIC_IMAGES = 4096
 _SYNTHETIC_CLASSES = 64
@@ -247,17 +248,12 @@ def get_dataloader(
         FlippedFaces(faces, seed),
         batch_size=batch_size,
         sampler=sampler,
-        num_workers=num_workers,
-        drop_last=True,
-        collate_fn=collate,
-        pin_memory=device.type == "cuda",
-        persistent_workers=num_workers > 0,
-        **loader_settings(seed, num_workers),
+        **loader_settings(seed, num_workers, device),
     )
     return Batches(loader, device)
 
 
-def loader_settings(seed: int, num_workers: int) -> dict[str, Any]:
+def loader_settings(seed: int, num_workers: int, device: torch.device) -> dict[str, Any]:
     """Return what every loader of this package is made with.
 
     Workers take their seeds from a generator of the loader's own: otherwise each start of workers would draw from torch's, and a resumed
@@ -266,8 +262,17 @@ def loader_settings(seed: int, num_workers: int) -> dict[str, Any]:
     Args:
         seed: of the run.
         num_workers: reading processes.
+        device: of the run.
     """
-    return {"generator": torch.Generator().manual_seed(seed), "timeout": PATIENCE if num_workers else 0}
+    return {
+        "num_workers": num_workers,
+        "drop_last": True,
+        "collate_fn": collate,
+        "pin_memory": device.type == "cuda",
+        "persistent_workers": num_workers > 0,
+        "generator": torch.Generator().manual_seed(seed),
+        "timeout": PATIENCE if num_workers else 0,
+    }
 
 
 def _check_labels(labels: np.ndarray, num_classes: int, where: str) -> None:

@@ -10,6 +10,7 @@ from torch.nn.functional import linear, normalize
 
 from insightface_cakd.distill.gather import gather_constant, gather_for_shards
 from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.resharding import share_of
 from insightface_cakd.runtime.ranks import rank, world_size
 
 # Number of classes whose initial centres are drawn from one seed.
@@ -52,9 +53,8 @@ class PartialFC_V2(nn.Module):
         self.num_classes = num_classes
         self.sample_rate = sample_rate
         self.fp16 = fp16
-        share, rest = divmod(num_classes, self.world_size)
-        self.num_local = share + int(self.rank < rest)
-        self.class_start = share * self.rank + min(self.rank, rest)
+        mine = share_of(num_classes, self.world_size, self.rank)
+        self.class_start, self.num_local = mine.start, mine.stop - mine.start
         self.num_sample = max(1, int(sample_rate * self.num_local))
         self.margin_softmax = margin_loss
         self.weight = nn.Parameter(self._initial_rows())

@@ -128,7 +128,7 @@ def test_a_worker_that_is_killed_ends_the_run_in_one_line(face_set, tmp_path, mo
     def update_and_kill(parts):
         update(parts)
         if parts.step == 1:
-            before.symmetric_difference(multiprocessing.active_children()).pop().kill()
+            (set(multiprocessing.active_children()) - before).pop().kill()
 
     monkeypatch.setattr(train_v2, "update", update_and_kill)
     with pytest.raises(RunError, match="num_workers: DataLoader .*go on with --resume") as raised:

@@ -1,25 +1,21 @@
 """The order of the training images, whatever the number of workers."""
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
 
-class DistributedSampler(Sampler[int]):
-    """One rank's share of an epoch's image order.
+class EpochSampler(Sampler[int]):
+    """A rank's images of an epoch, from any place on.
 
-    The order is a permutation seeded with seed + epoch, repeated to a multiple of the W ranks (`num_replicas`); rank k
-    takes every W-th index from k on.
+    What draws the order writes `order`, and may read `epoch`.
     """
 
-    def __init__(self, length: int, num_replicas: int, rank: int, seed: int = 0) -> None:
-        self.length = length
-        self.num_replicas, self.rank = num_replicas, rank
-        self.seed = seed
-        self.epoch = self.first = 0
+    epoch = first = 0
 
     def set_epoch(self, epoch: int, first: int = 0) -> None:
         """Set the epoch that determines the order of the next iteration.
@@ -30,11 +26,28 @@ class DistributedSampler(Sampler[int]):
         """
         self.epoch, self.first = epoch, first
 
+    def __iter__(self) -> Iterator[int]:
+        return itertools.islice(self.order(), self.first, None)
+
+    def order(self) -> Iterable[int]:
+        """Return this rank's images of the whole epoch."""
+        raise NotImplementedError
+
+
+class DistributedSampler(EpochSampler):
+    """One rank's share of an epoch's image order.
+
+    The order is a permutation seeded with seed + epoch, repeated to a multiple of the W ranks (`num_replicas`); rank k
+    takes every W-th index from k on.
+    """
+
+    def __init__(self, length: int, num_replicas: int, rank: int, seed: int = 0) -> None:
+        self.length = length
+        self.num_replicas, self.rank = num_replicas, rank
+        self.seed = seed
+
     def __len__(self) -> int:
         return -(-self.length // self.num_replicas)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order()[self.first :])
 
     def order(self) -> list[int]:
         """Return this rank's images of the whole epoch."""

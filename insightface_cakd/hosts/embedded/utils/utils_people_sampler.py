@@ -1,15 +1,14 @@
 """Batches of several images of each of several people."""
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
 
 from insightface_cakd.errors import DataError
+from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import EpochSampler
 
 
-class PeopleSampler(Sampler[int]):
+class PeopleSampler(EpochSampler):
     """A rank's batches of P people with K images each.
 
     No person is in two places of one step, on whatever rank. The epoch's order is drawn with seed + epoch: people in random order, over and
@@ -39,7 +38,6 @@ class PeopleSampler(Sampler[int]):
         self.left_out = len(groups) - len(self.groups)
         self.people, self.images = people, images
         self.num_replicas, self.rank, self.seed = num_replicas, rank, seed
-        self.epoch = self.first = 0
         step = people * num_replicas
         if len(self.groups) < step:
             raise DataError(
@@ -49,22 +47,11 @@ class PeopleSampler(Sampler[int]):
         # As many steps as an ordinary epoch has.
         self.steps = max(1, -(-len(labels) // num_replicas) // (people * images))
 
-    def set_epoch(self, epoch: int, first: int = 0) -> None:
-        """Set the epoch that determines the order of the next iteration.
-
-        Args:
-            epoch: number of the epoch.
-            first: of this rank's images, to begin with.
-        """
-        self.epoch, self.first = epoch, first
-
     def __len__(self) -> int:
         return self.steps * self.people * self.images
 
-    def __iter__(self) -> Iterator[int]:
-        return itertools.islice(self._order(), self.first, None)
-
-    def _order(self) -> Iterator[int]:
+    def order(self) -> Iterator[int]:
+        """Yield the images of people in random order, batch by batch."""
         random = np.random.default_rng((self.seed, self.epoch))
         step = self.people * self.num_replicas
         queue: list[int] = []
