@@ -83,14 +83,14 @@ class Images:
     def __init__(self, job: SharedJob) -> None:
         self.job = job
         # A resumed job begins with its second epoch.
-        self.epoch, self.passes = int(job.resume), 0
+        self.epoch, self.first, self.passes = int(job.resume), 0, 0
 
     def __len__(self) -> int:
         return self.job.steps
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; arcface_torch tells this to torch's own loaders only."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch and the step it begins with; arcface_torch tells this to torch's own loaders only."""
+        self.epoch, self.first = epoch, first
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         if self.passes == self.job.stop_after:
@@ -98,9 +98,11 @@ class Images:
         generator = torch.Generator().manual_seed(1 + self.epoch + 100 * rank())
         self.passes += 1
         self.epoch += 1
-        for _ in range(self.job.steps):
+        for step in range(self.job.steps):
             images = torch.rand(BATCH, 3, 112, 112, generator=generator) * 2 - 1
-            yield images, torch.randint(CLASSES, (BATCH,), generator=generator)
+            labels = torch.randint(CLASSES, (BATCH,), generator=generator)
+            if step >= self.first:
+                yield images, labels
 
 
 @contextmanager
