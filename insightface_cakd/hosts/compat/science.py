@@ -32,7 +32,7 @@ def _duplicates_stop() -> str | None:
 
 
 def _allow_duplicates(stack: ExitStack) -> None:
-    """Let `kind="slinear"` keep the last of equal x: the largest threshold that reaches a false accept rate."""
+    """Let `kind="slinear"` take equal x as SciPy did before: a plateau ends with its last y, and is reached at its first."""
     from scipy import interpolate
 
     original = interpolate.interp1d
@@ -43,12 +43,26 @@ def _allow_duplicates(stack: ExitStack) -> None:
             rates, values = np.asarray(x), np.asarray(y)
             if kind == "slinear" and rates.ndim == values.ndim == 1 and len(rates) == len(values):
                 order = np.argsort(rates, kind="stable")
-                rates, values = rates[order], values[order]
-                last = np.append(rates[1:] != rates[:-1], True)
-                rates, values = rates[last], values[last]
+                rates, values = without_duplicates(rates[order], values[order])
             super().__init__(rates, values, kind, *args, **kwargs)
 
     replace(stack, interpolate, "interp1d", interp1d)
+
+
+def without_duplicates(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same line without equal x.
+
+    Of a plateau the last y stays at its x, and the first y one rounding step below, so that lines from the left end there.
+
+    Args:
+        x: (N,), ascending, with plateaus.
+        y: (N,).
+    """
+    steps = x[1:] != x[:-1]
+    first, last = np.append(False, steps), np.append(steps, True)  # nothing leads to the first of the lowest plateau
+    below = np.nextafter(x.astype(np.float64), -np.inf)
+    keep = first | last
+    return np.where(first & ~last, below, x)[keep], y[keep]
 
 
 def _estimate_is_old() -> str | None:
@@ -91,7 +105,7 @@ INTERP1D = Fix(
     name="interp1d-duplicates",
     breaks="eval/verification.py:151: Expect x to not have duplicates, at the first verification of a training run",
     since="SciPy 1.x: seen with 1.17; scipy/scipy#21550",
-    fix="of equal x the last is kept; no result depends on it, since verification.test() throws this one away",
+    fix="equal x are taken as older SciPy took them; no result depends on it, since verification.test() throws this one away",
     until="arcface_torch no longer interpolates there",
     applies=_duplicates_stop,
     apply=_allow_duplicates,

@@ -27,14 +27,29 @@ ARCFACE = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.
 # SciPy
 
 
-def test_of_equal_rates_the_last_threshold_counts():
-    rates, thresholds = [0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 1.0, 2.0, 3.0, 4.0]
+def test_equal_rates_are_interpolated_as_older_scipy_did():
+    """From the last of the lower plateau to the first of the higher; on a plateau, its last."""
+    rates, thresholds = [0.0, 0.0, 0.5, 0.5, 0.5, 1.0, 1.0], [0.0, 1.0, 2.0, 2.5, 3.0, 4.0, 5.0]
     with pytest.raises(ValueError, match="duplicates"):
         interpolate.interp1d(rates, thresholds, kind="slinear")
     with applied([INTERP1D]):
         line = interpolate.interp1d(rates, thresholds, kind="slinear")
-        # (0, 1), (0.5, 3), (1, 4): half way from 0 to 0.5 is 2.
-        assert [float(line(rate)) for rate in (0.0, 0.25, 0.5, 1.0)] == [1.0, 2.0, 3.0, 4.0]
+        # What BSpline.construct_fast([0, *rates, 1], thresholds, 1) gives, the spline that SciPy made of them.
+        assert [float(line(rate)) for rate in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(
+            [1.0, 1.5, 3.0, 3.5, 5.0], abs=1e-9
+        )
+
+
+def test_the_interpolation_of_any_false_accept_rates_is_numpys():
+    random = np.random.default_rng(0)
+    thresholds = np.arange(0, 4, 0.01)
+    with applied([INTERP1D]):
+        for pairs in (3, 20, 3000):
+            distances = random.uniform(0.5, 3.5, pairs)
+            rates = (distances[:, None] < thresholds).mean(0)
+            line = interpolate.interp1d(rates, thresholds, kind="slinear")
+            for target in (*random.uniform(0, 1, 20), *rates[::40]):
+                assert float(line(target)) == pytest.approx(np.interp(target, rates, thresholds), abs=1e-7)
 
 
 def test_an_interpolation_without_duplicates_is_scipys_own():
