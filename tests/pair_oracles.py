@@ -16,6 +16,8 @@ def bank(width: int) -> Array:
     return np.vstack([rows, (rows[0] + rows[1]) / math.sqrt(2)])
 
 
+# Triplets that hold by more are left out.
+WITHIN = 0.35
 # The state that the contract gives to losses that have one.
 STUDENT_THRESHOLDS = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 TEACHER_THRESHOLDS = [0.25, 0.35, 0.45, 0.55, 0.65, 0.75]
@@ -102,16 +104,22 @@ def ekd(student: Array, teacher: Array, labels: Array, hardest: int = 2) -> floa
     return 0.02 * float(parts[0]) + 0.01 * float(parts[1])
 
 
-def triplet_distillation(student: Array, teacher: Array, labels: Array) -> float:
-    """Hinge with the teacher's margins; for each ordered positive pair the student's nearest other person, if within 0.35."""
+def triplet_distillation(student: Array, teacher: Array, labels: Array, semi_hard: bool = False) -> float:
+    """Hinge with the teacher's margins; for each ordered positive pair the student's nearest other person, if within 0.35.
+
+    Semi-hard: for each pair once the nearest of those who are farther than the positive.
+    """
     triplets = []
     for a in range(len(labels)):
-        others = [n for n in range(len(labels)) if labels[n] != labels[a]]
         for p in range(len(labels)):
+            own = distance(student[a], student[p]) ** 2
+            others = [n for n in range(len(labels)) if labels[n] != labels[a]]
+            if semi_hard:
+                others = [n for n in others if a < p and distance(student[a], student[n]) ** 2 > own]
             if p == a or labels[p] != labels[a] or not others:
                 continue
             n = min(others, key=lambda n, a=a: distance(student[a], student[n]))
-            if distance(student[a], student[n]) ** 2 - distance(student[a], student[p]) ** 2 < 0.35:
+            if distance(student[a], student[n]) ** 2 - own < WITHIN:
                 triplets.append((a, p, n))
     if not triplets:
         return 0.0

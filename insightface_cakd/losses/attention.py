@@ -16,7 +16,7 @@ class AttentionTransferLoss(DistillLoss):
 
     Shape:
         student, teacher: (B, C, H, W), or (B, N, C) tokens of a square grid, row by row. Channels may differ, and so may
-        grids: the student's e is then averaged over the cells of the teacher's.
+        grids: the student's e is then averaged over the cells of the teacher's, and repeated where the teacher's are finer.
     Units:
         Squared entry of a unit vector; in [0, 2 / positions]. Unchanged when either side is scaled.
     Raises:
@@ -25,7 +25,8 @@ class AttentionTransferLoss(DistillLoss):
         A zero map has a = 0, without gradient. B = 0 returns a differentiable 0.
     Source:
         Zagoruyko and Komodakis, AT, ICLR 2017: the released code takes the mean, with beta / 2 = 500 on each stage; summed over positions,
-        as the equation has it, the loss is `positions` times larger.
+        as the equation has it, the loss is `positions` times larger. Both sides have one grid there; that e, the squares, is averaged and
+        not the map is ours, since averaged maps of both signs would cancel.
     """
 
     name = "at"

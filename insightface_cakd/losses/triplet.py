@@ -11,6 +11,7 @@ from insightface_cakd.losses.options import at_least
 from insightface_cakd.losses.sp import cosines
 
 Distance = Literal["l2", "arccos"]
+Mining = Literal["nearest", "semi_hard"]
 
 
 class TripletDistillationLoss(DistillLoss):
@@ -21,8 +22,9 @@ class TripletDistillationLoss(DistillLoss):
     mean over triplets (a, p, n) of [D_S(a, p) - D_S(a, n) + F(d)]_+, d = [D_T(a, n) - D_T(a, p)]_+,
     F(d) = smallest + (largest - smallest) d / max d
 
-    Triplets are found in the batch: each ordered pair (a, p) of one identity, with the other person n who is nearest to a for
-    the student, where D_S(a, n) - D_S(a, p) < within. D is the squared distance of unit embeddings, or their angle.
+    Triplets are found in the batch, where D_S(a, n) - D_S(a, p) < within; D is the squared distance of unit embeddings, or their angle.
+    `nearest`: each ordered pair (a, p) of one identity with the other person n who is nearest to a for the student, nearer than p or not.
+    `semi_hard`: each pair once, a before p in the batch, with the nearest other person who is farther from a than p.
 
     Shape:
         student, teacher: (B, D_s), (B, D_t); widths may differ. labels: (B,). Gathered to the batch of all ranks.
@@ -34,6 +36,7 @@ class TripletDistillationLoss(DistillLoss):
         largest: margin of the triplet that it separates best.
         within: triplets that hold by more are left out.
         distance: "l2" (squared) or "arccos".
+        mining: "nearest" or "semi_hard".
     Raises:
         RecipeError: an argument is out of range.
         ShapeError: not one label for each row.
@@ -41,8 +44,9 @@ class TripletDistillationLoss(DistillLoss):
         No two images of one identity, no other identity, or B = 0: a differentiable 0. A batch of random images has few such
         pairs; a sampler of several images an identity gives more.
     Source:
-        Feng et al., TripletDistillation, ICIP 2020: margins 0.2 to 0.5. MarginDistillation's released re-implementation picks a random
-        n among those within 0.35; the nearest here, which needs no random numbers.
+        Feng et al., TripletDistillation, ICIP 2020: margins 0.2 to 0.5; how it mines is not stated. MarginDistillation's released
+        re-implementation is semi-hard, of each pair one direction, and draws n at random among those within 0.35. Here it is the nearest
+        of them: all ranks choose alike, and a resumed run does. `nearest` is ours: it also pulls at triplets that are the wrong way round.
     """
 
     name = "triplet_distillation"
@@ -59,9 +63,11 @@ class TripletDistillationLoss(DistillLoss):
         largest: Annotated[float, Field(description="a number, usually 0.5"), at_least("smallest")] = 0.5,
         within: Annotated[float, Field(description="a number, usually 0.35")] = 0.35,
         distance: Distance = "l2",
+        mining: Mining = "nearest",
     ) -> None:
         super().__init__()
         self.smallest, self.largest, self.within = smallest, largest, within
+        self.others = farther_than_the_positive if mining == "semi_hard" else nearest_of_all
         self.distances = angles_between if distance == "arccos" else unit_distances
 
     def compute(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
@@ -69,10 +75,9 @@ class TripletDistillationLoss(DistillLoss):
         assert labels is not None, "needs_labels"
         ours, theirs = self.distances(student), self.distances(teacher)  # (B, B)
         same = labels.unsqueeze(0) == labels.unsqueeze(1)
-        nearest = ours.detach().masked_fill(same, float("inf")).argmin(dim=1, keepdim=True)  # (B, 1)
-        ours_n, theirs_n = ours.gather(1, nearest), theirs.gather(1, nearest)
-        itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-        chosen = same & ~itself & ~same.gather(1, nearest) & (ours_n - ours < self.within).detach()  # (B, B): [a, p]
+        other, pairs = self.others(ours.detach(), same)  # (B, 1 or B), (B, B): [a, p]
+        ours_n, theirs_n = ours.gather(1, other), theirs.gather(1, other)
+        chosen = same & pairs & ~same.gather(1, other) & (ours_n - ours < self.within).detach()
         return self.hinge(ours, ours_n, theirs, theirs_n, chosen)
 
     def hinge(self, ours_p: Tensor, ours_n: Tensor, theirs_p: Tensor, theirs_n: Tensor, chosen: Tensor) -> Tensor:
@@ -87,6 +92,30 @@ class TripletDistillationLoss(DistillLoss):
         gaps = torch.where(chosen, (theirs_n - theirs_p).clamp_min(0), 0.0)
         margins = self.smallest + (self.largest - self.smallest) * gaps / gaps.max().clamp_min(EPS)
         return masked_mean((ours_p - ours_n + margins).clamp_min(0), chosen)
+
+
+def nearest_of_all(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest other person of each image, for every ordered pair.
+
+    Shape:
+        distances, same: (B, B). Returns indices (B, 1) and the pairs (a, p) that count, boolean (B, B). Where all show one person, the
+        index is one of them.
+    """
+    itself = torch.eye(len(same), dtype=torch.bool, device=same.device)
+    return distances.masked_fill(same, float("inf")).argmin(dim=1, keepdim=True), ~itself
+
+
+def farther_than_the_positive(distances: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the nearest other person beyond each positive, each pair once.
+
+    Shape:
+        distances, same: (B, B). Returns indices (B, B) and the pairs (a, p) that count, a < p, boolean (B, B). Where nobody is farther, no
+        index means anything, and the pair does not count.
+    """
+    ordered, order = distances.masked_fill(same, float("inf")).sort(dim=1)
+    place = torch.searchsorted(ordered, distances, right=True).clamp_max(len(same) - 1)
+    found = ordered.gather(1, place) > distances
+    return order.gather(1, place), found.triu(diagonal=1)
 
 
 def unit_distances(rows: Tensor) -> Tensor:

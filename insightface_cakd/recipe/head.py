@@ -10,6 +10,15 @@ from insightface_cakd.errors import RecipeError
 M_MIN, M_MAX = 0.2, 0.5
 # AdaFace's m and h.
 STRENGTH, CONCENTRATION = 0.4, 0.333
+# Which part must have which value for a key to be read.
+READ_WITH = {
+    "m_min": ("margin", "quality"),
+    "m_max": ("margin", "quality"),
+    "m": ("margin", "adaface"),
+    "h": ("margin", "adaface"),
+    "alpha": ("centres", "average"),
+    "geometry": ("centres", "average"),
+}
 SUMMARIES = {
     ("teacher", "host"): "the teacher's class centres, frozen",
     ("teacher", "quality"): "the teacher's class centres, frozen, margin by quality",
@@ -46,6 +55,8 @@ class HeadSpec(BaseModel):
             factor alone. `both` when not given. With `centres: average` only.
         geometry: weight of a further margin, by how much nearer to the centre the teacher is than the student; none when not given, 1 in
             its source. With `centres: average` only.
+        gradient: of an arc margin, with frozen or moving centres: `host`, straight through, d logit / d cos = s, as arcface_torch has it;
+            `arc`, that of the equation in the papers, s sin(theta + m) / sin theta. AdaFace's margin always has its equation's.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -58,6 +69,7 @@ class HeadSpec(BaseModel):
     h: float | None = Field(default=None, gt=0, le=10)
     alpha: Literal["both", "simple"] | None = None
     geometry: float | None = Field(default=None, gt=0, le=10)
+    gradient: Literal["host", "arc"] = "host"
 
     @model_validator(mode="after")
     def check(self) -> "HeadSpec":
@@ -67,21 +79,19 @@ class HeadSpec(BaseModel):
                 f"head.margin: quality with centres: {self.centres}; the margin measures how near an image is to the teacher's centre. Set "
                 "head.centres: teacher."
             )
-        unread = [key for key in ("m_min", "m_max") if self.margin != "quality" and getattr(self, key) is not None]
-        if unread:
-            raise RecipeError(f"head.{unread[0]}: is read with margin: quality only. Set head.margin, or remove it.")
-        unread = [key for key in ("m", "h") if self.margin != "adaface" and getattr(self, key) is not None]
-        if unread:
-            raise RecipeError(f"head.{unread[0]}: is read with margin: adaface only. Set head.margin, or remove it.")
+        for key, (part, value) in READ_WITH.items():
+            if getattr(self, key) is not None and getattr(self, part) != value:
+                raise RecipeError(f"head.{key}: is read with {part}: {value} only. Set head.{part}, or remove it.")
         if self.margin == "adaface":
             self.m, self.h = self.strength, self.concentration
         if self.centres == "learnt" and self.margin == "host":
             raise RecipeError(
                 "head.centres: learnt with margin: host is the host's own head; expected margin: adaface. Remove `head`, or set its margin."
             )
-        unread = [key for key in ("alpha", "geometry") if self.centres != "average" and getattr(self, key) is not None]
-        if unread:
-            raise RecipeError(f"head.{unread[0]}: is read with centres: average only. Set head.centres, or remove it.")
+        if self.margin == "adaface" and self.gradient == "arc":
+            raise RecipeError(
+                "head.gradient: arc with margin: adaface, whose gradient is its equation's already. Remove it."
+            )
         if self.margin == "quality":
             self.m_min, self.m_max = self.margins
             if self.m_min > self.m_max:

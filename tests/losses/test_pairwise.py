@@ -7,9 +7,9 @@ import torch
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES
-from insightface_cakd.losses.triplet import TripletDistillationLoss
+from insightface_cakd.losses.triplet import TripletDistillationLoss, farther_than_the_positive, unit_distances
 from tests.losses.cases import EMBEDDINGS, build, fixture, identities, random_pair
-from tests.pair_oracles import queued, sp_cosine
+from tests.pair_oracles import queued, sp_cosine, triplet_distillation
 
 ROWS = torch.tensor(EMBEDDINGS[0])
 
@@ -103,6 +103,31 @@ def test_known_values_of_given_triplets(distance, plain, swapped):
         assert known is None or float(found) == pytest.approx(known, abs=5e-10)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("within", [0.35, 10.0])
+def test_semi_hard_triplets_are_those_of_the_oracle(seed, within, monkeypatch):
+    random = torch.Generator().manual_seed(seed)
+    # Few dimensions: distances on both sides of the positives', and images with nobody farther.
+    student, teacher = (torch.randn(12, 3, generator=random, dtype=torch.float64) for _ in range(2))
+    labels = torch.tensor([0, 1, 2] * 4)
+    monkeypatch.setattr("tests.pair_oracles.WITHIN", within)
+    expected = triplet_distillation(student.numpy(), teacher.numpy(), labels.numpy(), semi_hard=True)
+    found = value("triplet_distillation", student, teacher, labels, mining="semi_hard", within=within)
+    assert expected > 0
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_semi_hard_triplets_leave_out_others_who_are_nearer_than_the_positive():
+    angles = torch.tensor([0.0, 0.5, 0.4, 0.6])
+    rows = torch.stack([angles.cos(), angles.sin()], dim=1).double()
+    ours, people = unit_distances(rows), torch.tensor([0, 0, 1, 2])
+    other, pairs = farther_than_the_positive(ours, people[:, None] == people)
+    # From 0.0 the positive is at 0.5: 0.4 is nearer, 0.6 is farther.
+    assert int(other[0, 1]) == 3
+    assert pairs[0, 1]
+    assert not pairs[1, 0]
+
+
 def test_a_teacher_that_tells_no_triplet_apart_gives_the_smallest_margin():
     rows = ROWS.double()[[0, 2, 0, 2]]
     # All distances to the person's other picture and to the nearest other person are the teacher's 0: d = 0 everywhere.
@@ -155,6 +180,7 @@ def test_qud_pushes_unit_teacher_rows_after_it_has_used_the_queue():
         ("triplet_distillation", {"largest": 0.1}),
         ("triplet_distillation", {"within": "near"}),
         ("triplet_distillation", {"distance": "l1"}),
+        ("triplet_distillation", {"mining": "hard"}),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(name, options):

@@ -25,7 +25,7 @@ def test_a_head_needs_no_losses_and_may_have_some():
 def test_defaults_are_filled_in_where_they_are_read():
     assert recipe({"centres": "teacher"}).head.model_dump() == {
         "centres": "teacher", "margin": "host", "m_min": None, "m_max": None, "m": None, "h": None, "alpha": None,
-        "geometry": None,
+        "geometry": None, "gradient": "host",
     }  # fmt: skip
     quality = recipe({"centres": "teacher", "margin": "quality", "m_max": 0.6}).head
     assert (quality.m_min, quality.m_max) == quality.margins == (0.2, 0.6)

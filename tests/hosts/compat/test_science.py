@@ -34,7 +34,7 @@ def test_equal_rates_are_interpolated_as_older_scipy_did():
         interpolate.interp1d(rates, thresholds, kind="slinear")
     with applied([INTERP1D]):
         line = interpolate.interp1d(rates, thresholds, kind="slinear")
-        # What BSpline.construct_fast([0, *rates, 1], thresholds, 1) gives, the spline that SciPy made of them.
+        # What BSpline.construct_fast([0, *rates, 1], thresholds, 1) gives below 1, the spline that SciPy made of them.
         assert [float(line(rate)) for rate in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(
             [1.0, 1.5, 3.0, 3.5, 5.0], abs=1e-9
         )

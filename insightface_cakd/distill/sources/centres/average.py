@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
 from insightface_cakd.distill.sources.centres.geometry import GeometryMargin
-from insightface_cakd.distill.sources.centres.margins import scale_of
+from insightface_cakd.distill.sources.centres.margins import ArcGradient, scale_of
 from insightface_cakd.distill.sources.centres.rule import EPS, CentreRule, cosines, own_rows
 
 LEAST = 1e-6
@@ -42,10 +42,14 @@ class AverageCentres(CentreRule):
     def begin(self, head: Any, classes: int) -> None:
         """Freeze the class centres, and put the margin around the head's own."""
         super().begin(head, classes)
+        host = head.margin_softmax
+        if self.spec.gradient == "arc":
+            head.margin_softmax = ArcGradient(host)
         self.margin: GeometryMargin | None = None
         if self.spec.geometry is not None:
-            scale = scale_of(head.margin_softmax, "head.geometry")
-            self.margin = head.margin_softmax = GeometryMargin(head.margin_softmax, scale, self.spec.geometry)
+            self.margin = head.margin_softmax = GeometryMargin(
+                head.margin_softmax, scale_of(host, "head.geometry"), self.spec.geometry
+            )
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
+from insightface_cakd.distill.sources.centres.margins import ArcGradient
 from insightface_cakd.distill.sources.centres.quality import QualityMargin, quality_margins
 from insightface_cakd.distill.sources.centres.rule import CentreRule, cosines, own_rows
 from insightface_cakd.distill.sources.context import Setting
@@ -16,7 +17,8 @@ class TeacherCentres(CentreRule):
     """The head's rows are the teacher's, and stay so bit for bit.
 
     loss = -log softmax of s phi(theta_y) against s cos theta_j, theta_j between the student's embedding and the teacher's centre w_j;
-    phi is the host's margin. The teacher itself is not run. Its rows are not normalised; a rank takes its own.
+    phi is the host's margin. The teacher itself is not run. Its rows are not normalised; a rank takes its own. The gradient of an arc
+    margin is the host's, straight through, unless `gradient: arc` asks for that of the equation.
 
     Source: ProxylessKD (arXiv 2011.00265); ArcDistill and CosDistill as in AdaDistill (arXiv 2407.01332).
     """
@@ -48,6 +50,12 @@ class TeacherCentres(CentreRule):
         super().begin(head, classes)
         with torch.no_grad():
             head.weight.copy_(self.centres[head.class_start : head.class_start + head.num_local])
+        self.set_margin(head)
+
+    def set_margin(self, head: Any) -> None:
+        """Give the host's margin the gradient that the recipe asks for."""
+        if self.spec.gradient == "arc":
+            head.margin_softmax = ArcGradient(head.margin_softmax)
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
         """Refuse a checkpoint whose rows are not the teacher's."""
@@ -73,10 +81,9 @@ class QualityCentres(TeacherCentres):
 
     rule = ("teacher", "quality")
 
-    def begin(self, head: Any, classes: int) -> None:
-        """Put rows and margin into the head."""
-        super().begin(head, classes)
-        head.margin_softmax = QualityMargin(head.margin_softmax)
+    def set_margin(self, head: Any) -> None:
+        """Put the margin per image in place of the host's."""
+        head.margin_softmax = QualityMargin(head.margin_softmax, self.spec.gradient == "arc")
 
     @torch.no_grad()
     def before_loss(self, head: Any, features: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:

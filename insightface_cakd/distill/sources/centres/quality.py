@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from insightface_cakd.distill.sources.centres.margins import scale_of
+from insightface_cakd.distill.sources.centres.margins import scale_of, with_arc_slope
 from insightface_cakd.errors import RunError
 
 # A batch whose images all point away from their centres has no scale of its own.
@@ -28,11 +28,17 @@ class QualityMargin(nn.Module):
     """Replaces the host's margin by one per image.
 
     s cos(theta_y + m_i) for the own class, s cos theta_j for the others. As in both hosts' ArcFace the margin moves the value and leaves
-    the gradient straight through, d logit / d cos = s. Scale and interclass filter are the host's.
+    the gradient straight through, d logit / d cos = s; or it is that of the equation, see `with_arc_slope`. Scale and interclass filter are
+    the host's.
+
+    Args:
+        host: the host's margin.
+        arc_slope: whether the gradient is that of the equation.
     """
 
-    def __init__(self, host: nn.Module) -> None:
+    def __init__(self, host: nn.Module, arc_slope: bool = False) -> None:
         super().__init__()
+        self.arc_slope = arc_slope
         self.scale = scale_of(host, "head.margin: quality")
         self.threshold = float(getattr(host, "interclass_filtering_threshold", 0))
         self.margins: Tensor | None = None
@@ -46,6 +52,8 @@ class QualityMargin(nn.Module):
         if self.margins is None:
             raise RunError("head.margin: quality has no margins for this batch; expected a head with a `head` rule.")
         margins, self.margins = self.margins, None
+        if self.arc_slope:
+            cosines = with_arc_slope(cosines, labels, margins)
         labels = labels.view(-1, 1)
         here, columns = labels >= 0, labels.clamp_min(0)
         target = cosines.detach().gather(1, columns)
