@@ -8,66 +8,23 @@ import torch
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import CAKDError, RunError, TeacherError
-from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
-from insightface_cakd.recipe import find_recipe, load_recipe, recipe_name, shipped_recipes, with_stages
+from insightface_cakd.recipe import find_recipe, load_recipe
 from insightface_cakd.recipe.settings import given
-from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
-from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
-from insightface_cakd.teachers.masked_autoencoder import face_encoder
+from insightface_cakd.tasks.precompute import cache_teacher
 from tests.hosts.both_hosts import StoppedError
 from tests.jobs import job
 from tests.patched_runs import scalars
 from tests.tasks.task_data import task_data
-
-SMALL = (
-    "batch_size=12",
-    "num_epoch=1",
-    "warmup_epoch=0",
-    "num_workers=0",
-    "frequent=2",
-    "device=cpu",
-    "embedding_size=64",
-)
-TINY = {"vit_tiny", "onnx", "cached"}
-
-
-def fits(path):
-    """Return whether a recipe runs here; those of other networks run in test_cakd_recipes.py.
-
-    The recogniser of a liveness recipe is an ONNX file, whatever network stands in the recipe.
-    """
-    recipe = load_recipe(str(path))
-    return path.stem != "quickstart" and (recipe.teacher.network in TINY or recipe.task.kind == "liveness")
-
-
-FOR_TINY = [recipe_name(path) for path in shipped_recipes() if fits(path)]
+from tests.tasks.tiny_runs import FOR_TINY, SMALL, distil, make_teacher_files
 
 
 @pytest.fixture(scope="module")
 def teacher_files(face_set, tmp_path_factory):
-    """Give each kind of shipped teacher its file: weights, head, ONNX, cache."""
-    folder = tmp_path_factory.mktemp("teacher")
-    train(Job("faces_vit_tiny", settings=(f"rec={str(face_set)!r}", f"output={str(folder / 'run')!r}", *SMALL)))
-    softmax = ("margin_list=(1.0, 0.0, 0.0)", f"rec={str(face_set)!r}", f"output={str(folder / 'softmax')!r}", *SMALL)
-    train(Job("faces_cnn_tiny", settings=softmax))
-    export_run(folder / "run", folder / "teacher.onnx", get_model)
-    weights = given(teacher=str(folder / "run" / "model.pt"))
-    cache_teacher("cosine", face_set, folder / "cache", weights)
-    make_prototypes("cosine", face_set, folder / "prototypes", weights)
-    torch.save(face_encoder().state_dict(), folder / "encoder.pt")
-    return {
-        "vit_tiny": str(folder / "run" / "model.pt"),
-        "centres": str(folder / "run" / "checkpoint_gpu_0.pt"),
-        "onnx": str(folder / "teacher.onnx"),
-        "cached": str(folder / "cache"),
-        "prototypes": str(folder / "prototypes"),
-        "init": str(folder / "softmax" / "model.pt"),
-        "generative": str(folder / "encoder.pt"),
-    }
+    return make_teacher_files(face_set, tmp_path_factory.mktemp("teacher"))
 
 
 def test_a_cache_is_written_without_prompts_whatever_the_recipe_says(teacher_files, face_set, tmp_path):
@@ -76,22 +33,6 @@ def test_a_cache_is_written_without_prompts_whatever_the_recipe_says(teacher_fil
         (Path(folder) / "embeddings.f16").read_bytes() for folder in (tmp_path / "cache", teacher_files["cached"])
     )
     assert ours == theirs
-
-
-def distil(recipe, files, data, output, **changes):
-    loaded = load_recipe(recipe)
-    return train(
-        job(
-            "faces_cnn_tiny",
-            recipe,
-            teacher=changes.get("teacher", files.get(loaded.teacher.network, files["onnx"])),
-            centres=(files["centres"],) if any(one.needs_centres for one in with_stages(loaded)) else (),
-            init=changes.get("init"),
-            settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
-            prototypes=files["prototypes"] if loaded.needs_prototypes else None,
-            changes=(f"teachers.generative.weights={files['generative']}",) if "generative" in loaded.teachers else (),
-        )
-    )
 
 
 def test_a_student_starts_from_the_weights_that_it_is_given(teacher_files, face_set, tmp_path):
