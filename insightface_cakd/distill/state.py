@@ -13,8 +13,8 @@ EPOCH = f"{PREFIX}steps_in_an_epoch"
 def method_state(distillation: Distillation) -> dict[str, Tensor]:
     """Return what a resumed run needs besides the host's own state.
 
-    That is step count, projectors, fields, prompts and buffers of losses, each under the prefix `cakd.`. Where a schedule goes by epochs, the
-    number of steps in an epoch is there too: another number of ranks or another batch makes it another one.
+    That is step count, projectors, fields, prompts and buffers of losses, each under the prefix `cakd.`. Where a schedule goes by epochs,
+    the number of steps in an epoch is there too: another number of ranks or another batch makes it another one.
     """
     step = distillation.step
     state = {f"{PREFIX}step": torch.tensor(step.step)}
