@@ -14,7 +14,9 @@ from benchmarks.heads import HeadSize, bench_head
 from benchmarks.ijb import bench_ijb
 from benchmarks.ijb_draw import size_of
 from benchmarks.ijb_extract import bench_extraction
+from benchmarks.kills import kills as killed_runs
 from benchmarks.liveness import bench_liveness
+from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.seeds import seeds_table
 from insightface_cakd.errors import CAKDError, RunError
@@ -91,6 +93,54 @@ def ijb(
         print(bench_extraction(Question(model, root, target, network=network), checkout))
     else:
         print(bench_ijb(size_of(images, templates, pairs, among), checkout))
+
+
+@app.command("kills")
+def kills(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the runs.")],
+    times: Annotated[int, typer.Option(min=1, help="Number of kills.")] = 40,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+) -> None:
+    """Kill training runs with SIGKILL at random moments, and go on with them.
+
+    Prints how many end bit for bit like a run that was not killed; exits with 1 if one does not.
+
+    Example: `python -m benchmarks kills kills --times 40`
+    \f
+    Args:
+        folder: a new folder for the runs.
+        times: number of kills.
+        seed: of the moments.
+    """
+    equal = 0
+    for number, kill in enumerate(killed_runs(folder, times, seed), start=1):
+        equal += not kill.faults
+        said = "equal" if not kill.faults else "; ".join(kill.faults)
+        print(f"{number}/{times}: {kill.case}: killed in {kill.moment}, after step {kill.after}: {said}", flush=True)
+    print(f"{equal} of {times} killed runs end bit for bit like runs that were not killed")
+    raise SystemExit(equal != times)
+
+
+@app.command("long")
+def long(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the run.")],
+    steps: Annotated[int, typer.Option(min=8, help="Steps of the run.")] = 2000,
+    workers: Annotated[int, typer.Option(min=0, help="Workers of the loader.")] = 2,
+    recipe: Annotated[str, typer.Option(help="A shipped recipe.")] = "cakd",
+) -> None:
+    """Measure memory and open files of a long run.
+
+    Prints a table of the quarters of the run, all its processes together.
+
+    Example: `python -m benchmarks long long --steps 2000`
+    \f
+    Args:
+        folder: a new folder for the run.
+        steps: number of steps.
+        workers: of the loader.
+        recipe: name of a shipped recipe.
+    """
+    print(quarters(long_run(folder, steps, workers, recipe)))
 
 
 @app.command("lowres")

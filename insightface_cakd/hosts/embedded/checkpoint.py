@@ -193,6 +193,8 @@ def _place(parts: Parts, epoch: int, images: int, schedule: dict[str, Any]) -> N
     parts.done = min(images // (parts.cfg.batch_size * world_size()), len(parts.loader)) // together * together
     parts.step = epoch * (parts.scheduler.total_iters // parts.cfg.num_epoch) + parts.done // parts.cfg.gradient_acc
     parts.scheduler.last_epoch = parts.step
+    # Torch counts its own call in the constructor too.
+    parts.scheduler._step_count = parts.step + 1
     rates = parts.scheduler.get_lr()
     parts.scheduler._last_lr = rates
     for group, rate in zip(parts.optimizer.param_groups, rates, strict=True):
