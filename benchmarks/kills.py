@@ -26,8 +26,8 @@ CASES = (
     Case("ekd", 2, 2),
     Case("adadistill", 1, 0, "vit_tiny"),
     Case("coupleface", 1, 2, "vit_tiny", ("sample_rate=0.5",)),
-    Case("cakd", 1, 2, "vit_tiny"),
-    Case("adadistill", 2, 2, "cnn_tiny", ("sample_rate=0.5",)),
+    Case("cakd", 1, 2, settings=("sample_rate=0.5",)),
+    Case("adadistill", 2, 2, "vit_tiny"),
     Case("ekd", 1, 0, "vit_tiny", ("gradient_acc=2", "batch_size=6")),
 )
 
