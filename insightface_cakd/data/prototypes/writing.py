@@ -15,6 +15,7 @@ from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.prototypes.mining import nearest_others
 from insightface_cakd.data.prototypes.reading import HARDEST, IMAGES, META, PROTOTYPES, PrototypesMeta
 from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.progress import Progress
 
 # Shorter vectors have no meaningful direction.
@@ -50,6 +51,13 @@ def write_prototypes(
     require_new_folder(out, faces.folder)
     if nearest < 1:
         raise DataError(f"prototypes: nearest is {nearest}; expected a number of identities >= 1, usually 100.")
+    with only_writer(out, DataError, moved=True):
+        return _write(teacher, faces, out, nearest, progress)
+
+
+def _write(
+    teacher: Embeds, faces: LabelledFaces, out: str | Path, nearest: int, progress: Progress | None
+) -> PrototypesMeta:
     images = count_images(faces)
     report = progress or (lambda done, total: None)
     total = len(faces.labels) + faces.num_classes
