@@ -11,6 +11,7 @@ from insightface_cakd.hosts.compat.numpy_names import NUMPY_NAMES
 from insightface_cakd.hosts.compat.processes import PROCESS_ERRORS
 from insightface_cakd.hosts.compat.results import FIRST_STEP_LR, MEAN_BATCH_NORM, MEAN_GRADIENT, OWN_CENTRES
 from insightface_cakd.hosts.compat.science import INTERP1D, MENPO, PTFLOPS, SKIMAGE, SKLEARN
+from insightface_cakd.hosts.compat.stopping import ONE_RUN, STOP_SIGNALS, WORKER_PATIENCE
 from insightface_cakd.hosts.compat.torch_names import AMP_NAMES, SCHEDULER_VERBOSE, TIMM_LAYERS
 from insightface_cakd.hosts.compat.training import FREE_PORT, LOADER_ERRORS
 
@@ -35,6 +36,9 @@ FIXES: tuple[Fix, ...] = (
     CPU_FILES,
     FREE_PORT,
     LOADER_ERRORS,
+    WORKER_PATIENCE,
+    STOP_SIGNALS,
+    ONE_RUN,
     FIRST_STEP_LR,
     MEAN_GRADIENT,
     OWN_CENTRES,

@@ -1,7 +1,6 @@
 """Training images, from records or folders or synthetic, as batches."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,12 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from insightface_cakd.data.folders import find_people, shown, skipped_line
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.errors import DataError, RunError, in_one_line
+from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.workers import workers_with_patience
 
-# Seconds without a batch.
-PATIENCE = 600
 _SYNTHETIC_IMAGES = 4096
 _SYNTHETIC_CLASSES = 64
 
@@ -135,23 +133,6 @@ def read_batches(batches: Iterator[Any]) -> Iterator[list[Tensor]]:
         yield batch
 
 
-@contextmanager
-def worker_failures() -> Iterator[None]:
-    """Say in one line that a reading process failed.
-
-    torch raises such an error wherever the run is at that moment, not only where it reads.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
-            raise
-        raise RunError(
-            f"num_workers: {in_one_line(error)[:300]}; expected workers that live as long as the run. Look for a lack of memory, /dev/shm "
-            "included, or for somebody who stopped them, then go on with --resume; num_workers=0 reads without workers."
-        ) from error
-
-
 class Batches:
     """Batches `[images, labels]` on the device.
 
@@ -257,7 +238,8 @@ def loader_settings(seed: int, num_workers: int, device: torch.device) -> dict[s
     """Return what every loader of this package is made with.
 
     Workers take their seeds from a generator of the loader's own: otherwise each start of workers would draw from torch's, and a resumed
-    run would draw other numbers than one that was not stopped. A worker that gives nothing for `PATIENCE` seconds ends the run.
+    run would draw other numbers than one that was not stopped. Workers that give nothing for a while end the run, see
+    `workers_with_patience`.
 
     Args:
         seed: of the run.
@@ -271,7 +253,7 @@ def loader_settings(seed: int, num_workers: int, device: torch.device) -> dict[s
         "pin_memory": device.type == "cuda",
         "persistent_workers": num_workers > 0,
         "generator": torch.Generator().manual_seed(seed),
-        "timeout": PATIENCE if num_workers else 0,
+        **workers_with_patience(num_workers),
     }
 
 
