@@ -133,7 +133,9 @@ def unwritable(error: OSError) -> str:
 def _refusal(lock: Path, error: OSError) -> str:
     if error.errno != errno.EWOULDBLOCK:
         return unwritable(error)
-    return f"another run writes it ({_holder(lock)}); expected one at a time. Wait for it to end, or choose another place."
+    return (
+        f"another run writes it ({_holder(lock)}); expected one at a time. Wait for it to end, or choose another place."
+    )
 
 
 def _holder(lock: Path) -> str:

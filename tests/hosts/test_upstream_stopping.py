@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.stopping import STOPPED
 from tests.hosts.jobs import ROOT, equal_weights, logged_losses, write_job, write_recipe
@@ -16,7 +17,9 @@ from tests.patched_runs import JOB, RECIPE, patched_copy
 
 pytestmark = pytest.mark.upstream
 SAVES = ("save_all_states=true", "num_epoch=2")
-STOPPED_LINE = r"SIGTERM: stopped after step {}; arcface_torch saves at the end of an epoch only, and what it saved there is whole"
+STOPPED_LINE = (
+    r"SIGTERM: stopped after step {}; arcface_torch saves at the end of an epoch only, and what it saved there is whole"
+)
 
 # A worker is stopped as soon as there is one, with a shorter patience.
 STOP_A_WORKER = """
@@ -54,7 +57,9 @@ def signal_after(monkeypatch, step):
     monkeypatch.setattr(_Stops, "begin", begin_and_signal)
 
 
-@pytest.mark.parametrize(("step", "saved"), [(2, None), (4, 1), (6, 1)], ids=["before any", "with the last step", "within"])
+@pytest.mark.parametrize(
+    ("step", "saved"), [(2, None), (4, 1), (6, 1)], ids=["before any", "with the last step", "within"]
+)
 def test_a_stopped_run_ends_after_its_step_and_keeps_whole_epochs(step, saved, run, folder, monkeypatch):
     recipe, teacher = write_recipe(folder)
     given = {"distill": recipe, "teacher": teacher}
@@ -101,17 +106,23 @@ def test_the_command_ends_though_a_worker_of_the_checkout_does_not(folder, arcfa
         env=environment(), cwd=folder, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert ran.returncode == 1, ran.stderr
-    assert ran.stderr.splitlines()[-1].startswith("cakd: error: num_workers: DataLoader timed out after 3 seconds"), ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("cakd: error: num_workers: DataLoader timed out after 3 seconds"), (
+        ran.stderr
+    )
 
 
 @pytest.mark.slow
-def test_a_patched_script_is_stopped_by_a_real_signal_and_keeps_out_of_a_folder_in_use(arcface_torch, face_set, tmp_path):
+def test_a_patched_script_is_stopped_by_a_real_signal_and_keeps_out_of_a_folder_in_use(
+    arcface_torch, face_set, tmp_path
+):
     copy = patched_copy(arcface_torch, tmp_path / "arcface_torch")
     output = tmp_path / "out"
     long = JOB.format(output=str(output), rec=str(face_set)).replace("num_epoch=1", "num_epoch=5000")
     (copy / "configs" / "long.py").write_text(long)
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("r18", "mbf"))
-    command = [sys.executable, "train_v2.py", "configs/long", "--distill", tmp_path / "mine.yaml"]
+    torch.save(get_model("mbf", num_features=512).state_dict(), tmp_path / "mbf.pt")
+    given = ["--distill", tmp_path / "mine.yaml", "--teacher", tmp_path / "mbf.pt"]
+    command = [sys.executable, "train_v2.py", "configs/long", *given]
     script = {"env": environment(), "cwd": copy, "text": True}
     with only_writer(output):
         ran = subprocess.run(command, capture_output=True, timeout=280, check=False, **script)

@@ -88,7 +88,9 @@ def test_a_holder_that_ends_between_the_two_calls_does_not_leave_two_of_them(tmp
         taken.append(descriptor)
         fcntl.flock(descriptor, how)
 
-    monkeypatch.setattr(folder_lock, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB))
+    monkeypatch.setattr(
+        folder_lock, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB)
+    )
     with only_writer(tmp_path):
         assert len(taken) == 2
         assert os.path.samestat((tmp_path / LOCK).stat(), os.fstat(taken[1]))
@@ -109,9 +111,8 @@ def test_without_locks_a_word_is_said_and_the_block_runs(number, tmp_path, monke
 
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="file/out: cannot be written .*nothing was left behind"):
-        with only_writer(tmp_path / "file" / "out"):
-            pytest.fail("entered")
+    with pytest.raises(RunError, match="file/out: cannot be written .*nothing was left behind"), only_writer(tmp_path / "file" / "out"):
+        pytest.fail("entered")
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
@@ -131,7 +132,10 @@ def test_what_is_moved_into_place_is_written_by_one_process_at_a_time(is_folder,
 def test_a_folder_that_another_process_finished_meanwhile_is_refused_before_the_work(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a").touch()
-    with pytest.raises(DataError, match="out: cannot be written .*not empty"), atomic.writing(tmp_path / "out", DataError):
+    with (
+        pytest.raises(DataError, match="out: cannot be written .*not empty"),
+        atomic.writing(tmp_path / "out", DataError),
+    ):
         pytest.fail("entered")
 
 

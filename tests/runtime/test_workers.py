@@ -60,7 +60,9 @@ def test_a_worker_that_gives_nothing_ends_the_run_in_one_line(count, number, sig
     with pytest.raises(RunError, match=LINE) as raised:
         train_v2.main(small_job(face_set, tmp_path, num_workers=count, batch_size=2))
     assert "\n" not in str(raised.value)
-    assert not [child for child in multiprocessing.active_children() if child.daemon], "a stopped one would be waited for"
+    assert not [child for child in multiprocessing.active_children() if child.daemon], (
+        "a stopped one would be waited for"
+    )
 
 
 def test_a_worker_that_is_stopped_for_a_moment_is_waited_for(signalled, face_set, tmp_path):
@@ -103,4 +105,6 @@ def test_the_command_ends_with_one_line_though_its_worker_does_not(face_set, tmp
         [sys.executable, "-c", COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=240
     )
     assert ran.returncode == 1, ran.stderr
-    assert ran.stderr.splitlines()[-1].startswith("cakd: error: num_workers: DataLoader timed out after 3 seconds"), ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("cakd: error: num_workers: DataLoader timed out after 3 seconds"), (
+        ran.stderr
+    )

@@ -12,6 +12,7 @@ from torch import Tensor
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache.writing import Embeds
 from insightface_cakd.data.folders import require_new_folder, writing
+from insightface_cakd.data.label_order import LabelOrder, as_saved
 from insightface_cakd.data.prototypes.mining import nearest_others
 from insightface_cakd.data.prototypes.reading import HARDEST, IMAGES, META, PROTOTYPES, PrototypesMeta
 from insightface_cakd.errors import DataError, TeacherError
@@ -29,6 +30,7 @@ class LabelledFaces:
     Args:
         labels: (N,) the identity of every image.
         batches: uint8 (B, S, S, 3), RGB, in the order of the labels.
+        order: whose label is which; None is not noted.
     """
 
     folder: Path
@@ -36,6 +38,7 @@ class LabelledFaces:
     labels: np.ndarray
     num_classes: int
     batches: Iterable[np.ndarray]
+    order: LabelOrder | None = None
 
 
 def write_prototypes(
@@ -76,6 +79,7 @@ def _write(
         images=len(faces.labels),
         single=int((images == 1).sum()),
         version=__version__,
+        labels=as_saved(faces.order),
     )
     save_prototypes(out, meta, rows.numpy(), hardest.numpy(), images)
     return meta

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from insightface_cakd.hosts.compat.cuda import CPU_FILES, CPU_STREAMS, CPU_TENSORS, DDP_DEVICES, GLOO, SEED_DEVICE
 from insightface_cakd.hosts.compat.export import EXPORT_BATCH
 from insightface_cakd.hosts.compat.fix import Fix, applied, are_applied
+from insightface_cakd.hosts.compat.labels import CHECKPOINT_LABELS
 from insightface_cakd.hosts.compat.mxnet import MXNET
 from insightface_cakd.hosts.compat.numpy_names import NUMPY_NAMES
 from insightface_cakd.hosts.compat.processes import PROCESS_ERRORS
@@ -39,6 +40,7 @@ FIXES: tuple[Fix, ...] = (
     WORKER_PATIENCE,
     STOP_SIGNALS,
     ONE_RUN,
+    CHECKPOINT_LABELS,
     FIRST_STEP_LR,
     MEAN_GRADIENT,
     OWN_CENTRES,

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from insightface_cakd.data.folders import find_people, shown, skipped_line
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
+from insightface_cakd.data.folder_faces import FolderFaces
+from insightface_cakd.data.folders import skipped_line
+from insightface_cakd.data.images import FACE_SIZE
+from insightface_cakd.data.label_order import LabelOrder, order_of
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
@@ -76,32 +78,6 @@ class FlippedFaces(SeededDataset):
         return pixels, label, torch.from_numpy(mirror(points) if mirrored else points.copy())
 
 
-class _FolderFaces:
-    """Aligned images, one folder per person, ordered like `cakd data pack`."""
-
-    def __init__(self, folder: Path) -> None:
-        people = find_people(folder)
-        self.items = [(path, label) for label, paths in enumerate(people.images) for path in paths]
-        self.num_classes = len(people.images)
-        self.skipped = [shown(path, folder) for path in people.skipped]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        path, label = self.items[index]
-        rgb = decode_rgb(read_bytes(path), str(path))
-        if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise DataError(
-                f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first."
-            )
-        return rgb, label
-
-    def labels(self) -> np.ndarray:
-        """Return the label of every item."""
-        return np.array([label for _, label in self.items])
-
-
 class _SyntheticFaces:
     """Noise images, each from its own seed, to time a step."""
 
@@ -150,6 +126,15 @@ class Batches:
     def __len__(self) -> int:
         return len(self.loader)
 
+    def label_order(self, data: str) -> LabelOrder | None:
+        """Return the identity of the labels; None for noise.
+
+        Args:
+            data: where the images are.
+        """
+        faces = self.loader.dataset.faces  # type: ignore[attr-defined]
+        return None if isinstance(faces, _SyntheticFaces) else order_of(faces, data)
+
     def with_landmarks(self, folder: Path) -> None:
         """Read the landmarks of every image once; see `read_landmarks`."""
         dataset: Any = self.loader.dataset
@@ -182,7 +167,7 @@ def open_faces(root_dir: str) -> Any:
         raise DataError(
             f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec."
         )
-    return _FolderFaces(folder)
+    return FolderFaces(folder)
 
 
 def get_dataloader(
@@ -210,7 +195,7 @@ def get_dataloader(
             "dali: the embedded host reads records itself; expected dali=False. Train on an arcface_torch checkout to use DALI."
         )
     faces = open_faces(root_dir)
-    if isinstance(faces, _FolderFaces) and faces.skipped and rank() == 0:
+    if isinstance(faces, FolderFaces) and faces.skipped and rank() == 0:
         print(f"{root_dir}: {skipped_line(faces.skipped)}", flush=True)
     if faces.num_classes < 2:
         raise DataError(

@@ -219,7 +219,9 @@ def _stop(parts: Parts, verification: CallBackVerification, request: StopRequest
         save(parts, parts.backbone.state_dict(), verification.best, improved=False)
         LOGGER.info("%s: stopped after step %d; a checkpoint is saved, go on with --resume", request.name, parts.step)
     else:
-        LOGGER.info("%s: stopped after step %d; nothing is saved, as save_all_states is False", request.name, parts.step)
+        LOGGER.info(
+            "%s: stopped after step %d; nothing is saved, as save_all_states is False", request.name, parts.step
+        )
     raise SystemExit(STOPPED)
 
 

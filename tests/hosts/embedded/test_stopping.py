@@ -133,5 +133,3 @@ def test_another_thread_handles_no_signals():
     thread.join()
     assert found == [False]
     assert signal.getsignal(signal.SIGTERM) is before
-
-
