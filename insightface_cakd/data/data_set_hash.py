@@ -17,7 +17,9 @@ SAMPLED = 4096
 class Stored(Protocol):
     """Labelled images as they lie on the disk."""
 
-    names: Sequence[str] | None
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The people in the order of their labels; None where they have no names."""
 
     @property
     def stated_classes(self) -> int | None:

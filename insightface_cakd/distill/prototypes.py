@@ -88,8 +88,8 @@ def _check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pa
     if found != meta.data:
         made_on = f" ({meta.labels['data']})" if meta.labels is not None else ""
         raise TeacherError(
-            f"{where}: of a data set with hash {_short(meta.data)}{made_on}, the run's data {data} has {_short(found)}; expected one data set. "
-            f"Train on what they were made of, or write them again with {HOW}."
+            f"{where}: of a data set with hash {_short(meta.data)}{made_on}, the run's data {data} has {_short(found)}; expected one data "
+            f"set. Train on what they were made of, or write them again with {HOW}."
         )
     if meta.labels is None and rank() == 0:
         print(f"{where}: of an earlier version, which did not note every label; taken as they are", flush=True)

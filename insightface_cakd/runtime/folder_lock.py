@@ -57,14 +57,14 @@ def only_writer(
         except OSError as error:
             raise kind(f"{where or output}: {_refusal(lock, error)}") from error
         if descriptor is None:
-            _say_unlocked(output)
+            _say_unlocked(str(output))
         else:
             stack.callback(_release, lock, descriptor)
         yield
 
 
 @cache
-def _say_unlocked(output: str | os.PathLike[str]) -> None:
+def _say_unlocked(output: str) -> None:
     print(f"{output}: this file system has no locks; another run that writes it would go unnoticed", flush=True)
 
 

