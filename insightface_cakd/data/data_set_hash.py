@@ -19,7 +19,7 @@ class Stored(Protocol):
 
     @property
     def names(self) -> Sequence[str] | None:
-        """The people in the order of their labels; None where they have no names."""
+        """People in the order of their labels; None without names."""
 
     @property
     def stated_classes(self) -> int | None:
@@ -28,7 +28,11 @@ class Stored(Protocol):
     def __len__(self) -> int: ...
 
     def stored(self, index: int) -> tuple[int, bytes]:
-        """Return the label of an image, and its encoded content."""
+        """Return the label of an image, and its encoded content.
+
+        Args:
+            index: of the image.
+        """
 
 
 def data_set_hash(folder: str | Path) -> str:

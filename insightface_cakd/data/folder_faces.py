@@ -47,7 +47,11 @@ class FolderFaces:
         return rgb, label
 
     def stored(self, index: int) -> tuple[int, bytes]:
-        """Return the label of an item, and its file's content."""
+        """Return the label of an item, and its file's content.
+
+        Args:
+            index: of the item.
+        """
         path, label = self.items[index]
         return label, read_bytes(path)
 

@@ -111,7 +111,11 @@ class FaceRecords:
         return len(self.keys)
 
     def stored(self, index: int) -> tuple[int, bytes]:
-        """Return the label of an item, and its encoded image."""
+        """Return the label of an item, and its encoded image.
+
+        Args:
+            index: of the item.
+        """
         key = int(self.keys[index])
         record = self.reader.read(key)
         if fault := label_fault(record.labels[0]):

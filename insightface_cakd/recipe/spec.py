@@ -190,7 +190,7 @@ class Recipe(BaseModel):
 
     @property
     def reads_centres_by_label(self) -> bool:
-        """Whether row j of the teacher's class centres must be that of label j."""
+        """Whether row j of the teacher's centres must be label j's."""
         return self.needs_logits or (self.head is not None and self.head.centres == "teacher")
 
     @property

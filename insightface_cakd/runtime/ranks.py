@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch.distributed as dist
 
@@ -42,7 +43,7 @@ def first_decides() -> Iterator[None]:
         failed = error
     if world_size() > 1:
         # Not on the group's own backend: NCCL would need each rank's device.
-        group = dist.new_group(backend="gloo")
+        group: Any = dist.new_group(backend="gloo")
         said: list[CAKDError | None] = [failed]
         dist.broadcast_object_list(said, src=0, group=group)
         dist.destroy_process_group(group)

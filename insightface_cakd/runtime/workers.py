@@ -1,4 +1,4 @@
-"""Processes that read for a loader: how they hand over, and how they fail."""
+"""Processes that read for a loader, and how they fail."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ PATIENCE = 600
 
 
 class ByName:
-    """Lets a worker hand its batches over by the names of shared files.
+    """Lets a worker hand over batches by names of shared files.
 
     torch's default asks the worker for each batch, without a limit: a worker that stops in between would be waited for for ever.
 
@@ -44,7 +44,7 @@ def workers_with_patience(workers: int, then: Callable[[int], Any] | None = None
 
 @contextmanager
 def worker_failures() -> Iterator[None]:
-    """Say in one line that a reading process failed, and end the others.
+    """Say in one line that a worker failed, and end the others.
 
     torch raises such an error wherever the run is at that moment, not only where it reads.
     """

@@ -102,8 +102,8 @@ def test_what_is_saved_is_plain_and_compared(twelve):
     assert saved["data"] == os.path.abspath(twelve)
     check_labels(saved, label_order(twelve), "here", RunError, "Stop.")
     expected = (
-        r"^here: made on /.*twelve \(12 people, labels [0-9a-f]{8}\), the data are /.*twelve \(12 people, labels [0-9a-f]{8}\) now, and their "
-        r"labels stand for other people; expected the same labels\. Stop\.$"
+        r"^here: made on /.*twelve \(12 people, labels [0-9a-f]{8}\), the data are /.*twelve \(12 people, labels [0-9a-f]{8}\) now, and "
+        r"their labels stand for other people; expected the same labels\. Stop\.$"
     )
     with pytest.raises(RunError, match=expected):
         check_labels(as_saved(numbered_naturally(twelve)), label_order(twelve), "here", RunError, "Stop.")

@@ -1,4 +1,4 @@
-"""How a run of arcface_torch ends before its time, and what keeps a second one out."""
+"""How a run of arcface_torch is stopped, or kept out."""
 
 import logging
 from contextlib import ExitStack

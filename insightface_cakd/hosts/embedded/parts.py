@@ -58,7 +58,7 @@ class Parts:
 
     @cached_property
     def labels(self) -> LabelOrder | None:
-        """The identity of the labels, None for noise and for a task's own data."""
+        """The labels' identity; None for noise and a task's own data."""
         return self.loader.label_order(str(self.cfg.rec)) if isinstance(self.loader, Batches) else None
 
     @property
