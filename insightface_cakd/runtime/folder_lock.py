@@ -123,7 +123,7 @@ def _release(lock: Path, descriptor: int) -> None:
 
 
 def unwritable(error: OSError) -> str:
-    """Return the rest of a line on a place that cannot be written."""
+    """Return what follows the name of an unwritable place."""
     return (
         f"cannot be written ({error.strerror or error}); nothing was left behind, and what was saved before is untouched. Free some space, "
         "or choose another place."

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import torch
-
 from insightface_cakd.errors import RunError, in_one_line
 
 # Seconds without a batch.
@@ -27,6 +25,8 @@ class ByName:
 
     def __call__(self, worker: int) -> None:
         """Begin a worker, as a loader's `worker_init_fn`."""
+        import torch
+
         torch.multiprocessing.set_sharing_strategy("file_system")
         if self.then is not None:
             self.then(worker)
@@ -63,6 +63,7 @@ def worker_failures() -> Iterator[None]:
 def _end_workers() -> None:
     """Kill the processes that end with this one: it would wait for a stopped one."""
     for worker in multiprocessing.active_children():
+        # A loader's are daemons.
         if worker.daemon:
             # torch raises once more that a worker was killed.
             with suppress(RuntimeError):
