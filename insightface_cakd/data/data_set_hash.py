@@ -1,17 +1,38 @@
 """A hash that identifies a training set and is cheap to compute."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from insightface_cakd.data.folders import find_people
-from insightface_cakd.data.images import read_bytes
+from insightface_cakd.data.folder_faces import FolderFaces
 from insightface_cakd.data.records import FaceRecords
 
 # A larger set is represented by this many evenly spaced images: about 40 MB to read.
 SAMPLED = 4096
+
+
+class Stored(Protocol):
+    """Labelled images as they lie on the disk."""
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """People in the order of their labels; None without names."""
+
+    @property
+    def stated_classes(self) -> int | None:
+        """The number of people, None where only all labels tell it."""
+
+    def __len__(self) -> int: ...
+
+    def stored(self, index: int) -> tuple[int, bytes]:
+        """Return the label of an image, and its encoded content.
+
+        Args:
+            index: of the image.
+        """
 
 
 def data_set_hash(folder: str | Path) -> str:
@@ -21,27 +42,26 @@ def data_set_hash(folder: str | Path) -> str:
     larger set a change may go unseen. A folder of people and the record file that `cakd data pack` makes of it have the
     same hash, where packing keeps the bytes.
     """
+    return sample_hash(open_stored(folder), SAMPLED)
+
+
+def open_stored(folder: str | Path) -> Stored:
+    """Open a folder with train.rec, or one of people."""
     path = Path(folder)
-    count, item = _records(path) if (path / "train.rec").exists() else _people(path)
+    return FaceRecords(path) if (path / "train.rec").exists() else FolderFaces(path)
+
+
+def sample_hash(faces: Stored, most: int) -> str:
+    """Return a sha256 of the number of images and of a sample.
+
+    Args:
+        faces: labelled images.
+        most: so many, evenly spaced, are read with their labels.
+    """
+    count = len(faces)
     digest = hashlib.sha256(f"{count}\n".encode())
-    for index in np.linspace(0, count - 1, min(count, SAMPLED)).astype(np.int64).tolist():
-        label, content = item(index)
+    for index in np.linspace(0, count - 1, min(count, most)).astype(np.int64).tolist():
+        label, content = faces.stored(index)
         digest.update(f"{label} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
-
-
-def _records(folder: Path) -> tuple[int, Callable[[int], tuple[int, bytes]]]:
-    """Return the number of images and a function from index to label and encoded image."""
-    faces = FaceRecords(folder)
-
-    def item(index: int) -> tuple[int, bytes]:
-        record = faces.reader.read(int(faces.keys[index]))
-        return int(record.labels[0]), bytes(record.payload)
-
-    return len(faces), item
-
-
-def _people(folder: Path) -> tuple[int, Callable[[int], tuple[int, bytes]]]:
-    files = [(label, path) for label, paths in enumerate(find_people(folder).images) for path in paths]
-    return len(files), lambda index: (files[index][0], read_bytes(files[index][1]))

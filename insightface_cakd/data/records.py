@@ -1,6 +1,7 @@
 """A folder with `train.rec` and `train.idx` as a labelled dataset."""
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -89,6 +90,8 @@ class FaceRecords:
     """
 
     style: Literal["insightface", "im2rec"]
+    # Records have none.
+    names: Sequence[str] | None = None
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.reader = open_records(folder)
@@ -107,13 +110,23 @@ class FaceRecords:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+    def stored(self, index: int) -> tuple[int, bytes]:
+        """Return the label of an item, and its encoded image.
+
+        Args:
+            index: of the item.
+        """
         key = int(self.keys[index])
         record = self.reader.read(key)
         if fault := label_fault(record.labels[0]):
             raise DataError(f"{self.reader.where(key)}: {fault}. Run the data check.")
+        return int(record.labels[0]), bytes(record.payload)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        key = int(self.keys[index])
+        label, payload = self.stored(index)
         try:
-            rgb = decode_rgb(record.payload, "")
+            rgb = decode_rgb(payload, "")
         except DataError as error:
             raise DataError(f"{self.reader.where(key)}{error}") from error
         if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
@@ -121,7 +134,7 @@ class FaceRecords:
                 f"{self.reader.where(key)}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. "
                 "Align the faces and pack again."
             )
-        return rgb, int(record.labels[0])
+        return rgb, label
 
     def labels(self) -> np.ndarray:
         """Return the label of every item, int64 (len,).
@@ -145,12 +158,16 @@ class FaceRecords:
             )
         return labels.astype(np.int64)
 
+    @property
+    def stated_classes(self) -> int | None:
+        """The number of identities in the header; None without it."""
+        stated = 0 if self.header is None else self.header[1] - self.header[0]
+        return stated or None
+
     @cached_property
     def num_classes(self) -> int:
         """The number of identities.
 
         It is that of the header, otherwise the largest label plus one (reads all headers once).
         """
-        if self.header is not None and self.header[1] > self.header[0]:
-            return self.header[1] - self.header[0]
-        return int(self._labels.max()) + 1
+        return self.stated_classes or int(self._labels.max()) + 1

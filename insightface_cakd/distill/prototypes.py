@@ -1,39 +1,39 @@
 """Prototypes of the training set: opened, checked and given to the terms."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from insightface_cakd.data.data_set_hash import data_set_hash
+from insightface_cakd.data.label_order import check_labels, label_order
 from insightface_cakd.data.prototypes import Prototypes
 from insightface_cakd.data.prototypes.reading import HOW
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.errors import RecipeError, ShapeError, TeacherError
 from insightface_cakd.losses import LOSSES
 from insightface_cakd.recipe import Recipe
+from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.teachers import Teacher
-from insightface_cakd.teachers.centres import holds_prototypes
+from insightface_cakd.teachers.centres import holds_prototypes, labels_of
 
 # The name of arcface_torch's synthetic data, which has no folder.
 _SYNTHETIC = "synthetic"
+_OTHER_CENTRES = "Pass the centres of a teacher trained on these data; a file with `weight` alone is taken as it is."
 
 
 def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path | None) -> Prototypes | None:
     """Open the prototypes that a recipe's terms need; None without such terms.
 
-    Prototypes that serve as class centres are checked too. They must be of the first teacher and of `data`, the run's folder; what is not
-    known, None, is not compared.
+    Class centres are checked too. Prototypes must be of the first teacher and of `data`, the run's folder, and the labels of all must be
+    those of `data`; what is not known, None, is not compared.
     """
     teacher = next(iter(teachers.values()), None)
     if teacher is None:
         return None
-    if recipe.needs_logits:
-        for number, path in enumerate(recipe.teacher.centres):
-            if holds_prototypes(path):
-                where = f"teacher.centres[{number}]"
-                _check_origin(Prototypes.open(path, where), where, teacher, data)
+    if recipe.reads_centres_by_label:
+        _check_centres(recipe.teacher.centres, teacher, data)
     term = recipe.needs_prototypes
     if term is None:
         return None
@@ -46,6 +46,26 @@ def open_prototypes(recipe: Recipe, teachers: Mapping[str, Teacher], data: Path 
     prototypes = Prototypes.open(recipe.teacher.prototypes, where)
     _check_origin(prototypes, where, teacher, data)
     return prototypes
+
+
+def _check_centres(paths: Sequence[str], teacher: Teacher, data: Path | None) -> None:
+    """Refuse class centres whose rows belong to other people."""
+    now = None if data is None else label_order(data)
+    unsaid = []
+    for number, path in enumerate(paths):
+        where = f"teacher.centres[{number}]"
+        if holds_prototypes(path):
+            _check_origin(Prototypes.open(path, where), where, teacher, data)
+            continue
+        saved = labels_of(path)
+        check_labels(saved, now, f"{where} {path}", TeacherError, _OTHER_CENTRES)
+        if saved is None and now is not None:
+            unsaid.append(Path(path).name)
+    if unsaid and rank() == 0:
+        print(
+            f"teacher.centres: {', '.join(unsaid)} does not say whose labels its rows have; taken as they are",
+            flush=True,
+        )
 
 
 def _check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Path | None) -> None:
@@ -66,10 +86,15 @@ def _check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pa
         return
     found = data_set_hash(data)
     if found != meta.data:
+        made_on = f" ({meta.labels['data']})" if meta.labels is not None else ""
         raise TeacherError(
-            f"{where}: of a data set with hash {_short(meta.data)}, the run's data {data} has {_short(found)}; expected one data set. "
-            f"Train on what they were made of, or write them again with {HOW}."
+            f"{where}: of a data set with hash {_short(meta.data)}{made_on}, the run's data {data} has {_short(found)}; expected one data "
+            f"set. Train on what they were made of, or write them again with {HOW}."
         )
+    if meta.labels is None and rank() == 0:
+        print(f"{where}: of an earlier version, which did not note every label; taken as they are", flush=True)
+    # The hash covers a sample of the images; names cover everybody.
+    check_labels(meta.labels, label_order(data), where, TeacherError, f"Write them again with {HOW}.")
 
 
 def check_classes(prototypes: Prototypes | None, num_classes: int) -> None:

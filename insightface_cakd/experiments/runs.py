@@ -13,6 +13,7 @@ from insightface_cakd.recipe import Recipe, load_recipe, with_stages
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.teacher import CACHED
 from insightface_cakd.runtime.atomic import write_json, write_text
+from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.progress import Progress, progress_bar
 from insightface_cakd.runtime.run_folder import RESULT, RunFolder
 from insightface_cakd.tasks.job import Job
@@ -66,6 +67,17 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
     # All recipes are read first, so that a faulty one is found before hours of training.
     read = {name: load_recipe(recipe) for name, recipe in names.items()}
+    with only_writer(output):
+        rows = rank(_run_all(output, comparison, names, read))
+        write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
+        write_text(output / "compare.md", table(rows, comparison.seeds) + "\n", RunError)
+    return rows
+
+
+def _run_all(
+    output: Path, comparison: Comparison, names: dict[str, str], read: dict[str, Recipe]
+) -> dict[str, list[Run]]:
+    """Return the runs of each name, one a seed; train those that are missing."""
     results: dict[str, list[Run]] = {}
     for seed in comparison.seeds:
         runs = SeedRuns(comparison, output / str(seed), seed)
@@ -75,10 +87,7 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
         for name, path in names.items():
             taught = Job(comparison.student, path, runs.files(path, read[name]))
             results.setdefault(name, []).append(runs.run(name, taught))
-    rows = rank(results)
-    write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
-    write_text(output / "compare.md", table(rows, comparison.seeds) + "\n", RunError)
-    return rows
+    return results
 
 
 def _name(recipe: str) -> str:

@@ -40,6 +40,11 @@ def checkpoint_path(output: Path, rank: int) -> Path:
     return output / f"checkpoint_gpu_{rank}.pt"
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a path has the name of a rank's checkpoint."""
+    return _NAME.fullmatch(path.name) is not None
+
+
 def _next_path(output: Path, rank: int) -> Path:
     return output / f"checkpoint_gpu_{rank}.next.pt"
 

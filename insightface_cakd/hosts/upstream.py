@@ -22,6 +22,7 @@ from insightface_cakd.hosts.compat import FIXES, Fix, applied
 from insightface_cakd.hosts.compat.fix import replace
 from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
 from insightface_cakd.runtime.ranks import world_size
+from insightface_cakd.runtime.workers import worker_failures
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Host:
     def train(self, cfg: EasyDict) -> None:
         """Run the checkout's `main` with this config, in the working directory."""
         self.train_v2.get_config = lambda _: cfg  # type: ignore[attr-defined]
-        with self._errors_in_one_line():
+        with self._errors_in_one_line(), worker_failures():
             self.train_v2.main(SimpleNamespace(config="configs/given.py"))
 
     @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.quickstart import identification, landmarks, liveness, lowres, periocular, synthetic
+from insightface_cakd.runtime.folder_lock import only_writer
 
 IDENTIFICATION = "identification"
 # Called with the output folder, which must be new or empty, and the seed.
@@ -29,12 +30,13 @@ def run_quickstart(task: str, output: Path, faces: Path | None, seed: int) -> No
     Raises:
         CAKDError: no such task, faces for another task, the output folder is in use, or a step failed.
     """
-    if task == IDENTIFICATION:
-        identification.quickstart(output, faces, seed)
-        return
-    if task not in QUICKSTARTS:
+    if task not in (IDENTIFICATION, *QUICKSTARTS):
         known = (IDENTIFICATION, *QUICKSTARTS)
         raise RunError(f"--task {task}: not known; known: {', '.join(known)}.{did_you_mean(task, known)}")
-    if faces is not None:
+    if faces is not None and task != IDENTIFICATION:
         raise RunError(f"--data: given with --task {task}, whose quickstart makes its own data. Leave --data out.")
-    QUICKSTARTS[task](output, seed)
+    with only_writer(output):
+        if task == IDENTIFICATION:
+            identification.quickstart(output, faces, seed)
+        else:
+            QUICKSTARTS[task](output, seed)

@@ -189,6 +189,11 @@ class Recipe(BaseModel):
         return next((term.name for term in self.terms if term.facts.needs_prototypes), None)
 
     @property
+    def reads_centres_by_label(self) -> bool:
+        """Whether row j of the teacher's centres must be label j's."""
+        return self.needs_logits or (self.head is not None and self.head.centres == "teacher")
+
+    @property
     def needs_centres(self) -> bool:
         """Whether a term or the head needs the teacher's class centres."""
         return any(reading(term.reading).centres for term in self.terms) or (

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from insightface_cakd.errors import CAKDError, RunError
+from insightface_cakd.runtime.folder_lock import LOCK, only_writer, unwritable
+from insightface_cakd.runtime.made_folders import made_folders
 
 
 @contextmanager
@@ -30,33 +32,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if not target.name:
         raise OSError(errno.EINVAL, "it has no name of its own", str(path))
+    # Said before hours of work rather than by the last move.
+    if target.is_dir() and any(target.iterdir()):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    made = [parent for parent in target.parents if not parent.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        elif temporary.exists():
-            temporary.unlink()
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+    with made_folders(target.parent):
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            elif temporary.exists():
+                temporary.unlink()
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = "") -> Iterator[Path]:
-    """Yield as `replacing` does; report a full or unwritable disk as `kind`."""
+    """Yield as `replacing` does, with the only right to write there.
+
+    A full or unwritable disk, and another process that writes the same, are reported as `kind`.
+    """
     try:
-        with replacing(path) as temporary:
+        with only_writer(path, kind, moved=True, where=where), replacing(path) as temporary:
             yield temporary
     except OSError as error:
-        raise kind(
-            f"{where or path}: cannot be written ({error.strerror or error}); nothing was left behind, and what was saved before is "
-            "untouched. Free some space, or choose another place."
-        ) from error
+        raise kind(f"{where or path}: {unwritable(error)}") from error
 
 
 def write_text(path: str | os.PathLike[str], text: str, kind: type[CAKDError], where: str = "") -> None:
@@ -71,7 +72,10 @@ def write_json(path: str | os.PathLike[str], content: Any, kind: type[CAKDError]
 
 
 def require_new(path: str | os.PathLike[str], kind: type[CAKDError]) -> None:
-    """Check beforehand that `path` is new or an empty folder."""
+    """Check beforehand that `path` is new or an empty folder.
+
+    The lock of this process may lie in it.
+    """
     target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and (not target.is_dir() or any(child.name != LOCK for child in target.iterdir())):
         raise kind(f"{path}: exists already; expected a new or empty folder. Choose another, or remove it first.")

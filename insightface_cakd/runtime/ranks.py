@@ -1,6 +1,12 @@
 """Rank and number of processes; 0 of 1 without a group."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch.distributed as dist
+
+from insightface_cakd.errors import CAKDError
 
 
 def has_group() -> bool:
@@ -22,3 +28,25 @@ def barrier() -> None:
     """Wait for all processes; nothing to wait for without a group."""
     if has_group():
         dist.barrier()
+
+
+@contextmanager
+def first_decides() -> Iterator[None]:
+    """Raise on every rank what the block raises on the first.
+
+    All ranks call it; only CAKDErrors are passed on. Otherwise the others would wait for the first one in their next collective.
+    """
+    failed: CAKDError | None = None
+    try:
+        yield
+    except CAKDError as error:
+        failed = error
+    if world_size() > 1:
+        # Not on the group's own backend: NCCL would need each rank's device.
+        group: Any = dist.new_group(backend="gloo")
+        said: list[CAKDError | None] = [failed]
+        dist.broadcast_object_list(said, src=0, group=group)
+        dist.destroy_process_group(group)
+        failed = said[0]
+    if failed is not None:
+        raise failed

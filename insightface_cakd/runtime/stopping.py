@@ -30,6 +30,11 @@ class StopRequest:
         self.group: Any = dist.new_group(backend="gloo") if world_size() > 1 else None
         self._begun: tuple[Any, Tensor] | None = None
 
+    @property
+    def name(self) -> str:
+        """The signal's name."""
+        return "another rank's signal" if self.signal is None else self.signal.name
+
     def note(self, number: int, _: FrameType | None = None) -> None:
         """Note a signal; its handler."""
         self.signal = signal.Signals(number)

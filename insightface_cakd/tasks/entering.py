@@ -71,17 +71,32 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None
     plan = RunPlan(length, bool(cfg.resume), data, int(cfg.seed))
     distillation = install(namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task)
-    atexit.register(_leave, distillation, snapshots, Path(str(cfg.output)) if first else None)
+    atexit.register(_leave, distillation, snapshots, Path(str(cfg.output)) if first else None, _ends_of(namespace))
     return distillation
 
 
-def _leave(distillation: Distillation, snapshots: Snapshots | None, output: Path | None) -> None:
-    """End a script's distillation; a failed script writes no maps, no snapshot.
+def _ends_of(namespace: ModuleType) -> list[bool]:
+    """Return a list that gets an item when the script's `main` has come to its end."""
+    ends: list[bool] = []
+    main = getattr(namespace, "main", None)
+
+    def main_and_note(*args: Any) -> None:
+        assert main is not None
+        main(*args)
+        ends.append(True)
+
+    if main is not None:
+        namespace.main = main_and_note  # type: ignore[attr-defined]
+    return ends
+
+
+def _leave(distillation: Distillation, snapshots: Snapshots | None, output: Path | None, ends: list[bool]) -> None:
+    """End a script's distillation; one that failed or was stopped writes no maps, no snapshot.
 
     `output` is the run's folder, on its first process.
     """
     distillation.monitor.close()
-    if getattr(sys, "last_value", None) is not None:
+    if not ends:
         return
     if output is not None and output.is_dir():
         save_maps(output, distillation)

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -27,13 +27,14 @@ from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.devices import choose_device, process_group
-from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.folder_lock import only_writer
+from insightface_cakd.runtime.ranks import first_decides, rank, world_size
 from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import named_task, task_of
-from insightface_cakd.tasks.stages import stages_of
+from insightface_cakd.tasks.stages import output_of, stages_of
 from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers
 
@@ -54,12 +55,23 @@ def train(job: Job) -> train_v2.RunResult:
         raise RunError(problem)
     result, stages = train_v2.RunResult(), stages_of(job)
     # Ranks that met once stay together: torchrun's store keeps the addresses of a first group, and a second one would read them.
-    with process_group() if len(stages) > 1 else nullcontext():
+    several = len(stages) > 1
+    with process_group() if several else nullcontext(), _only_run(output_of(job)) if several else nullcontext():
         for stage in stages:
             if stage.title and _is_first():
                 print(stage.title, flush=True)
             result = _run(stage.job)
     return result
+
+
+@contextmanager
+def _only_run(output: Path | None) -> Iterator[None]:
+    """Keep other runs from a folder; the first rank holds its lock."""
+    with ExitStack() as stack:
+        with first_decides():
+            if output is not None and rank() == 0:
+                stack.enter_context(only_writer(output))
+        yield
 
 
 def _is_first() -> bool:
@@ -68,7 +80,10 @@ def _is_first() -> bool:
 
 
 def _run(job: Job) -> train_v2.RunResult:
-    with _embedded(job) if job.host is None else _checkout(job, job.host) as (cfg, loop):
+    with (
+        _embedded(job) if job.host is None else _checkout(job, job.host) as (cfg, loop),
+        _only_run(Path(str(cfg.output))),
+    ):
         first = _is_first()
         result, taught = (loop.run(), {}) if job.distill is None else _distil(job, cfg, loop, first)
         if first:
@@ -97,7 +112,8 @@ def _embedded(job: Job) -> Iterator[tuple[EasyDict, _Loop]]:
     cfg = configured(job, get_config)
     device = choose_device(cfg.get("device"))
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    yield cfg, _Loop(train_v2, device, lambda: train_v2.main(cfg), lambda task: embedded_length(cfg, task, ranks))
+    with process_group(device):
+        yield cfg, _Loop(train_v2, device, lambda: train_v2.main(cfg), lambda task: embedded_length(cfg, task, ranks))
 
 
 @contextmanager

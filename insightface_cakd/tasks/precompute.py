@@ -9,6 +9,7 @@ import numpy as np
 from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.embedding_cache import CacheMeta, write_cache
 from insightface_cakd.data.folders import require_new_folder
+from insightface_cakd.data.label_order import order_of
 from insightface_cakd.data.prototypes import PrototypesMeta, write_prototypes
 from insightface_cakd.data.prototypes.writing import LabelledFaces, count_images
 from insightface_cakd.data.records import FaceRecords
@@ -62,7 +63,8 @@ def make_prototypes(
     """
     require_new_folder(out, data)
     faces = open_faces(str(data))
-    labelled = LabelledFaces(data, data_set_hash(data), faces.labels(), faces.num_classes, _batches(faces))
+    order = order_of(faces, str(data))
+    labelled = LabelledFaces(data, data_set_hash(data), faces.labels(), faces.num_classes, _batches(faces), order)
     # Errors in the labels are found before a teacher is loaded.
     count_images(labelled)
     return write_prototypes(_teacher(recipe, settings), labelled, out, nearest, progress)

@@ -41,7 +41,7 @@ def stages_of(job: Job) -> list[Stage]:
         return [Stage(job)]
     recipe = load_recipe(job.distill, job.recipe_settings)
     stages = [] if recipe.student is None or recipe.student.weights is not None else recipe.student.stages
-    output = job.output or _folder(job, "output")
+    output = output_of(job)
     if not stages or (job.resume and output is not None and generations.exists(output)):
         return [Stage(job)]
     if output is None:
@@ -60,6 +60,11 @@ def stages_of(job: Job) -> list[Stage]:
         job, recipe_settings=(*job.recipe_settings, *given(init=str(RunFolder(folders[-1]).model))), resume=False
     )
     return [*found, Stage(own, f"stage {len(stages) + 1} of {len(stages) + 1}: {Path(job.distill).stem}")]
+
+
+def output_of(job: Job) -> Path | None:
+    """Return the folder of a job's run, None for the config's."""
+    return job.output or _folder(job, "output")
 
 
 def _stage_job(job: Job, stage: StageSpec, folder: Path, before: Path | None) -> Job:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from insightface_cakd.data.label_order import LABELS
 from insightface_cakd.data.prototypes import META, Prototypes
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.networks.weights import existing_file, read_tensors
@@ -44,6 +46,19 @@ def load_centres(paths: Iterable[str]) -> Tensor:
 def holds_prototypes(path: str) -> bool:
     """Return whether a path of class centres is a folder of prototypes."""
     return (Path(path).expanduser() / META).is_file()
+
+
+def labels_of(path: str) -> Any:
+    """Return whose labels the rows of a training checkpoint have.
+
+    None where the file does not say; that it cannot be read is for `load_centres` to say.
+    """
+    try:
+        content = torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True, mmap=True)
+    # As in `read_tensors`, damaged bytes raise nearly anything.
+    except Exception:
+        return None
+    return content.get(LABELS) if isinstance(content, dict) else None
 
 
 def _read_shard(content: dict[str, object], where: str) -> Tensor:

@@ -1,6 +1,7 @@
 """A small masked autoencoder of faces, a generative teacher."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -85,6 +86,16 @@ def train_encoder(
     files = image_files(faces)
     if len(files) < batch:
         raise DataError(f"{faces}: {len(files)} images; expected at least a batch of {batch}. Lower --batch.")
+    with atomic.writing(out, DataError) as temporary:
+        encoder, losses = _trained(files, steps, batch, seed, device)
+        torch.save(encoder.cpu().state_dict(), temporary)
+    return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
+
+
+def _trained(
+    files: Sequence[Path], steps: int, batch: int, seed: int, device: torch.device
+) -> tuple[FaceEncoder, list[Tensor]]:
+    """Return an encoder, and the loss of each step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder, decoder = FaceEncoder().to(device), _decoder().to(device)
@@ -104,9 +115,7 @@ def train_encoder(
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
-    with atomic.writing(out, DataError) as temporary:
-        torch.save(encoder.cpu().state_dict(), temporary)
-    return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
+    return encoder, losses
 
 
 def _decoder() -> nn.Module:

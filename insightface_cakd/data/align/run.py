@@ -25,6 +25,7 @@ from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import draw_pairs
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.workers import PATIENCE
 
 Kind = Literal["rec", "folder", "bin"]
 REPORT = "align.json"
@@ -121,19 +122,24 @@ def _align_all(photos: Sequence[Path], detector: Path, size: int, rules: Rules, 
         return
     # Not fork: onnxruntime's threads and OpenCV's locks do not survive a fork.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(photos)), context, _start_worker, (detector, size, rules))
     waiting: deque[tuple[Path, Future[Outcome]]] = deque()
     try:
         for photo in photos:
             waiting.append((photo, pool.submit(_align_one, photo)))
             if len(waiting) >= AHEAD * workers:
-                yield waiting.popleft()[1].result()
+                yield waiting.popleft()[1].result(PATIENCE)
         while waiting:
-            yield waiting.popleft()[1].result()
-    except BrokenProcessPool as error:
+            yield waiting.popleft()[1].result(PATIENCE)
+    except (BrokenProcessPool, TimeoutError) as error:
+        # The pool would wait for one that is stopped.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.kill()
+        place = waiting[0][0] if waiting else photos[-1]
+        fate = "was killed, probably for want of memory" if isinstance(error, BrokenProcessPool) else "gives no answer"
         raise DataError(
-            f"align: a worker was killed near {waiting[0][0] if waiting else photos[-1]}, probably for want of memory; "
-            f"nothing was written. Take fewer than {workers} workers."
+            f"align: a worker {fate}, near {place}; nothing was written. Take fewer than {workers} workers."
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -141,11 +141,15 @@ class EmbeddingCache:
 
 
 def read_meta(path: Path, meta: type[Stored], expected: str) -> Stored:
-    """Return stored metadata; fields with a default must equal it."""
+    """Return stored metadata.
+
+    Fields with a default must equal it; those whose default is None may have any value, and be missing.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
     known = {field.name: field.default for field in fields(meta)}
-    fits = isinstance(content, dict) and set(content) == set(known)
-    if not fits or any(default not in (MISSING, content[name]) for name, default in known.items()):
+    needed = {name for name, default in known.items() if default is not None}
+    fits = isinstance(content, dict) and needed <= set(content) <= set(known)
+    if not fits or any(known[name] not in (MISSING, content[name]) for name in needed):
         raise ValueError(f"{path.name} is not of {expected}")
     return meta(**content)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class PrototypesMeta:
     Args:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
         single: number of identities with one image, whose row is that image's feature.
+        labels: whose label is which, see `LabelOrder`; None in files of an earlier version.
     """
 
     teacher: str
@@ -34,6 +36,7 @@ class PrototypesMeta:
     version: str
     kind: str = KIND
     format: int = FORMAT
+    labels: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from torch import Tensor
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache.writing import Embeds
 from insightface_cakd.data.folders import require_new_folder, writing
+from insightface_cakd.data.label_order import LabelOrder, as_saved
 from insightface_cakd.data.prototypes.mining import nearest_others
 from insightface_cakd.data.prototypes.reading import HARDEST, IMAGES, META, PROTOTYPES, PrototypesMeta
 from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.progress import Progress
 
 # Shorter vectors have no meaningful direction.
@@ -28,6 +30,7 @@ class LabelledFaces:
     Args:
         labels: (N,) the identity of every image.
         batches: uint8 (B, S, S, 3), RGB, in the order of the labels.
+        order: whose label is which; None is not noted.
     """
 
     folder: Path
@@ -35,6 +38,7 @@ class LabelledFaces:
     labels: np.ndarray
     num_classes: int
     batches: Iterable[np.ndarray]
+    order: LabelOrder | None = None
 
 
 def write_prototypes(
@@ -50,6 +54,13 @@ def write_prototypes(
     require_new_folder(out, faces.folder)
     if nearest < 1:
         raise DataError(f"prototypes: nearest is {nearest}; expected a number of identities >= 1, usually 100.")
+    with only_writer(out, DataError, moved=True):
+        return _write(teacher, faces, out, nearest, progress)
+
+
+def _write(
+    teacher: Embeds, faces: LabelledFaces, out: str | Path, nearest: int, progress: Progress | None
+) -> PrototypesMeta:
     images = count_images(faces)
     report = progress or (lambda done, total: None)
     total = len(faces.labels) + faces.num_classes
@@ -68,6 +79,7 @@ def write_prototypes(
         images=len(faces.labels),
         single=int((images == 1).sum()),
         version=__version__,
+        labels=as_saved(faces.order),
     )
     save_prototypes(out, meta, rows.numpy(), hardest.numpy(), images)
     return meta

@@ -1,5 +1,6 @@
 """An IJB run from a model or saved embeddings to a report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces
 from insightface_cakd.evaluate.ijb.measure import measure, read_lists
 from insightface_cakd.evaluate.ijb.mixed import MixedIjb, Model, measure_mixed
-from insightface_cakd.evaluate.ijb.presets import Protocol, Target, choose_modes, find_preset
+from insightface_cakd.evaluate.ijb.presets import Mode, Preset, Protocol, Target, choose_modes, find_preset
 from insightface_cakd.evaluate.ijb.report import IjbResult, Subject, save
 from insightface_cakd.evaluate.ijb.store import Embeddings, is_saved
 from insightface_cakd.evaluate.ijb.subjects import Extraction, ModelOrSaved, find_subject, require_writable
 from insightface_cakd.evaluate.mixed.mixed import require_one_width
 from insightface_cakd.networks.entries import Entry, title
 from insightface_cakd.networks.models import GetModel
+from insightface_cakd.runtime.folder_lock import only_writer
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,18 @@ def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) 
     preset = find_preset(question.preset)
     modes = choose_modes(preset, question.mode)
     entries = _entries(question)
+    with only_writer(question.folder, EvaluationError):
+        return _evaluate(question, preset, modes, entries, get_model, execution)
+
+
+def _evaluate(
+    question: Question,
+    preset: Preset,
+    modes: Sequence[Mode],
+    entries: Sequence[tuple[Entry, Path]],
+    get_model: GetModel,
+    execution: Execution,
+) -> IjbResult | MixedIjb:
     tree = find_tree(question.root, question.target)
     faces = read_faces(tree)
     lists = read_lists(tree, faces, question.protocol)

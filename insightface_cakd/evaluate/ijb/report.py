@@ -1,10 +1,12 @@
 """The result of an IJB run, and the files of its folder."""
 
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,7 +17,9 @@ from insightface_cakd.evaluate.ijb.measure import Measured
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
 from insightface_cakd.report.result import Section, SectionedResult
 from insightface_cakd.report.tables import Row
-from insightface_cakd.runtime.atomic import write_json, write_text, writing
+from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.folder_lock import unwritable
+from insightface_cakd.runtime.made_folders import made_folders
 
 NONE = "-"
 MARK = "*"
@@ -85,24 +89,34 @@ def left_out(corrupt: dict[str, str]) -> str:
 
 
 def save(folder: Path, result: IjbResult) -> None:
-    """Write the report, and `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png` of 1:1."""
-    write_text(folder / "report.md", result.text(), EvaluationError)
-    write_json(folder / "report.json", result.facts(), EvaluationError)
-    for one in result.modes:
-        if one.roc is not None and one.scores is not None:
-            with _opened(folder / f"scores_{one.mode.letters}.npy") as file:
-                np.save(file, one.scores)
-            with _opened(folder / f"roc_{one.mode.letters}.npz") as file:
-                np.savez(file, fpr=one.roc.fpr, tpr=one.roc.tpr)
-    if result.modes[0].roc is not None:
-        with _opened(folder / "roc.png") as file:
-            _draw(result.subject, result.modes).savefig(file, format="png", dpi=120)
+    """Write the report, and `scores_<mode>.npy`, `roc_<mode>.npz` and `roc.png` of 1:1.
+
+    They replace all files of an earlier report, those of other modes included.
+    """
+    with _replacing(folder) as scratch:
+        (scratch / "report.md").write_text(result.text(), encoding="utf-8")
+        write_json(scratch / "report.json", result.facts(), EvaluationError)
+        for one in result.modes:
+            if one.roc is not None and one.scores is not None:
+                np.save(scratch / f"scores_{one.mode.letters}.npy", one.scores)
+                np.savez(scratch / f"roc_{one.mode.letters}.npz", fpr=one.roc.fpr, tpr=one.roc.tpr)
+        if result.modes[0].roc is not None:
+            _draw(result.subject, result.modes).savefig(scratch / "roc.png", format="png", dpi=120)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with writing(path, EvaluationError) as temporary, temporary.open("wb") as file:
-        yield file
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Yield a folder whose files take the place of an earlier report's in the end."""
+    try:
+        with made_folders(folder), tempfile.TemporaryDirectory(prefix=".report.", dir=folder) as scratch:
+            yield Path(scratch)
+            for pattern in ("report.*", "roc.png", "scores_*.npy", "roc_*.npz"):
+                for old in folder.glob(pattern):
+                    old.unlink()
+            for new in Path(scratch).iterdir():
+                os.replace(new, folder / new.name)
+    except OSError as error:
+        raise EvaluationError(f"{folder}: {unwritable(error)}") from error
 
 
 def _verification(subject: Subject, found: Sequence[Measured]) -> Section:

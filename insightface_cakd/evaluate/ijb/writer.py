@@ -24,6 +24,7 @@ from insightface_cakd.evaluate.ijb.store import (
     require_origin,
 )
 from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.folder_lock import only_writer
 
 # Batches between two records of progress.
 NOTE_EVERY = 16
@@ -42,11 +43,22 @@ class Writer:
         self.done, self.corrupt, self.width = 0, dict[int, str](), 0
         self._files: list[BinaryIO] = []
         self._batches = 0
-        self._begun, self._made = False, list[Path]()
+        self._begun = False
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Resume at the rows already there; finish the folder after the last."""
+        with only_writer(self.folder, EvaluationError, moved=True):
+            with self._written():
+                yield
+            if self.done == self.origin.count:
+                finished = {"format": FORMAT, **asdict(self.origin), "width": self.width, "corrupt": self.corrupt}
+                write_json(self.partial / META, finished)
+                (self.partial / PROGRESS).unlink(missing_ok=True)
+                os.replace(self.partial, self.folder)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
         try:
             self._begin_or_go_on()
             try:
@@ -64,14 +76,6 @@ class Writer:
             if self._begun and not self.done:
                 # A run that wrote no row leaves nothing behind.
                 shutil.rmtree(self.partial, ignore_errors=True)
-                for folder in self._made:
-                    if folder.is_dir() and not any(folder.iterdir()):
-                        folder.rmdir()
-        if self.done == self.origin.count:
-            finished = {"format": FORMAT, **asdict(self.origin), "width": self.width, "corrupt": self.corrupt}
-            write_json(self.partial / META, finished)
-            (self.partial / PROGRESS).unlink(missing_ok=True)
-            os.replace(self.partial, self.folder)
 
     def append(self, plain: np.ndarray, mirrored: np.ndarray, corrupt: dict[int, str]) -> None:
         """Write the next rows, (B, D) of both views.
@@ -92,7 +96,6 @@ class Writer:
     def _begin_or_go_on(self) -> None:
         if not (self.partial / META).is_file():
             shutil.rmtree(self.partial, ignore_errors=True)
-            self._made = [parent for parent in self.partial.parents if not parent.exists()]
             self._begun = True
             self.partial.mkdir(parents=True)
             write_json(self.partial / META, {"format": FORMAT, **asdict(self.origin)})

@@ -6,11 +6,13 @@ from contextlib import ExitStack
 from insightface_cakd.hosts.compat.cuda import CPU_FILES, CPU_STREAMS, CPU_TENSORS, DDP_DEVICES, GLOO, SEED_DEVICE
 from insightface_cakd.hosts.compat.export import EXPORT_BATCH
 from insightface_cakd.hosts.compat.fix import Fix, applied, are_applied
+from insightface_cakd.hosts.compat.labels import CHECKPOINT_LABELS
 from insightface_cakd.hosts.compat.mxnet import MXNET
 from insightface_cakd.hosts.compat.numpy_names import NUMPY_NAMES
 from insightface_cakd.hosts.compat.processes import PROCESS_ERRORS
 from insightface_cakd.hosts.compat.results import FIRST_STEP_LR, MEAN_BATCH_NORM, MEAN_GRADIENT, OWN_CENTRES
 from insightface_cakd.hosts.compat.science import INTERP1D, MENPO, PTFLOPS, SKIMAGE, SKLEARN
+from insightface_cakd.hosts.compat.stopping import ONE_RUN, STOP_SIGNALS, WORKER_PATIENCE
 from insightface_cakd.hosts.compat.torch_names import AMP_NAMES, SCHEDULER_VERBOSE, TIMM_LAYERS
 from insightface_cakd.hosts.compat.training import FREE_PORT, LOADER_ERRORS
 
@@ -35,6 +37,10 @@ FIXES: tuple[Fix, ...] = (
     CPU_FILES,
     FREE_PORT,
     LOADER_ERRORS,
+    WORKER_PATIENCE,
+    STOP_SIGNALS,
+    ONE_RUN,
+    CHECKPOINT_LABELS,
     FIRST_STEP_LR,
     MEAN_GRADIENT,
     OWN_CENTRES,

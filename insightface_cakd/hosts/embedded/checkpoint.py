@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from insightface_cakd.data.label_order import LABELS, as_saved, check_labels
 from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.generations import Generation, checkpoint_path, commit, exists, newest
@@ -28,6 +29,7 @@ ADDED = {
     "improved": "",
     "images": "",
     BY_CLASS: "",
+    LABELS: "that each label stands for the same person is not checked",
 }
 
 
@@ -86,6 +88,7 @@ def save(parts: Parts, student: dict[str, Any], best: dict[str, float], improved
         # Of all ranks, so that another number of them finds its place.
         "images": parts.done * parts.cfg.batch_size * world_size(),
         BY_CLASS: rows_by_class(parts.head),
+        LABELS: as_saved(parts.labels),
     }
     commit(content, parts.output)
 
@@ -127,6 +130,8 @@ def load(parts: Parts, generation: Generation) -> Start:
     config, and step and schedule are placed where this config has them after the completed epochs: a run can be prolonged.
     """
     saved = _for_this_rank(generation)
+    fix = "Resume with the data of the run, or start a new one."
+    check_labels(saved.get(LABELS), parts.labels, f"--resume: {generation.files[0]}", RunError, fix)
     _restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
     _restore("head", parts.head.load_state_dict, saved["state_dict_softmax_fc"])
     _restore("optimiser", functools.partial(_load_optimizer, parts.optimizer), saved["state_optimizer"])
@@ -207,9 +212,10 @@ def _say_what_is_missing(saved: dict[str, Any], parts: Parts) -> None:
         f"no {key} ({meaning})"
         for key, meaning in ADDED.items()
         if meaning and key not in saved and (key != "state_grad_scaler" or parts.scaler.is_enabled())
+        if key != LABELS or parts.labels is not None
     ]
     if means:
-        print(f"--resume: a checkpoint of arcface_torch: {'; '.join(means)}", flush=True)
+        print(f"--resume: a checkpoint of arcface_torch or an earlier version: {'; '.join(means)}", flush=True)
 
 
 def rng_state() -> dict[str, Any]:

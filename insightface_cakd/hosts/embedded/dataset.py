@@ -1,7 +1,6 @@
 """Training images, from records or folders or synthetic, as batches."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from insightface_cakd.data.folders import find_people, shown, skipped_line
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
+from insightface_cakd.data.folder_faces import FolderFaces
+from insightface_cakd.data.folders import skipped_line
+from insightface_cakd.data.images import FACE_SIZE
+from insightface_cakd.data.label_order import LabelOrder, order_of
 from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.errors import DataError, RunError, in_one_line
+from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.workers import workers_with_patience
 
-# Seconds without a batch.
-PATIENCE = 600
 _SYNTHETIC_IMAGES = 4096
 _SYNTHETIC_CLASSES = 64
 
@@ -78,32 +78,6 @@ class FlippedFaces(SeededDataset):
         return pixels, label, torch.from_numpy(mirror(points) if mirrored else points.copy())
 
 
-class _FolderFaces:
-    """Aligned images, one folder per person, ordered like `cakd data pack`."""
-
-    def __init__(self, folder: Path) -> None:
-        people = find_people(folder)
-        self.items = [(path, label) for label, paths in enumerate(people.images) for path in paths]
-        self.num_classes = len(people.images)
-        self.skipped = [shown(path, folder) for path in people.skipped]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        path, label = self.items[index]
-        rgb = decode_rgb(read_bytes(path), str(path))
-        if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise DataError(
-                f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first."
-            )
-        return rgb, label
-
-    def labels(self) -> np.ndarray:
-        """Return the label of every item."""
-        return np.array([label for _, label in self.items])
-
-
 class _SyntheticFaces:
     """Noise images, each from its own seed, to time a step."""
 
@@ -135,23 +109,6 @@ def read_batches(batches: Iterator[Any]) -> Iterator[list[Tensor]]:
         yield batch
 
 
-@contextmanager
-def worker_failures() -> Iterator[None]:
-    """Say in one line that a reading process failed.
-
-    torch raises such an error wherever the run is at that moment, not only where it reads.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader" not in str(error):
-            raise
-        raise RunError(
-            f"num_workers: {in_one_line(error)[:300]}; expected workers that live as long as the run. Look for a lack of memory, /dev/shm "
-            "included, or for somebody who stopped them, then go on with --resume; num_workers=0 reads without workers."
-        ) from error
-
-
 class Batches:
     """Batches `[images, labels]` on the device.
 
@@ -168,6 +125,15 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.loader)
+
+    def label_order(self, data: str) -> LabelOrder | None:
+        """Return the identity of the labels; None for noise.
+
+        Args:
+            data: where the images are.
+        """
+        faces = self.loader.dataset.faces  # type: ignore[attr-defined]
+        return None if isinstance(faces, _SyntheticFaces) else order_of(faces, data)
 
     def with_landmarks(self, folder: Path) -> None:
         """Read the landmarks of every image once; see `read_landmarks`."""
@@ -201,7 +167,7 @@ def open_faces(root_dir: str) -> Any:
         raise DataError(
             f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec."
         )
-    return _FolderFaces(folder)
+    return FolderFaces(folder)
 
 
 def get_dataloader(
@@ -229,7 +195,7 @@ def get_dataloader(
             "dali: the embedded host reads records itself; expected dali=False. Train on an arcface_torch checkout to use DALI."
         )
     faces = open_faces(root_dir)
-    if isinstance(faces, _FolderFaces) and faces.skipped and rank() == 0:
+    if isinstance(faces, FolderFaces) and faces.skipped and rank() == 0:
         print(f"{root_dir}: {skipped_line(faces.skipped)}", flush=True)
     if faces.num_classes < 2:
         raise DataError(
@@ -257,7 +223,8 @@ def loader_settings(seed: int, num_workers: int, device: torch.device) -> dict[s
     """Return what every loader of this package is made with.
 
     Workers take their seeds from a generator of the loader's own: otherwise each start of workers would draw from torch's, and a resumed
-    run would draw other numbers than one that was not stopped. A worker that gives nothing for `PATIENCE` seconds ends the run.
+    run would draw other numbers than one that was not stopped. Workers that give nothing for a while end the run, see
+    `workers_with_patience`.
 
     Args:
         seed: of the run.
@@ -271,7 +238,7 @@ def loader_settings(seed: int, num_workers: int, device: torch.device) -> dict[s
         "pin_memory": device.type == "cuda",
         "persistent_workers": num_workers > 0,
         "generator": torch.Generator().manual_seed(seed),
-        "timeout": PATIENCE if num_workers else 0,
+        **workers_with_patience(num_workers),
     }
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from easydict import EasyDict
 from torch import nn
 
+from insightface_cakd.data.label_order import LabelOrder
 from insightface_cakd.hosts.embedded.dataset import Batches
 from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 
@@ -53,6 +55,11 @@ class Parts:
     epoch: int = 0
     step: int = 0
     done: int = 0
+
+    @cached_property
+    def labels(self) -> LabelOrder | None:
+        """The labels' identity; None for noise and a task's own data."""
+        return self.loader.label_order(str(self.cfg.rec)) if isinstance(self.loader, Batches) else None
 
     @property
     def batches_together(self) -> int:

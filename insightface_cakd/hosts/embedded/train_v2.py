@@ -28,7 +28,7 @@ from insightface_cakd.hosts.embedded.checkpoint import (
     rng_state,
     save,
 )
-from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces, worker_failures
+from insightface_cakd.hosts.embedded.dataset import get_dataloader, open_faces
 from insightface_cakd.hosts.embedded.losses import CombinedMarginLoss
 from insightface_cakd.hosts.embedded.lr_scheduler import PolynomialLRWarmup
 from insightface_cakd.hosts.embedded.partial_fc_v2 import PartialFC_V2
@@ -44,6 +44,7 @@ from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import MODEL, RESULT, RunFolder
 from insightface_cakd.runtime.stopping import STOPPED, StopRequest, stop_requests
 from insightface_cakd.runtime.tensor_file import save_atomically
+from insightface_cakd.runtime.workers import worker_failures
 
 # A student that asks for the landmarks of each image gets them.
 GIVES_LANDMARKS = True
@@ -214,12 +215,13 @@ def train_epoch(
 
 def _stop(parts: Parts, verification: CallBackVerification, request: StopRequest) -> NoReturn:
     """Save what is done of an epoch, and end the process as a signal does."""
-    name = "another rank's signal" if request.signal is None else request.signal.name
     if parts.cfg.save_all_states:
         save(parts, parts.backbone.state_dict(), verification.best, improved=False)
-        LOGGER.info("%s: stopped after step %d; a checkpoint is saved, go on with --resume", name, parts.step)
+        LOGGER.info("%s: stopped after step %d; a checkpoint is saved, go on with --resume", request.name, parts.step)
     else:
-        LOGGER.info("%s: stopped after step %d; nothing is saved, as save_all_states is False", name, parts.step)
+        LOGGER.info(
+            "%s: stopped after step %d; nothing is saved, as save_all_states is False", request.name, parts.step
+        )
     raise SystemExit(STOPPED)
 
 

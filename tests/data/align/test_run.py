@@ -1,12 +1,18 @@
 """Folders of photos: what is made of them, what is reported, and that nothing depends on the number of workers."""
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import threading
+import time
 
 import cv2
 import numpy as np
 import pytest
 
+from insightface_cakd.data.align import run
 from insightface_cakd.data.align.photo import Rules
 from insightface_cakd.data.align.photos import find_photos
 from insightface_cakd.data.align.run import Work, align_photos
@@ -161,6 +167,25 @@ def test_folders_that_hold_nothing_to_align(detector, shared_data, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
     refused("full: exists already", tmp_path, shared_data / "photos", tmp_path / "full", detector, "folder")
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGSTOP, "gives no answer"), (signal.SIGKILL, "was killed")])
+def test_a_worker_that_is_stopped_or_killed(number, said, people, detector, tmp_path, monkeypatch):
+    """The pool has no limit of its own, and would not end with a stopped process in it."""
+    monkeypatch.setattr(run, "PATIENCE", 4)
+    before = set(multiprocessing.active_children())
+
+    def signal_all():
+        while not set(multiprocessing.active_children()) - before:
+            time.sleep(0.01)
+        for worker in set(multiprocessing.active_children()) - before:
+            os.kill(worker.pid, number)
+
+    threading.Thread(target=signal_all, daemon=True).start()
+    with pytest.raises(DataError, match=rf"align: a worker {said}.*, near .*photos.*; nothing was written"):
+        align(people, tmp_path / "out", detector, "folder", workers=2)
+    assert not (tmp_path / "out").exists()
+    assert not set(multiprocessing.active_children()) - before
 
 
 @pytest.mark.parametrize("workers", [1, 2])

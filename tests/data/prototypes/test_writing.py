@@ -79,6 +79,7 @@ def test_meta_says_whose_of_what_and_how_much(tmp_path):
         "version": __version__,
         "kind": "prototypes",
         "format": 1,
+        "labels": None,
     }
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"prototypes.npy", "hardest.npy", "images.npy", META}

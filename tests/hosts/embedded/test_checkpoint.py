@@ -80,8 +80,9 @@ def test_arcface_torchs_schedule_goes_on_in_its_line_and_what_is_missing_is_said
     assert rates == pytest.approx([0.08 * (8 - step) / 8 for step in range(4, 8)])
     said = [line for line in capsys.readouterr().out.splitlines() if "arcface_torch" in line]
     assert said == [
-        "--resume: a checkpoint of arcface_torch: no state_rng (sampled classes, dropped tokens and paths are drawn afresh from the "
-        "seed); no world_size (the number of ranks is that of the files); no best (best.pt is chosen among the epochs to come)"
+        "--resume: a checkpoint of arcface_torch or an earlier version: no state_rng (sampled classes, dropped tokens and paths are drawn "
+        "afresh from the seed); no world_size (the number of ranks is that of the files); no best (best.pt is chosen among the epochs to "
+        "come); no labels (that each label stands for the same person is not checked)"
     ]
 
 

@@ -1,6 +1,5 @@
-"""Runs that a cluster stops, and workers that die: SIGTERM ends a run after its step, and it goes on to the same weights."""
+"""Runs that a cluster stops: SIGTERM ends a run after its step, and it goes on to the same weights."""
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -8,7 +7,6 @@ import threading
 import pytest
 import torch
 
-from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.dataset import get_dataloader
 from insightface_cakd.runtime.stopping import STOPPED, stop_requests
@@ -120,20 +118,6 @@ def test_an_epoch_that_begins_later_has_the_rest_of_its_batches(workers, face_se
     assert len(rest) == len(whole) - 1
     for ours, theirs in zip(rest, whole[1:], strict=True):
         assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
-
-
-def test_a_worker_that_is_killed_ends_the_run_in_one_line(face_set, tmp_path, monkeypatch):
-    update, before = train_v2.update, set(multiprocessing.active_children())
-
-    def update_and_kill(parts):
-        update(parts)
-        if parts.step == 1:
-            (set(multiprocessing.active_children()) - before).pop().kill()
-
-    monkeypatch.setattr(train_v2, "update", update_and_kill)
-    with pytest.raises(RunError, match="num_workers: DataLoader .*go on with --resume") as raised:
-        train_v2.main(small_job(face_set, tmp_path, num_workers=2, batch_size=2))
-    assert "\n" not in str(raised.value)
 
 
 def test_another_thread_handles_no_signals():
