@@ -1,7 +1,5 @@
 """Packs images with landmarks into records."""
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from insightface_cakd.data.landmarks.lists import PointList, read_list
 from insightface_cakd.data.landmarks.records import SUFFIX, Description, write_records
 from insightface_cakd.data.landmarks.sets import read_points, set_names
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.atomic import put, work_folder, writing
 from insightface_cakd.runtime.progress import Progress
 
 Coordinates = Literal["pixels", "normalised"]
@@ -240,18 +239,9 @@ def _write(
     out: Path, name: str, described: Description, items: Callable[[], Iterator[tuple[bytes, list[float]]]]
 ) -> None:
     """Write the three files, the description last, or none of them."""
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as folder:
-            write_records(Path(folder), name, described, items())
-            for suffix in (".rec", ".idx", SUFFIX):
-                os.replace(Path(folder, f"{name}{suffix}"), out / f"{name}{suffix}")
-    except OSError as error:
-        raise DataError(
-            f"{out}: cannot be written ({error.strerror or error}); nothing was left behind. Free some space, or choose another place."
-        ) from error
-    finally:
-        for folder_made in made:
-            if folder_made.is_dir() and not any(folder_made.iterdir()):
-                folder_made.rmdir()
+    last = f"{name}{SUFFIX}"
+    with writing(out / last, DataError, str(out)) as temporary, work_folder(temporary) as folder:
+        write_records(folder, name, described, items())
+        for suffix in (".rec", ".idx"):
+            put(folder / f"{name}{suffix}", out / f"{name}{suffix}")
+        put(folder / last, temporary)
