@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, is_litter, natural_key, require_new_folder, writing
+from insightface_cakd.data.image_damage import image_fault
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.errors import DataError, did_you_mean
 from insightface_cakd.runtime.atomic import require_new
@@ -182,6 +183,8 @@ def _stretched(rgb: np.ndarray, size: int) -> np.ndarray:
 
 def _write_face(source: Path, path: Path) -> None:
     data = read_bytes(source)
+    if fault := image_fault(data):
+        raise DataError(f"{source}: {fault}; expected a whole image. Replace or remove it.")
     rgb = decode_rgb(data, str(source), upright=True)
     if rgb.shape[:2] == (FACE_SIZE, FACE_SIZE) and source.suffix.lower() in (".jpg", ".jpeg"):
         # A second compression would change what tells a replay from a face.

@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 
 from insightface_cakd.data.folders import IMAGE_SUFFIXES
-from insightface_cakd.data.images import decode_rgb, encode_jpeg, image_fault, image_format, read_bytes
+from insightface_cakd.data.image_damage import image_fault
+from insightface_cakd.data.image_header import image_format
+from insightface_cakd.data.images import decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.data.landmarks.crop import LANDMARK_SIZE, Box, box_matrix, warp
 from insightface_cakd.data.landmarks.detected import DetectedBoxes
 from insightface_cakd.data.landmarks.flips import check_flip, flip_of
