@@ -24,6 +24,7 @@ _REFUSED = {
     *("DICT", "EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
     *("INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER"),
 }
+_STEPS = {step.code: step for step in pickletools.opcodes}
 _PLAIN = {"b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"}
 
 
@@ -148,7 +149,7 @@ def _check_steps(data: bytes) -> None:
 
 def _steps(file: io.BytesIO) -> Iterator[tuple[str, Any]]:
     """Yield name and argument of each step, up to one that is unknown."""
-    while (step := pickletools.code2op.get(file.read(1).decode("latin1"))) is not None:
+    while (step := _STEPS.get(file.read(1).decode("latin1"))) is not None:
         if step.name == "STRING":
             # pickletools takes ASCII only, and Python 2 wrote images so.
             yield step.name, file.readline()
