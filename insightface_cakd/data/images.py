@@ -68,7 +68,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     Raises:
         DataError: it cannot be read.
     """
-    with reading(path, DataError, "an image. Check the path and its rights."):
+    # A name of a list may hold a zero byte, which is a ValueError.
+    with reading(path, DataError, "an image. Check the path and its rights.", ValueError):
         return Path(path).read_bytes()
 
 
