@@ -138,8 +138,9 @@ def _image_bytes(image: Any, where: str) -> bytes:
 def _boolean(value: Any, where: str) -> bool:
     if isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1):
         return bool(value)
-    # Python refuses to write very long numbers.
-    said = "a large number" if isinstance(value, int) and value.bit_length() > 64 else f"{value!r:.40}"
+    # Python refuses to write numbers of thousands of digits, also within lists.
+    short = value is None or (isinstance(value, int) and value.bit_length() < 64)
+    said = str(value) if short else f"a value of type {type(value).__name__}"
     raise DataError(f"{where}: {said} says neither same nor different; expected True or False. Make the file anew.")
 
 

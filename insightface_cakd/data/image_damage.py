@@ -12,9 +12,9 @@ _PNG_END = b"IEND\xaeB`\x82"
 
 
 def image_fault(data: bytes) -> str | None:
-    """Say whether an encoded image is empty, damaged or too large; None if not.
+    """Say what is wrong with an encoded image, None for nothing.
 
-    OpenCV itself refuses damaged PNGs, so of these only the end is looked at.
+    It is empty, damaged, too large or none at all. OpenCV itself refuses damaged PNGs, so of these only the end is looked at.
     """
     if not data:
         return "it has 0 bytes"

@@ -1,4 +1,4 @@
-"""What the first bytes of an encoded image say: its format and its size.
+"""Format and size of an encoded image, from its header.
 
 A file of a few kilobytes can announce pixels that take gigabytes, so its header is read before anything is decoded.
 """
@@ -39,9 +39,9 @@ def not_an_image(data: bytes) -> str:
 
 
 def header_fault(data: bytes) -> str | None:
-    """Say why an image must not be decoded; None if it may be.
+    """Say why an image must not be decoded.
 
-    It has no header that can be read, or too many pixels. Nothing is decoded to find out.
+    It has no header that can be read, or too many pixels; None if neither. Nothing is decoded to find out.
     """
     try:
         size = _size(data)
@@ -60,10 +60,7 @@ def header_fault(data: bytes) -> str | None:
 def open_other(data: bytes) -> Image.Image | None:
     """Open an image that is neither JPEG nor PNG, without decoding it.
 
-    Returns None if it is none that both OpenCV and Pillow read.
-
-    Raises:
-        DecompressionBombError: it has more pixels than Pillow opens.
+    Returns None if it is none that both OpenCV and Pillow read. Pillow's own error of too many pixels passes.
     """
     try:
         return Image.open(io.BytesIO(data), formats=_OTHERS)

@@ -9,7 +9,7 @@ from insightface_cakd.errors import in_one_line
 
 
 def map_npy(path: Path) -> np.ndarray:
-    """Map the array of a .npy file from disk; nothing is read but the header.
+    """Map a .npy file from disk; only its header is read.
 
     Raises:
         OSError: there is no such file.
@@ -29,7 +29,7 @@ def map_npy(path: Path) -> np.ndarray:
 
 
 def read_member(archive: NpzFile, name: str, most: int) -> np.ndarray | None:
-    """Return an array of an .npz file, None if it has none of the name.
+    """Return an array of an .npz file, None if there is none.
 
     Args:
         archive: as `numpy.load` returns it.

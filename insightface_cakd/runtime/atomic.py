@@ -120,7 +120,7 @@ def work_folder(temporary: Path) -> Iterator[Path]:
 
 
 def put(source: Path, target: Path) -> None:
-    """Move a finished file or folder to its place; a link stays, as in `replacing`.
+    """Move a finished file or folder into place; a link stays.
 
     Args:
         source: on the disk of the target, unless that is a link to another.

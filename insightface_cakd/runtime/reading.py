@@ -30,7 +30,7 @@ def reading(
 
 
 def parse_json(text: str) -> Any:
-    """Return the value of JSON; whatever is wrong with it is a ValueError."""
+    """Return the value of JSON; any mistake is a ValueError."""
     try:
         return json.loads(text)
     except RecursionError as error:
