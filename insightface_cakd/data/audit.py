@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from insightface_cakd.data.framing import read_framed
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, image_fault
+from insightface_cakd.data.image_damage import image_fault
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb
 from insightface_cakd.data.recordio import Record, RecordReader
 from insightface_cakd.data.records import FLOAT32_EXACT, label_fault, read_header
 from insightface_cakd.errors import DataError
@@ -154,21 +155,26 @@ class Audit:
             self._add("image", f"{self._reader.path}: no image with a label. Pack again.")
             return
         count = max(self._num_classes or 0, int(labels.max()) + 1)
-        empty = np.setdiff1d(np.arange(count), labels)
-        if len(empty):
-            message = f"{self._reader.path}: {len(empty)} of {count} classes have no image, first {empty[0]}. "
+        # Not a list of all classes, of which a header or a user may count any number.
+        present = np.unique(labels)
+        empty = count - len(present)
+        if empty:
+            first = int(np.argmax(np.append(present, -1) != np.arange(len(present) + 1)))
+            message = f"{self._reader.path}: {empty} of {count} classes have no image, first {first}. "
             self._add("class", f"{message}Their centres are trained as negatives only.", "warning")
 
     def _look_at_identities(self) -> None:
         """Check that each identity record gives the keys of one person's images."""
         if self._header is None or self._header[0] > FLOAT32_EXACT:
             return
+        person = np.array([self._images.get(image, np.nan) for image in range(self._header[0])])
+        # Changes before each image: a range without one is one person's, however many ranges there are.
+        changes = np.cumsum(np.append(True, person[1:] != person[:-1]))
         for key in sorted(self._bare.keys() - {0}):
             labels = self._bare[key].labels
             first, behind = (int(value) if 0 < value <= FLOAT32_EXACT else 0 for value in (*labels, 0.0)[:2])
-            inside = range(first, behind) if behind <= self._header[0] else ()
-            people = {self._images.get(image) for image in inside}
-            if len(people) != 1 or None in people:
+            inside = 0 < first < behind <= self._header[0]
+            if not inside or np.isnan(person[first]) or changes[first] != changes[behind - 1]:
                 keys = f"{self._reader.where(key)}: keys {first} to {behind - 1}"
                 self._add("identity", f"{keys} are not one person's images. Pack again.", "warning")
 

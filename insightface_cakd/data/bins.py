@@ -36,7 +36,12 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
     content = load_pickle(read_bytes(path), str(path))
     if not (isinstance(content, (tuple, list)) and len(content) == 2 and all(map(_is_sequence, content))):
         raise DataError(f"{path}: its pickle is no pair (images, same); expected an InsightFace .bin. Make it anew.")
-    encoded = [_image_bytes(image, f"{path}: image {i}") for i, image in enumerate(content[0])]
+    # An image of several pairs is copied once.
+    known: dict[int, bytes] = {}
+    for i, image in enumerate(content[0]):
+        if id(image) not in known:
+            known[id(image)] = _image_bytes(image, f"{path}: image {i}")
+    encoded = [known[id(image)] for image in content[0]]
     same = [_boolean(value, f"{path}: pair {i}") for i, value in enumerate(content[1])]
     _require_pairs(path, encoded, same)
     return encoded, same
@@ -54,7 +59,12 @@ def load_bin(path: str | os.PathLike[str]) -> VerificationSet:
         DataError: as `read_bin`; or an image cannot be decoded, or is not 112 x 112 after resizing.
     """
     encoded, same = read_bin(path)
-    images = np.empty((len(encoded), FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    try:
+        images = np.empty((len(encoded), FACE_SIZE, FACE_SIZE, 3), np.uint8)
+    except MemoryError as error:
+        raise DataError(
+            f"{path}: {len(encoded)} images do not fit in memory; expected thousands. Split the set."
+        ) from error
     for i, data in enumerate(encoded):
         images[i] = _to_face(decode_rgb(data, f"{path}: image {i}"), f"{path}: image {i}")
     return VerificationSet(images, np.array(same, bool))
@@ -128,9 +138,10 @@ def _image_bytes(image: Any, where: str) -> bytes:
 def _boolean(value: Any, where: str) -> bool:
     if isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1):
         return bool(value)
-    raise DataError(
-        f"{where}: {value!r:.40} says neither same nor different; expected True or False. Make the file anew."
-    )
+    # Python refuses to write numbers of thousands of digits, also within lists.
+    short = value is None or (isinstance(value, int) and value.bit_length() < 64)
+    said = str(value) if short else f"a value of type {type(value).__name__}"
+    raise DataError(f"{where}: {said} says neither same nor different; expected True or False. Make the file anew.")
 
 
 def _require_pairs(path: str | os.PathLike[str], images: list[bytes], same: list[bool]) -> None:
@@ -143,12 +154,10 @@ def _require_pairs(path: str | os.PathLike[str], images: list[bytes], same: list
 
 def _to_face(rgb: np.ndarray, where: str) -> np.ndarray:
     height, width = rgb.shape[:2]
-    if width != FACE_SIZE:
-        short = min(height, width)
-        size = (FACE_SIZE * width // short, FACE_SIZE * height // short)
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
-    if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
+    short = min(height, width)
+    size = (width, height) if width == FACE_SIZE else (FACE_SIZE * width // short, FACE_SIZE * height // short)
+    if size != (FACE_SIZE, FACE_SIZE):
         raise DataError(
             f"{where}: {width} x {height} pixels; expected an aligned square face, 112 x 112. Align it first."
         )
-    return rgb
+    return rgb if width == FACE_SIZE else cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)

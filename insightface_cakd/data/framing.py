@@ -70,9 +70,13 @@ def _read_part(descriptor: int, offset: int, where: str) -> tuple[int, bytes, in
             "The index does not fit the file, or the file is damaged."
         )
     length = flag_and_length & LENGTH_MASK
-    data = os.pread(descriptor, length, offset + PART.size)
+    # Before it is read: the length of a damaged record may be half a gigabyte.
+    there = max(0, os.fstat(descriptor).st_size - offset - PART.size)
+    data = os.pread(descriptor, length, offset + PART.size) if length <= there else b""
     if len(data) < length:
-        raise DataError(f"{where}: the file ends after {len(data)} of {length} bytes; it is truncated. Copy it again.")
+        raise DataError(
+            f"{where}: the file ends after {min(there, length)} of {length} bytes; it is truncated. Copy it again."
+        )
     return flag_and_length >> LENGTH_BITS, data, offset + PART.size + length + -length % 4
 
 

@@ -1,29 +1,18 @@
 """Encodes and decodes images through OpenCV; pixels are RGB."""
 
 import os
-import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from insightface_cakd.data.image_damage import image_fault
+from insightface_cakd.data.image_header import header_fault, image_format, not_an_image
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.reading import reading
 
 FACE_SIZE = 112
 _UPRIGHT, _STORED = cv2.IMREAD_COLOR, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
-# A JPEG marker: not a stuffed 00, not a restart D0-D7, not a fill byte.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-_END, _WITHOUT_LENGTH = 0xD9, (0x01, 0xD8)
-
-
-def image_format(data: bytes) -> str:
-    """Return `jpeg`, `png` or `other`, judged by the first bytes."""
-    if data.startswith(_JPEG):
-        return "jpeg"
-    return "png" if data.startswith(_PNG) else "other"
 
 
 def decode_rgb(data: bytes, where: str, upright: bool = False) -> np.ndarray:
@@ -38,45 +27,20 @@ def decode_rgb(data: bytes, where: str, upright: bool = False) -> np.ndarray:
             already, whatever tag a program left in it; mxnet and PIL read the pixels as they are stored.
 
     Raises:
-        DataError: the bytes are not an image.
+        DataError: the bytes are not an image, or too large, see `header_fault`.
 
     Edge cases:
-        A truncated JPEG is decoded as far as it goes, the rest is grey, as in mxnet; `image_fault` detects it.
+        A damaged JPEG is decoded as far as it goes, the rest is grey, as in mxnet; `image_fault` detects it.
     """
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _UPRIGHT if upright else _STORED) if data else None
-    except cv2.error:
-        pixels = None
+    fault, pixels = header_fault(data), None
+    if fault is None:
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _UPRIGHT if upright else _STORED)
+        except cv2.error:
+            pixels = None
     if pixels is None:
-        raise DataError(
-            f"{where}: {len(data)} bytes ({data[:8].hex(' ') or 'none'}) are not an image OpenCV reads; "
-            "expected JPEG or PNG. Replace or remove it."
-        )
+        raise DataError(f"{where}: {fault or not_an_image(data)}; expected JPEG or PNG. Replace or remove it.")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
-def image_fault(data: bytes) -> str | None:
-    """Say whether an encoded image is empty or truncated; None if neither."""
-    if not data:
-        return "it has 0 bytes"
-    kind = image_format(data)
-    if kind == "jpeg" and _ends_early(data):
-        return f"the JPEG of {len(data)} bytes is truncated (no end marker)"
-    if kind == "png" and _PNG_END not in data:
-        return f"the PNG of {len(data)} bytes is truncated (no IEND chunk)"
-    return None
-
-
-def _ends_early(jpeg: bytes) -> bool:
-    """Return whether a JPEG lacks its end marker; one in a thumbnail does not count."""
-    position = len(_JPEG)
-    while (marker := _MARKER.search(jpeg, position)) is not None:
-        code, position = jpeg[marker.start() + 1], marker.end()
-        if code == _END:
-            return False
-        if code not in _WITHOUT_LENGTH:
-            position += max(int.from_bytes(jpeg[position : position + 2], "big"), 2)
-    return True
 
 
 def encode_jpeg(rgb: np.ndarray, quality: int = 95) -> bytes:
@@ -104,7 +68,8 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     Raises:
         DataError: it cannot be read.
     """
-    with reading(path, DataError, "an image. Check the path and its rights."):
+    # A name of a list may hold a zero byte, which is a ValueError.
+    with reading(path, DataError, "an image. Check the path and its rights.", ValueError):
         return Path(path).read_bytes()
 
 

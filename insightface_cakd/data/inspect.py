@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from insightface_cakd.data.audit import Audit, Finding
-from insightface_cakd.data.images import decode_rgb, image_format
+from insightface_cakd.data.image_header import image_format
+from insightface_cakd.data.images import decode_rgb
 from insightface_cakd.data.records import FaceRecords, open_records
 from insightface_cakd.runtime.progress import Progress
 

@@ -9,13 +9,16 @@ import cv2
 import numpy as np
 
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, is_litter, natural_key, require_new_folder, writing
+from insightface_cakd.data.image_damage import image_fault
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.errors import DataError, did_you_mean
 from insightface_cakd.runtime.atomic import require_new
+from insightface_cakd.runtime.reading import read_text, reading
 
 LIST = "liveness.csv"
 COLUMNS = ["file", "live", "domain", "video"]
 KINDS = ("spoof", "live")
+_LINES = "lines `path 0|1 domain [video]`."
 _LAYOUT = f"expected <domain>/live/ and <domain>/spoof/ with images, or a packed folder with {LIST}."
 
 
@@ -116,8 +119,10 @@ Row = tuple[str, int, str, str]
 
 
 def _read_list(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as lines:
-        header, *rows = [row for row in csv.reader(lines) if row] or [[]]
+    with reading(
+        path, DataError, f"{','.join(COLUMNS)} and a line for each face. Pack it again.", ValueError, csv.Error
+    ):
+        header, *rows = [row for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) if row] or [[]]
     if header != COLUMNS or not rows:
         raise DataError(
             f"{path}: {len(rows)} faces, the first line is {','.join(header)[:80]}; expected {','.join(COLUMNS)} and a line for each face. "
@@ -182,6 +187,8 @@ def _stretched(rgb: np.ndarray, size: int) -> np.ndarray:
 
 def _write_face(source: Path, path: Path) -> None:
     data = read_bytes(source)
+    if fault := image_fault(data):
+        raise DataError(f"{source}: {fault}; expected a whole image. Replace or remove it.")
     rgb = decode_rgb(data, str(source), upright=True)
     if rgb.shape[:2] == (FACE_SIZE, FACE_SIZE) and source.suffix.lower() in (".jpg", ".jpeg"):
         # A second compression would change what tells a replay from a face.
@@ -196,7 +203,7 @@ def _from_list(path: Path, live: int | None) -> LiveFaces:
             f"{path}: which label means live is not said; expected 0 or 1, projects differ. Pass --live 1 or --live 0."
         )
     rows: list[Row] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path, DataError, f"{_LINES} Write them.").splitlines(), start=1):
         parts = line.split()
         if not parts:
             continue
@@ -204,5 +211,5 @@ def _from_list(path: Path, live: int | None) -> LiveFaces:
             raise DataError(f"{path}: line {number} is {line[:80]!r}; expected `path 0|1 domain [video]`. Correct it.")
         rows.append((parts[0], int(int(parts[1]) == live), parts[2], parts[3] if len(parts) == 4 else ""))
     if not rows:
-        raise DataError(f"{path}: no faces; expected lines `path 0|1 domain [video]`. Write them.")
+        raise DataError(f"{path}: no faces; expected {_LINES} Write them.")
     return _collected(path.parent, rows)

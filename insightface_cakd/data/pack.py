@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insightface_cakd.data.folders import People, find_people, require_new_folder, writing
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes, image_fault, image_format
+from insightface_cakd.data.image_damage import image_fault
+from insightface_cakd.data.image_header import image_format
+from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes
 from insightface_cakd.data.recordio import Record, RecordWriter
 from insightface_cakd.data.records import FLOAT32_EXACT, FaceRecords
 from insightface_cakd.errors import DataError

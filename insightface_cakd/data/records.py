@@ -36,6 +36,11 @@ def read_header(reader: RecordReader) -> tuple[int, int] | None:
     first, last = record.labels[:2]
     if not (np.isfinite([first, last]).all() and 1 < first <= last):
         raise DataError(f"{reader.where(0)}: header labels {first}, {last}; expected 1 < first <= last. Pack again.")
+    if last - first > FLOAT32_EXACT:
+        raise DataError(
+            f"{reader.where(0)}: the header counts {last - first:.0f} people; expected at most {FLOAT32_EXACT}, as labels are float32. "
+            "Pack again."
+        )
     if first - 1 > len(reader.keys):
         raise DataError(
             f"{reader.where(0)}: the header counts {first - 1:.0f} images, the index has {len(reader.keys)} lines; "

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.sources.activations import Activations
-from insightface_cakd.runtime.atomic import replacing
 from insightface_cakd.runtime.run_folder import MAPS
+from insightface_cakd.runtime.tensor_file import save_atomically
 
 
 def learnt_maps(distillation: Distillation) -> dict[str, Tensor]:
@@ -31,5 +30,4 @@ def learnt_maps(distillation: Distillation) -> dict[str, Tensor]:
 def save_maps(folder: Path, distillation: Distillation) -> None:
     """Write a run's learnt maps, if any, beside its model."""
     if maps := learnt_maps(distillation):
-        with replacing(folder / MAPS) as temporary:
-            torch.save(maps, temporary)
+        save_atomically(maps, folder / MAPS)

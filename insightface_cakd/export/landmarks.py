@@ -1,7 +1,6 @@
 """Export of a landmark student as InsightFace's landmark models are."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from insightface_cakd.errors import ExportError
 from insightface_cakd.export.landmark_check import check_landmarks
 from insightface_cakd.export.onnx import Exporter, export_onnx, plain_copy
 from insightface_cakd.networks.onnx import FIRST_NODES
-from insightface_cakd.runtime.atomic import writing
+from insightface_cakd.runtime.atomic import work_folder, writing
 
 CONTRACT = (
     "crop of the face box's centre, side 1.5 times its longer side, 192x192, RGB in [0, 255], normalised inside the graph; output x and y "
@@ -85,9 +84,9 @@ def export_landmarks(
     graph = LandmarkGraph(plain_copy(backbone))
     with (
         writing(out, ExportError, f"export {out}") as checked,
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+        work_folder(checked) as folder,
     ):
-        candidate = Path(folder) / out.name
+        candidate = folder / out.name
         export_onnx(graph, candidate, {**metadata, "input_contract": CONTRACT}, exporter, LANDMARK_SIZE, 1)
         _name_normalisation(candidate)
         points, difference, opset = check_landmarks(candidate, graph)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from insightface_cakd.export.check import ExportReport, check_onnx
 from insightface_cakd.export.onnx import Exporter, export_onnx
 from insightface_cakd.networks.models import GetModel, load_backbone
 from insightface_cakd.networks.prefix import Prefix
-from insightface_cakd.runtime.atomic import writing
+from insightface_cakd.runtime.atomic import work_folder, writing
 from insightface_cakd.runtime.run_folder import RESULT, RUN, RunFolder
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
@@ -73,9 +72,9 @@ def export_checked(
     """Export a network, and put the file in place once checked."""
     with (
         writing(out, ExportError, f"export {out}") as checked,
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+        work_folder(checked) as folder,
     ):
-        candidate = Path(folder) / out.name
+        candidate = folder / out.name
         export_onnx(backbone, candidate, metadata, exporter)
         report = check_onnx(candidate, backbone)
         os.replace(candidate, checked)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +25,7 @@ from insightface_cakd.networks.models import GetModel
 from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.networks.onnx_graph import BATCH_NORM, count_nodes, spread_prelu
 from insightface_cakd.report.tables import plain_table
-from insightface_cakd.runtime.atomic import writing
+from insightface_cakd.runtime.atomic import work_folder, writing
 
 # Lowest accepted cosine with the float32 embedding: float16 rounds, int8 turns an embedding by some degrees.
 _FLOORS = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.5}
@@ -88,9 +87,9 @@ def export_variant(
     faces = _faces(wish, sets)
     with (
         writing(out, ExportError, f"export {out}") as checked,
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder,
+        work_folder(checked) as folder,
     ):
-        place = partial(_place, Path(folder), out.name)
+        place = partial(_place, folder, out.name)
         fp32 = place("fp32")
         report = _float32(source, fp32, get_model, network, wish)
         files = _convert(fp32, wish, faces, place)

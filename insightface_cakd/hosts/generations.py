@@ -8,7 +8,6 @@ the old one.
 code when it is read.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from insightface_cakd.errors import RunError
+from insightface_cakd.runtime.atomic import put
 from insightface_cakd.runtime.ranks import barrier, rank, world_size
 from insightface_cakd.runtime.reading import reading
 from insightface_cakd.runtime.tensor_file import save_atomically
@@ -87,7 +87,7 @@ def commit(content: Mapping[str, Any], output: Path) -> None:
     """
     save_atomically(dict(content), _next_path(output, rank()), durable=True)
     barrier()
-    os.replace(_next_path(output, rank()), checkpoint_path(output, rank()))
+    put(_next_path(output, rank()), checkpoint_path(output, rank()))
     if rank() == 0:
         for path, (number, _) in _files(output).items():
             if number >= world_size():
@@ -167,7 +167,7 @@ def settle(output: Path, generation: Generation | None) -> None:
     if rank() == 0:
         for number, path in enumerate(generation.files if generation else ()):
             if path != checkpoint_path(output, number):
-                os.replace(path, checkpoint_path(output, number))
+                put(path, checkpoint_path(output, number))
         for path, (_, is_next) in _files(output).items():
             if is_next:
                 path.unlink()

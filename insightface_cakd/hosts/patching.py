@@ -5,7 +5,6 @@ changed is refused. They are reverted wherever their lines are found, so your ot
 """
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -147,10 +146,7 @@ def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         with ExitStack() as stack:
             for name, data in files.items():
-                path = (folder / name).resolve()
-                temporary = stack.enter_context(replacing(path))
-                temporary.write_bytes(data)
-                shutil.copymode(path, temporary)
+                stack.enter_context(replacing(folder / name)).write_bytes(data)
     except OSError as error:
         for name, data in before.items():
             if (folder / name).read_bytes() != data:

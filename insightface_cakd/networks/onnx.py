@@ -21,6 +21,8 @@ SUBTRACTIONS, PRODUCTS = ("Sub", "_minus"), ("Mul", "_mul")
 CPU = ["CPUExecutionProvider"]
 # Images per piece on a CPU: the maps of more do not stay in its cache, and a large batch takes half as long again.
 PIECE = 8
+# Of a graph with a fixed batch, which is filled up to it: 2.5 GB of faces of 224 pixels.
+LARGEST_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,12 @@ def _checked_input(
             f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, {advice.size} is {input_size}. "
             f"{advice.other_size.format(side=sides[0])}"
         )
-    return first.name, first.shape[0] if isinstance(first.shape[0], int) else None
+    batch = first.shape[0] if isinstance(first.shape[0], int) else None
+    if batch is not None and not 0 < batch <= LARGEST_BATCH:
+        raise TeacherError(
+            f"{where}: takes {batch} images at a time; expected 1 to {LARGEST_BATCH}, or any number. Export it with a free batch."
+        )
+    return first.name, batch
 
 
 def _checked_output(session: onnxruntime.InferenceSession, where: str) -> str:

@@ -1,9 +1,11 @@
 """Reads files of the user, which may be missing, damaged or wrong."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from insightface_cakd.errors import CAKDError, in_one_line
 
@@ -25,6 +27,14 @@ def reading(
     except caught as error:
         said = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise kind(f"{where}: cannot be read ({in_one_line(said)[:200]}); expected {expected}") from error
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of JSON; any mistake is a ValueError."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("lists or objects within many others") from error
 
 
 def read_text(path: Path, kind: type[CAKDError], expected: str) -> str:

@@ -1,6 +1,5 @@
 """The output folder of a run: its file names and their contents."""
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.atomic import write_json
-from insightface_cakd.runtime.reading import read_text
+from insightface_cakd.runtime.reading import parse_json, read_text
 
 MODEL, RUN, RESULT, MAPS = "model.pt", "run.json", "result.json", "maps.pt"
 SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", "optimizer", "lr", "seed", "fp16")
@@ -150,8 +149,8 @@ class RunFolder:
         if not path.is_file():
             return kind()
         try:
-            content = json.loads(read_text(path, RunError, "what `cakd train` wrote. Train again."))
-        except json.JSONDecodeError as error:
+            content = parse_json(read_text(path, RunError, "what `cakd train` wrote. Train again."))
+        except ValueError as error:
             raise RunError(f"{path}: not JSON ({error}); expected what `cakd train` wrote. Train again.") from error
         if not isinstance(content, dict):
             raise RunError(f"{path}: holds a {type(content).__name__}; expected an object. Train again.")

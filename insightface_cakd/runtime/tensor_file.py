@@ -11,6 +11,17 @@ from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.runtime.atomic import replacing
 
 
+def save_tensors(content: Any, path: Path) -> None:
+    """Save with `torch.save`; a full disk is an OSError, as elsewhere."""
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:
+        # The words of torch's writer.
+        if "file write failed" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
 def save_atomically(content: Any, path: Path, durable: bool = False) -> None:
     """Save with `torch.save`, completely or not at all.
 
@@ -21,14 +32,12 @@ def save_atomically(content: Any, path: Path, durable: bool = False) -> None:
     """
     try:
         with replacing(path) as temporary:
-            torch.save(content, temporary)
+            save_tensors(content, temporary)
             if durable:
                 with temporary.open("rb") as written:
                     os.fsync(written.fileno())
-    # torch's writer reports a full disk as a RuntimeError.
     except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "file write failed" in str(error)
-        reason = "no space left on the device" if full else in_one_line(error)
+        reason = getattr(error, "strerror", None) or in_one_line(error)
         raise RunError(
             f"{path}: cannot be written ({reason}); what was saved before is untouched. Free some space and use --resume."
         ) from error

@@ -14,6 +14,7 @@ from insightface_cakd.data.folders import image_files
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime import atomic
+from insightface_cakd.runtime.tensor_file import save_tensors
 
 WIDTHS = (32, 64, 128, 128)
 # Side of the squares that are hidden, and the share of them.
@@ -88,7 +89,7 @@ def train_encoder(
         raise DataError(f"{faces}: {len(files)} images; expected at least a batch of {batch}. Lower --batch.")
     with atomic.writing(out, DataError) as temporary:
         encoder, losses = _trained(files, steps, batch, seed, device)
-        torch.save(encoder.cpu().state_dict(), temporary)
+        save_tensors(encoder.cpu().state_dict(), temporary)
     return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
 
 

@@ -1,6 +1,8 @@
 """Pickles are read without running what they name."""
 
 import pickle
+import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +98,49 @@ def test_what_is_no_pickle_is_named_in_one_line(data: bytes) -> None:
 def test_arrays_of_other_types_are_refused() -> None:
     with pytest.raises(DataError, match=r"x: numpy type 'U2'; expected bytes, booleans or numbers"):
         load_pickle(pickle.dumps(np.array(["ab"])), "x")
+
+
+def _laughs(opening: bytes, closing: bytes, levels: int = 40) -> bytes:
+    """Containers that hold the one before twice: 2^levels values in a few hundred bytes."""
+    return b"\x80\x02K\x01" + (opening + b"2" + closing) * levels + b"."
+
+
+BOMBS = {
+    "a place of 2 GB": (b"\x80\x02]r\xff\xff\xff\x0f.", "stores at place 268435455 after 2 steps"),
+    "tuples within tuples": (_laughs(b"", b"\x86"), "lists within lists"),
+    "lists within lists": (b"\x80\x02" + b"]" * 1_000_000 + b"a" * 999_999 + b".", "lists within lists"),
+    "a list in itself": (b"\x80\x02]q\x00h\x00a.", "lists within lists"),
+    "one list in many places": (b"\x80\x02]q\x00(]q\x01(" + b"K\x01" * 3000 + b"e" + b"h\x01" * 3000 + b"e.", "lists"),
+    "a set of tuples": (_laughs(b"", b"\x86")[:-1] + b"\x91.", "step FROZENSET"),
+    "a key of tuples": (b"\x80\x02}" + _laughs(b"", b"\x86")[2:-1] + b"K\x01s.", "step EMPTY_DICT"),
+    "bytes of 1 TB": (b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b".", "not a readable pickle"),
+    "text of 1 TB": (b"\x80\x04\x8d" + (1 << 40).to_bytes(8, "little") + b".", "not a readable pickle"),
+    "one text encoded often": (
+        b"\x80\x02c_codecs\nencode\nq\x00X\x10\x27\x00\x00"
+        + b"a" * 10_000
+        + b"q\x010("
+        + b"h\x00h\x01\x85R" * 3000
+        + b"l.",
+        "makes more bytes than it has",
+    ),
+    "five million lists": (b"\x80\x02(" + b"]" * 5_000_000 + b"l.", "more than 4000000 steps"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_named_at_once(name: str) -> None:
+    data, expected = BOMBS[name]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.monotonic()
+    with pytest.raises(DataError, match=rf"^x\.bin: .*{expected}") as caught:
+        load_pickle(data, "x.bin")
+    assert len(str(caught.value)) < 300
+    assert time.monotonic() - begun < 30
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 500_000
+
+
+def test_an_array_in_many_places_is_read_once() -> None:
+    image = np.arange(200, dtype=np.uint8)
+    made = load_pickle(pickle.dumps(([image] * 50, [True] * 25)), "x")
+    assert len(made[0]) == 50
+    assert all((one == image).all() for one in made[0])

@@ -77,7 +77,7 @@ def test_an_image_of_another_width_is_resized_as_upstream_does(tmp_path: Path) -
     assert (load_bin(tmp_path / "x.bin").images[0] == expected).all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(112, 96), (96, 112), (160, 200)])
+@pytest.mark.parametrize(("height", "width"), [(60000, 1), (1, 60000), (112, 96), (96, 112), (160, 200)])
 def test_an_image_that_is_not_square_is_refused(tmp_path: Path, height: int, width: int) -> None:
     write_bin(tmp_path / "x.bin", [IMAGES[0], jpeg(9, height, width)], [True])
     with pytest.raises(DataError, match=rf"x\.bin: image 1: {width} x {height} pixels; expected an aligned square"):
@@ -91,10 +91,12 @@ def test_an_image_that_is_not_square_is_refused(tmp_path: Path, height: int, wid
         ((IMAGES[:3], [True, False]), r"x\.bin: 3 images for 2 pairs; expected 4"),
         (([], []), r"x\.bin: 0 images for 0 pairs; expected at least 2"),
         (IMAGES, r"x\.bin: its pickle is no pair \(images, same\)"),
-        ({"images": 1}, r"x\.bin: its pickle is no pair"),
+        ({"images": 1}, r"x\.bin: its pickle has a step EMPTY_DICT"),
         ((IMAGES, 1), r"x\.bin: its pickle is no pair"),
         (([1, 2], [True]), r"x\.bin: image 0: int; expected the bytes of an encoded image"),
         ((IMAGES, [True, 2]), r"x\.bin: pair 1: 2 says neither same nor different"),
+        ((IMAGES, [True, 10**5000]), r"x\.bin: pair 1: a value of type int says neither"),
+        ((IMAGES, [True, [10**5000]]), r"x\.bin: pair 1: a value of type list says neither"),
         ((IMAGES, [True, None]), r"x\.bin: pair 1: None says neither"),
         (([b"x", b""], [True]), r"x\.bin: image 0: 1 bytes \(78\) are not an image"),
     ],

@@ -2,6 +2,7 @@
 
 import re
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,20 @@ def test_an_identity_record_with_other_peoples_images_is_found(tmp_path: Path, k
     records |= {3: labelled_record(keys, 3), 4: labelled_record((2, 3), 4)}
     (line,) = lines(write_set(tmp_path, records))
     assert re.search(r"warning: .*record 3 at offset \d+: keys .* are not one person's images", line)
+
+
+def test_the_time_of_a_check_does_not_grow_with_images_times_identities(tmp_path: Path) -> None:
+    """Every identity record names all images of one person: 4 million looks at one image."""
+    count = 2000
+    records = {0: labelled_record((count + 1, 2 * count + 1), 0)}
+    records |= {key: image_record(0, key, b"x") for key in range(1, count + 1)}
+    records |= {key: labelled_record((1, count + 1), key) for key in range(count + 1, 2 * count + 1)}
+    begun = time.monotonic()
+    found = check(write_set(tmp_path, records))
+    assert not [finding for finding in found if finding.kind == "identity"]
+    assert time.monotonic() - begun < 5
+    # A number of classes that no list of them would fit in memory.
+    assert "999999999999 of 1000000000000 classes have no image, first 1" in "".join(map(str, check(tmp_path, 10**12)))
 
 
 def test_a_header_that_is_none_is_found(tmp_path: Path) -> None:

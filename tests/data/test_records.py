@@ -111,6 +111,7 @@ def test_a_payload_that_is_no_face_is_named_with_its_record(tmp_path: Path, payl
         ((float("nan"), 3.0), "header labels nan, 3.0; expected 1 < first <= last"),
         ((3.0, 2.0), "header labels 3.0, 2.0"),
         ((1.0, 1.0), "header labels 1.0, 1.0"),
+        ((3.0, 3e38), r"the header counts \d{39} people; expected at most 16777216"),
         ((1e30, 1e30), r"the header counts \d+ images, the index has 3 lines"),
         ((4.0, 4.0), "1 of the 3 images of the header are not in it, first key 3"),
         ((2.0, 2.0), "the header counts 1 images, and key 2 holds one more; expected none behind them"),

@@ -4,7 +4,7 @@ import pytest
 
 from insightface_cakd.errors import DataError, ExportError, RunError
 from insightface_cakd.runtime.atomic import require_new, write_json, write_text, writing
-from insightface_cakd.runtime.reading import read_text, reading
+from insightface_cakd.runtime.reading import parse_json, read_text, reading
 
 
 def test_a_text_is_written_whole_into_a_folder_that_is_made(tmp_path):
@@ -49,6 +49,13 @@ def test_a_file_that_is_missing_damaged_or_no_text(tmp_path):
         raise ValueError("two\nlines")
     with pytest.raises(KeyError), reading("x", RunError, "a number.", ValueError):
         raise KeyError("a mistake of ours")
+
+
+@pytest.mark.parametrize("text", ["", "[1", "[" * 100_000, "1" * 5000, '{"a": }'])
+def test_json_that_is_none_is_a_value_error(text):
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(text)
+    assert parse_json('{"a": [1]}') == {"a": [1]}
 
 
 def test_only_a_new_or_empty_folder_is_new(tmp_path):

@@ -10,7 +10,8 @@ import numpy as np
 from insightface_cakd.data.align.detector import Detector, Face
 from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.folders import is_dangling
-from insightface_cakd.data.images import decode_rgb, encode_jpeg, image_fault, read_bytes
+from insightface_cakd.data.image_damage import image_fault
+from insightface_cakd.data.images import decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.errors import DataError
 
 Policy = Literal["largest", "central", "skip"]

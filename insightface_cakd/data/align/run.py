@@ -4,7 +4,6 @@ import hashlib
 import json
 import multiprocessing
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,6 +23,7 @@ from insightface_cakd.data.folders import naming, require_new_folder, writing
 from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import draw_pairs
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.atomic import work_folder
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.runtime.workers import PATIENCE
 
@@ -74,8 +74,8 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
     if work.kind == "bin":
         # Photos give at most one face each: pairs that cannot be drawn from them are refused before hours of work.
         draw_pairs(folder, work.pairs, work.seed)
-    with writing(out) as temporary, tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
-        faces = Path(scratch, "faces")
+    with writing(out) as temporary, work_folder(temporary) as scratch:
+        faces = scratch / "faces"
         alignment = _align(folder, photos, faces, work, progress)
         require_enough(alignment, folder, work.max_corrupt)
         _write(faces, temporary, alignment, work, folder)

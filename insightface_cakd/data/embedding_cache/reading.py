@@ -7,9 +7,12 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
+from insightface_cakd.runtime.reading import parse_json
 
 FORMAT = 1
 KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.json"
@@ -78,10 +81,11 @@ class EmbeddingCache:
             raise TeacherError(f"{where}: has no {META}; expected a folder written by {HOW}. Correct its path.")
         try:
             meta = read_meta(path / META, CacheMeta, f"format {FORMAT}")
-            keys, rows = np.load(path / KEYS), np.load(path / ROWS)
+            keys, rows = map_npy(path / KEYS), map_npy(path / ROWS)
             _check_table(keys, rows, meta)
+            keys, rows = np.array(keys), np.array(rows)
             embeddings = _map_embeddings(path / EMBEDDINGS, meta)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             reason = in_one_line(error)
             raise TeacherError(
                 f"{where}: is damaged ({reason}); expected a whole cache. Write it again with {HOW}."
@@ -145,13 +149,18 @@ def read_meta(path: Path, meta: type[Stored], expected: str) -> Stored:
 
     Fields with a default must equal it; those whose default is None may have any value, and be missing.
     """
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = parse_json(path.read_text(encoding="utf-8"))
     known = {field.name: field.default for field in fields(meta)}
     needed = {name for name, default in known.items() if default is not None}
     fits = isinstance(content, dict) and needed <= set(content) <= set(known)
     if not fits or any(known[name] not in (MISSING, content[name]) for name in needed):
         raise ValueError(f"{path.name} is not of {expected}")
-    return meta(**content)
+    try:
+        # In this mode numbers are numbers, and not texts or booleans.
+        return TypeAdapter(meta).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ValueError(f"{path.name}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
 
 
 def _check_table(keys: np.ndarray, rows: np.ndarray, meta: CacheMeta) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.reading import read_text
 
 # Largest distance of a mirrored mean shape from the mean shape, as a share of its radius, that a fitting table leaves.
 MOST_ASKEW = 0.3
@@ -68,8 +69,12 @@ def _other_side(name: str) -> str:
 def parse_flip(text: str) -> tuple[int, ...]:
     """Read a table from text, or a file of numbers."""
     path = Path(text)
-    words = (path.read_text(encoding="utf-8") if path.is_file() else text).replace(",", " ").split()
-    if not words or not all(word.isdecimal() for word in words):
+    words = (
+        (read_text(path, DataError, "a table of numbers. Correct --flip.") if path.is_file() else text)
+        .replace(",", " ")
+        .split()
+    )
+    if not words or not all(word.isdecimal() and len(word) < 10 for word in words):
         raise DataError(f"--flip {text[:80]}: expected whole numbers such as 1,0,2, or a file of them. Correct it.")
     return tuple(map(int, words))
 

@@ -1,6 +1,7 @@
 """Reads lists of images with landmarks."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.reading import read_text, reading
 
-HEADER = "expected a first line `file,<point>_x,<point>_y,...` and a line of numbers for each image."
-LINE = "expected lines `path x1 y1 x2 y2 ...`, the path without blanks (or a .csv with a first line of names)."
+HEADER = "a first line `file,<point>_x,<point>_y,...` and a line of numbers for each image."
+LINE = "lines `path x1 y1 x2 y2 ...`, the path without blanks (or a .csv with a first line of names)."
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,10 @@ def read_list(path: Path) -> PointList:
 
 
 def _read_csv(path: Path) -> PointList:
-    with path.open(newline="", encoding="utf-8") as lines:
-        try:
-            reader = csv.reader(lines)
-            numbered = [(reader.line_num, row) for row in reader if row]
-            header = numbered[0][1]
-        except (ValueError, IndexError, csv.Error) as error:
-            raise DataError(f"{path}: no CSV ({error}); {HEADER}") from error
+    with reading(path, DataError, HEADER, ValueError, IndexError, csv.Error):
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+        numbered = [(reader.line_num, row) for row in reader if row]
+        header = numbered[0][1]
     names = _point_names(header, path)
     wrong = [
         f"line {number} has {len(row)} columns; expected {len(header)}"
@@ -55,10 +54,7 @@ def _read_csv(path: Path) -> PointList:
 
 
 def _read_lines(path: Path) -> PointList:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except ValueError as error:
-        raise DataError(f"{path}: no text ({error}); {LINE}") from error
+    text = read_text(path, DataError, LINE)
     numbered = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     first = len(numbered[0][1]) if numbered else 0
     wrong = [
@@ -77,18 +73,18 @@ def _read_lines(path: Path) -> PointList:
 def _checked(path: Path, numbered: Sequence[tuple[int, list[str]]], names: tuple[str, ...], form: str) -> PointList:
     """Return the list, once every cell after the first is a finite number."""
     if not numbered:
-        raise DataError(f"{path}: no image; {form}")
+        raise DataError(f"{path}: no image; expected {form}")
     points = np.empty((len(numbered), len(names), 2))
     wrong = []
     for index, (number, row) in enumerate(numbered):
         try:
-            points[index] = np.array(row[1:], dtype=np.float64).reshape(-1, 2)
+            points[index] = np.array([float(cell) for cell in row[1:]]).reshape(-1, 2)
         except ValueError:
             points[index] = np.nan
         if not np.isfinite(points[index]).all():
             cell = next(cell for cell in row[1:] if not _is_number(cell))
             wrong.append(f"line {number}: a point is not a number ({cell!r})")
-    _refuse(path, wrong, form)
+    _refuse(path, wrong, f"expected {form}")
     return PointList(path, tuple(row[0] for _, row in numbered), points, names)
 
 
@@ -118,7 +114,7 @@ def _point_names(header: list[str], path: Path) -> tuple[str, ...]:
     )
     names = tuple(first.removesuffix("_x") if first.endswith("_x") else first[1:] for first, _ in pairs)
     if len(header) < 3 or len(header) % 2 == 0 or not paired:
-        raise DataError(f"{path}: the first line is {','.join(header)[:120]}; {HEADER}")
+        raise DataError(f"{path}: the first line is {','.join(header)[:120]}; expected {HEADER}")
     if len(set(names)) < len(names):
         raise DataError(f"{path}: the first line names a point twice; expected different names. Rename one.")
     return names

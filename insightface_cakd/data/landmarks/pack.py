@@ -1,7 +1,5 @@
 """Packs images with landmarks into records."""
 
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,7 +9,9 @@ from typing import Literal
 import numpy as np
 
 from insightface_cakd.data.folders import IMAGE_SUFFIXES
-from insightface_cakd.data.images import decode_rgb, encode_jpeg, image_fault, image_format, read_bytes
+from insightface_cakd.data.image_damage import image_fault
+from insightface_cakd.data.image_header import image_format
+from insightface_cakd.data.images import decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.data.landmarks.crop import LANDMARK_SIZE, Box, box_matrix, warp
 from insightface_cakd.data.landmarks.detected import DetectedBoxes
 from insightface_cakd.data.landmarks.flips import check_flip, flip_of
@@ -19,6 +19,7 @@ from insightface_cakd.data.landmarks.lists import PointList, read_list
 from insightface_cakd.data.landmarks.records import SUFFIX, Description, write_records
 from insightface_cakd.data.landmarks.sets import read_points, set_names
 from insightface_cakd.errors import DataError
+from insightface_cakd.runtime.atomic import put, work_folder, writing
 from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.progress import Progress
 
@@ -241,15 +242,13 @@ def _write(
     out: Path, name: str, described: Description, items: Callable[[], Iterator[tuple[bytes, list[float]]]]
 ) -> None:
     """Write the three files, the description last, or none of them."""
-    try:
-        with (
-            only_writer(out, DataError),
-            tempfile.TemporaryDirectory(prefix=f".{name}.", dir=out) as folder,
-        ):
-            write_records(Path(folder), name, described, items())
-            for suffix in (".rec", ".idx", SUFFIX):
-                os.replace(Path(folder, f"{name}{suffix}"), out / f"{name}{suffix}")
-    except OSError as error:
-        raise DataError(
-            f"{out}: cannot be written ({error.strerror or error}); nothing was left behind. Free some space, or choose another place."
-        ) from error
+    last = f"{name}{SUFFIX}"
+    with (
+        only_writer(out, DataError),
+        writing(out / last, DataError, str(out)) as temporary,
+        work_folder(temporary) as folder,
+    ):
+        write_records(folder, name, described, items())
+        for suffix in (".rec", ".idx"):
+            put(folder / f"{name}{suffix}", out / f"{name}{suffix}")
+        put(folder / last, temporary)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from insightface_cakd.data.embedding_cache.reading import read_meta
+from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
 
 FORMAT = 1
@@ -65,9 +66,9 @@ class Prototypes:
             raise TeacherError(f"{where}: {missing}; expected a folder written by {HOW}. Correct its path.")
         try:
             meta = read_meta(path / META, PrototypesMeta, f"{KIND} of format {FORMAT}")
-            arrays = [np.load(path / name, mmap_mode="r") for name in (PROTOTYPES, HARDEST, IMAGES)]
+            arrays = [map_npy(path / name) for name in (PROTOTYPES, HARDEST, IMAGES)]
             _check_arrays(arrays, meta)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError) as error:
             reason = in_one_line(error)
             raise TeacherError(
                 f"{where}: is damaged or another kind of folder ({reason}); expected whole prototypes. Write them again with {HOW}."

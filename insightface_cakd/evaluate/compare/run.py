@@ -18,7 +18,7 @@ from insightface_cakd.networks.latency import SECONDS, measure_latency
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.report.result import Result
 from insightface_cakd.report.run_report import write_result
-from insightface_cakd.runtime.atomic import replacing, write_json
+from insightface_cakd.runtime.atomic import write_json, write_text
 
 PAGE, TEXT, NUMBERS = "compare.html", "compare.md", "compare.json"
 CPU = torch.device("cpu")
@@ -62,11 +62,5 @@ def compare_models(
 def write_outcome(folder: Path, outcome: Result, title: str) -> None:
     """Write `compare.html`, `compare.md` and `compare.json`, each atomically."""
     write_result(folder / PAGE, title, outcome)
-    try:
-        with replacing(folder / TEXT) as temporary:
-            temporary.write_text(outcome.text(), encoding="utf-8")
-    except OSError as error:
-        raise EvaluationError(
-            f"{folder / TEXT}: cannot be written ({error.strerror}); nothing of it was left. Choose another --output."
-        ) from error
+    write_text(folder / TEXT, outcome.text(), EvaluationError)
     write_json(folder / NUMBERS, outcome.facts())

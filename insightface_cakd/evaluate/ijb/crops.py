@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from insightface_cakd.data.align.similarity import align
-from insightface_cakd.data.images import FACE_SIZE, image_fault
+from insightface_cakd.data.image_damage import image_fault
+from insightface_cakd.data.images import FACE_SIZE
 
 # Images that a thread decodes at a time, and batches that are ready or being decoded.
 PIECE = 8

@@ -1,21 +1,23 @@
 """Saved image embeddings: their origin, and how to read them."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from insightface_cakd.data.npy import map_npy, read_member
 from insightface_cakd.errors import EvaluationError, in_one_line
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
-from insightface_cakd.runtime.reading import reading
+from insightface_cakd.runtime.reading import parse_json, reading
 
 FORMAT = 1
 META, PROGRESS = "meta.json", "progress.json"
 PLAIN, MIRRORED = "plain.npy", "mirrored.npy"
 FILES = (".npy", ".npz")
+# Bytes of an embedding of another program, of at most 4096 numbers, and of the header before them.
+WIDEST, HEADER = 4096 * 4, 4096
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
         )
     meta = read_table(folder / META, folder)
     try:
-        plain, mirrored = (np.load(folder / name, mmap_mode="r") for name in (PLAIN, MIRRORED))
+        plain, mirrored = (map_npy(folder / name) for name in (PLAIN, MIRRORED))
     except (OSError, ValueError) as error:
         raise damaged(folder, in_one_line(error)) from error
     if plain.shape != mirrored.shape or plain.ndim != 2 or len(plain) != meta.get("count") or not plain.shape[1]:
@@ -118,7 +120,7 @@ def partial_folder(folder: Path) -> Path:
 def read_table(path: Path, folder: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a folder of embeddings."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise damaged(folder, f"{path.name} cannot be read") from error
     if not isinstance(content, dict):
@@ -155,7 +157,7 @@ def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
                 f"{path}: embeddings of other faces or other landmarks than {tree.folder} lists. Extract them again."
             )
         return found
-    found = _open_file(path)
+    found = _open_file(path, len(faces.names))
     for rows in (found.plain, found.mirrored):
         if rows is not None and (
             rows.ndim != 2
@@ -171,15 +173,15 @@ def open_saved(path: Path, tree: Tree, faces: Faces) -> Embeddings:
     return found
 
 
-def _open_file(path: Path) -> Embeddings:
+def _open_file(path: Path, count: int) -> Embeddings:
     # A damaged archive raises BadZipFile, EOFError or ValueError.
     with reading(path, EvaluationError, "embeddings. Correct the path.", Exception):
         if path.suffix.lower() == ".npy":
-            return Embeddings(np.load(path, mmap_mode="r"), None, {})
+            return Embeddings(map_npy(path), None, {})
         with np.load(path) as archive:
-            if "embs" not in archive:
-                raise EvaluationError(
-                    f"{path}: holds no `embs`; expected what ijb_evals saves with -E. Save it with -E, or give the model."
-                )
-            mirrored = archive["embs_f"] if "embs_f" in archive and len(archive["embs_f"]) else None
-            return Embeddings(archive["embs"], mirrored, {})
+            plain, mirrored = (read_member(archive, name, count * WIDEST + HEADER) for name in ("embs", "embs_f"))
+        if plain is None:
+            raise EvaluationError(
+                f"{path}: holds no `embs`; expected what ijb_evals saves with -E. Save it with -E, or give the model."
+            )
+        return Embeddings(plain, mirrored if mirrored is not None and len(mirrored) else None, {})

@@ -23,7 +23,7 @@ from insightface_cakd.evaluate.ijb.store import (
     read_table,
     require_origin,
 )
-from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.atomic import put, write_json
 from insightface_cakd.runtime.folder_lock import only_writer
 
 # Batches between two records of progress.
@@ -48,14 +48,8 @@ class Writer:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Resume at the rows already there; finish the folder after the last."""
-        with only_writer(self.folder, EvaluationError, moved=True):
-            with self._written():
-                yield
-            if self.done == self.origin.count:
-                finished = {"format": FORMAT, **asdict(self.origin), "width": self.width, "corrupt": self.corrupt}
-                write_json(self.partial / META, finished)
-                (self.partial / PROGRESS).unlink(missing_ok=True)
-                os.replace(self.partial, self.folder)
+        with only_writer(self.folder, EvaluationError, moved=True), self._written():
+            yield
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -65,17 +59,29 @@ class Writer:
                 yield
             finally:
                 self._note()
+            if self.done == self.origin.count:
+                self._finish()
         except OSError as error:
             raise EvaluationError(
                 f"{self.partial}: cannot be written ({error.strerror}); {self.done} of {self.origin.count} faces are "
                 "kept. Free some space and run it again."
             ) from error
         finally:
-            for file in self._files:
-                file.close()
+            self._close()
             if self._begun and not self.done:
                 # A run that wrote no row leaves nothing behind.
                 shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _finish(self) -> None:
+        self._close()
+        finished = {"format": FORMAT, **asdict(self.origin), "width": self.width, "corrupt": self.corrupt}
+        write_json(self.partial / META, finished)
+        (self.partial / PROGRESS).unlink(missing_ok=True)
+        put(self.partial, self.folder)
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
 
     def append(self, plain: np.ndarray, mirrored: np.ndarray, corrupt: dict[int, str]) -> None:
         """Write the next rows, (B, D) of both views.

@@ -15,6 +15,7 @@ from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.generations import Generation, checkpoint_path, commit, exists, newest
 from insightface_cakd.hosts.resharding import BY_CLASS, reshard, rows_by_class
+from insightface_cakd.runtime.leftovers import clear_leftovers
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import MODEL, RESULT
 
@@ -53,13 +54,15 @@ def check_output(output: Path, resume: bool) -> Generation | None:
 
 
 def make_output(output: Path) -> None:
-    """Create the output folder."""
+    """Create the output folder; remove what a killed run left in it."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
             f"{output}: cannot be made ({error.strerror}); expected a folder to write to. Pass --output DIR."
         ) from error
+    if rank() == 0:
+        clear_leftovers(output)
 
 
 def save(parts: Parts, student: dict[str, Any], best: dict[str, float], improved: bool) -> None:

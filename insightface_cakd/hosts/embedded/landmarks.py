@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from insightface_cakd.data.images import FACE_SIZE
+from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.reading import reading
 
@@ -27,8 +28,8 @@ def read_landmarks(folder: Path, images: int) -> np.ndarray:
     hint = f"Write it with numpy.save, float32 ({images}, 5, 2), or set urfm.landmarks: template."
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected it beside the records, since urfm.landmarks is batch. {hint}")
-    with reading(path, DataError, f"a .npy file. {hint}", ValueError, EOFError):
-        landmarks = np.load(path, allow_pickle=False)
+    with reading(path, DataError, f"a .npy file. {hint}", ValueError):
+        landmarks = map_npy(path)
     if landmarks.shape != (images, 5, 2) or landmarks.dtype.kind not in "fiu":
         raise DataError(f"{path}: {landmarks.dtype} {landmarks.shape}; expected numbers ({images}, 5, 2). {hint}")
     outside = ~((landmarks >= 0) & (landmarks <= FACE_SIZE)).all(axis=(1, 2))
