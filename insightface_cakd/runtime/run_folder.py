@@ -11,7 +11,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.reading import read_text
 
-MODEL, RUN, RESULT, MAPS = "model.pt", "run.json", "result.json", "maps.pt"
+MODEL, BEST, RUN, RESULT, MAPS = "model.pt", "best.pt", "run.json", "result.json", "maps.pt"
 SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", "optimizer", "lr", "seed", "fp16")
 
 
@@ -68,6 +68,16 @@ class RunFolder:
     def model(self) -> Path:
         """Path of the student's weights."""
         return self.path / MODEL
+
+    @property
+    def best(self) -> Path:
+        """Path of the student's weights of the best measurement."""
+        return self.path / BEST
+
+    @property
+    def weights(self) -> Path | None:
+        """The student's last weights, else the best ones; None where it has none."""
+        return next((path for path in (self.model, self.best) if path.is_file()), None)
 
     @property
     def finished(self) -> bool:
