@@ -16,7 +16,10 @@ SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", 
 
 
 class Taught(BaseModel):
-    """The teacher of a run; accuracy in [0, 1], before step 1."""
+    """The teacher of a run; accuracy in [0, 1], before step 1.
+
+    `sets` has that of the best of the teachers on the run's verification sets, on some hundred pairs of each.
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -24,6 +27,7 @@ class Taught(BaseModel):
     sha256: str | None
     accuracy: float | None
     licence: str | None
+    sets: dict[str, float] = Field(default_factory=dict)
 
 
 class Saved(BaseModel):
@@ -151,6 +155,9 @@ class RunFolder:
         facts = {"teacher": teacher.name, "teacher sha256": teacher.sha256 or "not a file"}
         if teacher.accuracy is not None:
             facts["teacher accuracy before step 1"] = f"{100 * teacher.accuracy:.2f} %"
+        facts |= {
+            f"teacher accuracy, {name}".replace("_", " "): f"{100 * one:.2f} %" for name, one in teacher.sets.items()
+        }
         facts["teacher licence"] = teacher.licence or "not stated"
         facts["terms"] = ", ".join(f"{term['weight']:g} x {term['name']}" for term in self.terms)
         return facts
