@@ -18,8 +18,8 @@ def against_teacher(teacher: Mapping[str, float], student: Mapping[str, float]) 
     if mean(student[name] for name in names) <= mean(teacher[name] for name in names):
         return said
     return (
-        f"{said}: the student ends above its teacher, which may have held it back. Use a better teacher, or see with `cakd compare` whether "
-        "the student alone does as well."
+        f"{said}: the student ends above its teacher, which may have held it back. Use a better teacher, or see with `cakd compare` "
+        "whether the student alone does as well."
     )
 
 
@@ -33,8 +33,8 @@ def weak_teacher(teacher: float, alone: float) -> str | None:
     if teacher >= alone:
         return None
     return (
-        f"the teacher ({_percent(teacher)}) is below the student alone ({_percent(alone)}): it can hold the student back. Train it longer or on "
-        "more data, or use a better one."
+        f"the teacher ({_percent(teacher)}) is below the student alone ({_percent(alone)}): it can hold the student back. Train it longer or "
+        "on more data, or use a better one."
     )
 
 

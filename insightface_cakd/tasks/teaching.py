@@ -119,8 +119,8 @@ def at_chance(result: VerificationResult) -> str | None:
     if result.accuracy > 0.5 + 2 * deviation:
         return None
     return (
-        f"is no better than chance ({100 * result.accuracy:.2f} % of {len(result.same)} pairs): wrong weights, or colours in another order or "
-        "range than it takes (teacher.channels, mean, std)."
+        f"is no better than chance ({100 * result.accuracy:.2f} % of {len(result.same)} pairs): wrong weights, or colours in another order "
+        "or range than it takes (teacher.channels, mean, std)."
     )
 
 
