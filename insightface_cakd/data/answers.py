@@ -1,4 +1,4 @@
-"""Whether a teacher's answers say anything: numbers, not zero, not all the same."""
+"""Whether a teacher's answers say anything."""
 
 import torch
 from torch import Tensor
@@ -39,13 +39,13 @@ class Answers:
         rows = answers.detach().flatten(1).float()  # (B, values)
         bad = int((~torch.isfinite(rows)).any(dim=1).sum())
         if bad:
-            self._refuse(f"{bad} of {len(rows)} answers are not finite; expected numbers")
+            self._refuse(f"{bad} of {len(rows)} embeddings are not finite; expected numbers")
         lengths = torch.linalg.vector_norm(rows, dim=1)  # (B,)
         silent = lengths <= SHORTEST
         if silent.any():
             number = self.count + int(silent.int().argmax())
             self._refuse(
-                f"{int(silent.sum())} of {len(rows)} answers are all zero, the first to image {number}; expected embeddings"
+                f"{int(silent.sum())} of {len(rows)} embeddings are all zero, the first is number {number}; expected directions"
             )
         if self._first is None:
             self._first = rows[0].clone()
@@ -60,7 +60,7 @@ class Answers:
             TeacherError: they were, though the images differ.
         """
         if self._distance <= SAME * self._length:
-            self._refuse(f"answers {self.count} different images with the same numbers; expected an embedding of each")
+            self._refuse(f"all {self.count} embeddings are the same; expected different ones of different faces")
 
     def _refuse(self, problem: str) -> None:
         raise TeacherError(f"{self.where}: {problem}. {self.fix}")

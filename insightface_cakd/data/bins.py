@@ -60,7 +60,10 @@ def load_bin(path: str | os.PathLike[str]) -> VerificationSet:
 def decode_pairs(
     path: str | os.PathLike[str], encoded: Sequence[bytes], same: Sequence[bool], every: int = 1
 ) -> VerificationSet:
-    """Decode what `read_bin` returned, as `load_bin` does; of the pairs only each `every`-th."""
+    """Decode what `read_bin` returned, as `load_bin` does.
+
+    Of the pairs, only each `every`-th is decoded and returned.
+    """
     kept = [2 * pair + side for pair in range(0, len(same), every) for side in (0, 1)]
     images = np.empty((len(kept), FACE_SIZE, FACE_SIZE, 3), np.uint8)
     for row, i in enumerate(kept):

@@ -56,7 +56,10 @@ def rank(results: dict[str, list[Run]]) -> list[Row]:
 
 
 def remarks(rows: list[Row]) -> list[str]:
-    """Return a line for each recipe whose students are below the student alone, in the mean of the seeds."""
+    """Return a line for each recipe below the student alone.
+
+    In the mean of the seeds; the line says what to do.
+    """
     alone = mean(run.accuracy for row in rows if row.name == ALONE for run in row.runs)
     trained = [run.accuracy for row in rows if row.name == TEACHER for run in row.runs]
     lines = []

@@ -1,4 +1,4 @@
-"""Finds a network's keys in a file that has them under a prefix."""
+"""Finds a network's keys under a prefix."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ COUNTER = "num_batches_tracked"
 
 
 def under_prefix(state: dict[str, Tensor], own: Iterable[str], where: str) -> tuple[str, dict[str, Tensor]]:
-    """Return the prefix that a network's keys have in a file, and the state below it.
+    """Return the prefix of a network's keys, and the state below it.
 
     It is the one below which the file has exactly the network's keys; where there is none, the one with the most of them. Keys
     elsewhere, as those of a head, are left out. The counters of batch norms may be missing.

@@ -48,6 +48,7 @@ class OnnxNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.input_size = input_size
+        self.where = where
         self.providers = providers(device, where)
         try:
             graph = _graph(path, self.providers == CPU)
@@ -98,24 +99,31 @@ class OnnxNetwork(nn.Module):
         pieces = np.split(array, range(size, len(array), size))
         if self.batch is not None:
             pieces[-1] = np.pad(pieces[-1], ((0, size - len(pieces[-1])), (0, 0), (0, 0), (0, 0)), mode="edge")
-        rows = [self.session.run([self.output], {self.input.name: piece})[0] for piece in pieces]
-        return np.concatenate(rows)[: len(array)]
+        return np.concatenate([self._answer(piece) for piece in pieces])[: len(array)]
+
+    def _answer(self, piece: np.ndarray) -> np.ndarray:
+        answer = np.asarray(self.session.run([self.output], {self.input.name: piece})[0])
+        if answer.ndim < 2 or len(answer) != len(piece):
+            raise TeacherError(
+                f"{self.where}: answers {answer.shape} to {len(piece)} images; expected ({len(piece)}, D), an embedding of each. Export it "
+                "for a free batch."
+            )
+        return answer
 
     def _try(self, where: str, advice: OnnxAdvice) -> None:
         """Run two images, to find a batch that is written into the graph."""
         images = trial_images(2, self.input_size, torch.device("cpu"))
         try:
-            alone = [self(image[None]) for image in images]
+            alone = torch.cat([self(image[None]) for image in images])
+        except TeacherError:
+            raise
+        # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
             raise TeacherError(
                 f"{where}: cannot be run on an image of {self.input_size}x{self.input_size} ({_reason(error)}); expected a recogniser for "
                 f"it: {advice.damaged}."
             ) from error
-        if any(answer.ndim < 2 or len(answer) != 1 for answer in alone):
-            raise TeacherError(
-                f"{where}: answers {tuple(alone[0].shape)} to one image; expected (1, D). Export it for a free batch, or for a batch of 1."
-            )
-        if self.batch is None and (why := self._depends_on_the_batch(images, torch.cat(alone))):
+        if self.batch is None and (why := self._depends_on_the_batch(images, alone)):
             self.batch = 1
             warnings.warn(
                 f"{where}: {why}, so it is run image by image, which is slower. Export it with a free batch.",
@@ -128,9 +136,7 @@ class OnnxNetwork(nn.Module):
             together = self(images)
         # onnxruntime's exceptions share no base class but Exception.
         except Exception:
-            return "cannot be run on 2 images at a time, a batch of 1 is written into its graph"
-        if together.shape != alone.shape:
-            return f"answers {tuple(together.shape)} to 2 images at a time"
+            return "a batch of 1 is written into its graph"
         if float((together - alone).norm()) > SHARE * float(alone.norm()):
             return "answers something else to an image when another is in the batch"
         return None
@@ -227,6 +233,6 @@ def session_options() -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = torch.get_num_threads()
     # An idle thread pool must not spin on the cores that the student is using.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # InsightFace's own packs declare an output batch of 1 and warn at every other size.
-    options.log_severity_level = 3
+    # InsightFace's own packs declare an output batch of 1 and warn at every other size; errors are raised, too.
+    options.log_severity_level = 4
     return options

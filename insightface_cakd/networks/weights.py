@@ -53,7 +53,7 @@ def weights_file(weights: str | None, network: str) -> Path:
 
 
 def weights_in(name: str, what: str, fix: str) -> Path:
-    """Return the path of a weights file, or of the weights in a run's folder."""
+    """Return the path of weights; a run's folder stands for its own."""
     run = RunFolder(Path(name).expanduser())
     return existing_file(str(run.weights or run.path), what, fix)
 

@@ -5,7 +5,9 @@ from statistics import mean
 
 
 def against_teacher(teacher: Mapping[str, float], student: Mapping[str, float]) -> str | None:
-    """Return what a finished student reaches against its teacher; None without a set on which both were measured.
+    """Return what a finished student reaches against its teacher.
+
+    None without a set on which both were measured.
 
     Args:
         teacher: set -> accuracy, in [0, 1].
@@ -33,13 +35,15 @@ def weak_teacher(teacher: float, alone: float) -> str | None:
     if teacher >= alone:
         return None
     return (
-        f"the teacher ({_percent(teacher)}) is below the student alone ({_percent(alone)}): it can hold the student back. Train it longer or "
-        "on more data, or use a better one."
+        f"the teacher ({_percent(teacher)}) is below the student alone ({_percent(alone)}): it can hold the student back. "
+        "Train it longer or on more data, or use a better one."
     )
 
 
 def distilled_below(name: str, gain: float, teacher: float | None, alone: float) -> str | None:
-    """Return what to do about a recipe whose student is below the student alone.
+    """Return what to do where distillation cost accuracy.
+
+    None where the student is not below the student alone.
 
     Args:
         name: of the recipe.

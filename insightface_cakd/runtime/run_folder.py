@@ -80,7 +80,7 @@ class RunFolder:
 
     @property
     def weights(self) -> Path | None:
-        """The student's last weights, else the best ones; None where it has none."""
+        """The student's last weights, else the best ones, if any."""
         return next((path for path in (self.model, self.best) if path.is_file()), None)
 
     @property

@@ -74,7 +74,9 @@ def make_teachers(
 
 
 def sets_of(cfg: Any, task: Task) -> dict[str, Path]:
-    """Return the verification sets of a run by name, on which teacher and student can be compared.
+    """Return the sets on which teacher and student can be compared.
+
+    They are the run's verification sets, by name.
 
     Args:
         cfg: of the run.
@@ -114,7 +116,7 @@ def _on_sets(
 
 
 def at_chance(result: VerificationResult) -> str | None:
-    """Return a warning if a model does not tell pairs apart any better than chance might."""
+    """Return a warning if a model may judge pairs by chance only."""
     deviation = 0.5 / len(result.same) ** 0.5
     if result.accuracy > 0.5 + 2 * deviation:
         return None

@@ -37,7 +37,9 @@ def test_a_teacher_that_sees_no_difference_is_stopped_with_both_values(colours):
         def forward(self, images):
             return super().forward(images).abs() * 0 + 1
 
-    line = r"teacher check: colours 0.500 < expected 0.9. Wrong weights, colour order \(need RGB\) or input range"
+    line = (
+        r"teacher check: colours 0.500 < expected 0.9. Wrong weights, colour order or input range \(it is given rgb, "
+    )
     with pytest.raises(TeacherError, match=line):
         check_teacher(Teacher(Blind(), "blind", 3, CPU), spec(colours, 0.9), CPU)
 

@@ -1,4 +1,7 @@
-"""How far apart same and different pairs lie: finer than accuracy where nearly all are judged right."""
+"""How far apart same and different pairs lie.
+
+It is finer than accuracy where nearly all pairs are judged right.
+"""
 
 import numpy as np
 
@@ -9,7 +12,9 @@ TINY = 1e-12
 
 
 def separation(distances: np.ndarray, same: np.ndarray) -> float:
-    """Return d' = (mean of different - mean of same) / sqrt(mean of both variances).
+    """Return how far apart the two kinds of pairs lie, d'.
+
+    d' = (mean of different - mean of same) / sqrt(mean of both variances).
 
     Args:
         distances: (P,), of pairs.
@@ -19,9 +24,9 @@ def separation(distances: np.ndarray, same: np.ndarray) -> float:
 
 
 def gain_in_separation(first: np.ndarray, second: np.ndarray, same: np.ndarray) -> Interval:
-    """Return the 95 % interval of the separation of the second distances minus that of the first.
+    """Return how much better the second distances separate, as an interval.
 
-    By bootstrap over the pairs, which are the same for both.
+    It contains 95 % of the differences of separation in a bootstrap over the pairs, which are the same for both.
 
     Args:
         first: distances (P,) by one model.

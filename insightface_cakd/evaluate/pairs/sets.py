@@ -176,7 +176,10 @@ def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
 
 
 def load_thinned(path: Path, most: int) -> tuple[VerificationSet, int]:
-    """Load a .bin as `thinned` leaves it, and return the number of all its pairs; other images are not decoded."""
+    """Load a .bin thinned, and return the number of all its pairs.
+
+    Pairs that are left out, see `thinned`, are not decoded.
+    """
     encoded, same = read_bin(path)
     return decode_pairs(path, encoded, same, _step(np.asarray(same, bool), most)), len(same)
 
