@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import mean
 
 import torch
 
@@ -12,7 +13,7 @@ from insightface_cakd.evaluate.pairs.sets import load_thinned
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, verify
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.recipe import Recipe
-from insightface_cakd.report.teaching import against_teacher
+from insightface_cakd.report.teaching import weak_teacher
 from insightface_cakd.tasks.teaching import PAIRS, Teaching, at_chance, measurable
 from insightface_cakd.teachers import Teacher
 
@@ -42,9 +43,9 @@ def examine_teachers(
                 yield _of_the_other_order(teacher, name, pairs, result, device)
     if start is not None and best:
         reached = {name: verify(start, pairs, device).accuracy for name, pairs in loaded.items()}
-        line = against_teacher(best, reached)
-        better = sum(reached.values()) > sum(best.values())
-        yield (note if better else ok)(f"student before its first step: {line}")
+        line = weak_teacher(mean(best.values()), mean(reached.values()), "the student before its first step")
+        said = f"student before its first step: {100 * mean(reached.values()):.2f} % in the mean of {', '.join(loaded)}"
+        yield ok(said) if line is None else note(line)
 
 
 def _of_the_other_order(

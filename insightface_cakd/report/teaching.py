@@ -25,17 +25,18 @@ def against_teacher(teacher: Mapping[str, float], student: Mapping[str, float]) 
     )
 
 
-def weak_teacher(teacher: float, alone: float) -> str | None:
-    """Return a warning if a teacher is below the student trained alone.
+def weak_teacher(teacher: float, alone: float, who: str = "the student alone") -> str | None:
+    """Return a warning if a teacher is below a student without it.
 
     Args:
         teacher: accuracy, in [0, 1].
         alone: as the teacher.
+        who: the student with that accuracy.
     """
     if teacher >= alone:
         return None
     return (
-        f"the teacher ({_percent(teacher)}) is below the student alone ({_percent(alone)}): it can hold the student back. "
+        f"the teacher ({_percent(teacher)}) is below {who} ({_percent(alone)}): it can hold the student back. "
         "Train it longer or on more data, or use a better one."
     )
 
