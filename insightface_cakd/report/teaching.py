@@ -56,7 +56,7 @@ def distilled_below(name: str, gain: float, teacher: float | None, alone: float)
         return None
     said = f"{name}: {100 * gain:+.2f} points against the student alone"
     if teacher is None:
-        return f"{said}. Measure its teacher with `cakd eval bin`: one below {_percent(alone)} holds the student back."
+        return f"{said}. Measure its teacher with `cakd doctor`: one below {_percent(alone)} holds the student back."
     if teacher < alone:
         return f"{said}; {weak_teacher(teacher, alone)}"
     return (

@@ -33,6 +33,6 @@ def test_a_recipe_that_costs_accuracy_is_told_why():
     )
     strong = distilled_below("cosine", -0.01, 0.99, 0.87)
     assert "though its teacher (99.00 %) is above it (87.00 %). Lower the weights of its terms" in str(strong)
-    assert "Measure its teacher with `cakd eval bin`: one below 87.00 % holds" in str(
+    assert "Measure its teacher with `cakd doctor`: one below 87.00 % holds" in str(
         distilled_below("x", -0.01, None, 0.87)
     )

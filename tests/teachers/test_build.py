@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.embedding_cache import write_cache
+from insightface_cakd.data.prototypes import Prototypes, write_prototypes
+from insightface_cakd.data.prototypes.writing import LabelledFaces
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.networks.timm_networks import create_timm
@@ -254,3 +257,24 @@ def test_a_cache_keeps_the_format_and_is_not_taken_for_that_of_another(tmp_path)
     message = r"cache: of a teacher that took pixels as bgr, mean 0\.4/0\.5/0\.6, std 0\.25, the recipe's takes rgb, .*teacher\.cha"
     with pytest.raises(TeacherError, match=message):
         build(network="cached", weights=str(tmp_path / "cache"))
+
+
+def test_a_published_network_that_takes_bgr_answers_as_before_live_cached_and_in_prototypes(shared_data, tmp_path):
+    whole = torch.load(shared_data / "models" / "edgeface_xs.pt", weights_only=True)
+    turned = {key: value.flip(1) if key == "stem.0.weight" else value for key, value in whole.items()}
+    assert turned["stem.0.weight"].shape[1] == 3
+    torch.save(turned, tmp_path / "bgr.pt")
+    edgeface = {"network": "timm:edgenext_x_small"}
+    rgb = build(**edgeface, weights=str(shared_data / "models" / "edgeface_xs.pt"))
+    bgr = build(**edgeface, weights=str(tmp_path / "bgr.pt"), channels="bgr")
+    pixels = torch.from_numpy(load_bin(shared_data / "lfw_dev.bin").images[:4])
+    expected = rgb(as_input(pixels))
+    torch.testing.assert_close(bgr(as_input(pixels)), expected, atol=1e-4, rtol=1e-4)
+    write_cache(bgr, [pixels.numpy()], tmp_path / "cache")
+    cached = build(network="cached", weights=str(tmp_path / "cache"), channels="bgr")
+    torch.testing.assert_close(cached(as_input(pixels)), expected, atol=2e-3, rtol=2e-3)
+    labelled = LabelledFaces(tmp_path / "people", "d" * 64, np.array([0, 0, 1, 1]), 2, [pixels.numpy()])
+    found = [write_prototypes(teacher, labelled, tmp_path / name) for teacher, name in ((rgb, "rgb"), (bgr, "bgr"))]
+    assert [meta.takes.split(",")[0] for meta in found] == ["rgb", "bgr"]
+    rows = [Prototypes.open(tmp_path / name).rows for name in ("rgb", "bgr")]
+    np.testing.assert_allclose(*rows, atol=1e-5)
