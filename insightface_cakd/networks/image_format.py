@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from insightface_cakd.recipe.teacher import TeacherSpec
+
 Channels = Literal["rgb", "bgr"]
 Three = tuple[float, float, float]
 HALVES: Three = (0.5, 0.5, 0.5)
@@ -48,7 +50,12 @@ class ImageFormat:
 RGB = ImageFormat()
 
 
-def three(value: float | Sequence[float] | None) -> Three:
+def image_format(spec: TeacherSpec) -> ImageFormat:
+    """Return how a recipe's teacher takes the pixels."""
+    return ImageFormat(spec.channels, _three(spec.mean), _three(spec.std))
+
+
+def _three(value: float | Sequence[float] | None) -> Three:
     """Return one value for each channel; a half when not given."""
     if value is None:
         return HALVES

@@ -4,15 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from insightface_cakd.data.answers import check_answers
-from insightface_cakd.errors import ShapeError, TeacherError, in_one_line
+from insightface_cakd.errors import ShapeError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
-from insightface_cakd.networks.trial import trial_images
-
-SILENT = (
-    "Its weights, or the order or range of colours that it is given, are not right: see teacher.channels, mean and std."
-)
+from insightface_cakd.teachers.trial import describe, measure_answer
 
 
 class Teacher(nn.Module):
@@ -210,50 +205,3 @@ def is_convolutional(network: nn.Module) -> bool:
 def _half_precision(device: torch.device) -> torch.dtype:
     # bfloat16 has the range of float32, as a wide Transformer may need; some GPUs do not compute in it.
     return torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
-
-
-def describe(value: object) -> str:
-    """Describe a tensor by its shape, anything else by its type."""
-    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-
-
-def reason_of(error: Exception) -> str:
-    """Return what a foreign network raised, in at most 300 characters."""
-    return in_one_line(f"{type(error).__name__}: {error}")[:300]
-
-
-@torch.no_grad()
-def measure_answer(
-    embedder: nn.Module,
-    device: torch.device,
-    input_size: int,
-    where: str,
-    takes: ImageFormat = RGB,
-    trained: bool = True,
-) -> tuple[int, ...]:
-    """Return the shape of an embedder's answer, without the batch.
-
-    Args:
-        trained: whether its answers must say something, which random weights need not.
-
-    Raises:
-        TeacherError: it cannot embed two images, or its answers are not finite, all zero, or the same for both.
-    """
-    images = takes(trial_images(2, input_size, device))
-    try:
-        answers = embedder(images)
-    except TeacherError:
-        raise
-    # A foreign network may raise anything here; any error means that this teacher cannot be used.
-    except Exception as error:
-        raise TeacherError(
-            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason_of(error)}); expected a network of free "
-            "batch size. Is teacher.input_size right?"
-        ) from error
-    if not isinstance(answers, Tensor) or answers.ndim < 2 or answers.shape[0] != 2:
-        raise TeacherError(
-            f"{where}: gives {describe(answers)} for 2 images; expected (2, D), one embedding per image, or (2, ...)."
-        )
-    if trained:
-        check_answers(answers, f"{where}: tried out", SILENT)
-    return tuple(answers.shape[1:])

@@ -9,7 +9,7 @@ from torch import nn
 
 from insightface_cakd.data.embedding_cache import EmbeddingCache
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.networks.image_format import ImageFormat, three
+from insightface_cakd.networks.image_format import ImageFormat, image_format
 from insightface_cakd.networks.kinds import GetModel, host_network, own_network, torchscript_network
 from insightface_cakd.networks.onnx import OnnxNetwork, model_sha256
 from insightface_cakd.networks.timm_networks import TIMM, create_timm, has_face_head, timm_face
@@ -22,10 +22,11 @@ from insightface_cakd.networks.weights import (
     weights_file,
 )
 from insightface_cakd.recipe.teacher import CACHED, ONNX, TeacherSpec
-from insightface_cakd.teachers.base import Teacher, freeze, measure_answer
+from insightface_cakd.teachers.base import Teacher, freeze
 from insightface_cakd.teachers.cached import CachedEmbeddings, CachedTeacher
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 from insightface_cakd.teachers.trained import TrainedTeacher
+from insightface_cakd.teachers.trial import measure_answer
 
 _CANNOT_LEARN = {
     CACHED: ("its embeddings were written beforehand", "the network that wrote the cache"),
@@ -59,11 +60,6 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
         if spec.network == ONNX:
             return _from_file(spec, device, lambda path, place, where: _onnx(spec, path, place, where))
         return _from_weights(spec, device, get_model)
-
-
-def image_format(spec: TeacherSpec) -> ImageFormat:
-    """Return how a recipe's teacher takes the pixels."""
-    return ImageFormat(spec.channels, three(spec.mean), three(spec.std))
 
 
 def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device: torch.device) -> Teacher:

@@ -7,7 +7,8 @@ from torch import nn
 from insightface_cakd.errors import ShapeError, TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.teachers import Teacher
-from insightface_cakd.teachers.base import is_convolutional, measure_answer
+from insightface_cakd.teachers.base import is_convolutional
+from insightface_cakd.teachers.trial import measure_answer
 from tests.teachers.faces import WIDTH, ChannelMeans, as_input, faces, trained
 
 CPU = torch.device("cpu")

@@ -11,11 +11,12 @@ from insightface_cakd.errors import TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.prompts import PromptSpec
-from insightface_cakd.teachers.base import Teacher, reason_of
+from insightface_cakd.teachers.base import Teacher
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
 from insightface_cakd.teachers.prompts.damped import damped
 from insightface_cakd.teachers.prompts.swin import SwinBlocks
 from insightface_cakd.teachers.prompts.vit import ViTBlocks
+from insightface_cakd.teachers.trial import reason_of
 
 SEED = 0
 
