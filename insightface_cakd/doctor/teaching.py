@@ -34,7 +34,7 @@ def examine_teachers(
         if not measurable(teacher, recipe.named_teachers[key]):
             continue
         for number, (name, pairs) in enumerate(loaded.items()):
-            result = verify(teacher.plain, pairs, device)
+            result = verify(teacher.computed, pairs, device)
             best[name] = max(result.accuracy, best.get(name, 0.0))
             yield ok(f"teacher {teacher.name}: {_measured(result)} on {name}, given {teacher.takes}")
             if (chance := at_chance(result)) is not None:
@@ -54,7 +54,7 @@ def _of_the_other_order(
     """Measure a teacher with the other order of colours, and say which fits."""
     mine = teacher.takes.channels
     order = "rgb" if mine == "bgr" else "bgr"
-    other = verify(lambda images: teacher.plain(images.flip(1)), pairs, device)
+    other = verify(lambda images: teacher.computed(images.flip(1)), pairs, device)
     gain = gain_in_separation(own.distances, other.distances, own.same)
     said = f"teacher {teacher.name}: {_measured(other)} on {name} as {order}, {_measured(own)} as {mine}"
     if gain.high < 0:

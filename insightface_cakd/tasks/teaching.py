@@ -106,7 +106,7 @@ def _on_sets(
             found[name] = checked
             continue
         pairs, total = load_thinned(path, PAIRS)
-        result = verify(teacher.plain, pairs, device)
+        result = verify(teacher.computed, pairs, device)
         found[name] = result.accuracy
         part = "" if len(pairs.same) == total else f", {len(pairs.same)} of {total} pairs"
         print(f"teacher {teacher.name}: accuracy {result.accuracy:.4f} on {path.name}{part}", flush=True)
@@ -147,7 +147,7 @@ def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | st
             "teacher.check. Remove it, and let the recipe that writes the cache check its teacher."
         )
     # Prompts that have not learnt yet must not enter a measurement of the weights.
-    accuracy = verify(teacher.plain, load_bin(spec.check.bin), torch.device(device)).accuracy
+    accuracy = verify(teacher.computed, load_bin(spec.check.bin), torch.device(device)).accuracy
     if not accuracy >= spec.check.floor:
         raise TeacherError(
             f"teacher check: {Path(spec.check.bin).stem} {accuracy:.3f} < expected {spec.check.floor}. Wrong weights, "

@@ -142,7 +142,16 @@ class Teacher(nn.Module):
     def plain(self, images: Tensor) -> Tensor:
         """Return the embeddings of the frozen network alone.
 
-        For a teacher without prompts, those of `forward`.
+        For a teacher without prompts, those of `forward`. They may be remembered, of the training images only: see `computed`.
+
+        Shape:
+            images: (B, 3, H, W), RGB in [-1, 1]. Returns (B, embedding_size), float32.
+        """
+        return self._embed(images)
+
+    @torch.no_grad()
+    def computed(self, images: Tensor) -> Tensor:
+        """Return the frozen network's embeddings, without any memory of them.
 
         Shape:
             images: (B, 3, H, W), RGB in [-1, 1]. Returns (B, embedding_size), float32.

@@ -245,7 +245,7 @@ def test_every_way_gives_the_images_as_the_recipe_says(tmp_path, way, takes):
     teacher = build(network=network, weights=None if way == "callable" else str(path), **takes)
     pixels = faces()
     torch.testing.assert_close(teacher(as_input(pixels)), means_of(pixels, **takes), atol=1e-5, rtol=0)
-    assert teacher.plain(as_input(pixels)).equal(teacher(as_input(pixels)))
+    assert teacher.computed(as_input(pixels)).equal(teacher(as_input(pixels)))
 
 
 def test_a_cache_keeps_the_format_and_is_not_taken_for_that_of_another(tmp_path):

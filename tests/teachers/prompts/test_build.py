@@ -134,3 +134,9 @@ def test_a_memory_that_is_not_there(remembering, tmp_path):
     spec.prompts.plain = str(tmp_path / "nowhere")
     with pytest.raises(TeacherError, match=r"nowhere: has no meta\.json; .* Correct its path"):
         build_teacher(spec, get_model, "cpu")
+
+
+def test_a_teacher_that_remembers_is_measured_by_the_network_itself(remembering):
+    teacher, live, _ = remembering
+    others = as_input(faces(2, seed=9))
+    torch.testing.assert_close(teacher.computed(others), live(others), rtol=1e-4, atol=1e-4)
