@@ -38,7 +38,7 @@ def _compare(
     Example: `cakd compare cosine fitnet urfm cakd --seeds 2048,2049,2050`
     """
     from insightface_cakd.experiments.runs import Comparison, compare
-    from insightface_cakd.experiments.table import table
+    from insightface_cakd.experiments.table import remarks, table
 
     numbers = _numbers(seeds)
     terms = Comparison(
@@ -52,7 +52,7 @@ def _compare(
         cache,
     )
     rows = compare(output, terms)
-    print(f"\n{table(rows, numbers)}\n\n{output / 'compare.md'}")
+    print("\n" + "\n\n".join([table(rows, numbers), *remarks(rows), str(output / "compare.md")]))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -59,15 +59,26 @@ def load_bin(path: str | os.PathLike[str]) -> VerificationSet:
         DataError: as `read_bin`; or an image cannot be decoded, or is not 112 x 112 after resizing.
     """
     encoded, same = read_bin(path)
+    return decode_pairs(path, encoded, same)
+
+
+def decode_pairs(
+    path: str | os.PathLike[str], encoded: Sequence[bytes], same: Sequence[bool], every: int = 1
+) -> VerificationSet:
+    """Decode what `read_bin` returned, as `load_bin` does.
+
+    Of the pairs, only each `every`-th is decoded and returned.
+    """
+    kept = [2 * pair + side for pair in range(0, len(same), every) for side in (0, 1)]
     try:
-        images = np.empty((len(encoded), FACE_SIZE, FACE_SIZE, 3), np.uint8)
+        images = np.empty((len(kept), FACE_SIZE, FACE_SIZE, 3), np.uint8)
     except MemoryError as error:
         raise DataError(
-            f"{path}: {len(encoded)} images do not fit in memory; expected thousands. Split the set."
+            f"{path}: {len(kept)} images do not fit in memory; expected thousands. Split the set."
         ) from error
-    for i, data in enumerate(encoded):
-        images[i] = _to_face(decode_rgb(data, f"{path}: image {i}"), f"{path}: image {i}")
-    return VerificationSet(images, np.array(same, bool))
+    for row, i in enumerate(kept):
+        images[row] = _to_face(decode_rgb(encoded[i], f"{path}: image {i}"), f"{path}: image {i}")
+    return VerificationSet(images, np.array(same, bool)[::every])
 
 
 def write_bin(path: str | os.PathLike[str], encoded: Sequence[bytes], same: Sequence[bool]) -> None:

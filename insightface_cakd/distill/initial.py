@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import RecipeError, RunError, TeacherError
+from insightface_cakd.networks.key_prefix import under_prefix
 from insightface_cakd.networks.timm_networks import TimmFace, face_state, has_face_head
-from insightface_cakd.networks.weights import Advice, existing_file, load_strictly, read_state
+from insightface_cakd.networks.weights import Advice, load_strictly, read_state, weights_in
 from insightface_cakd.recipe.student import StudentSpec
 
 _FIX = "Pass --init FILE, or set student.weights."
@@ -30,7 +31,8 @@ def check_initial(student: StudentSpec | None) -> None:
 def load_initial(backbone: nn.Module, weights: str, of_width: Callable[[int], nn.Module] | None = None) -> None:
     """Load a student's initial weights strictly.
 
-    The file has a bare state dict, or is a checkpoint with `state_dict_backbone`. A `timm:` network also takes timm's own weights of its
+    The file has a bare state dict, or is a checkpoint that holds one; a run's folder stands for its
+    `model.pt`. A `timm:` network also takes timm's own weights of its
     body, without its classifier and for its image size; its embedding head stays as it is. A file that does not exist, is damaged, or is
     of another network or width is a RunError, and nothing was loaded.
 
@@ -41,13 +43,13 @@ def load_initial(backbone: nn.Module, weights: str, of_width: Callable[[int], nn
             the student's own stays as it is, and every other tensor is loaded, none missing and none left over.
     """
     try:
-        path = existing_file(weights, "student weights", _FIX)
+        path = weights_in(weights, "student weights", _FIX)
         where = f"student weights {path}"
         state = read_state(path, where)
         if isinstance(backbone, TimmFace) and not has_face_head(state):
             state = face_state(backbone, state, TeacherError, where)
         if of_width is not None:
-            state = _with_own_answer(backbone, state, of_width)
+            state = _with_own_answer(backbone, under_prefix(state, backbone.state_dict(), where)[1], of_width)
         load_strictly(backbone, state, where, _ADVICE)
     except TeacherError as error:
         raise RunError(str(error)) from error
@@ -66,7 +68,6 @@ def _with_own_answer(
         other = of_width(_OTHER_WIDTH).state_dict()
     layers = {key.rpartition(".")[0] for key in own if own[key].shape != other[key].shape}
     last = [key for key in own if key.rpartition(".")[0] in layers]
-    prefix = next((one for one in ("module.", "model.") if all(key.startswith(one) for key in state)), "")
-    same = all(f"{prefix}{key}" in state and state[f"{prefix}{key}"].shape == own[key].shape for key in last)
-    there = all(f"{prefix}{key}" in state for key in last)
-    return state if same or not there else {**state, **{f"{prefix}{key}": own[key] for key in last}}
+    there = all(key in state for key in last)
+    same = there and all(state[key].shape == own[key].shape for key in last)
+    return state if same or not there else {**state, **{key: own[key] for key in last}}

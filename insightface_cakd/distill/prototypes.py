@@ -77,6 +77,11 @@ def _check_origin(prototypes: Prototypes, where: str, teacher: Teacher, data: Pa
             f"{where}: written by {meta.teacher} (sha256 {_short(digests[0])}), the run's teacher is {teacher.name} (sha256 "
             f"{_short(digests[1])}); expected one teacher. Write them again with {HOW} and this teacher."
         )
+    if meta.takes != str(teacher.takes):
+        raise TeacherError(
+            f"{where}: of a teacher that took pixels as {meta.takes}, the run's takes {teacher.takes}; expected the same. Set "
+            f"teacher.channels, mean and std to those of the prototypes, or write them again with {HOW} and this teacher."
+        )
     if meta.embedding_size != teacher.embedding_size:
         raise TeacherError(
             f"{where}: rows of {meta.embedding_size} values, teacher {teacher.name} gives {teacher.embedding_size}; expected one width. "

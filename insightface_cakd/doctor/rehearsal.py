@@ -16,6 +16,7 @@ from torch import nn
 from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.doctor.data import examine_faces
 from insightface_cakd.doctor.findings import Finding, note, ok, problem
+from insightface_cakd.doctor.teaching import examine_teachers
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.dataset import get_dataloader
 from insightface_cakd.hosts.failures import describe, print_traceback
@@ -26,7 +27,7 @@ from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.task import DataRequest, Task
-from insightface_cakd.tasks.teaching import Teaching, check_teacher, find_check_bin, make_teachers
+from insightface_cakd.tasks.teaching import Teaching, check_teacher, find_check_bin, make_teachers, sets_of
 
 T = TypeVar("T")
 Step = Generator[Finding, None, T]
@@ -91,7 +92,7 @@ def _config(job: Job, host: Host) -> Step[EasyDict]:
 def _teaching(job: Job, host: Host, cfg: EasyDict | None) -> Step[tuple[Recipe, Teaching]]:
     """Load recipe and teachers as a run does.
 
-    The teachers are not measured, which would take minutes.
+    They are measured later, when everything else fits.
     """
     recipe = load_recipe(str(job.distill), job.recipe_settings)
     parts = [] if recipe.head is None else [recipe.head.summary]
@@ -143,10 +144,14 @@ def _run(host: Host, cfg: EasyDict, taught: tuple[Recipe, Teaching] | None) -> S
         task.fill(cfg)
         length = host.length(cfg, task) if recipe.needs_length else None
         plan = RunPlan(length, bool(cfg.get("resume")), Path(str(cfg.rec)), int(cfg.seed))
-        with seam.installed(host.train_v2, recipe, teaching.teachers, plan=plan, task=task):
+        with seam.installed(host.train_v2, recipe, teaching.teachers, plan=plan, task=task) as distillation:
             loss = _first_loss(host, cfg, device, task)
         yield ok(f"student {cfg.network}: fits the recipe's taps and losses, embeddings of {cfg.embedding_size} values")
     yield ok(f"first batch: {IMAGES} images, loss {loss:.2f}")
+    if taught is not None:
+        started = recipe.student is not None and recipe.student.weights is not None
+        start = distillation.student if started else None
+        yield from examine_teachers(recipe, teaching, sets_of(cfg, task), device, start)
     if not task.has_own_data:
         yield from examine_faces(str(cfg.rec), cfg.num_classes)
         yield from host.remarks(cfg)

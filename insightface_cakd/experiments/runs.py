@@ -7,11 +7,12 @@ from statistics import mean
 
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
-from insightface_cakd.experiments.table import ALONE, TEACHER, Row, Run, rank, table
+from insightface_cakd.experiments.table import ALONE, TEACHER, Row, Run, rank, remarks, table
 from insightface_cakd.hosts import generations
 from insightface_cakd.recipe import Recipe, load_recipe, with_stages
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.recipe.teacher import CACHED
+from insightface_cakd.report.teaching import weak_teacher
 from insightface_cakd.runtime.atomic import write_json, write_text
 from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.progress import Progress, progress_bar
@@ -70,7 +71,8 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     with only_writer(output):
         rows = rank(_run_all(output, comparison, names, read))
         write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
-        write_text(output / "compare.md", table(rows, comparison.seeds) + "\n", RunError)
+        text = "\n\n".join([table(rows, comparison.seeds), *remarks(rows)])
+        write_text(output / "compare.md", f"{text}\n", RunError)
     return rows
 
 
@@ -84,6 +86,8 @@ def _run_all(
         if runs.trains_teacher:
             results.setdefault(TEACHER, []).append(runs.run(TEACHER))
         results.setdefault(ALONE, []).append(runs.run(ALONE))
+        if runs.trains_teacher and (line := weak_teacher(results[TEACHER][-1].accuracy, results[ALONE][-1].accuracy)):
+            print(f"seed {seed}: {line}", flush=True)
         for name, path in names.items():
             taught = Job(comparison.student, path, runs.files(path, read[name]))
             results.setdefault(name, []).append(runs.run(name, taught))
@@ -162,4 +166,7 @@ def _read(output: Path) -> Run:
             "data folder, and remove this run's folder."
         )
     cached = run.recipe is not None and run.recipe["teacher"].get("network") == CACHED
-    return Run(mean(result.accuracy.values()), result.seconds / result.steps, cached)
+    known = {} if run.teacher is None else run.teacher.sets
+    measured = [known[name] for name in result.accuracy if name in known]
+    teacher = mean(measured) if measured else None
+    return Run(mean(result.accuracy.values()), result.seconds / result.steps, cached, teacher)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from insightface_cakd.report.tables import markdown_table
+from insightface_cakd.report.teaching import distilled_below
 
 ALONE, TEACHER = "alone", "teacher"
 
@@ -15,11 +16,13 @@ class Run:
     Args:
         accuracy: mean accuracy over the verification sets at the end, in [0, 1].
         seconds_per_step: seconds of the whole run, verification included, divided by its steps.
+        teacher: mean accuracy of its teacher over the verification sets, in [0, 1]; None where it was not measured.
     """
 
     accuracy: float
     seconds_per_step: float
     cached: bool = False
+    teacher: float | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,22 @@ def rank(results: dict[str, list[Run]]) -> list[Row]:
         for name, runs in results.items()
     ]
     return sorted(rows, key=lambda row: (row.name != TEACHER, -mean(row.gains)))
+
+
+def remarks(rows: list[Row]) -> list[str]:
+    """Return a line for each recipe below the student alone.
+
+    In the mean of the seeds; the line says what to do.
+    """
+    alone = mean(run.accuracy for row in rows if row.name == ALONE for run in row.runs)
+    trained = [run.accuracy for row in rows if row.name == TEACHER for run in row.runs]
+    lines = []
+    for row in rows:
+        found = trained or [run.teacher for run in row.runs if run.teacher is not None]
+        taught = row.name not in (ALONE, TEACHER)
+        line = distilled_below(row.name, mean(row.gains), mean(found) if found else None, alone) if taught else None
+        lines += [] if line is None else [line]
+    return lines
 
 
 def table(rows: list[Row], seeds: tuple[int, ...]) -> str:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import CAKDError, EvaluationError
-from insightface_cakd.networks.onnx import OnnxAdvice, OnnxNetwork, side_of
+from insightface_cakd.networks.onnx import OnnxNetwork, side_of
+from insightface_cakd.networks.onnx_ends import OnnxAdvice
 from insightface_cakd.networks.weights import Advice, infer_embedding_size, load_strictly, read_state
 
 GetModel = Callable[..., nn.Module]

@@ -2,7 +2,6 @@
 
 import hashlib
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,9 @@ from onnx.external_data_helper import uses_external_data
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError, in_one_line
+from insightface_cakd.networks.onnx_ends import TEACHER, OnnxAdvice, checked_input, checked_output
 from insightface_cakd.networks.onnx_graph import all_tensors, image_inputs, slopes_by_channel, spread_prelu
+from insightface_cakd.networks.trial import trial_images
 from insightface_cakd.networks.weights import existing_file, file_sha256
 
 FIRST_NODES = 8
@@ -21,27 +22,8 @@ SUBTRACTIONS, PRODUCTS = ("Sub", "_minus"), ("Mul", "_mul")
 CPU = ["CPUExecutionProvider"]
 # Images per piece on a CPU: the maps of more do not stay in its cache, and a large batch takes half as long again.
 PIECE = 8
-# Of a graph with a fixed batch, which is filled up to it: 2.5 GB of faces of 224 pixels.
-LARGEST_BATCH = 4096
-
-
-@dataclass(frozen=True)
-class OnnxAdvice:
-    """The advice that ends an error line about an unusable graph.
-
-    Args:
-        size: name of the setting that holds the side of the images.
-        other_size: advice if the graph takes images of another side; `{side}` is replaced by that side.
-    """
-
-    damaged: str
-    size: str
-    other_size: str
-
-
-TEACHER = OnnxAdvice(
-    "get it again, or correct teacher.network", "teacher.input_size", "Set teacher.input_size: {side}."
-)
+# Of the length of the answers: by so much they may change with the batch. In int8 with ranges taken from the batch it is a few hundredths.
+SHARE = 0.3
 
 
 class OnnxNetwork(nn.Module):
@@ -49,8 +31,9 @@ class OnnxNetwork(nn.Module):
 
     It has one image input and one embedding output, no gradient, and no modules to tap. A graph made for a fixed batch
     is run in pieces of that size, the last one padded with copies of its own last image; on a CPU, other graphs are run
-    in pieces that fit in its cache. A graph that normalises its images itself is given pixels in [0, 255], see
-    `named_like_normalisation`.
+    in pieces that fit in its cache. A graph with a batch of 1 written into it, or whose answer to an image depends on the others of
+    its batch, is run image by image, with a warning. A graph that normalises its images itself is given pixels in [0, 255], see
+    `named_like_normalisation`, and so is one of uint8.
 
     Shape:
         images: (B, 3, S, S), RGB in [-1, 1], on any device. Embeddings: (B, D), float32, on the images' device.
@@ -65,20 +48,36 @@ class OnnxNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.input_size = input_size
+        self.where = where
         self.providers = providers(device, where)
         try:
             graph = _graph(path, self.providers == CPU)
             self.session = onnxruntime.InferenceSession(graph, session_options(), providers=self.providers)
-            self.takes_bytes = named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
+            normalises = named_like_normalisation(onnx.load(str(path), load_external_data=False)) is not None
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
-            reason = in_one_line(error).split(" : ")[-1][:200]
             raise TeacherError(
-                f"{where}: cannot be read ({reason}); expected an ONNX model. It is truncated, damaged or something "
+                f"{where}: cannot be read ({_reason(error)}); expected an ONNX model. It is truncated, damaged or something "
                 f"else: {advice.damaged}."
             ) from error
-        self.input, self.batch = _checked_input(self.session, input_size, where, advice)
-        self.output = _checked_output(self.session, where)
+        self.input = checked_input(self.session, input_size, where, advice)
+        self.takes_bytes = normalises or self.input.takes_levels
+        self.output = checked_output(self.session, where)
+        self.batch = self.input.batch
+        self._try(where, advice)
+
+    def given_its_range(self, where: str) -> "OnnxNetwork":
+        """Return itself, from now on given pixels as they come.
+
+        Raises:
+            TeacherError: it takes uint8, which has one range only.
+        """
+        if self.input.takes_levels:
+            raise TeacherError(
+                f"{where}: takes uint8, that is pixels in [0, 255]; expected no mean and no std. Remove teacher.mean and std."
+            )
+        self.takes_bytes = False
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings of a batch.
@@ -87,16 +86,64 @@ class OnnxNetwork(nn.Module):
             images: (B, 3, S, S), RGB in [-1, 1]. Embeddings: (B, D), float32.
         """
         pixels = images * 127.5 + 127.5 if self.takes_bytes else images
-        array = pixels.detach().to("cpu", torch.float32).contiguous().numpy()
-        return torch.from_numpy(self._run(array)).to(images.device)
+        pixels = pixels.detach().to("cpu", torch.float32)
+        if self.input.takes_levels:
+            pixels = pixels.round().clamp(0, 255)
+        if self.input.channels_last:
+            pixels = pixels.permute(0, 2, 3, 1)
+        array = pixels.contiguous().numpy().astype(self.input.kind, copy=False)
+        return torch.from_numpy(self._run(array)).to(images.device, torch.float32)
 
     def _run(self, array: np.ndarray) -> np.ndarray:
         size = self.batch or (PIECE if self.providers == CPU else max(1, len(array)))
         pieces = np.split(array, range(size, len(array), size))
         if self.batch is not None:
             pieces[-1] = np.pad(pieces[-1], ((0, size - len(pieces[-1])), (0, 0), (0, 0), (0, 0)), mode="edge")
-        rows = [self.session.run([self.output], {self.input: piece})[0] for piece in pieces]
-        return np.concatenate(rows)[: len(array)]
+        return np.concatenate([self._answer(piece) for piece in pieces])[: len(array)]
+
+    def _answer(self, piece: np.ndarray) -> np.ndarray:
+        answer = np.asarray(self.session.run([self.output], {self.input.name: piece})[0])
+        if answer.ndim < 2 or len(answer) != len(piece):
+            raise TeacherError(
+                f"{self.where}: answers {answer.shape} to {len(piece)} images; expected ({len(piece)}, D), an embedding of each. Export it "
+                "for a free batch."
+            )
+        return answer
+
+    def _try(self, where: str, advice: OnnxAdvice) -> None:
+        """Run two images, to find a batch that is written into the graph."""
+        images = trial_images(2, self.input_size, torch.device("cpu"))
+        try:
+            alone = torch.cat([self(image[None]) for image in images])
+        except TeacherError:
+            raise
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception as error:
+            raise TeacherError(
+                f"{where}: cannot be run on an image of {self.input_size}x{self.input_size} ({_reason(error)}); expected a recogniser for "
+                f"it: {advice.damaged}."
+            ) from error
+        if self.batch is None and (why := self._depends_on_the_batch(images, alone)):
+            self.batch = 1
+            warnings.warn(
+                f"{where}: {why}, so it is run image by image, which is slower. Export it with a free batch.",
+                stacklevel=2,
+            )
+
+    def _depends_on_the_batch(self, images: Tensor, alone: Tensor) -> str | None:
+        """Return why images cannot be run together, None if they can."""
+        try:
+            together = self(images)
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception:
+            return "a batch of 1 is written into its graph"
+        if float((together - alone).norm()) > SHARE * float(alone.norm()):
+            return "answers something else to an image when another is in the batch"
+        return None
+
+
+def _reason(error: Exception) -> str:
+    return in_one_line(error).split(" : ")[-1][:200]
 
 
 def model_sha256(path: Path) -> str:
@@ -186,44 +233,6 @@ def session_options() -> onnxruntime.SessionOptions:
     options.intra_op_num_threads = torch.get_num_threads()
     # An idle thread pool must not spin on the cores that the student is using.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # InsightFace's own packs declare an output batch of 1 and warn at every other size.
-    options.log_severity_level = 3
+    # InsightFace's own packs declare an output batch of 1 and warn at every other size; errors are raised, too.
+    options.log_severity_level = 4
     return options
-
-
-def _checked_input(
-    session: onnxruntime.InferenceSession, input_size: int, where: str, advice: OnnxAdvice
-) -> tuple[str, int | None]:
-    """Return the input's name and batch size, None where it is free."""
-    inputs = session.get_inputs()
-    first = inputs[0]
-    is_image = (
-        first.type == "tensor(float)" and len(first.shape) == 4 and first.shape[1] in (3, None, str(first.shape[1]))
-    )
-    if len(inputs) != 1 or not is_image:
-        shown = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
-        raise TeacherError(
-            f"{where}: its inputs are {shown}; expected one float32 image input [batch, 3, {input_size}, {input_size}]."
-        )
-    sides = [side for side in first.shape[2:] if isinstance(side, int)]
-    if any(side != input_size for side in sides):
-        raise TeacherError(
-            f"{where}: takes images of {'x'.join(map(str, first.shape[2:]))}, {advice.size} is {input_size}. "
-            f"{advice.other_size.format(side=sides[0])}"
-        )
-    batch = first.shape[0] if isinstance(first.shape[0], int) else None
-    if batch is not None and not 0 < batch <= LARGEST_BATCH:
-        raise TeacherError(
-            f"{where}: takes {batch} images at a time; expected 1 to {LARGEST_BATCH}, or any number. Export it with a free batch."
-        )
-    return first.name, batch
-
-
-def _checked_output(session: onnxruntime.InferenceSession, where: str) -> str:
-    outputs = session.get_outputs()
-    if len(outputs) != 1:
-        shown = ", ".join(one.name for one in outputs)
-        raise TeacherError(
-            f"{where}: has {len(outputs)} outputs ({shown}); expected one, the embedding. Is it a recognition model?"
-        )
-    return outputs[0].name

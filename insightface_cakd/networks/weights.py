@@ -1,7 +1,7 @@
 """Reads a teacher's weights strictly."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError, in_one_line
+from insightface_cakd.networks.key_prefix import COUNTER, under_prefix
+from insightface_cakd.runtime.run_folder import MODEL, RunFolder
 
 _BLOCK = 1 << 20
-_PREFIXES = ("module.", "model.")
 # Widths that nothing else in a network has.
 _WIDTHS = (1009, 1013)
 
@@ -48,7 +49,13 @@ def weights_file(weights: str | None, network: str) -> Path:
             f"teacher {network}: teacher.weights is not set; expected a file, a teacher never keeps random weights. "
             "Set teacher.weights, or pass --teacher FILE."
         )
-    return existing_file(weights, "teacher weights", "Correct teacher.weights, or pass --teacher FILE.")
+    return weights_in(weights, "teacher weights", "Correct teacher.weights, or pass --teacher FILE.")
+
+
+def weights_in(name: str, what: str, fix: str) -> Path:
+    """Return the path of weights; a run's folder stands for its own."""
+    run = RunFolder(Path(name).expanduser())
+    return existing_file(str(run.weights or run.path), what, fix)
 
 
 def existing_file(name: str, what: str, fix: str) -> Path:
@@ -56,7 +63,7 @@ def existing_file(name: str, what: str, fix: str) -> Path:
     path = Path(name).expanduser()
     if not path.is_file():
         raise TeacherError(
-            f"{what} {path}: {'is a folder' if path.is_dir() else 'does not exist'}; expected a file. {fix}"
+            f"{what} {path}: {f'is a folder without {MODEL}' if path.is_dir() else 'does not exist'}; expected a file. {fix}"
         )
     return path
 
@@ -114,17 +121,32 @@ def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, 
 def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Tensor]:
     """Return the state dict of a weights file.
 
-    The file is a bare state dict, or a training checkpoint, whose backbone is taken.
+    The file is a bare state dict, or a training checkpoint: of the latter `state_dict_backbone` is taken, else the one state dict in it,
+    whatever its key. Of several, all are taken, each with its key as a prefix; the network shows which one is meant.
     """
     content = read_tensors(path, where, advice)
-    state = content.get("state_dict_backbone", content)
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        keys = ", ".join(map(str, list(content)[:4])) or "no keys"
+    content = content.get("state_dict_backbone", content)
+    states = list(_states(content, ""))
+    if not states:
+        keys = ", ".join(map(str, list(content)[:4])) if isinstance(content, dict) else ""
         raise TeacherError(
-            f"{where}: holds {keys}; expected named tensors, or a checkpoint with state_dict_backbone. Save "
-            "`model.state_dict()`."
+            f"{where}: holds {keys or 'no keys'}; expected named tensors, or a checkpoint with state_dict_backbone or another state dict. "
+            "Save `model.state_dict()`."
         )
-    return state
+    if len(states) == 1:
+        return states[0][1]
+    return {f"{prefix}{key}": value for prefix, state in states for key, value in state.items()}
+
+
+def _states(content: Any, prefix: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the state dicts in nested dicts, each with the keys that lead to it."""
+    if not isinstance(content, dict) or not content or not all(isinstance(key, str) for key in content):
+        return
+    if all(isinstance(value, Tensor) for value in content.values()):
+        yield prefix, content
+        return
+    for key, value in content.items():
+        yield from _states(value, f"{prefix}{key}.")
 
 
 def infer_embedding_size(
@@ -136,33 +158,34 @@ def infer_embedding_size(
     of the last weight, as in every network of the host.
 
     Args:
-        state: its keys may be in any order, and share a prefix `module.` or `model.`.
+        state: its keys may be in any order, and have a prefix.
         where: the file, for errors.
         of_width: builds the network with another width of its embedding.
         advice: ends the error.
     """
-    for key, axis in _axes_of_width(of_width):
-        for prefix in ("", *_PREFIXES):
-            value = state.get(f"{prefix}{key}")
-            if value is not None and value.ndim > axis:
-                return value.shape[axis]
+    keys, axes = _axes_of_width(of_width)
+    bare = under_prefix(state, keys, where)[1] if keys else state
+    for key, axis in axes:
+        value = bare.get(key)
+        if value is not None and value.ndim > axis:
+            return value.shape[axis]
     weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
     if not weights:
         raise TeacherError(f"{where}: has no weight to read the embedding size from. {advice.width}")
     return weights[-1].shape[0]
 
 
-def _axes_of_width(of_width: Callable[[int], nn.Module] | None) -> list[tuple[str, int]]:
-    """Return key and dimension of the tensors that are as wide as the embedding."""
+def _axes_of_width(of_width: Callable[[int], nn.Module] | None) -> tuple[list[str], list[tuple[str, int]]]:
+    """Return a network's keys; key and dimension of the tensors that are as wide as the embedding."""
     if of_width is None:
-        return []
+        return [], []
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             first, second = (of_width(width).state_dict() for width in _WIDTHS)
     # What is wrong with a network shows when it is built for good, with the error that fits.
     except Exception:
-        return []
-    return [
+        return [], []
+    return list(first), [
         (key, axis)
         for key, value in first.items()
         for axis, sizes in enumerate(zip(value.shape, second[key].shape, strict=True))
@@ -173,14 +196,12 @@ def _axes_of_width(of_width: Callable[[int], nn.Module] | None) -> list[tuple[st
 def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> None:
     """Load a state dict in which every key and shape must fit.
 
-    A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is removed. The counters of batch norms,
+    A prefix that the network's keys have in the file is removed, see `under_prefix`. The counters of batch norms,
     which old files and converters leave out, may be missing, as in torch's own strict load.
     """
     own = network.state_dict()
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
-    state = {key: value for key, value in own.items() if key.endswith(".num_batches_tracked")} | state
+    _, state = under_prefix(state, own, where)
+    state = {key: value for key, value in own.items() if key.endswith(COUNTER)} | state
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     misshapen = [
@@ -191,7 +212,7 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
     if missing or unexpected or misshapen:
         raise TeacherError(
             f"{where}: {_count(missing, 'missing keys')}, {_count(unexpected, 'unexpected')}, "
-            f"{_count(misshapen, 'of another shape')}; not loaded. {_advise(advice, missing, unexpected)}"
+            f"{_count(misshapen, 'of another shape')}; not loaded. {advice.keys if missing or unexpected else advice.shapes}"
         )
     network.load_state_dict(state, strict=True)
 
@@ -199,11 +220,3 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
 def _count(items: list[str], what: str) -> str:
     shown = "; ".join(items[:2]) + ("; ..." if len(items) > 2 else "")
     return f"{len(items)} {what}" + (f" ({shown})" if items else "")
-
-
-def _advise(advice: Advice, missing: list[str], unexpected: list[str]) -> str:
-    if not missing and not unexpected:
-        return advice.shapes
-    if missing and any(key.endswith(f".{missing[0]}") for key in unexpected):
-        return "The file's keys carry a prefix: remove it before saving."
-    return advice.keys

@@ -16,6 +16,7 @@ from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.result import Section
 from insightface_cakd.report.run_report import Report
+from insightface_cakd.report.teaching import distilled_below, weak_teacher
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
@@ -58,6 +59,8 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
     for number, stage in enumerate((TEACHER, ALONE, DISTILLED), start=2):
         print(f"\n[{number}/6] training the {stage.title} ({stage.config})", flush=True)
         results[stage.title] = _train(stage, output, data, seed)
+        if stage is ALONE and (line := weak_teacher(*_accuracies(results))) is not None:
+            print(line, flush=True)
     print("\n[5/6] exporting the distilled student to ONNX", flush=True)
     exported = export_run(output / DISTILLED.folder, output / "student.onnx", get_model)
     print(exported.summary())
@@ -68,7 +71,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         title="insightface_cakd quickstart",
         rows=rows,
         runs={stage.title: output / stage.folder for stage in (TEACHER, ALONE, DISTILLED)},
-        notes=[exported.summary()],
+        notes=[exported.summary(), *_remark(results)],
         sections=[*compared.sections, *_method(output / DISTILLED.folder)],
     )
     finish(
@@ -76,7 +79,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
         report,
         f"{output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})",
         started,
-        compared.sentences,
+        [*compared.sentences, *_remark(results)],
     )
 
 
@@ -115,6 +118,18 @@ def _method(run: Path) -> list[Section]:
     if not wants_snapshots(load_recipe(str(DISTILLED.recipe))):
         return []
     return method_sections(open_run(run, choose_device(None)))
+
+
+def _accuracies(results: dict[str, RunResult]) -> tuple[float, float]:
+    """Return those of the teacher and of the student alone."""
+    return results[TEACHER.title].accuracy[DEV], results[ALONE.title].accuracy[DEV]
+
+
+def _remark(results: dict[str, RunResult]) -> list[str]:
+    """Return what to do where distillation cost the student accuracy."""
+    teacher, alone = _accuracies(results)
+    line = distilled_below(DISTILLED.title, results[DISTILLED.title].accuracy[DEV] - alone, teacher, alone)
+    return [] if line is None else [line]
 
 
 def _rows(results: dict[str, RunResult]) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from insightface_cakd.errors import RecipeError, did_you_mean, in_one_line
-from insightface_cakd.recipe.teacher import kind_of_file
+from insightface_cakd.recipe.teacher import network_of
 
 OPTION = "--recipe-set"
 
@@ -36,7 +36,7 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """Return a copy of a recipe's content, changed by settings `KEY=VALUE`.
 
     A key has dots as the file nests, a term by its name; values are YAML. Whether a key exists is checked later, with the recipe. Weights
-    of a teacher that are a folder (a cache of embeddings) or an ONNX file replace its `network` too.
+    of a teacher that tell their network (a cache of embeddings, an ONNX file, those of a run) replace its `network` too.
     """
     content = copy.deepcopy(content)
     for setting in settings:
@@ -62,7 +62,7 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
             content.pop("teacher", None)
         _put(content, keys, value, f"{OPTION} {setting}")
         of_teacher = keys[0] in ("teacher", "teachers") and keys[-1] == "weights"
-        if of_teacher and isinstance(value, str) and (network := kind_of_file(value)):
+        if of_teacher and isinstance(value, str) and (network := network_of(value)):
             _put(content, [*keys[:-1], "network"], network, setting)
     return content
 

@@ -13,6 +13,7 @@ from insightface_cakd.report.curves import read_curves
 from insightface_cakd.report.plots import draw_panels
 from insightface_cakd.report.result import Drawing, Result, Section
 from insightface_cakd.report.tables import Row, columns
+from insightface_cakd.report.teaching import against_teacher
 from insightface_cakd.runtime.atomic import write_text
 from insightface_cakd.runtime.devices import describe_machine
 from insightface_cakd.runtime.run_folder import RunFolder
@@ -125,6 +126,10 @@ def _facts(runs: Mapping[str, Path]) -> Iterator[str]:
     folders = {title: RunFolder(folder) for title, folder in runs.items()}
     facts = {title: folder.facts() for title, folder in folders.items()}
     yield "<h2>Runs</h2>"
+    for title, folder in folders.items():
+        line = None if folder.teacher is None else against_teacher(folder.teacher.sets, folder.result.accuracy)
+        if line is not None:
+            yield f"<p>{html.escape(f'{title}: {line}')}</p>"
     keys = dict.fromkeys(key for run in facts.values() for key in run)
     yield _table(["", *facts], ([key, *(run.get(key, "") for run in facts.values())] for key in keys), "facts")
     for title, folder in folders.items():

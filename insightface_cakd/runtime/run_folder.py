@@ -10,12 +10,15 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.reading import parse_json, read_text
 
-MODEL, RUN, RESULT, MAPS = "model.pt", "run.json", "result.json", "maps.pt"
+MODEL, BEST, RUN, RESULT, MAPS = "model.pt", "best.pt", "run.json", "result.json", "maps.pt"
 SHOWN = ("network", "embedding_size", "num_classes", "num_epoch", "batch_size", "optimizer", "lr", "seed", "fp16")
 
 
 class Taught(BaseModel):
-    """The teacher of a run; accuracy in [0, 1], before step 1."""
+    """The teacher of a run; accuracy in [0, 1], before step 1.
+
+    `sets` has that of the best of the teachers on the run's verification sets, on some hundred pairs of each.
+    """
 
     model_config = ConfigDict(strict=True)
 
@@ -23,6 +26,7 @@ class Taught(BaseModel):
     sha256: str | None
     accuracy: float | None
     licence: str | None
+    sets: dict[str, float] = Field(default_factory=dict)
 
 
 class Saved(BaseModel):
@@ -67,6 +71,16 @@ class RunFolder:
     def model(self) -> Path:
         """Path of the student's weights."""
         return self.path / MODEL
+
+    @property
+    def best(self) -> Path:
+        """Path of the student's weights of the best measurement."""
+        return self.path / BEST
+
+    @property
+    def weights(self) -> Path | None:
+        """The student's last weights, else the best ones, if any."""
+        return next((path for path in (self.model, self.best) if path.is_file()), None)
 
     @property
     def finished(self) -> bool:
@@ -140,6 +154,9 @@ class RunFolder:
         facts = {"teacher": teacher.name, "teacher sha256": teacher.sha256 or "not a file"}
         if teacher.accuracy is not None:
             facts["teacher accuracy before step 1"] = f"{100 * teacher.accuracy:.2f} %"
+        facts |= {
+            f"teacher accuracy, {name}".replace("_", " "): f"{100 * one:.2f} %" for name, one in teacher.sets.items()
+        }
         facts["teacher licence"] = teacher.licence or "not stated"
         facts["terms"] = ", ".join(f"{term['weight']:g} x {term['name']}" for term in self.terms)
         return facts

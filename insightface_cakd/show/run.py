@@ -97,13 +97,13 @@ def prompt_rows(run: Run, data: Path | None = None) -> list[dict[str, str]]:
         return []
     teacher = run.student.teacher
     put(run.student, run.after)
-    named: dict[str, Embed] = {"teacher alone": teacher.plain, "with prompts": teacher}
+    named: dict[str, Embed] = {"teacher alone": teacher.computed, "with prompts": teacher}
     rows: list[dict[str, str]] = [{"teacher": name} for name in named]
     known = _measured_by_the_run(run)
     for path in verification_sets(run.origin, data):
         pairs = load_bin(path)
         for row, embed in zip(rows, named.values(), strict=True):
-            kept = known.get(path.stem) if embed == teacher.plain else None
+            kept = known.get(path.stem) if embed == teacher.computed else None
             accuracy = verify(embed, pairs, run.device).accuracy if kept is None else kept
             row[path.stem] = f"{100 * accuracy:.2f} %"
     return rows if len(rows[0]) > 1 else []

@@ -19,7 +19,7 @@ from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.seam import install
-from insightface_cakd.tasks.teaching import make_teachers
+from insightface_cakd.tasks.teaching import make_teachers, sets_of
 
 
 def enter(
@@ -65,7 +65,7 @@ def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
     data = Path(str(cfg.rec))
     task = task_of(recipe)
     task.fill(cfg)
-    teaching = make_teachers(namespace, recipe, device, first, data)
+    teaching = make_teachers(namespace, recipe, device, first, data, sets_of(cfg, task))
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     log_dir = log_folder(cfg.output) if first else None
     length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None

@@ -26,6 +26,7 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
+from insightface_cakd.report.teaching import against_teacher
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.ranks import first_decides, rank, world_size
@@ -36,7 +37,7 @@ from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import named_task, task_of
 from insightface_cakd.tasks.stages import output_of, stages_of
 from insightface_cakd.tasks.task import Task
-from insightface_cakd.tasks.teaching import make_teachers
+from insightface_cakd.tasks.teaching import make_teachers, sets_of
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -145,7 +146,7 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
     recipe = load_recipe(str(job.distill), job.recipe_settings)
     task = task_of(recipe)
     task.fill(cfg)
-    teaching = make_teachers(loop.namespace, recipe, loop.device, first, data)
+    teaching = make_teachers(loop.namespace, recipe, loop.device, first, data, sets_of(cfg, task))
     log_dir = log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     plan = RunPlan(loop.length(task) if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))
@@ -155,10 +156,12 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
         result = loop.run()
     if first:
         save_maps(Path(cfg.output), distillation)
+        if (line := against_teacher(teaching.sets, result.accuracy)) is not None:
+            print(line, flush=True)
     facts: dict[str, Any] = {"recipe_name": Path(str(job.distill)).stem, "recipe": recipe.model_dump()}
     if (teacher := teaching.first) is not None:
         said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": teaching.accuracy}
-        facts["teacher"] = {**said, "licence": recipe.teacher.licence}
+        facts["teacher"] = {**said, "licence": recipe.teacher.licence, "sets": dict(teaching.sets)}
     return result, facts
 
 

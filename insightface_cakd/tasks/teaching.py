@@ -1,18 +1,24 @@
 """The teachers of a run: built, found, measured."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import TeacherError
-from insightface_cakd.evaluate.pairs.verification import verify
+from insightface_cakd.evaluate.pairs.sets import load_thinned
+from insightface_cakd.evaluate.pairs.verification import VerificationResult, verify
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
+from insightface_cakd.tasks.task import Task
 from insightface_cakd.teachers import Teacher, build_teacher
+
+# Pairs of a verification set on which a teacher is measured, evenly spread; one of hundreds of layers is slow on a CPU.
+PAIRS = 600
 
 
 @dataclass(frozen=True)
@@ -21,10 +27,12 @@ class Teaching:
 
     Args:
         accuracy: of the first on the recipe's .bin, in [0, 1]; None where it was not measured.
+        sets: set -> accuracy of the best of them on the run's verification sets; empty where they were not measured.
     """
 
     teachers: Mapping[str, Teacher]
     accuracy: float | None = None
+    sets: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def first(self) -> Teacher | None:
@@ -33,18 +41,25 @@ class Teaching:
 
 
 def make_teachers(
-    namespace: ModuleType, recipe: Recipe, device: torch.device, checks: bool = True, data: Path | None = None
+    namespace: ModuleType,
+    recipe: Recipe,
+    device: torch.device,
+    checks: bool = True,
+    data: Path | None = None,
+    sets: Mapping[str, Path] | None = None,
 ) -> Teaching:
-    """Build the recipe's teachers, and measure them where it asks for that.
+    """Build the recipe's teachers, and measure them.
 
     The accuracy of each is printed.
 
     Args:
         namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
-        checks: measure them on their .bin; one rank of a run is enough.
+        checks: measure them; one rank of a run is enough.
         data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
+        sets: the run's verification sets by name, see `sets_of`.
     """
     built, accuracies = {}, []
+    best: dict[str, float] = {}
     for name, spec in recipe.named_teachers.items():
         if data is not None:
             find_check_bin(spec, data)
@@ -53,7 +68,62 @@ def make_teachers(
         accuracies.append(accuracy)
         if accuracy is not None and spec.check is not None:
             print(f"teacher {teacher.name}: accuracy {accuracy:.4f} on {Path(spec.check.bin).name}", flush=True)
-    return Teaching(built, accuracies[0] if accuracies else None)
+        for title, found in _on_sets(teacher, spec, sets or {}, accuracy, device).items() if checks else ():
+            best[title] = max(found, best.get(title, 0.0))
+    return Teaching(built, accuracies[0] if accuracies else None, best)
+
+
+def sets_of(cfg: Any, task: Task) -> dict[str, Path]:
+    """Return the sets on which teacher and student can be compared.
+
+    They are the run's verification sets, by name.
+
+    Args:
+        cfg: of the run.
+        task: one that measures something else has none.
+    """
+    if task.has_own_measures or task.has_own_answer:
+        return {}
+    paths = {str(name): Path(str(cfg.rec)) / f"{name}.bin" for name in cfg.val_targets}
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
+def measurable(teacher: Teacher, spec: TeacherSpec) -> bool:
+    """Return whether a teacher can be measured on pairs before it teaches.
+
+    A cache knows no other images, and one that learns with its student knows nothing yet.
+    """
+    return spec.network != CACHED and not spec.trains and len(teacher.answer) == 1
+
+
+def _on_sets(
+    teacher: Teacher, spec: TeacherSpec, sets: Mapping[str, Path], checked: float | None, device: torch.device
+) -> dict[str, float]:
+    """Return a teacher's accuracy on at most `PAIRS` pairs of each set; what was measured already is not again."""
+    found = {}
+    for name, path in sets.items() if measurable(teacher, spec) else ():
+        if checked is not None and spec.check is not None and Path(spec.check.bin).resolve() == path.resolve():
+            found[name] = checked
+            continue
+        pairs, total = load_thinned(path, PAIRS)
+        result = verify(teacher.computed, pairs, device)
+        found[name] = result.accuracy
+        part = "" if len(pairs.same) == total else f", {len(pairs.same)} of {total} pairs"
+        print(f"teacher {teacher.name}: accuracy {result.accuracy:.4f} on {path.name}{part}", flush=True)
+        if (chance := at_chance(result)) is not None:
+            print(f"teacher {teacher.name}: {chance}", flush=True)
+    return found
+
+
+def at_chance(result: VerificationResult) -> str | None:
+    """Return a warning if a model may judge pairs by chance only."""
+    deviation = 0.5 / len(result.same) ** 0.5
+    if result.accuracy > 0.5 + 2 * deviation:
+        return None
+    return (
+        f"is no better than chance ({100 * result.accuracy:.2f} % of {len(result.same)} pairs): wrong weights, or colours in another order "
+        "or range than it takes (teacher.channels, mean, std)."
+    )
 
 
 def find_check_bin(spec: TeacherSpec, data: Path) -> None:
@@ -77,10 +147,10 @@ def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | st
             "teacher.check. Remove it, and let the recipe that writes the cache check its teacher."
         )
     # Prompts that have not learnt yet must not enter a measurement of the weights.
-    accuracy = verify(teacher.plain, load_bin(spec.check.bin), torch.device(device)).accuracy
+    accuracy = verify(teacher.computed, load_bin(spec.check.bin), torch.device(device)).accuracy
     if not accuracy >= spec.check.floor:
         raise TeacherError(
             f"teacher check: {Path(spec.check.bin).stem} {accuracy:.3f} < expected {spec.check.floor}. Wrong weights, "
-            "colour order (need RGB) or input range (need [-1, 1])."
+            f"colour order or input range (it is given {teacher.takes}: see teacher.channels, mean and std)."
         )
     return accuracy

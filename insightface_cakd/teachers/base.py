@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from insightface_cakd.errors import ShapeError, TeacherError, in_one_line
+from insightface_cakd.errors import ShapeError
+from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
+from insightface_cakd.teachers.trial import describe, measure_answer
 
 
 class Teacher(nn.Module):
@@ -26,6 +28,7 @@ class Teacher(nn.Module):
         input_size: side of the images that the embedder takes, in pixels.
         tappable: whether taps may hook the embedder's modules.
         autocast: run in half precision on CUDA; for networks that do not choose their precision themselves.
+        takes: how the embedder takes the pixels; images are given to it in that format.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Teacher(nn.Module):
         input_size: int = 112,
         tappable: bool = True,
         autocast: bool = False,
+        takes: ImageFormat = RGB,
     ) -> None:
         super().__init__()
         self.name = name
@@ -46,6 +50,7 @@ class Teacher(nn.Module):
         self.device = torch.device(device)
         self.sha256 = sha256
         self.input_size = input_size
+        self.takes = takes
         self._autocasts = autocast and self.device.type == "cuda"
         self._precision = _half_precision(self.device)
         self.embedder = self._placed(embedder)
@@ -58,15 +63,20 @@ class Teacher(nn.Module):
     def of_network(cls, network: nn.Module, name: str, embedding_size: int, device: torch.device | str) -> "Teacher":
         """Make a teacher of a network in memory.
 
-        The network is moved to the device, frozen and put into eval mode.
+        The network is moved to the device, frozen, put into eval mode and tried out.
 
         Args:
             network: maps (B, 3, 112, 112) to (B, embedding_size).
             name: of the teacher in logs and errors.
             embedding_size: width of the embedding.
             device: where the network runs.
+
+        Raises:
+            TeacherError: it gives no embeddings, or its embeddings say nothing: not finite, all zero, or the same for all images.
         """
-        return cls(network, name, embedding_size, device)
+        teacher = cls(network, name, embedding_size, device)
+        measure_answer(teacher.embedder, teacher.device, teacher.input_size, f"teacher {name}")
+        return teacher
 
     @property
     def embedding_size(self) -> int:
@@ -132,7 +142,16 @@ class Teacher(nn.Module):
     def plain(self, images: Tensor) -> Tensor:
         """Return the embeddings of the frozen network alone.
 
-        For a teacher without prompts, those of `forward`.
+        For a teacher without prompts, those of `forward`. They may be remembered, of the training images only: see `computed`.
+
+        Shape:
+            images: (B, 3, H, W), RGB in [-1, 1]. Returns (B, embedding_size), float32.
+        """
+        return self._embed(images)
+
+    @torch.no_grad()
+    def computed(self, images: Tensor) -> Tensor:
+        """Return the frozen network's embeddings, without any memory of them.
 
         Shape:
             images: (B, 3, H, W), RGB in [-1, 1]. Returns (B, embedding_size), float32.
@@ -163,12 +182,16 @@ class Teacher(nn.Module):
         return embeddings.to(images.device, torch.float32)
 
     def _prepared(self, images: Tensor) -> Tensor:
-        """Return the images on the teacher's device, in its size and layout."""
+        """Return the images on the teacher's device, in its size, colours and layout."""
         images = images.to(self.device)
         if images.shape[-2:] != (self.input_size, self.input_size):
             shrinks = min(images.shape[-2:]) > self.input_size
             images = interpolate(images.float(), size=(self.input_size,) * 2, mode="bilinear", antialias=shrinks)
+        images = self._coloured(images)
         return images.contiguous(memory_format=torch.channels_last) if self._channels_last else images
+
+    def _coloured(self, images: Tensor) -> Tensor:
+        return self.takes(images)
 
 
 def freeze(network: nn.Module, device: torch.device) -> nn.Module:
@@ -191,36 +214,3 @@ def is_convolutional(network: nn.Module) -> bool:
 def _half_precision(device: torch.device) -> torch.dtype:
     # bfloat16 has the range of float32, as a wide Transformer may need; some GPUs do not compute in it.
     return torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
-
-
-def describe(value: object) -> str:
-    """Describe a tensor by its shape, anything else by its type."""
-    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-
-
-def reason_of(error: Exception) -> str:
-    """Return what a foreign network raised, in at most 300 characters."""
-    return in_one_line(f"{type(error).__name__}: {error}")[:300]
-
-
-@torch.no_grad()
-def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, where: str) -> tuple[int, ...]:
-    """Return the shape of an embedder's answer, without the batch."""
-    blank = torch.zeros(2, 3, input_size, input_size, device=device)
-    try:
-        embeddings = embedder(blank)
-    except TeacherError:
-        raise
-    # A foreign network may raise anything here; any error means that this teacher cannot be used.
-    except Exception as error:
-        raise TeacherError(
-            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason_of(error)}); expected a network of free "
-            "batch size. Is teacher.input_size right?"
-        ) from error
-    if not isinstance(embeddings, Tensor) or embeddings.ndim < 2 or embeddings.shape[0] != 2:
-        raise TeacherError(
-            f"{where}: gives {describe(embeddings)} for 2 images; expected (2, D), one embedding per image, or (2, ...)."
-        )
-    if not torch.isfinite(embeddings).all():
-        raise TeacherError(f"{where}: its embedding of a blank image is not finite. The weights are damaged.")
-    return tuple(embeddings.shape[1:])

@@ -9,6 +9,7 @@ from torch import nn
 
 from insightface_cakd.data.embedding_cache import EmbeddingCache
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.networks.image_format import ImageFormat, image_format
 from insightface_cakd.networks.kinds import GetModel, host_network, own_network, torchscript_network
 from insightface_cakd.networks.onnx import OnnxNetwork, model_sha256
 from insightface_cakd.networks.timm_networks import TIMM, create_timm, has_face_head, timm_face
@@ -21,10 +22,11 @@ from insightface_cakd.networks.weights import (
     weights_file,
 )
 from insightface_cakd.recipe.teacher import CACHED, ONNX, TeacherSpec
-from insightface_cakd.teachers.base import Teacher, freeze, measure_answer
-from insightface_cakd.teachers.cached import CachedEmbeddings
+from insightface_cakd.teachers.base import Teacher, freeze
+from insightface_cakd.teachers.cached import CachedEmbeddings, CachedTeacher
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
 from insightface_cakd.teachers.trained import TrainedTeacher
+from insightface_cakd.teachers.trial import measure_answer
 
 _CANNOT_LEARN = {
     CACHED: ("its embeddings were written beforehand", "the network that wrote the cache"),
@@ -56,7 +58,7 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
         if spec.network == "torchscript":
             return _from_file(spec, device, torchscript_network)
         if spec.network == ONNX:
-            return _from_file(spec, device, lambda path, place, where: OnnxNetwork(path, place, spec.input_size, where))
+            return _from_file(spec, device, lambda path, place, where: _onnx(spec, path, place, where))
         return _from_weights(spec, device, get_model)
 
 
@@ -72,7 +74,7 @@ def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device
             "--teacher NETWORK (vit_t, timm:NAME)."
         )
     network = freeze(_torch_network(spec, spec.embedding_size or width, get_model, device, face_head=True), device)
-    found = measure_answer(network, device, spec.input_size, f"teacher {spec.network}")
+    found = measure_answer(network, device, spec.input_size, f"teacher {spec.network}", trained=False)
     return _teacher_of(spec, network, found, device)
 
 
@@ -92,7 +94,13 @@ def _cached(spec: TeacherSpec, device: torch.device) -> Teacher:
             f"{where}: holds images of {meta.image_size}x{meta.image_size}, teacher.input_size is {spec.input_size}. "
             f"Set teacher.input_size: {meta.image_size}."
         )
-    return Teacher(
+    takes = image_format(spec)
+    if str(takes) != meta.takes:
+        raise TeacherError(
+            f"{where}: of a teacher that took pixels as {meta.takes}, the recipe's takes {takes}; expected the same. Set "
+            "teacher.channels, mean and std to those of the cache, or write it again with `cakd data cache-teacher` and this recipe."
+        )
+    return CachedTeacher(
         CachedEmbeddings(cache),
         f"{meta.teacher} (cached)",
         meta.embedding_size,
@@ -100,6 +108,7 @@ def _cached(spec: TeacherSpec, device: torch.device) -> Teacher:
         sha256=meta.teacher_sha256,
         input_size=spec.input_size,
         tappable=False,
+        takes=takes,
     )
 
 
@@ -111,11 +120,20 @@ def _from_file(
     where = f"teacher weights {path}"
     digest = model_sha256(path)
     check_sha256(digest, spec.sha256, where)
-    network = freeze(load(path, device, where), device)
-    width = measure_answer(network, device, spec.input_size, where)
+    network, takes = freeze(load(path, device, where), device), image_format(spec)
+    width = measure_answer(network, device, spec.input_size, where, takes)
     _check_width(width, spec.embedding_size, where)
     # Hooks inside a TorchScript graph never fire, and an ONNX graph has no modules.
-    return Teacher(network, path.name, width, device, sha256=digest, input_size=spec.input_size, tappable=False)
+    return Teacher(
+        network, path.name, width, device, sha256=digest, input_size=spec.input_size, tappable=False, takes=takes
+    )
+
+
+def _onnx(spec: TeacherSpec, path: Path, device: torch.device, where: str) -> OnnxNetwork:
+    """Load an ONNX file; a given mean or std replaces a guess at what it takes."""
+    given = spec.mean is not None or spec.std is not None
+    network = OnnxNetwork(path, device, spec.input_size, where)
+    return network.given_its_range(where) if given else network
 
 
 def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) -> Teacher:
@@ -142,9 +160,10 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
         network = of_width(width)
         load_strictly(network, state, where)
     network = network.eval().to(device) if spec.trains else freeze(network, device)
-    answer = measure_answer(network, device, spec.input_size, where)
+    loaded = digest is not None or not spec.trains
+    answer = measure_answer(network, device, spec.input_size, where, image_format(spec), loaded)
     _check_width(answer, spec.embedding_size, where)
-    plain = None if spec.prompts is None else _remembered(spec.prompts.plain, answer, digest)
+    plain = None if spec.prompts is None else _remembered(spec.prompts.plain, answer, digest, image_format(spec))
     return _teacher_of(spec, network, answer, device, digest, plain)
 
 
@@ -156,7 +175,7 @@ def _teacher_of(
     digest: str | None = None,
     remembered: nn.Module | None = None,
 ) -> Teacher:
-    known: dict[str, Any] = {"sha256": digest, "input_size": spec.input_size}
+    known: dict[str, Any] = {"sha256": digest, "input_size": spec.input_size, "takes": image_format(spec)}
     if spec.trains:
         return TrainedTeacher(network, spec.network, width, device, **known)
     if spec.prompts is None:
@@ -176,16 +195,19 @@ def _untrained(spec: TeacherSpec, get_model: GetModel, device: torch.device) -> 
     return _torch_network(spec, spec.embedding_size, get_model, device, face_head=True)
 
 
-def _remembered(folder: str | None, width: tuple[int, ...], digest: str | None) -> CachedEmbeddings | None:
+def _remembered(
+    folder: str | None, width: tuple[int, ...], digest: str | None, takes: ImageFormat
+) -> CachedEmbeddings | None:
     """Open the cache of a prompted teacher's embeddings without prompts."""
     if folder is None:
         return None
     cache = EmbeddingCache.open(folder)
-    if (cache.meta.teacher_sha256, (cache.meta.embedding_size,)) != (digest, width):
+    meta = cache.meta
+    if (meta.teacher_sha256, (meta.embedding_size,), meta.takes) != (digest, width, str(takes)):
         raise TeacherError(
-            f"teacher.prompts.plain {folder}: written by {cache.meta.teacher} (sha256 {cache.meta.teacher_sha256}, width "
-            f"{cache.meta.embedding_size}); expected this teacher (sha256 {digest}, width {width[-1]}). Write it with `cakd data "
-            "cache-teacher` and this recipe, or leave it out."
+            f"teacher.prompts.plain {folder}: written by {meta.teacher} (sha256 {meta.teacher_sha256}, width {meta.embedding_size}, "
+            f"{meta.takes}); expected this teacher (sha256 {digest}, width {width[-1]}, {takes}). Write it with `cakd data cache-teacher` "
+            "and this recipe, or leave it out."
         )
     return CachedEmbeddings(cache)
 

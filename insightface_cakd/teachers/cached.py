@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from insightface_cakd.data.embedding_cache import EmbeddingCache, image_hash, looks_altered
+from insightface_cakd.teachers.base import Teacher
 
 
 class CachedEmbeddings(nn.Module):
@@ -26,3 +27,13 @@ class CachedEmbeddings(nn.Module):
         if (found < 0).any():
             self.cache.refuse(found, altered=looks_altered(images))
         return self.cache.read(found).to(images.device)
+
+
+class CachedTeacher(Teacher):
+    """A teacher whose answers were written beforehand.
+
+    `takes` says how the teacher that wrote them was given the pixels; images are looked up by their own.
+    """
+
+    def _coloured(self, images: Tensor) -> Tensor:
+        return images

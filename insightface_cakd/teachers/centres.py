@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from insightface_cakd.data.answers import check_answers
 from insightface_cakd.data.label_order import LABELS
 from insightface_cakd.data.prototypes import META, Prototypes
 from insightface_cakd.errors import TeacherError
@@ -40,7 +41,11 @@ def load_centres(paths: Iterable[str]) -> Tensor:
         raise TeacherError(
             "teacher.centres: is empty; expected the files of the teacher's head, in rank order. Pass --centres FILE."
         )
-    return torch.cat(shards)
+    centres = torch.cat(shards)
+    check_answers(
+        centres, "teacher.centres", "Expected the head of the teacher that is meant: correct teacher.centres."
+    )
+    return centres
 
 
 def holds_prototypes(path: str) -> bool:

@@ -35,7 +35,7 @@ def test_no_centres(recipe, here, face_set):
     ids=["too few", "too many", "another teacher's", "a narrower student"],
 )  # fmt: skip
 def test_centres_that_do_not_fit(recipe, shape, settings, message, here, face_set):
-    torch.save({"weight": torch.ones(shape)}, here / "head.pt")
+    torch.save({"weight": torch.eye(*shape) + 0.1}, here / "head.pt")
     given = ("--distill", recipe, "--teacher", "teacher.pt", "--centres", "head.pt")
     run = train(face_set, *given, num_classes=12, **settings)
     line = refused(run, message, here)

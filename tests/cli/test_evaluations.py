@@ -13,7 +13,7 @@ from insightface_cakd.networks.models import load_onnx
 from tests.commands import cakd, refused
 from tests.data.record_files import people_folder
 from tests.evaluate.verification_files import write_set
-from tests.networks.onnx_models import batch_of_one_inside, channel_means
+from tests.networks.onnx_models import batch_inside, channel_means
 from tests.report.test_run_report import Page
 
 
@@ -137,7 +137,7 @@ def test_numbers_do_not_depend_on_the_batch(here):
 def test_what_is_refused(arguments, message, here):
     channel_means(here / "wide.onnx", side=128)
     write_set(here / "same.bin", same=[True] * 20)
-    batch_of_one_inside(here / "floor.onnx")
+    batch_inside(here / "floor.onnx", 1)
     (here / "half.onnx").write_bytes((here / "old.onnx").read_bytes()[:40])
     more = ["--batch", "1"] if "floor.onnx" in arguments else []
     refused(["eval", *arguments, *more], message, here)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from insightface_cakd import __version__
 from insightface_cakd.data.embedding_cache import EmbeddingCache, image_hash, looks_altered, write_cache, writing
 from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.networks.image_format import ImageFormat
 from insightface_cakd.teachers import Teacher
 from tests.teachers.faces import ChannelMeans, as_input, faces
 
@@ -97,6 +98,7 @@ def test_meta_names_the_teacher_the_data_and_the_version(cache):
         "rows": 12,
         "data": hashlib.sha256(keys.tobytes()).hexdigest(),
         "version": __version__,
+        "takes": "rgb, mean 0.5, std 0.5",
         "format": 1,
     }
     assert keys.dtype == np.int64
@@ -131,6 +133,13 @@ def test_progress_reports_images_done_and_the_total(tmp_path):
     assert seen == [(2, 5), (4, 5), (5, 5)]
 
 
+class Levels(nn.Module):
+    """Zero for a grey image, as a network without bias."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images.mean(dim=(2, 3)) * 127.5 + 0.5).round()
+
+
 class Says(nn.Module):
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -140,7 +149,54 @@ class Says(nn.Module):
         return torch.full((len(images), 3), self.value)
 
 
-@pytest.mark.parametrize("value", [1e6, 1e-7, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), r"teacher says: 2 of 2 embeddings are not finite; expected numbers\. Nothing is written"),
+        (float("inf"), r"teacher says: 2 of 2 embeddings are not finite"),
+        (0.0, r"teacher says: 2 of 2 embeddings are all zero, the first is number 0; expected directions"),
+        (1.0, r"teacher says: all 4 embeddings are the same; expected different ones"),
+    ],
+)
+def test_embeddings_that_say_nothing_are_refused_and_nothing_is_left(tmp_path, value, message):
+    with pytest.raises(TeacherError, match=message):
+        write_cache(Teacher(Says(value), "says", 3, "cpu"), [faces(2)], tmp_path / "cache")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_image_that_says_nothing_among_others_is_named(tmp_path):
+    dark = torch.full((1, 112, 112, 3), 127, dtype=torch.uint8)
+    teacher = Teacher(Levels(), "levels", 3, "cpu")
+    with pytest.raises(TeacherError, match=r"1 of 1 embeddings are all zero, the first is number 8; expected"):
+        write_cache(teacher, [faces(4), dark], tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0, "12 of 12 embeddings are all zero"),
+        (1, "all 12 embeddings are the same"),
+        (np.nan, "12 of 12 embeddings are not"),
+    ],
+)
+def test_a_cache_that_says_nothing_is_refused_when_it_is_opened(cache, value, message):
+    rows = np.memmap(cache / "embeddings.f16", dtype=np.float16, mode="r+")
+    rows[:] = value
+    rows.flush()
+    with pytest.raises(
+        TeacherError, match=rf"teacher cache .*cache: {message}.*Write it again with `cakd data cache-t"
+    ):
+        EmbeddingCache.open(cache)
+
+
+def test_a_cache_of_an_earlier_version_is_of_rgb(cache):
+    meta = json.loads((cache / "meta.json").read_text())
+    del meta["takes"]
+    (cache / "meta.json").write_text(json.dumps(meta))
+    assert EmbeddingCache.open(cache).meta.takes == str(ImageFormat())
+
+
+@pytest.mark.parametrize("value", [1e6, 1e-7])
 def test_embeddings_that_half_precision_cannot_hold_are_refused(tmp_path, value):
     teacher = Teacher(Says(value), "says", 3, "cpu")
     with pytest.raises(TeacherError, match=r"teacher says: half precision changes an embedding by .* of its length"):

@@ -144,3 +144,10 @@ def test_the_banks_of_all_ranks_are_equal_to_the_bit_and_are_that_of_one_process
     torch.testing.assert_close(banks[0], expected, rtol=0, atol=1e-6)
     moved = (expected != before).any(dim=1)
     assert moved.tolist() == torch.zeros(CLASSES).index_fill(0, toy_batch(CLASSES)[1], 1).bool().tolist()
+
+
+def test_prototypes_of_a_teacher_that_took_other_colours_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "out", rows(), takes="bgr, mean 0.5, std 0.5")
+    message = r"teacher\.prototypes .*out: of a teacher that took pixels as bgr, mean 0\.5, std 0\.5, the run's takes rgb, .*; expected"
+    with pytest.raises(TeacherError, match=message):
+        install(folder)

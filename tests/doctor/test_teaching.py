@@ -62,7 +62,7 @@ def test_a_teacher_of_another_sha256_or_network(teacher, tmp_path):
 
 
 def test_class_centres_that_are_too_few(face_set, teacher, tmp_path):
-    torch.save({"weight": torch.ones(5, 512)}, tmp_path / "centres.pt")
+    torch.save({"weight": torch.eye(5, 512)}, tmp_path / "centres.pt")
     case = {"distill": "kd", "teacher": teacher, "centres": (str(tmp_path / "centres.pt"),)}
     told = problems("faces_cnn_tiny", face_set, settings=("num_classes=12", "batch_size=8"), **case)
     assert len(told) == 1

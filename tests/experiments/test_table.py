@@ -4,7 +4,7 @@ from statistics import mean
 
 import pytest
 
-from insightface_cakd.experiments.table import ALONE, TEACHER, Run, rank, table
+from insightface_cakd.experiments.table import ALONE, TEACHER, Run, rank, remarks, table
 
 RESULTS = {
     ALONE: [Run(0.70, 0.1), Run(0.80, 0.1)],
@@ -32,3 +32,15 @@ def test_one_seed_has_no_spread():
     one = {name: runs[:1] for name, runs in RESULTS.items()}
     assert ["strong", "80.00", "80.00", "**+10.00**", "0.200"] in cells(table(rank(one), (1,)))
     assert mean(row.gains[0] for row in rank(one)) == pytest.approx((0.10 + 0.01 - 0.10) / 4)
+
+
+def test_a_recipe_below_the_student_alone_is_remarked_with_its_teacher():
+    worse = {**RESULTS, "weak": [Run(0.69, 0.2), Run(0.78, 0.4)]}
+    (line,) = remarks(rank(worse))
+    assert line.startswith(
+        "weak: -1.50 points against the student alone; the teacher (60.00 %) is below the student alone (75.00 %)"
+    )
+    del worse[TEACHER]
+    worse["weak"] = [Run(0.69, 0.2, teacher=0.9), Run(0.78, 0.4, teacher=0.92)]
+    assert "though its teacher (91.00 %) is above it (75.00 %)" in remarks(rank(worse))[0]
+    assert remarks(rank(RESULTS)) == []

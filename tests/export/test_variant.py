@@ -15,7 +15,7 @@ from insightface_cakd.export.variant import Wish, export_variant, table
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.onnx import OnnxNetwork
 from tests.export.networks import settle
-from tests.networks.onnx_models import batch_of_one_inside, channel_means
+from tests.networks.onnx_models import batch_inside, channel_means
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_source_that_is_cut_off_or_missing(student, tmp_path):
 
 
 def test_a_batch_baked_into_the_source(tmp_path):
-    refused(ExportError, "out.onnx: .*batch 2", batch_of_one_inside(tmp_path / "one.onnx"), tmp_path)
+    refused(ExportError, "out.onnx: .*batch 2", batch_inside(tmp_path / "one.onnx", 1), tmp_path)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from insightface_cakd.networks.onnx import OnnxNetwork, model_sha256, named_like
 from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.teachers import TeacherSpec, build_teacher
 from tests.export.networks import settle
-from tests.networks.onnx_models import batch_of_one_inside, channel_means
+from tests.networks.onnx_models import batch_inside, channel_means, mean_of_the_batch_added
 from tests.teachers.faces import as_input, faces
 
 CPU = torch.device("cpu")
@@ -64,17 +64,69 @@ def test_a_graph_of_another_size_names_both_and_runs_when_told(tmp_path):
     assert load(channel_means(tmp_path / "free.onnx", side="side"))(as_input(faces())).shape == (3, 3)
 
 
-def test_a_batch_that_is_fixed_inside_the_graph_is_found_out_before_training(tmp_path):
-    spec = TeacherSpec(network="onnx", weights=str(batch_of_one_inside(tmp_path / "one.onnx")))
-    with pytest.raises(TeacherError, match=r"one.onnx: cannot embed 2 images of 112x112 .*expected a network of free"):
-        build_teacher(spec, None, CPU)
+def test_a_batch_of_one_that_is_written_into_the_graph_is_run_image_by_image_with_a_word(tmp_path):
+    spec = TeacherSpec(network="onnx", weights=str(batch_inside(tmp_path / "one.onnx", 1)))
+    with pytest.warns(
+        UserWarning, match=r"one.onnx: a batch of 1 is written into its graph, .* image by image, which is slow"
+    ):
+        teacher = build_teacher(spec, None, CPU)
+    images = as_input(faces(5))
+    torch.testing.assert_close(teacher(images), images.flatten(1))
+
+
+def test_a_larger_batch_that_is_written_into_the_graph_is_one_line(tmp_path):
+    with pytest.raises(
+        TeacherError, match=r"x.onnx: answers \(4, 9408\) to 1 images; expected \(1, D\), .*\. Export it for a"
+    ):
+        load(batch_inside(tmp_path / "four.onnx", 4))
+    with pytest.raises(TeacherError, match=r"x.onnx: cannot be run on an image of 112x112 \(.*; expected a recogniser"):
+        load(batch_inside(tmp_path / "five.onnx", 5))
+
+
+def test_images_that_change_each_others_answers_are_run_one_by_one_with_a_word(tmp_path):
+    with pytest.warns(UserWarning, match=r"x.onnx: answers something else to an image when another is in the batch"):
+        network = load(mean_of_the_batch_added(tmp_path / "mixed.onnx"))
+    images = as_input(faces(3))
+    torch.testing.assert_close(network(images), torch.cat([network(image[None]) for image in images]))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("batch", ["batch", 1, 4])
+def test_inputs_of_other_kinds_and_with_the_channels_last_are_fed_right(tmp_path, kind, channels_last, batch):
+    network = load(channel_means(tmp_path / "means.onnx", batch, kind=kind, channels_last=channels_last))
+    pixels = faces(5)
+    expected = pixels.float().mean(dim=(1, 2)) if kind == TensorProto.UINT8 else as_input(pixels).mean(dim=(2, 3))
+    found = network(as_input(pixels))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-3)
+
+
+def test_a_given_mean_or_std_replaces_the_guess_at_what_a_graph_takes(tmp_path):
+    path = channel_means(tmp_path / "means.onnx", first="normalise")
+    pixels = faces()
+    shares = pixels.float().mean(dim=(1, 2)) / 255
+    own = build_teacher(TeacherSpec(network="onnx", weights=str(path)), None, CPU)
+    torch.testing.assert_close(own(as_input(pixels)), 255 * shares, atol=1e-3, rtol=0)
+    told = build_teacher(TeacherSpec(network="onnx", weights=str(path), mean=0, std=1), None, CPU)
+    torch.testing.assert_close(told(as_input(pixels)), shares, atol=1e-5, rtol=0)
+    levels = channel_means(tmp_path / "levels.onnx", kind=TensorProto.UINT8)
+    with pytest.raises(TeacherError, match=r"levels.onnx: takes uint8, .*expected no mean and no std\. Remove"):
+        build_teacher(TeacherSpec(network="onnx", weights=str(levels), std=0.5), None, CPU)
 
 
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"kind": TensorProto.FLOAT16}, r"its inputs are input tensor\(float16\) .*; expected one float32 image input"),
-        ({"outputs": 3}, r"has 3 outputs \(embedding, more1, more2\); expected one, the embedding"),
+        (
+            {"kind": TensorProto.INT64},
+            r"its inputs are input tensor\(int64\) .*; expected one image input .* of float32",
+        ),
+        ({"channels": 1}, r"its inputs are input tensor\(float\) \['batch', 1, 112, 112\]; expected one image input"),
+        (
+            {"outputs": 3},
+            r"has 3 outputs \(embedding \['batch', 3\], more1 .*, more2 .*\); expected one, .* onnx\.utils\.extract_model",
+        ),
     ],
 )
 def test_graphs_with_other_inputs_or_outputs_are_refused(tmp_path, options, line):

@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from insightface_cakd.errors import TeacherError
@@ -25,7 +26,9 @@ def equal(one, other):
     return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "model.", "_orig_mod.", "module._orig_mod.", "backbone.", "backbone.net."]
+)
 def test_a_state_dict_loads_with_or_without_a_shared_prefix(prefix):
     network = TinyFace()
     load_strictly(network, {prefix + key: value for key, value in trained().state_dict().items()}, WHERE)
@@ -64,10 +67,67 @@ def test_wrong_shapes_alone_point_at_the_sizes():
         load_strictly(TinyFace(8), trained(width=5).state_dict(), WHERE)
 
 
-def test_an_unknown_prefix_is_named_as_the_cause():
-    state = {f"backbone.net.{key}": value for key, value in trained().state_dict().items()}
-    with pytest.raises(TeacherError, match="The file's keys carry a prefix: remove it before saving"):
+def test_a_head_beside_the_network_is_left_out():
+    state = {f"model.{key}": value for key, value in trained(width=24).state_dict().items()}
+    state |= {"head.kernel": torch.ones(24, 10), "head.t": torch.zeros(1)}
+    network = TinyFace(infer_embedding_size(state, WHERE, TinyFace))
+    load_strictly(network, state, WHERE)
+    assert equal(network.state_dict(), trained(width=24).state_dict())
+
+
+def test_modules_that_were_compiled_one_by_one_have_their_names_again():
+    state = {key.replace("fc.", "fc._orig_mod."): value for key, value in trained().state_dict().items()}
+    network = TinyFace()
+    load_strictly(network, state, WHERE)
+    assert equal(network.state_dict(), trained().state_dict())
+
+
+def test_a_network_that_is_there_twice_is_asked_about():
+    own = trained().state_dict()
+    state = {f"{prefix}{key}": value for prefix in ("student.", "teacher.") for key, value in own.items()}
+    with pytest.raises(TeacherError, match=r"x.pt: holds this network 2 times \(student, teacher\); expected it once"):
         load_strictly(TinyFace(), state, WHERE)
+
+
+def test_the_missing_keys_below_a_prefix_are_named_without_it():
+    state = {f"backbone.{key}": value for key, value in trained().state_dict().items()}
+    del state["backbone.conv.bias"]
+    with pytest.raises(TeacherError, match=r"1 missing keys \(conv\.bias\), 0 unexpected"):
+        load_strictly(TinyFace(), state, WHERE)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "ema", "state_dict_ema", "model_state_dict", "net"])
+def test_the_one_state_dict_of_a_checkpoint_is_taken_whatever_its_key(tmp_path, key):
+    own = trained().state_dict()
+    optimizer = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 0.1}]}
+    torch.save({"epoch": 3, key: own, "optimizer": optimizer, "scaler": {"scale": 65536.0}}, tmp_path / "x.pt")
+    assert equal(read_state(tmp_path / "x.pt", WHERE), own)
+
+
+def test_of_several_state_dicts_the_network_shows_which_is_meant(tmp_path):
+    own = trained().state_dict()
+    torch.save({"model": own, "head": {"kernel": torch.ones(8, 10)}}, tmp_path / "head.pt")
+    network = TinyFace()
+    load_strictly(network, read_state(tmp_path / "head.pt", WHERE), WHERE)
+    assert equal(network.state_dict(), own)
+    torch.save({"model": own, "ema": own}, tmp_path / "ema.pt")
+    with pytest.raises(TeacherError, match=r"holds this network 2 times \(model, ema\)"):
+        load_strictly(TinyFace(), read_state(tmp_path / "ema.pt", WHERE), WHERE)
+
+
+def test_a_safetensors_is_read_as_the_same_state(tmp_path):
+    own = {f"module.{key}": value for key, value in trained().state_dict().items()}
+    save_file(own, tmp_path / "x.safetensors")
+    network = TinyFace()
+    load_strictly(network, read_state(tmp_path / "x.safetensors", WHERE), WHERE)
+    assert equal(network.state_dict(), trained().state_dict())
+
+
+@pytest.mark.parametrize("names", [("model.pt",), ("best.pt",), ("model.pt", "best.pt")])
+def test_a_runs_folder_stands_for_the_weights_in_it(tmp_path, names):
+    for name in names:
+        saved(tmp_path, name=name)
+    assert weights_file(str(tmp_path), "x") == tmp_path / names[0]
 
 
 def test_without_a_network_to_build_the_embedding_size_is_that_of_the_last_weight():
@@ -169,5 +229,5 @@ def test_missing_weights_are_an_error_never_random_weights(tmp_path):
         weights_file(None, "r50")
     with pytest.raises(TeacherError, match=r"teacher weights .*none.pt: does not exist; expected a file"):
         weights_file(str(tmp_path / "none.pt"), "r50")
-    with pytest.raises(TeacherError, match=r"what .*: is a folder; expected a file. fix"):
+    with pytest.raises(TeacherError, match=r"what .*: is a folder without model.pt; expected a file. fix"):
         existing_file(str(tmp_path), "what", "fix")

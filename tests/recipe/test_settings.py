@@ -5,6 +5,7 @@ import pytest
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.recipe.settings import changed, given
+from insightface_cakd.runtime.run_folder import RunFolder
 
 CONTENT = {
     "teacher": {"network": "vit_tiny"},
@@ -42,10 +43,14 @@ def test_any_name_of_a_file_stays_text_through_the_short_options(name):
     assert (recipe.teacher.weights, recipe.teacher.centres, recipe.student.weights) == (name, [name], name)
 
 
-def test_a_folder_or_an_onnx_file_replaces_the_network_too(tmp_path):
+def test_a_folder_a_run_or_an_onnx_file_replaces_the_network_too(tmp_path):
     assert parsed(f"teacher.weights={tmp_path}").teacher.network == "cached"
     assert parsed("teacher.weights=a.onnx").teacher.network == "onnx"
     assert parsed("teacher.weights=a.pt").teacher.network == "vit_tiny"
+    (tmp_path / "model.pt").touch()
+    RunFolder(tmp_path).write({"config": {"network": "mbf"}})
+    assert parsed(f"teacher.weights={tmp_path}").teacher.network == "mbf"
+    assert parsed(f"teacher.weights={tmp_path}", "teacher.network=r18").teacher.network == "r18"
     assert changed({}, ["teachers.old.weights=a.onnx"])["teachers"]["old"]["network"] == "onnx"
 
 

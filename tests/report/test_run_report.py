@@ -1,6 +1,7 @@
 """The report: one page that needs nothing else, and the table in plain text."""
 
 import base64
+import json
 import re
 from html.parser import HTMLParser
 
@@ -9,6 +10,7 @@ import pytest
 from insightface_cakd.errors import EvaluationError, RunError
 from insightface_cakd.report.result import Section
 from insightface_cakd.report.run_report import Report, write_report
+from insightface_cakd.runtime.run_folder import RunFolder
 from tests.data.record_files import disk_full_after
 from tests.evaluate.runs import write_run
 
@@ -118,6 +120,18 @@ def test_it_shows_the_facts_of_each_run_side_by_side(page):
         assert fact in text
     assert "ab" * 32 in text
     assert '"weight": 64.0' in text  # the recipe as it was resolved
+
+
+def test_a_student_above_its_teacher_is_told(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    teacher = {"name": "vit_tiny", "sha256": None, "accuracy": None, "licence": None, "sets": {"dev": 0.832}}
+    RunFolder(run).write({"teacher": teacher})
+    (run / "result.json").write_text(json.dumps({"accuracy": {"dev": 0.87}}))
+    write_report(tmp_path / "report.html", Report("t", ROWS, {"student": run}))
+    text = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).text.split())
+    assert "student: dev: student 87.00 %, teacher 83.20 %: the student ends above its teacher" in text
+    assert "teacher accuracy, dev 83.20 %" in text
 
 
 def test_a_run_that_logged_nothing_is_named(tmp_path):

@@ -1,13 +1,19 @@
 """check_teacher: a teacher below its floor never reaches step 1."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from easydict import EasyDict
 
 from insightface_cakd.data.bins import write_bin
 from insightface_cakd.data.images import encode_png
 from insightface_cakd.errors import DataError, TeacherError
-from insightface_cakd.tasks.teaching import check_teacher
+from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.tasks.task import Task
+from insightface_cakd.tasks.teaching import check_teacher, make_teachers, sets_of
 from insightface_cakd.teachers import Teacher, TeacherSpec, build_teacher
 from tests.teachers.faces import ChannelMeans
 
@@ -37,7 +43,9 @@ def test_a_teacher_that_sees_no_difference_is_stopped_with_both_values(colours):
         def forward(self, images):
             return super().forward(images).abs() * 0 + 1
 
-    line = r"teacher check: colours 0.500 < expected 0.9. Wrong weights, colour order \(need RGB\) or input range"
+    line = (
+        r"teacher check: colours 0.500 < expected 0.9. Wrong weights, colour order or input range \(it is given rgb, "
+    )
     with pytest.raises(TeacherError, match=line):
         check_teacher(Teacher(Blind(), "blind", 3, CPU), spec(colours, 0.9), CPU)
 
@@ -74,3 +82,57 @@ def test_a_published_recogniser_has_its_published_accuracy(shared_data):
     recipe.sha256 = "e897f27ec38ec36c2aba4e31629aa132c81c088d38d8027d02d886707a0a3a4d"
     teacher = build_teacher(recipe, None, CPU)
     assert check_teacher(teacher, recipe, CPU) == pytest.approx(0.9933, abs=0.002)
+
+
+class Grey(ChannelMeans):
+    """Sees no colours: red and blue are alike to it."""
+
+    def forward(self, images):
+        return images.mean(dim=(1, 2, 3))[:, None] + torch.tensor([1.0, 0.0, 0.0])
+
+
+def means_and_grey(**content):
+    """Return a recipe of two teachers, one of which sees no colours."""
+    several = {
+        "means": {"network": "tests.teachers.faces:ChannelMeans", **content},
+        "grey": {"network": f"{__name__}:Grey"},
+    }
+    return parse_recipe({"teachers": several, "losses": [{"loss": "cosine", "weight": 1}]}, "recipe")
+
+
+def test_a_runs_sets_measure_its_teachers_and_one_at_chance_is_told(colours, capsys):
+    cfg = EasyDict(rec=colours.removesuffix("/colours.bin"), val_targets=["colours", "absent"])
+    sets = sets_of(cfg, Task())
+    assert list(sets) == ["colours"]
+    teaching = make_teachers(SimpleNamespace(get_model=None), means_and_grey(), CPU, sets=sets)
+    assert teaching.sets == {"colours": 1.0}
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [
+        "teacher tests.teachers.faces:ChannelMeans: accuracy 1.0000 on colours.bin",
+        f"teacher {__name__}:Grey: accuracy 0.5000 on colours.bin",
+    ]
+    assert said[2].startswith(
+        f"teacher {__name__}:Grey: is no better than chance (50.00 % of 20 pairs): wrong weights, or colours"
+    )
+
+
+def test_what_the_check_measured_is_not_measured_again(colours, capsys):
+    recipe = means_and_grey(check={"bin": colours, "floor": 0.9})
+    del recipe.teachers["grey"]
+    sets = {"colours": Path(colours)}
+    assert make_teachers(SimpleNamespace(get_model=None), recipe, CPU, sets=sets).sets == {"colours": 1.0}
+    assert capsys.readouterr().out.count("accuracy") == 1
+
+
+def test_a_task_that_measures_something_else_has_no_sets(colours):
+    class Other(Task):
+        def measures(self, data, names):
+            return {}
+
+    assert sets_of(EasyDict(rec=colours.removesuffix("/colours.bin"), val_targets=["colours"]), Other()) == {}
+
+
+def test_the_floor_is_measured_in_the_format_that_the_recipe_says(colours):
+    recipe = spec(colours, 1.0, channels="bgr", mean=[0.1, 0.2, 0.3])
+    recipe.network = "tests.teachers.faces:ChannelMeans"
+    assert check_teacher(build_teacher(recipe, None, CPU), recipe, CPU) == 1.0

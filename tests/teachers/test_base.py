@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from insightface_cakd.errors import ShapeError, TeacherError
+from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.teachers import Teacher
-from insightface_cakd.teachers.base import is_convolutional, measure_answer
+from insightface_cakd.teachers.base import is_convolutional
+from insightface_cakd.teachers.trial import measure_answer
 from tests.teachers.faces import WIDTH, ChannelMeans, as_input, faces, trained
 
 CPU = torch.device("cpu")
@@ -123,10 +125,15 @@ class Gives(nn.Module):
 @pytest.mark.parametrize(
     ("answer", "line"),
     [
-        ((torch.zeros(2, 3),), r"x: gives a tuple for 2 images; expected \(2, D\)"),
+        ((torch.ones(2, 3),), r"x: gives a tuple for 2 images; expected \(2, D\)"),
         (torch.zeros(2), r"x: gives shape \(2,\) for 2 images"),
         (torch.zeros(1, 3), r"x: gives shape \(1, 3\) for 2 images"),
-        (torch.full((2, 3), float("nan")), r"x: its embedding of a blank image is not finite"),
+        (
+            torch.full((2, 3), float("nan")),
+            r"x: tried out: 2 of 2 embeddings are not finite; expected numbers\. .*teacher\.channels",
+        ),
+        (torch.zeros(2, 3), r"x: tried out: 2 of 2 embeddings are all zero"),
+        (torch.ones(2, 3), r"x: tried out: all 2 embeddings are the same; expected different ones"),
         (ValueError("no\nway"), r"x: cannot embed 2 images of 112x112 \(ValueError: no way\)"),
     ],
 )
@@ -136,9 +143,52 @@ def test_a_network_that_is_no_embedder_is_found_out_before_training(answer, line
 
 
 def test_an_answer_may_be_anything_with_a_row_for_each_image():
-    maps = torch.zeros(2, 3, 7, 7)
+    maps = torch.arange(2.0 * 3 * 7 * 7).view(2, 3, 7, 7)
     assert measure_answer(Gives(maps), CPU, 112, "x") == (3, 7, 7)
     teacher = Teacher(Gives(maps), "x", (3, 7, 7), CPU)
     assert teacher(torch.zeros(2, 3, 112, 112)).shape == (2, 3, 7, 7)
     with pytest.raises(ShapeError, match=r"teacher x: answers \(3, 7, 7\); expected an embedding"):
         _ = teacher.embedding_size
+
+
+class UnitLength(nn.Module):
+    """A network that ends as recognisers do that were trained on the sphere: 0 / 0 where nothing is seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = trained()
+        self.network.conv.bias.data.zero_()
+
+    def forward(self, images):
+        maps = self.network.conv(images).flatten(1)
+        return maps / maps.norm(dim=1, keepdim=True)
+
+
+def test_a_network_that_scales_its_answer_to_length_one_is_tried_out_on_no_blank_image():
+    assert not torch.isfinite(UnitLength()(torch.zeros(2, 3, 112, 112))).all()
+    width = measure_answer(UnitLength(), CPU, 112, "x")
+    teacher = Teacher.of_network(UnitLength(), "unit", *width, CPU)
+    torch.testing.assert_close(teacher(as_input(faces())).norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("factor", [0.0, float("nan")])
+def test_a_network_in_memory_that_says_nothing_is_no_teacher(factor):
+    network = trained()
+    for weight in network.features.parameters():
+        weight.data.mul_(factor)
+    with pytest.raises(TeacherError, match=r"teacher tiny: tried out: 2 of 2 embeddings are (all zero|not finite)"):
+        Teacher.of_network(network, "tiny", WIDTH, CPU)
+
+
+def test_random_weights_that_will_learn_need_not_say_anything():
+    assert measure_answer(Gives(torch.zeros(2, 3)), CPU, 112, "x", trained=False) == (3,)
+
+
+@pytest.mark.parametrize("takes", [ImageFormat("bgr"), ImageFormat("bgr", (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)), RGB])
+def test_images_are_given_in_the_format_that_the_network_takes(takes):
+    teacher = Teacher(ChannelMeans(), "means", 3, CPU, takes=takes)
+    pixels = faces()
+    shares = pixels.float().mean(dim=(1, 2)) / 255
+    ordered = shares.flip(1) if takes.channels == "bgr" else shares
+    expected = (ordered - torch.tensor(takes.mean)) / torch.tensor(takes.std)
+    torch.testing.assert_close(teacher(as_input(pixels)), expected, atol=1e-5, rtol=0)

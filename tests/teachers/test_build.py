@@ -1,18 +1,26 @@
 """build_teacher: every kind of teacher, from a recipe's few lines."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.embedding_cache import write_cache
+from insightface_cakd.data.prototypes import Prototypes, write_prototypes
+from insightface_cakd.data.prototypes.writing import LabelledFaces
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.networks.timm_networks import create_timm
 from insightface_cakd.networks.weights import file_sha256
+from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.tasks.teaching import make_teachers
 from insightface_cakd.teachers import TeacherSpec, build_teacher
 from tests.networks.onnx_models import channel_means
-from tests.teachers.faces import WIDTH, as_input, faces, get_model, saved, trained
+from tests.teachers.faces import WIDTH, ChannelMeans, as_input, faces, get_model, saved, trained
 
 
 def build(device="cpu", **content):
@@ -157,3 +165,116 @@ def test_on_cuda_it_stays_close_to_float32(tmp_path):
         assert answer.is_cuda
         assert answer.dtype == torch.float32
         assert torch.cosine_similarity(answer.cpu(), expected).min() > 0.999
+
+
+def test_a_runs_folder_is_its_weights(tmp_path):
+    saved(tmp_path, width=24)
+    teacher = build(network="tiny", weights=str(tmp_path))
+    assert (teacher.embedding_size, teacher.sha256) == (24, file_sha256(tmp_path / "model.pt"))
+
+
+class Dead(nn.Module):
+    """Gives the same for every image, as a network whose activations have died."""
+
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4, WIDTH)
+        for weight in self.parameters():
+            weight.data.zero_()
+        self.fc.bias.data.fill_(value)
+
+    def forward(self, images):
+        return self.fc(self.conv(images).mean(dim=(2, 3)))
+
+
+def dead(folder, way, value):
+    """Return a recipe's keys for a teacher that says nothing, given in some way."""
+    network = Dead(value).eval()
+    path = folder / f"teacher.{'onnx' if way == 'onnx' else 'pt'}"
+    if way == "onnx":
+        export_onnx(network, path, {})
+    elif way == "torchscript":
+        torch.jit.trace(network, torch.zeros(2, 3, 112, 112)).save(str(path))
+    else:
+        torch.save(network.state_dict(), path)
+    return {"network": "tests.teachers.test_build:Dead" if way == "callable" else way, "weights": str(path)}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("way", ["callable", "onnx", "torchscript"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0.0, "2 of 2 embeddings are all zero, the first is number 0; expected directions"),
+        (0.3, "all 2 embeddings are the same; expected different ones"),
+        (float("nan"), "2 of 2 embeddings are not finite; expected numbers"),
+    ],
+)
+def test_a_teacher_that_says_nothing_is_refused_whatever_way_it_comes(tmp_path, way, value, message):
+    with pytest.raises(TeacherError, match=rf"teacher weights .*teacher\.\w+: tried out: {message}.*teacher\.channels"):
+        build(**dead(tmp_path, way, value))
+
+
+def test_each_of_several_teachers_is_tried_out(tmp_path):
+    several = {"good": {"network": "tiny", "weights": str(saved(tmp_path))}, "dead": dead(tmp_path, "callable", 0.0)}
+    content = {"teachers": several, "ensemble": "mean", "losses": [{"loss": "cosine", "weight": 1}]}
+    recipe = parse_recipe(content, "recipe")
+    with pytest.raises(TeacherError, match=r"2 of 2 embeddings are all zero"):
+        make_teachers(SimpleNamespace(get_model=get_model), recipe, torch.device("cpu"))
+
+
+BGR = {"channels": "bgr", "mean": [0.4, 0.5, 0.6], "std": 0.25}
+
+
+def means_of(pixels, channels="rgb", mean=0.5, std=0.5):
+    """Return the means of the channels, as a network that takes them in this format sees them."""
+    shares = pixels.float().mean(dim=(1, 2)) / 255
+    return ((shares.flip(1) if channels == "bgr" else shares) - torch.tensor(mean)) / std
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("way", ["callable", "onnx", "torchscript"])
+@pytest.mark.parametrize("takes", [{}, {"channels": "bgr"}, {"mean": 0, "std": 1}, BGR])
+def test_every_way_gives_the_images_as_the_recipe_says(tmp_path, way, takes):
+    path = channel_means(tmp_path / "means.onnx")
+    if way == "torchscript":
+        path = tmp_path / "means.ts"
+        torch.jit.trace(ChannelMeans(), torch.zeros(2, 3, 112, 112)).save(str(path))
+    network = "tests.teachers.faces:ChannelMeans" if way == "callable" else way
+    teacher = build(network=network, weights=None if way == "callable" else str(path), **takes)
+    pixels = faces()
+    torch.testing.assert_close(teacher(as_input(pixels)), means_of(pixels, **takes), atol=1e-5, rtol=0)
+    assert teacher.computed(as_input(pixels)).equal(teacher(as_input(pixels)))
+
+
+def test_a_cache_keeps_the_format_and_is_not_taken_for_that_of_another(tmp_path):
+    live = build(network="tests.teachers.faces:ChannelMeans", **BGR)
+    meta = write_cache(live, [faces(4)], tmp_path / "cache")
+    assert meta.takes == "bgr, mean 0.4/0.5/0.6, std 0.25"
+    cached = build(network="cached", weights=str(tmp_path / "cache"), **BGR)
+    torch.testing.assert_close(cached(as_input(faces(4))), means_of(faces(4), **BGR), atol=2e-3, rtol=1e-3)
+    message = r"cache: of a teacher that took pixels as bgr, mean 0\.4/0\.5/0\.6, std 0\.25, the recipe's takes rgb, .*teacher\.cha"
+    with pytest.raises(TeacherError, match=message):
+        build(network="cached", weights=str(tmp_path / "cache"))
+
+
+def test_a_published_network_that_takes_bgr_answers_as_before_live_cached_and_in_prototypes(shared_data, tmp_path):
+    whole = torch.load(shared_data / "models" / "edgeface_xs.pt", weights_only=True)
+    turned = {key: value.flip(1) if key == "stem.0.weight" else value for key, value in whole.items()}
+    assert turned["stem.0.weight"].shape[1] == 3
+    torch.save(turned, tmp_path / "bgr.pt")
+    edgeface = {"network": "timm:edgenext_x_small"}
+    rgb = build(**edgeface, weights=str(shared_data / "models" / "edgeface_xs.pt"))
+    bgr = build(**edgeface, weights=str(tmp_path / "bgr.pt"), channels="bgr")
+    pixels = torch.from_numpy(load_bin(shared_data / "lfw_dev.bin").images[:4])
+    expected = rgb(as_input(pixels))
+    torch.testing.assert_close(bgr(as_input(pixels)), expected, atol=1e-4, rtol=1e-4)
+    write_cache(bgr, [pixels.numpy()], tmp_path / "cache")
+    cached = build(network="cached", weights=str(tmp_path / "cache"), channels="bgr")
+    torch.testing.assert_close(cached(as_input(pixels)), expected, atol=2e-3, rtol=2e-3)
+    labelled = LabelledFaces(tmp_path / "people", "d" * 64, np.array([0, 0, 1, 1]), 2, [pixels.numpy()])
+    found = [write_prototypes(teacher, labelled, tmp_path / name) for teacher, name in ((rgb, "rgb"), (bgr, "bgr"))]
+    assert [meta.takes.split(",")[0] for meta in found] == ["rgb", "bgr"]
+    rows = [Prototypes.open(tmp_path / name).rows for name in ("rgb", "bgr")]
+    np.testing.assert_allclose(*rows, atol=1e-5)

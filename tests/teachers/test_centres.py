@@ -59,7 +59,7 @@ def test_a_missing_file_and_an_empty_list_are_refused(tmp_path):
 
 
 def test_a_folder_of_prototypes_will_do_and_a_damaged_one_is_refused(tmp_path):
-    rows = torch.eye(4, 3)
+    rows = torch.eye(4)[:, :3] + 0.1
     folder = write_folder(tmp_path / "prototypes", rows.numpy())
     assert torch.equal(load_centres([str(folder)]), rows)
     head = write(tmp_path / "head.pt", {"weight": torch.ones(2, 3)})
@@ -67,3 +67,18 @@ def test_a_folder_of_prototypes_will_do_and_a_damaged_one_is_refused(tmp_path):
     (folder / "prototypes.npy").unlink()
     with pytest.raises(TeacherError, match=r"teacher\.centres\[0\] .*prototypes: is damaged"):
         load_centres([str(folder)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (torch.zeros(4, 3), r"teacher\.centres: 4 of 4 embeddings are all zero"),
+        (torch.ones(4, 3), r"teacher\.centres: all 4 embeddings are the same"),
+        (torch.eye(4, 3) / 0, r"teacher\.centres: 4 of 4 embeddings are not finite"),
+    ],
+)
+def test_centres_that_say_nothing_are_refused(tmp_path, rows, message):
+    with pytest.raises(TeacherError, match=message):
+        load_centres([write(tmp_path / "head.pt", {"weight": rows})])
+    with pytest.raises(TeacherError, match=message.split(":")[1]):
+        load_centres([str(write_folder(tmp_path / "prototypes", rows.numpy()))])

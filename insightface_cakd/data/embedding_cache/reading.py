@@ -1,7 +1,7 @@
 """Opens a cache of teacher embeddings and looks images up in it."""
 
 import json
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -10,6 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from insightface_cakd.data.answers import check_answers
 from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.runtime.reading import parse_json
@@ -17,7 +18,15 @@ from insightface_cakd.runtime.reading import parse_json
 FORMAT = 1
 KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.json"
 HOW = "`cakd data cache-teacher`"
+# As teachers took pixels before it was recorded.
+RGB = "rgb, mean 0.5, std 0.5"
+# Rows that are looked at when a cache is opened, spread evenly.
+LOOKED_AT = 1024
+# More different images than one and its mirror image, to which a teacher may give the same answer.
+ONE_AND_ITS_MIRROR = 2
 Stored = TypeVar("Stored", bound=Any)
+# Marks a field that earlier versions did not write; its default is then what it was.
+ADDED = {"added": True}
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,7 @@ class CacheMeta:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
         rows: number of stored embeddings, two per image.
         data: sha256 of the sorted hashes; the same images give the same value in any order.
+        takes: how the teacher was given the pixels, see `ImageFormat`.
     """
 
     teacher: str
@@ -38,6 +48,7 @@ class CacheMeta:
     rows: int
     data: str
     version: str
+    takes: str = field(default=RGB, metadata=ADDED)
     format: int = FORMAT
 
 
@@ -73,7 +84,7 @@ class EmbeddingCache:
             folder: path of the cache; `~` is the home folder.
 
         Raises:
-            TeacherError: the folder does not exist, is not a cache, or is damaged.
+            TeacherError: the folder does not exist, is not a cache, or is damaged; or its embeddings are not finite, zero or all the same.
         """
         path = Path(folder).expanduser()
         where = f"teacher cache {path}"
@@ -90,7 +101,19 @@ class EmbeddingCache:
             raise TeacherError(
                 f"{where}: is damaged ({reason}); expected a whole cache. Write it again with {HOW}."
             ) from error
-        return cls(path, meta, keys, rows, embeddings)
+        cache = cls(path, meta, keys, rows, embeddings)
+        cache._check_answers(where)
+        return cache
+
+    def _check_answers(self, where: str) -> None:
+        """Refuse embeddings that say nothing, such as earlier versions wrote."""
+        seen = np.unique(np.linspace(0, len(self.keys) - 1, min(LOOKED_AT, len(self.keys))).astype(np.int64))
+        check_answers(
+            self.read(self.rows[seen]),
+            where,
+            f"Write it again with {HOW} and another teacher.",
+            len(self.keys) > ONE_AND_ITS_MIRROR,
+        )
 
     def find(self, hashes: Tensor) -> np.ndarray:
         """Return the row of each image's embedding, -1 where there is none.
@@ -147,13 +170,14 @@ class EmbeddingCache:
 def read_meta(path: Path, meta: type[Stored], expected: str) -> Stored:
     """Return stored metadata.
 
-    Fields with a default must equal it; those whose default is None may have any value, and be missing.
+    Fields with a default must equal it, unless they were added later: then they may be missing or different.
     """
     content = parse_json(path.read_text(encoding="utf-8"))
-    known = {field.name: field.default for field in fields(meta)}
-    needed = {name for name, default in known.items() if default is not None}
-    fits = isinstance(content, dict) and needed <= set(content) <= set(known)
-    if not fits or any(known[name] not in (MISSING, content[name]) for name in needed):
+    known = {one.name: one.default for one in fields(meta)}
+    added = {one.name: one.default for one in fields(meta) if one.metadata == ADDED}
+    content = added | content if isinstance(content, dict) else content
+    fits = isinstance(content, dict) and set(content) == set(known)
+    if not fits or any(default not in (MISSING, content[name]) for name, default in known.items() if name not in added):
         raise ValueError(f"{path.name} is not of {expected}")
     try:
         # In this mode numbers are numbers, and not texts or booleans.

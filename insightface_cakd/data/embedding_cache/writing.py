@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from insightface_cakd import __version__
+from insightface_cakd.data.answers import Answers
 from insightface_cakd.data.embedding_cache.hashing import image_hash
-from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META, ROWS, CacheMeta
+from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META, ONE_AND_ITS_MIRROR, ROWS, CacheMeta
 from insightface_cakd.errors import DataError, TeacherError
 from insightface_cakd.runtime.atomic import require_new, writing
 from insightface_cakd.runtime.progress import Progress
 
 # Half precision keeps 11 bits, a relative error of at most 5e-4; a larger error means values outside its range.
 WORST_ROUNDING = 1e-3
+SILENT = "Nothing is written. Are its weights, and the order and range of colours that it is given, right?"
 
 
 class Embeds(Protocol):
@@ -28,6 +30,10 @@ class Embeds(Protocol):
     name: str
     sha256: str | None
     device: torch.device
+
+    @property
+    def takes(self) -> object:
+        """How it takes the pixels, as text that `str` makes of it."""
 
     @property
     def embedding_size(self) -> int:
@@ -46,7 +52,8 @@ def write_cache(
 ) -> CacheMeta:
     """Write a teacher's embeddings of images and their mirror images.
 
-    Two different images that share a hash are an error, and so are embeddings that half precision cannot represent.
+    Two different images that share a hash are an error, and so are embeddings that half precision cannot represent, or that say nothing:
+    not finite, all zero, or the same for all images.
 
     Args:
         images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
@@ -58,17 +65,27 @@ def write_cache(
     report = progress or (lambda done, total: None)
     with writing(target, DataError, where) as temporary:
         temporary.mkdir()
-        hashes, side = _embed(teacher, images, temporary / EMBEDDINGS, where, lambda n: report(n, total))
+        seen = Answers(f"teacher {teacher.name}", SILENT)
+        hashes, side = _embed(teacher, images, temporary / EMBEDDINGS, where, lambda n: report(n, total), seen)
         keys = _save_table(hashes, temporary, where)
+        if len(keys) > ONE_AND_ITS_MIRROR:
+            seen.require_different()
         data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
         width, rows = teacher.embedding_size, len(hashes[0])
-        meta = CacheMeta(teacher.name, teacher.sha256, width, side, rows // 2, rows, data, __version__)
+        meta = CacheMeta(
+            teacher.name, teacher.sha256, width, side, rows // 2, rows, data, __version__, str(teacher.takes)
+        )
         (temporary / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
     return meta
 
 
 def _embed(
-    teacher: Embeds, images: Iterable[np.ndarray | Tensor], path: Path, where: str, progress: Callable[[int], None]
+    teacher: Embeds,
+    images: Iterable[np.ndarray | Tensor],
+    path: Path,
+    where: str,
+    progress: Callable[[int], None],
+    seen: Answers,
 ) -> tuple[np.ndarray, int]:
     """Write the embeddings; return two hashes of each row, (2, rows), and the side of the images."""
     done, side = 0, 0
@@ -78,7 +95,9 @@ def _embed(
             pixels = _as_pixels(batch, side, where).to(teacher.device)
             done, side = done + len(pixels), pixels.shape[-1]
             for view in (pixels, pixels.flip(-1)):
-                file.write(_half(teacher((view.float() - 127.5) / 127.5), teacher.name).tobytes())
+                embeddings = teacher((view.float() - 127.5) / 127.5)
+                seen.add(embeddings)
+                file.write(_half(embeddings, teacher.name).tobytes())
                 hashes.append(np.stack([image_hash(view, seed).cpu().numpy() for seed in (0, 1)]))
             progress(done)
     if not hashes:

@@ -1,12 +1,14 @@
 """Opens a folder of prototypes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from insightface_cakd.data.embedding_cache.reading import read_meta
+from insightface_cakd.data.answers import check_answers
+from insightface_cakd.data.embedding_cache.reading import ADDED, LOOKED_AT, RGB, read_meta
 from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
 
@@ -24,6 +26,7 @@ class PrototypesMeta:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
         single: number of identities with one image, whose row is that image's feature.
         labels: whose label is which, see `LabelOrder`; None in files of an earlier version.
+        takes: how the teacher was given the pixels, see `ImageFormat`.
     """
 
     teacher: str
@@ -35,9 +38,10 @@ class PrototypesMeta:
     images: int
     single: int
     version: str
+    takes: str = field(default=RGB, metadata=ADDED)
     kind: str = KIND
     format: int = FORMAT
-    labels: dict[str, Any] | None = None
+    labels: dict[str, Any] | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,14 @@ class Prototypes:
             raise TeacherError(
                 f"{where}: is damaged or another kind of folder ({reason}); expected whole prototypes. Write them again with {HOW}."
             ) from error
+        _check_rows(arrays[0], where)
         return cls(path, meta, *arrays)
+
+
+def _check_rows(rows: np.ndarray, where: str) -> None:
+    """Refuse prototypes that say nothing, such as earlier versions wrote."""
+    seen = np.unique(np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(np.int64))
+    check_answers(torch.from_numpy(rows[seen]), where, f"Write them again with {HOW} and another teacher.")
 
 
 def _check_arrays(arrays: list[np.ndarray], meta: PrototypesMeta) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from insightface_cakd import __version__
-from insightface_cakd.data.embedding_cache.writing import Embeds
+from insightface_cakd.data.answers import check_answers
+from insightface_cakd.data.embedding_cache.writing import SILENT, Embeds
 from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.label_order import LabelOrder, as_saved
 from insightface_cakd.data.prototypes.mining import nearest_others
@@ -80,6 +81,7 @@ def _write(
         single=int((images == 1).sum()),
         version=__version__,
         labels=as_saved(faces.order),
+        takes=str(teacher.takes),
     )
     save_prototypes(out, meta, rows.numpy(), hardest.numpy(), images)
     return meta
@@ -125,12 +127,15 @@ def _sum_features(teacher: Embeds, faces: LabelledFaces, progress: Callable[[int
     for batch in faces.batches:
         pixels = torch.from_numpy(batch).to(teacher.device).permute(0, 3, 1, 2).contiguous()
         images = (pixels.float() - 127.5) / 127.5
-        features = (teacher(images).float() + teacher(images.flip(-1)).float()).cpu()
-        if not torch.isfinite(features).all():
-            raise TeacherError(
-                f"teacher {teacher.name}: embeddings among images {done} to {done + len(batch) - 1} of {faces.folder} are not finite. Are "
-                "its weights and its input range right?"
+        both = [teacher(view).float() for view in (images, images.flip(-1))]
+        for embeddings in both:
+            check_answers(
+                embeddings,
+                f"teacher {teacher.name}, images {done} to {done + len(batch) - 1} of {faces.folder}",
+                SILENT,
+                different=False,
             )
+        features = (both[0] + both[1]).cpu()
         units = features / torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp_min(SHORTEST)
         sums.index_add_(0, torch.from_numpy(faces.labels[done : done + len(batch)]), units)
         done += len(batch)
@@ -146,4 +151,6 @@ def _directions(sums: Tensor, teacher: str) -> Tensor:
             f"teacher {teacher}: the features of identity {int(lengths.argmin())} add up to zero; expected a direction. Is it the right "
             "teacher for this data?"
         )
-    return sums.div_(lengths)
+    sums.div_(lengths)
+    check_answers(sums, f"teacher {teacher}: the prototypes of {len(sums)} identities", SILENT)
+    return sums

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from insightface_cakd.data.bins import VerificationSet, load_bin, read_bin
+from insightface_cakd.data.bins import VerificationSet, decode_pairs, load_bin, read_bin
 from insightface_cakd.data.folders import is_litter
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
@@ -168,12 +168,26 @@ def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
 
     The whole set is returned where the remaining pairs could not be judged in ten folds.
     """
-    step = -(-len(pairs.same) // most)
-    same = pairs.same[::step]
-    if step == 1 or len(same) < FOLDS or same.all() or not same.any():
+    step = _step(pairs.same, most)
+    if step == 1:
         return pairs
     shape = pairs.images.shape[1:]
-    return VerificationSet(pairs.images.reshape(-1, 2, *shape)[::step].reshape(-1, *shape), same)
+    return VerificationSet(pairs.images.reshape(-1, 2, *shape)[::step].reshape(-1, *shape), pairs.same[::step])
+
+
+def load_thinned(path: Path, most: int) -> tuple[VerificationSet, int]:
+    """Load a .bin thinned, and return the number of all its pairs.
+
+    Pairs that are left out, see `thinned`, are not decoded.
+    """
+    encoded, same = read_bin(path)
+    return decode_pairs(path, encoded, same, _step(np.asarray(same, bool), most)), len(same)
+
+
+def _step(same: np.ndarray, most: int) -> int:
+    step = -(-len(same) // most)
+    kept = same[::step]
+    return 1 if len(kept) < FOLDS or kept.all() or not kept.any() else step
 
 
 def titled(name: str, variant: str) -> str:

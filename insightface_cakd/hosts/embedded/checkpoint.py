@@ -19,8 +19,6 @@ from insightface_cakd.runtime.leftovers import clear_leftovers
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import MODEL, RESULT
 
-BEST = "best.pt"
-
 # The keys that this host adds, and what a resumed run does without them, where that is worth saying.
 ADDED = {
     "state_grad_scaler": "the loss scaler starts afresh",

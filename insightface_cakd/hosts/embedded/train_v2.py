@@ -19,7 +19,6 @@ from torch.utils.tensorboard import SummaryWriter
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.checkpoint import (
-    BEST,
     Start,
     check_output,
     load,
@@ -41,7 +40,7 @@ from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, check_job
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
-from insightface_cakd.runtime.run_folder import MODEL, RESULT, RunFolder
+from insightface_cakd.runtime.run_folder import BEST, MODEL, RESULT, RunFolder
 from insightface_cakd.runtime.stopping import STOPPED, StopRequest, stop_requests
 from insightface_cakd.runtime.tensor_file import save_atomically
 from insightface_cakd.runtime.workers import worker_failures

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError
+from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.prompts import PromptSpec
-from insightface_cakd.teachers.base import Teacher, reason_of
+from insightface_cakd.teachers.base import Teacher
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
 from insightface_cakd.teachers.prompts.damped import damped
 from insightface_cakd.teachers.prompts.swin import SwinBlocks
 from insightface_cakd.teachers.prompts.vit import ViTBlocks
+from insightface_cakd.teachers.trial import reason_of
 
 SEED = 0
 
@@ -58,6 +60,7 @@ class PromptedTeacher(Teacher):
         device: where it runs.
         spec: the prompts; the default ones when not given.
         input_size: side of the images that it takes, in pixels.
+        takes: how the network takes the pixels.
         remembered: gives the embeddings without prompts in place of the network; the network when not given.
 
     Attributes:
@@ -76,10 +79,18 @@ class PromptedTeacher(Teacher):
         sha256: str | None = None,
         input_size: int = 112,
         autocast: bool = False,
+        takes: ImageFormat = RGB,
         remembered: nn.Module | None = None,
     ) -> None:
         super().__init__(
-            embedder, name, embedding_size, device, sha256=sha256, input_size=input_size, autocast=autocast
+            embedder,
+            name,
+            embedding_size,
+            device,
+            sha256=sha256,
+            input_size=input_size,
+            autocast=autocast,
+            takes=takes,
         )
         self.spec = spec if spec is not None else PromptSpec()
         self.remembered = remembered

@@ -77,6 +77,7 @@ def test_meta_says_whose_of_what_and_how_much(tmp_path):
         "images": 7,
         "single": 2,
         "version": __version__,
+        "takes": "rgb, mean 0.5, std 0.5",
         "kind": "prototypes",
         "format": 1,
         "labels": None,
@@ -124,8 +125,8 @@ class Broken(ChannelMeans):
 @pytest.mark.parametrize(
     ("factor", "message"),
     [
-        (float("nan"), r"teacher tiny: embeddings among images 0 to 2 of .*people are not finite"),
-        (0.0, r"teacher tiny: the features of identity 0 add up to zero; expected a direction"),
+        (float("nan"), r"teacher tiny, images 0 to 2 of .*people: 3 of 3 embeddings are not finite; expected numbers"),
+        (0.0, r"teacher tiny, images 0 to 2 of .*people: 3 of 3 embeddings are all zero"),
     ],
 )
 def test_a_teacher_that_says_nothing_is_refused_and_leaves_nothing(tmp_path, factor, message):

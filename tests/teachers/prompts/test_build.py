@@ -121,7 +121,10 @@ def test_an_image_that_is_not_remembered(remembering):
 def test_what_another_teacher_said_is_refused(remembering, tmp_path):
     spec = remembering[2]
     spec.weights = str(saved(get_model("vit_tiny", num_features=24), tmp_path / "other.pt"))
-    message = r"teacher\.prompts\.plain .*: written by vit_tiny \(sha256 \w+, width 24\); expected this teacher \(sha256 \w+, width 24\)"
+    message = (
+        r"teacher\.prompts\.plain .*: written by vit_tiny \(sha256 \w+, width 24, rgb, mean 0\.5, std 0\.5\); "
+        r"expected this teacher \(sha256 \w+, width 24, rgb, mean 0\.5, std 0\.5\)"
+    )
     with pytest.raises(TeacherError, match=message):
         build_teacher(spec, get_model, "cpu")
 
@@ -131,3 +134,9 @@ def test_a_memory_that_is_not_there(remembering, tmp_path):
     spec.prompts.plain = str(tmp_path / "nowhere")
     with pytest.raises(TeacherError, match=r"nowhere: has no meta\.json; .* Correct its path"):
         build_teacher(spec, get_model, "cpu")
+
+
+def test_a_teacher_that_remembers_is_measured_by_the_network_itself(remembering):
+    teacher, live, _ = remembering
+    others = as_input(faces(2, seed=9))
+    torch.testing.assert_close(teacher.computed(others), live(others), rtol=1e-4, atol=1e-4)

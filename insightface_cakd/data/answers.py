@@ -1,0 +1,82 @@
+"""Whether a teacher's answers say anything."""
+
+import torch
+from torch import Tensor
+
+from insightface_cakd.errors import TeacherError
+
+# Shorter rows have no direction: the losses' own division by a length stops there.
+SHORTEST = 1e-12
+# Largest distance to the first row, over the largest length, of rows that differ by rounding only. Untrained networks reach 0.1.
+SAME = 1e-5
+# Rows looked at at a time: class centres may be millions.
+ROWS = 1 << 16
+
+
+class Answers:
+    """Checks a teacher's answers as they come.
+
+    Args:
+        where: beginning of every error message.
+        fix: end of every error message.
+    """
+
+    def __init__(self, where: str, fix: str) -> None:
+        self.where, self.fix = where, fix
+        self.count = 0
+        self._first: Tensor | None = None
+        self._length = self._distance = 0.0
+
+    def add(self, answers: Tensor) -> None:
+        """Take a batch.
+
+        Shape:
+            answers: (B, ...), floats.
+
+        Raises:
+            TeacherError: an answer is not finite, or all zero.
+        """
+        rows = answers.detach().flatten(1).float()  # (B, values)
+        bad = int((~torch.isfinite(rows)).any(dim=1).sum())
+        if bad:
+            self._refuse(f"{bad} of {len(rows)} embeddings are not finite; expected numbers")
+        lengths = torch.linalg.vector_norm(rows, dim=1)  # (B,)
+        silent = lengths <= SHORTEST
+        if silent.any():
+            number = self.count + int(silent.int().argmax())
+            self._refuse(
+                f"{int(silent.sum())} of {len(rows)} embeddings are all zero, the first is number {number}; expected directions"
+            )
+        if self._first is None:
+            self._first = rows[0].clone()
+        self.count += len(rows)
+        self._length = max(self._length, float(lengths.max()))
+        self._distance = max(self._distance, float(torch.linalg.vector_norm(rows - self._first, dim=1).max()))
+
+    def require_different(self) -> None:
+        """Check that not all answers so far were the same.
+
+        Raises:
+            TeacherError: they were, though the images differ.
+        """
+        if self._distance <= SAME * self._length:
+            self._refuse(f"all {self.count} embeddings are the same; expected different ones of different faces")
+
+    def _refuse(self, problem: str) -> None:
+        raise TeacherError(f"{self.where}: {problem}. {self.fix}")
+
+
+def check_answers(answers: Tensor, where: str, fix: str, different: bool = True) -> None:
+    """Check the answers to different images.
+
+    Args:
+        answers: (B, ...), floats.
+        where: beginning of every error message.
+        fix: end of every error message.
+        different: also refuse answers that are all the same.
+    """
+    seen = Answers(where, fix)
+    for part in answers.split(ROWS):
+        seen.add(part)
+    if different:
+        seen.require_different()
