@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from insightface_cakd.errors import RecipeError, did_you_mean, in_one_line
+from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import facts_of
 from insightface_cakd.losses.options import option_names
 from insightface_cakd.recipe.parts import check_parts
@@ -14,9 +13,9 @@ from insightface_cakd.recipe.problems import first_problem
 from insightface_cakd.recipe.settings import changed
 from insightface_cakd.recipe.shipped import find_recipe
 from insightface_cakd.recipe.spec import Recipe, TermSpec
-
-# The loader of libyaml, if PyYAML has it, halves the time for the table of all shipped recipes.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from insightface_cakd.runtime.foreign import foreign
+from insightface_cakd.runtime.reading import reading
+from insightface_cakd.runtime.strict_yaml import LARGEST, YAMLError, read_yaml
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
@@ -30,10 +29,18 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
         RecipeError: the file does not exist, or it is not a valid recipe with these settings; the message names the key.
     """
     where = f"recipe {(path := find_recipe(name)).name}"
+    with reading(where, RecipeError, "a text file of keys and values. Correct it.", UnicodeDecodeError):
+        if path.stat().st_size > LARGEST:
+            raise RecipeError(
+                f"{where}: {path.stat().st_size} bytes; expected a recipe, of at most {LARGEST}. Is it another file?"
+            )
+        text = path.read_text(encoding="utf-8")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{where}: not YAML ({in_one_line(error)}); expected keys and values.") from error
+        content = read_yaml(text)
+    except YAMLError as error:
+        raise RecipeError(
+            f"{where}: not YAML as recipes are written ({error}); expected keys and values. Correct it."
+        ) from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
     return parse_recipe(content, where, settings)
@@ -89,7 +96,13 @@ def _term(item: Any, where: str) -> dict[str, Any]:
     if not isinstance(item, dict) or "loss" not in item:
         raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
     facts = facts_of(str(item["loss"]), f"{where}.loss")
-    names = option_names(facts.__init__)
+    with foreign(
+        f"{where}.loss {item['loss']}",
+        RecipeError,
+        "a constructor whose annotations can be read. Correct it.",
+        of=facts,
+    ):
+        names = option_names(facts.__init__)
     own = set(TermSpec.model_fields) - {"options"}
     for key in item:
         if key not in own | names.keys():

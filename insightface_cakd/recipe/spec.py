@@ -15,6 +15,7 @@ from insightface_cakd.recipe.schedule import ScheduleSpec
 from insightface_cakd.recipe.student import StudentSpec
 from insightface_cakd.recipe.teacher import NOBODY, TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
+from insightface_cakd.runtime.foreign import foreign
 
 if TYPE_CHECKING:
     from insightface_cakd.losses import DistillLoss
@@ -75,7 +76,11 @@ class TermSpec(BaseModel):
 
     def build_loss(self) -> "DistillLoss":
         """Return the loss module of this term."""
-        return LOSSES[self.loss](**self.options)
+        kind = LOSSES[self.loss]
+        with foreign(
+            f"term '{self.name}': loss {self.loss}", RecipeError, "it to be made of these options. Correct it.", of=kind
+        ):
+            return kind(**self.options)
 
 
 class Recipe(BaseModel):

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from insightface_cakd.errors import ShapeError, TeacherError, in_one_line
+from insightface_cakd.errors import ShapeError, TeacherError
 from insightface_cakd.networks.token_grid import TokenGrid
+from insightface_cakd.runtime.foreign import foreign
 
 
 class Teacher(nn.Module):
@@ -153,7 +154,15 @@ class Teacher(nn.Module):
         if self.embedder.training and not self.trains:
             self.embedder.eval()
         # The loop's own autocast must not change the teacher's embeddings.
-        with torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts):
+        with (
+            foreign(
+                f"teacher {self.name}",
+                TeacherError,
+                "embeddings of these images. Correct the network.",
+                of=self.embedder,
+            ),
+            torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts),
+        ):
             embeddings = self.embedder(self._prepared(images))
         expected = (images.shape[0], *self.answer)
         if not isinstance(embeddings, Tensor) or tuple(embeddings.shape) != expected:
@@ -198,28 +207,24 @@ def describe(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def reason_of(error: Exception) -> str:
-    """Return what a foreign network raised, in at most 300 characters."""
-    return in_one_line(f"{type(error).__name__}: {error}")[:300]
+def _kind_of(tensor: Tensor) -> str:
+    return f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
 
 
 @torch.no_grad()
 def measure_answer(embedder: nn.Module, device: torch.device, input_size: int, where: str) -> tuple[int, ...]:
     """Return the shape of an embedder's answer, without the batch."""
-    blank = torch.zeros(2, 3, input_size, input_size, device=device)
-    try:
-        embeddings = embedder(blank)
-    except TeacherError:
-        raise
-    # A foreign network may raise anything here; any error means that this teacher cannot be used.
-    except Exception as error:
-        raise TeacherError(
-            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason_of(error)}); expected a network of free "
-            "batch size. Is teacher.input_size right?"
-        ) from error
+    fails = f"cannot embed 2 images of {input_size}x{input_size}"
+    # Any error here means that this teacher cannot be used, one of a network of this package too.
+    with foreign(where, TeacherError, "a network of free batch size. Is teacher.input_size right?", fails=fails):
+        embeddings = embedder(torch.zeros(2, 3, input_size, input_size, device=device))
     if not isinstance(embeddings, Tensor) or embeddings.ndim < 2 or embeddings.shape[0] != 2:
         raise TeacherError(
             f"{where}: gives {describe(embeddings)} for 2 images; expected (2, D), one embedding per image, or (2, ...)."
+        )
+    if not embeddings.is_floating_point() or embeddings.layout != torch.strided or embeddings.is_meta:
+        raise TeacherError(
+            f"{where}: its embeddings are {_kind_of(embeddings)}; expected floating-point numbers, dense and in memory. Return those."
         )
     if not torch.isfinite(embeddings).all():
         raise TeacherError(f"{where}: its embedding of a blank image is not finite. The weights are damaged.")

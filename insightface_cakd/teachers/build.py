@@ -21,6 +21,7 @@ from insightface_cakd.networks.weights import (
     weights_file,
 )
 from insightface_cakd.recipe.teacher import CACHED, ONNX, TeacherSpec
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers.base import Teacher, freeze, measure_answer
 from insightface_cakd.teachers.cached import CachedEmbeddings
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
@@ -141,7 +142,8 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
         width = spec.embedding_size or infer_embedding_size(state, where, None if is_own else of_width)
         network = of_width(width)
         load_strictly(network, state, where)
-    network = network.eval().to(device) if spec.trains else freeze(network, device)
+    with foreign(where, TeacherError, "a network that can be put on the device and frozen. Correct it.", of=network):
+        network = network.eval().to(device) if spec.trains else freeze(network, device)
     answer = measure_answer(network, device, spec.input_size, where)
     _check_width(answer, spec.embedding_size, where)
     plain = None if spec.prompts is None else _remembered(spec.prompts.plain, answer, digest)
