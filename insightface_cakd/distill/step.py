@@ -34,6 +34,11 @@ class DistillationStep(nn.Module):
             term.name: next(source for source in sources if term.reading in source.offers) for term in self.terms
         }
         for term in self.terms:
+            if hasattr(nn.ModuleDict(), term.name):
+                raise RecipeError(
+                    f"recipe: term '{term.name}': modules are kept by this name, which torch's have; expected another. Give it "
+                    "a `name`."
+                )
             if term.schedule.needs_length and length is None:
                 raise RecipeError(
                     f"recipe: the schedule {term.schedule.kind} of term '{term.name}' needs the length of the run, and this loop does not "

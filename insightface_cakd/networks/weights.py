@@ -11,6 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError, in_one_line
+from insightface_cakd.runtime.foreign import foreign
+from insightface_cakd.runtime.reading import reading
+from insightface_cakd.runtime.tensor_file import first_oddity
 
 _BLOCK = 1 << 20
 _PREFIXES = ("module.", "model.")
@@ -64,7 +67,7 @@ def existing_file(name: str, what: str, fix: str) -> Path:
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 lower-case hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with reading(path, TeacherError, "a file that can be read. Get it again."), path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -118,10 +121,10 @@ def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Te
     """
     content = read_tensors(path, where, advice)
     state = content.get("state_dict_backbone", content)
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        keys = ", ".join(map(str, list(content)[:4])) or "no keys"
+    odd = first_oddity(state) if state else in_one_line(", ".join(map(str, list(content)[:4])))[:200] or "no keys"
+    if odd is not None:
         raise TeacherError(
-            f"{where}: holds {keys}; expected named tensors, or a checkpoint with state_dict_backbone. Save "
+            f"{where}: holds {odd}; expected named tensors, dense and of real numbers, or a checkpoint with state_dict_backbone. Save "
             "`model.state_dict()`."
         )
     return state
@@ -176,7 +179,8 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
     A prefix `module.` or `model.` that all keys of the file share, and none of the network's, is removed. The counters of batch norms,
     which old files and converters leave out, may be missing, as in torch's own strict load.
     """
-    own = network.state_dict()
+    with foreign(where, TeacherError, "a network with a state dict. Correct it.", of=network):
+        own = network.state_dict()
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
             state = {key[len(prefix) :]: value for key, value in state.items()}
@@ -193,11 +197,12 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
             f"{where}: {_count(missing, 'missing keys')}, {_count(unexpected, 'unexpected')}, "
             f"{_count(misshapen, 'of another shape')}; not loaded. {_advise(advice, missing, unexpected)}"
         )
-    network.load_state_dict(state, strict=True)
+    with foreign(where, TeacherError, "weights that the network takes. Correct the network, or the file.", of=network):
+        network.load_state_dict(state, strict=True)
 
 
 def _count(items: list[str], what: str) -> str:
-    shown = "; ".join(items[:2]) + ("; ..." if len(items) > 2 else "")
+    shown = "; ".join(in_one_line(item)[:120] for item in items[:2]) + ("; ..." if len(items) > 2 else "")
     return f"{len(items)} {what}" + (f" ({shown})" if items else "")
 
 

@@ -112,6 +112,6 @@ def source_class(spec: NamedSpec, where: str) -> Any:
     offers = getattr(found, "offers", ())
     if not isinstance(offers, list | tuple) or not offers or not all(isinstance(name, str) for name in offers):
         raise RecipeError(
-            f"{where}: sources: {spec.kind} offers nothing; expected a class with `offers`, a tuple of what terms read. See CONTRIBUTING.md."
+            f"{where}: sources: {spec.kind} offers nothing; expected a class with `offers`, what terms may read. See CONTRIBUTING.md."
         )
     return found

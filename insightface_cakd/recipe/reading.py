@@ -47,9 +47,22 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
 
 
 def with_stages(recipe: Recipe) -> list[Recipe]:
-    """Return a recipe and those of its stages, its own first."""
-    stages = [] if recipe.student is None else recipe.student.stages
-    return [recipe, *(load_recipe(stage.recipe) for stage in stages if stage.recipe is not None)]
+    """Return a recipe and those of its stages, its own first.
+
+    Raises:
+        RecipeError: as `load_recipe`, or the recipe of a stage has stages itself.
+    """
+    found = [recipe]
+    for stage in [] if recipe.student is None else recipe.student.stages:
+        if stage.recipe is None:
+            continue
+        read = load_recipe(stage.recipe)
+        if read.student is not None and read.student.stages:
+            raise RecipeError(
+                f"recipe: student.stages: {stage.name}: {stage.recipe} has stages itself; expected one run. Name its stages here."
+            )
+        found.append(read)
+    return found
 
 
 def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = ()) -> Recipe:

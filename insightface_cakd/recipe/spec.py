@@ -13,7 +13,7 @@ from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
 from insightface_cakd.recipe.readings import reading
 from insightface_cakd.recipe.schedule import ScheduleSpec
 from insightface_cakd.recipe.student import StudentSpec
-from insightface_cakd.recipe.teacher import NOBODY, TeacherSpec
+from insightface_cakd.recipe.teacher import NOBODY, WIDEST, TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
 from insightface_cakd.runtime.foreign import foreign
 
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from insightface_cakd.losses import DistillLoss
 
 
+# Modules and entries of a checkpoint are found by it.
+TERM_NAME = r"^[^.\x00-\x1f]+$"
+
+
 class TermSpec(BaseModel):
     """One term of the objective: `weight * loss(student, teacher)`.
 
     Args:
-        name: name of the term in the logs; the loss's name when not given.
+        name: name of the term in the logs and in checkpoints, without dots; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
@@ -41,14 +45,14 @@ class TermSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     loss: str
-    name: str
+    name: str = Field(pattern=TERM_NAME)
     weight: float = Field(ge=0, allow_inf_nan=False)
     schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
     student: str | None = None
     teacher: str | None = None
     projector: str | None = None
     reads: str | None = None
-    nested: list[Annotated[int, Field(gt=0)]] | Annotated[int, Field(gt=0)] | None = None
+    nested: list[Annotated[int, Field(gt=0, le=WIDEST)]] | Annotated[int, Field(gt=0, le=16)] | None = None
     whose: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from insightface_cakd.recipe.prompts import PromptSpec
 
 CACHED, ONNX = "cached", "onnx"
+# Wider layers, as square matrices, fill the memory of any GPU.
+WIDEST = 65536
 # The teacher of a recipe that has none: a task alone.
 NOBODY = "none"
 
@@ -41,8 +43,9 @@ class TeacherSpec(BaseModel):
         weights: the file with the weights, the ONNX or TorchScript file, or the folder of the cache.
         sha256: of that file (64 hexadecimal digits), not of an ONNX file's external data; for a cache, of the teacher
             that wrote it. Not compared when not given.
-        embedding_size: width of the embedding; read from the weights when not given.
-        input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
+        embedding_size: width of the embedding, at most 65536; read from the weights when not given.
+        input_size: side of the square images that the teacher takes, at most 4096, where one image takes 200 MB; the student's are
+            resized when theirs differs.
         centres: files with the teacher's class centres in rank order, or a folder of prototypes; only logits terms and
             `head.centres: teacher` need them.
         prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
@@ -56,8 +59,8 @@ class TeacherSpec(BaseModel):
     network: str = Field(min_length=1)
     weights: str | None = None
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
-    embedding_size: int | None = Field(default=None, gt=0)
-    input_size: int = Field(default=112, gt=0)
+    embedding_size: int | None = Field(default=None, gt=0, le=WIDEST)
+    input_size: int = Field(default=112, gt=0, le=4096)
     check: CheckSpec | None = None
     centres: list[str] = Field(default_factory=list)
     prototypes: str | None = None

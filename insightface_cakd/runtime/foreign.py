@@ -16,6 +16,8 @@ PACKAGE = "insightface_cakd"
 TRACEBACK = "CAKD_TRACEBACK"
 # Packages that a recipe or a command line has named, `package.module:Name`: code of the user's, wherever it is installed.
 _NAMED: set[str] = set()
+# What Python says of a text that no file can be called by.
+_NO_NAME = ("embedded null", "surrogates not allowed")
 _OURS = Path(__file__).resolve().parents[1]
 _INSTALLED = tuple(
     {
@@ -101,11 +103,14 @@ def _not_ours(error: BaseException) -> str | None:
             f"memory: not enough for what was asked ({reason_of(error)}); expected sizes that fit the machine. Lower the batch size or "
             "the size that the line names, or free memory."
         )
-    if isinstance(error, OSError) and error.filename is not None:
+    if isinstance(error, OSError):
+        path = "a file" if error.filename is None else in_one_line(error.filename)[:300]
         return (
-            f"{in_one_line(error.filename)[:300]}: cannot be used ({error.strerror}); expected a path that can be read, or written where "
+            f"{path}: cannot be used ({error.strerror or in_one_line(error)}); expected a path that can be read, or written to where "
             "something is saved. Correct it."
         )
+    if isinstance(error, UnicodeEncodeError | ValueError) and any(word in in_one_line(error) for word in _NO_NAME):
+        return f"a name or path ({in_one_line(error)[:200]}); expected text in UTF-8, without NUL. Rename it."
     return None
 
 

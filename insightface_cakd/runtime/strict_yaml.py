@@ -174,7 +174,7 @@ def _scalar(event: yaml.ScalarEvent, where: str) -> tuple[Any, bool]:
     text: str = event.value
     if event.tag not in (None, "!", f"{_TAG}str"):
         raise YAMLError(f"{where}: the tag {event.tag}")
-    if "\0" in text or not _is_whole(text):
+    if not is_plain(text):
         raise YAMLError(f"{where}: text with NUL or half a character, {text[:40]!a}")
     tag = _RESOLVER.resolve(yaml.ScalarNode, text, (event.tag is None and event.implicit[0], False))
     if tag == _MERGE:
@@ -194,13 +194,13 @@ def _scalar(event: yaml.ScalarEvent, where: str) -> tuple[Any, bool]:
     return value, False
 
 
-def _is_whole(text: str) -> bool:
-    """Return whether a text has no half of a surrogate pair."""
+def is_plain(text: str) -> bool:
+    """Return whether a text has neither NUL nor half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
 
 
 def _mappings(value: Any, where: str) -> list[dict[str, Any]]:
