@@ -1,6 +1,7 @@
 """Reads recipes strictly: unknown keys are refused, known ones named."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -39,7 +40,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
         content = read_yaml(text)
     except YAMLError as error:
         raise RecipeError(
-            f"{where}: not YAML as recipes are written ({error}); expected keys and values. Correct it."
+            f"{where}: not YAML ({error}); expected keys and values: text, numbers, lists, no key twice, no tags. Correct it."
         ) from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
@@ -50,19 +51,25 @@ def with_stages(recipe: Recipe) -> list[Recipe]:
     """Return a recipe and those of its stages, its own first.
 
     Raises:
-        RecipeError: as `load_recipe`, or the recipe of a stage has stages itself.
+        RecipeError: as `load_recipe`, or a stage's recipe leads back to itself.
     """
-    found = [recipe]
-    for stage in [] if recipe.student is None else recipe.student.stages:
-        if stage.recipe is None:
-            continue
-        read = load_recipe(stage.recipe)
-        if read.student is not None and read.student.stages:
-            raise RecipeError(
-                f"recipe: student.stages: {stage.name}: {stage.recipe} has stages itself; expected one run. Name its stages here."
-            )
-        found.append(read)
-    return found
+    return [recipe, *(_of_stage(name) for name in _stages(recipe))]
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    return [] if recipe.student is None else [one.recipe for one in recipe.student.stages if one.recipe is not None]
+
+
+def _of_stage(name: str, above: tuple[Path, ...] = ()) -> Recipe:
+    path = find_recipe(name)
+    if path in above:
+        raise RecipeError(
+            f"recipe: student.stages: {name} is a stage of itself; expected stages that end. Name another recipe."
+        )
+    recipe = load_recipe(name)
+    for below in _stages(recipe):
+        _of_stage(below, (*above, path))
+    return recipe
 
 
 def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = ()) -> Recipe:

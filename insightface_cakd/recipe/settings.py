@@ -48,7 +48,7 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
             value = read_yaml(text)
         except YAMLError as error:
             raise RecipeError(
-                f"{OPTION} {setting[:200]}: the value is not YAML as recipes are written ({error}); expected a value of the key. Put it in "
+                f"{OPTION} {setting[:200]}: the value is not YAML ({error}); expected a value of the key. Put it in "
                 "quotes."
             ) from error
         keys = key.split(".")
