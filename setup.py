@@ -56,6 +56,7 @@ setup(
             *HOST,
             *RUNTIMES["ncnn"],
             *RUNTIMES["openvino"],
+            "hypothesis",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",

@@ -151,7 +151,9 @@ def infer_embedding_size(
                 return value.shape[axis]
     weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
     if not weights:
-        raise TeacherError(f"{where}: has no weight to read the embedding size from. {advice.width}")
+        raise TeacherError(
+            f"{where}: has no weight to read the embedding size from; expected those of a network. {advice.width}"
+        )
     return weights[-1].shape[0]
 
 

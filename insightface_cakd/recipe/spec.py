@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES, LossFacts, facts_of
@@ -19,10 +19,6 @@ from insightface_cakd.runtime.foreign import foreign
 
 if TYPE_CHECKING:
     from insightface_cakd.losses import DistillLoss
-
-
-# Modules and entries of a checkpoint are found by it.
-TERM_NAME = r"^[^.\x00-\x1f]+$"
 
 
 class TermSpec(BaseModel):
@@ -45,7 +41,7 @@ class TermSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     loss: str
-    name: str = Field(pattern=TERM_NAME)
+    name: str
     weight: float = Field(ge=0, allow_inf_nan=False)
     schedule: ScheduleSpec = Field(default_factory=ScheduleSpec)
     student: str | None = None
@@ -63,6 +59,14 @@ class TermSpec(BaseModel):
         if isinstance(given, dict) and isinstance(given.get("loss"), str) and isinstance(given.get("options"), dict):
             return given | {"options": by_todays_names(facts_of(given["loss"]).__init__, given["options"])}
         return given
+
+    @field_validator("name")
+    @classmethod
+    def _finds_modules(cls, name: str) -> str:
+        """Refuse a name that no module of torch can have."""
+        if not name or "." in name or not name.isprintable():
+            raise ValueError("expected a name of printable letters without dots")
+        return name
 
     @property
     def facts(self) -> type[LossFacts]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.reading import read_text
 
@@ -151,8 +151,11 @@ class RunFolder:
             return kind()
         try:
             content = json.loads(read_text(path, RunError, "what `cakd train` wrote. Train again."))
-        except json.JSONDecodeError as error:
-            raise RunError(f"{path}: not JSON ({error}); expected what `cakd train` wrote. Train again.") from error
+        # Numbers of too many digits and brackets without end are no JSONDecodeError.
+        except (ValueError, RecursionError) as error:
+            raise RunError(
+                f"{path}: not JSON ({in_one_line(error)[:200]}); expected what `cakd train` wrote. Train again."
+            ) from error
         if not isinstance(content, dict):
             raise RunError(f"{path}: holds a {type(content).__name__}; expected an object. Train again.")
         try:

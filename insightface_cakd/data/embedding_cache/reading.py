@@ -142,7 +142,10 @@ class EmbeddingCache:
 
 def read_meta(path: Path, meta: type[Stored], expected: str) -> Stored:
     """Return stored metadata; fields with a default must equal it."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError(f"{path.name} has brackets without end") from error
     known = {field.name: field.default for field in fields(meta)}
     fits = isinstance(content, dict) and set(content) == set(known)
     if not fits or any(default not in (MISSING, content[name]) for name, default in known.items()):

@@ -119,7 +119,7 @@ def read_table(path: Path, folder: Path) -> dict[str, Any]:
     """Return the object in a JSON file of a folder of embeddings."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise damaged(folder, f"{path.name} cannot be read") from error
     if not isinstance(content, dict):
         raise damaged(folder, f"{path.name} holds no table")
