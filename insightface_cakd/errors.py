@@ -63,5 +63,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def in_one_line(message: object) -> str:
-    """Return an exception or a text of foreign code as one line."""
-    return " ".join(str(message).split())
+    """Return an exception or a text of foreign code as one line.
+
+    Nothing for an exception that cannot say what it is.
+    """
+    try:
+        return " ".join(str(message).split())
+    # A foreign `__str__` may raise anything.
+    except Exception:
+        return ""
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what foreign code raised, its type first, in at most 300 characters."""
+    said = in_one_line(error)
+    return f"{type(error).__name__}: {said}"[:300] if said else type(error).__name__

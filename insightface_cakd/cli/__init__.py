@@ -3,12 +3,15 @@
 Commands import what they run only when they run, so that `--help` is fast.
 """
 
+import shlex
 import sys
+import traceback
 
 import typer
 
 from insightface_cakd import __version__
-from insightface_cakd.errors import CAKDError
+from insightface_cakd.errors import CAKDError, in_one_line, reason_of
+from insightface_cakd.runtime.foreign import anything_foreign
 
 HELP = "Distil a large face-recognition teacher into a small student, in arcface_torch's own training loop."
 
@@ -38,13 +41,26 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command line.
 
-    A user's mistake ends with one line on stderr and exit code 1.
+    A user's mistake ends with one line on stderr and exit code 1, a fault of this package with its traceback and a line that says so.
     """
     try:
-        build()()
+        with anything_foreign():
+            build()()
     except CAKDError as error:
-        print(f"cakd: error: {error}", file=sys.stderr)
+        print(f"cakd: error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        traceback.print_exception(error)
+        print(_our_fault(error), file=sys.stderr)
+        sys.exit(1)
+
+
+def _our_fault(error: Exception) -> str:
+    """Return the line that ends the traceback of a fault of this package."""
+    return (
+        f"cakd: a fault of insightface_cakd {__version__} ({reason_of(error)}), not of what it was given; please report it with the lines "
+        f"above and this command: {shlex.join(['cakd', *sys.argv[1:]])}"
+    )
 
 
 def _version(asked: bool) -> None:

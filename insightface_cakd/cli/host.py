@@ -36,8 +36,8 @@ def _run(
     unwanted: NoFixes = None,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the whole traceback of an error.")] = False,
 ) -> None:
-    from insightface_cakd.hosts.failures import TRACEBACK
     from insightface_cakd.hosts.scripts import run_script
+    from insightface_cakd.runtime.foreign import TRACEBACK
 
     if traceback:
         os.environ[TRACEBACK] = "1"

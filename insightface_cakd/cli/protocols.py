@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from insightface_cakd.cli.options import Batch, Device, Json, MaxCorrupt, Network, Seed
-from insightface_cakd.evaluate.protocol import build_protocol, described, find_protocol
+from insightface_cakd.evaluate.protocol import build_protocol, described, find_protocol, measured
 
 if TYPE_CHECKING:
     from insightface_cakd.evaluate.execution import Execution
@@ -69,7 +69,7 @@ def command_of(name: str) -> Callable[..., None]:
 
         protocol, execution = build_protocol(name, options), execution_of(device, batch)
         (entry,) = read_entries([model], network)
-        result = protocol.measure(entry.load(get_model, execution.device, kind.sides), data, execution)
+        result = measured(protocol, entry.load(get_model, execution.device, kind.sides), data, execution)
         say(result, json, report, f"{name}: {entry.name}")
 
     run.__doc__ = text

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.prototypes import check_classes
+from insightface_cakd.distill.sources import asking
 from insightface_cakd.distill.state import PREFIX, load_method_state, method_state
 from insightface_cakd.distill.student import Outputs
 
@@ -38,13 +39,14 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
             answer, features = outputs
             # arcface_torch's head squeezes the caller's labels in place.
             labels = _labels_of(target)
-            found = [source.before_loss(self, features, labels) for source in sources]
+            logged = _before_loss(distillation, self, features, labels)
             own = super().forward(answer, target)
             parts = getattr(self, "shown", {}).items()
-            for name, value in [(loss_name, own), *parts, *(pair for logged in found for pair in logged.items())]:
+            for name, value in [(loss_name, own), *parts, *logged.items()]:
                 distillation.step.watch(name, value)
             for source in sources:
-                features |= source.after_loss(self, features)
+                with asking(source):
+                    features |= source.after_loss(self, features)
             total = own + distillation.step(features, labels) + _own_losses(distillation, features, labels)
             if distillation.student is not None:
                 distillation.monitor.after_step(distillation.step, distillation.student)
@@ -70,14 +72,26 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
     return DistilledHead
 
 
+def _before_loss(
+    distillation: Distillation, head: nn.Module, features: dict[str, Tensor], labels: Tensor
+) -> dict[str, Tensor]:
+    """Let the sources prepare the step, and return what they log."""
+    logged: dict[str, Tensor] = {}
+    for source in distillation.sources:
+        with asking(source):
+            logged |= source.before_loss(head, features, labels)
+    return logged
+
+
 def _own_losses(distillation: Distillation, features: dict[str, Tensor], labels: Tensor) -> Tensor | float:
     """Return the sum of the losses of what the sources train, and log them."""
     total: Tensor | float = 0.0
     for source in distillation.sources:
-        loss = source.own_loss(features, labels)
-        if loss is not None:
-            distillation.step.watch(source.name, loss)
-            total = total + loss
+        with asking(source):
+            loss = source.own_loss(features, labels)
+            if loss is not None:
+                distillation.step.watch(source.name, loss)
+                total = total + loss
     return total
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from insightface_cakd.errors import RecipeError, ShapeError, did_you_mean
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.runtime.objects import import_object, is_place
 
 Shape = tuple[int, ...]
@@ -144,7 +145,7 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
             `map_to_embedding`, `pooled_to_embedding`, `map_to_tokens`, `tokens_to_map`; or `package.module:Class`, called with both shapes.
     """
     if is_place(kind):
-        return import_object(kind, f"{where}: projector", "projector")(student_shape, teacher_shape)
+        return _own(kind, student_shape, teacher_shape, where)
     if kind not in PROJECTORS:
         raise RecipeError(
             f"{where}: projector '{kind}' is not known; known: {', '.join(PROJECTORS)}.{did_you_mean(kind, PROJECTORS)}"
@@ -161,6 +162,18 @@ def build_projector(kind: str, student_shape: Shape, teacher_shape: Shape, where
                 f"{where}: {side} has {shape[0]} tokens; expected a square grid such as 49 or 144. Tap a layer without extra tokens."
             )
     return build(student_shape, teacher_shape)
+
+
+def _own(kind: str, student_shape: Shape, teacher_shape: Shape, where: str) -> nn.Module:
+    """Return a projector of a class of the user's."""
+    build = import_object(kind, f"{where}: projector", "projector")
+    with foreign(f"{where}: projector {kind}", RecipeError, "it to be made of both shapes. Correct it."):
+        made = build(student_shape, teacher_shape)
+    if not isinstance(made, nn.Module):
+        raise RecipeError(
+            f"{where}: projector {kind}: is a {type(made).__name__}; expected a torch.nn.Module. Correct it."
+        )
+    return made
 
 
 def check_shapes(where: str, student_shape: Shape, teacher_shape: Shape) -> None:

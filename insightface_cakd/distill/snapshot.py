@@ -15,7 +15,7 @@ from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.networks.kinds import GetModel
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.runtime.reading import reading
-from insightface_cakd.runtime.tensor_file import save_atomically
+from insightface_cakd.runtime.tensor_file import first_oddity, save_atomically
 from insightface_cakd.teachers import Teacher, build_teacher
 
 BEFORE, AFTER = "cakd_before.pt", "cakd_after.pt"
@@ -144,6 +144,9 @@ def read_snapshot(path: Path) -> Snapshot:
         content = torch.load(path, map_location="cpu", weights_only=True)
         origin = content["origin"]
         found = Origin(**{field.name: origin[field.name] for field in fields(Origin)})
+        odd = first_oddity(content["student"]) or first_oddity(content["method"])
+        if odd is not None:
+            raise ValueError(f"it holds {odd}")
         snapshot = Snapshot(int(content["step"]), content["student"], content["method"], found)
         snapshot.origin.parsed  # noqa: B018
     return snapshot

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.gather import gather_constant
-from insightface_cakd.distill.sources import Batch, Source
+from insightface_cakd.distill.sources import Batch, Source, asking
 from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.recipe.schedule import Length, factor
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.runtime.ranks import rank
 
 
@@ -33,6 +34,11 @@ class DistillationStep(nn.Module):
             term.name: next(source for source in sources if term.reading in source.offers) for term in self.terms
         }
         for term in self.terms:
+            if hasattr(nn.ModuleDict(), term.name):
+                raise RecipeError(
+                    f"recipe: term '{term.name}': modules are kept by this name, which torch's have; expected another. Give it "
+                    "a `name`."
+                )
             if term.schedule.needs_length and length is None:
                 raise RecipeError(
                     f"recipe: the schedule {term.schedule.kind} of term '{term.name}' needs the length of the run, and this loop does not "
@@ -95,7 +101,12 @@ class DistillationStep(nn.Module):
 
     def _run(self, term: TermSpec, features: dict[str, Tensor], batch: Batch) -> Tensor:
         loss: Any = self.losses[term.name]
-        value = self._source[term.name].run(loss, term, features, batch)
-        for name in loss.shows:
-            self.watch(f"{term.name}.{name}", getattr(loss, name))
+        source, where = self._source[term.name], f"term '{term.name}': loss {term.loss}"
+        with asking(source), foreign(where, RunError, "one number for a batch. Correct the loss.", of=loss):
+            value = source.run(loss, term, features, batch)
+            if not isinstance(value, Tensor) or value.numel() != 1:
+                said = tuple(value.shape) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                raise RunError(f"{where}: gives {said} for a batch; expected one number, a tensor. Return the mean.")
+            for name in loss.shows:
+                self.watch(f"{term.name}.{name}", getattr(loss, name))
         return value

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.distill.sources import Context, Seen, Source
+from insightface_cakd.distill.sources import Context, Seen, Source, asking
 from insightface_cakd.distill.taps import Taps, teacher_taps
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.networks.modes import evaluating
@@ -117,7 +117,8 @@ class DistilledStudent(nn.Module):
         features |= {f"{name}.embedding": seen.embedding for name, seen in teachers.items()}
         context = Context(ours, Seen(for_terms, student.taps), teachers, plain, landmarks)
         for source in self.sources:
-            features |= source.forward(context)
+            with asking(source):
+                features |= source.forward(context)
         return for_margin, features
 
     def train(self, mode: bool = True) -> "DistilledStudent":
@@ -153,8 +154,9 @@ class DistilledStudent(nn.Module):
         """Return the images as the sources change them, before the views."""
         found: dict[str, Tensor] = {}
         for source in self.sources:
-            images, more = source.perturb(images, self._look)
-            found |= more
+            with asking(source):
+                images, more = source.perturb(images, self._look)
+                found |= more
         return images, found
 
     def _look(self, images: Tensor) -> Seen:
@@ -219,15 +221,16 @@ class DistilledStudent(nn.Module):
         context = Context(blank, student, teachers)
         method = nn.ModuleDict()
         for source in self.sources:
-            module = source.build(context)
-            if module is None:
-                continue
-            if not source.name or source.name in method:
-                raise RecipeError(
-                    f"recipe: source {type(source).__name__} trains a module under the name '{source.name}'; expected a name of its "
-                    "own, by which checkpoints keep it. Set the class attribute `name`."
-                )
-            method[source.name] = module
+            with asking(source):
+                module = source.build(context)
+                if module is None:
+                    continue
+                if not source.name or source.name in method:
+                    raise RecipeError(
+                        f"recipe: source {type(source).__name__} trains a module under the name '{source.name}'; expected a name of its "
+                        "own, by which checkpoints keep it. Set the class attribute `name`."
+                    )
+                method[source.name] = module
         return method
 
     def _blank_teacher(self, name: str, blank: Tensor) -> Seen:

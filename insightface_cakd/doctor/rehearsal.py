@@ -19,14 +19,15 @@ from insightface_cakd.doctor.findings import Finding, note, ok, problem
 from insightface_cakd.doctor.teaching import examine_teachers
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.dataset import get_dataloader
-from insightface_cakd.hosts.failures import describe, print_traceback
+from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
+from insightface_cakd.runtime.foreign import anything_foreign, print_traceback
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
-from insightface_cakd.tasks.task import DataRequest, Task
+from insightface_cakd.tasks.task import DataRequest, Task, own_batches
 from insightface_cakd.tasks.teaching import Teaching, check_teacher, find_check_bin, make_teachers, sets_of
 
 T = TypeVar("T")
@@ -71,10 +72,11 @@ def rehearse(job: Job, host: Host) -> Iterator[Finding]:
 def _step(findings: Step[T]) -> Step[T | None]:
     """Pass on a step's findings; an error ends it with a problem."""
     try:
-        return (yield from findings)
+        with anything_foreign():
+            return (yield from findings)
     except CAKDError as error:
         yield problem(str(error))
-    # A user's network may raise anything.
+    # A checkout's code may raise anything.
     except Exception as error:
         print_traceback(error)
         yield problem(describe(error))
@@ -160,7 +162,7 @@ def _run(host: Host, cfg: EasyDict, taught: tuple[Recipe, Teaching] | None) -> S
 def _first_loss(host: Host, cfg: EasyDict, device: torch.device, task: Task) -> float:
     with torch.random.fork_rng():
         student, head = host.build(cfg, device)
-        batches = task.data(DataRequest(Path(str(cfg.rec)), IMAGES, int(cfg.seed), 0, device))
+        batches = own_batches(task, DataRequest(Path(str(cfg.rec)), IMAGES, int(cfg.seed), 0, device))
         if batches is None:
             batches = get_dataloader(str(cfg.rec), 0, IMAGES, num_workers=0, device=device)
         if getattr(student, "reads_landmarks", False):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from insightface_cakd.errors import EvaluationError, did_you_mean
 from insightface_cakd.evaluate import protocols
 from insightface_cakd.report.result import Result
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.runtime.objects import import_object
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ def find_protocol(name: str) -> type[Protocol]:
             raise EvaluationError(
                 f"protocol {name}: is no subclass of insightface_cakd.evaluate.protocol.Protocol; expected one. Derive it from that."
             )
+        if "__dataclass_params__" not in vars(found):
+            raise EvaluationError(
+                f"protocol {name}: is no dataclass; expected one, whose fields are its options. Add @dataclass(frozen=True)."
+            )
         return found
     if name not in protocol_names():
         raise EvaluationError(
@@ -87,14 +92,17 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
             raise EvaluationError(
                 f"protocol {name}: {option} is no option of it; known: {', '.join(known) or 'none'}.{did_you_mean(option, known)}"
             )
-    try:
-        return TypeAdapter(kind).validate_python(dict(options))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise EvaluationError(
-            f"protocol {name}: {where} is {problem['input']!r}; {problem['msg']}. Correct it."
-        ) from error
+    with foreign(
+        f"protocol {name}", EvaluationError, "it to be made of these options. Correct it, or the options.", of=kind
+    ):
+        try:
+            return TypeAdapter(kind).validate_python(dict(options))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(map(str, problem["loc"]))
+            raise EvaluationError(
+                f"protocol {name}: {where} is {problem['input']!r}; {problem['msg']}. Correct it."
+            ) from error
 
 
 def described(kind: type[Protocol]) -> tuple[str, dict[str, str]]:
@@ -122,4 +130,21 @@ class Measure:
 
         with evaluating(network):
             execution = Execution(next(network.parameters()).device, self.batch_size)
-            return self.protocol.measure(network, self.data, execution)
+            return measured(self.protocol, network, self.data, execution)
+
+
+def measured(protocol: Protocol, network: "Embed", data: Sequence[Path], execution: "Execution") -> Result:
+    """Return what a protocol measures.
+
+    Raises:
+        EvaluationError: a protocol of the user's fails, or gives no result.
+    """
+    where, expected = (
+        f"protocol {type(protocol).__name__}",
+        "an insightface_cakd.report.result.Result. Correct `measure`.",
+    )
+    with foreign(where, EvaluationError, expected, of=protocol):
+        found = protocol.measure(network, data, execution)
+    if not isinstance(found, Result):
+        raise EvaluationError(f"{where}: gives a {type(found).__name__}; expected {expected}")
+    return found

@@ -74,7 +74,7 @@ class Checkout:
                 return importlib.import_module(name)
         except CAKDError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RunError(
                 f"{where_raised(error, self.folder)}: {type(error).__name__} while importing {name}: "
                 f"{in_one_line(error)}; expected code that imports. `cakd doctor --host DIR` lists what is missing."

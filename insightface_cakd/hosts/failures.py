@@ -1,12 +1,9 @@
-"""Describes an exception in host code, in one line or whole."""
+"""Describes an exception in host code."""
 
-import os
-import sys
 import traceback
 
 from insightface_cakd.errors import CAKDError, in_one_line
 
-TRACEBACK = "CAKD_TRACEBACK"
 LONGEST = 300
 
 
@@ -24,9 +21,3 @@ def describe(error: BaseException) -> str:
     if not said and (frames := traceback.extract_tb(error.__traceback__)):
         said = frames[-1].line or ""
     return f"{type(error).__name__}{': ' + said if said else ''}"
-
-
-def print_traceback(error: BaseException) -> None:
-    """Print the traceback on stderr if `CAKD_TRACEBACK=1`."""
-    if os.environ.get(TRACEBACK) == "1":
-        traceback.print_exception(error, file=sys.stderr)

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.runtime.atomic import put
 from insightface_cakd.runtime.ranks import barrier, rank, world_size
 from insightface_cakd.runtime.reading import reading
-from insightface_cakd.runtime.tensor_file import save_atomically
+from insightface_cakd.runtime.tensor_file import first_oddity, save_atomically
 
 # arcface_torch's keys, and the types of their values.
 KEYS = {
@@ -31,6 +31,16 @@ KEYS = {
     "state_optimizer": dict,
     "state_lr_scheduler": dict,
 }
+# Keys that not every checkpoint has, and the types of their values.
+_OPTIONAL = {
+    "world_size": int,
+    "images": int,
+    "best": dict,
+    "improved": bool,
+    "state_grad_scaler": dict,
+    "state_rng": dict,
+}
+_COUNTS = {"epoch": 0, "global_step": 0, "world_size": 1, "images": 0}
 _NAME = re.compile(r"checkpoint_gpu_(\d+)(\.next)?\.pt")
 _EXPECTED = "a checkpoint of this host or of arcface_torch. Start a new run."
 
@@ -132,13 +142,13 @@ def _whole(output: Path, where: str) -> list[Generation]:
     for path, (number, _) in found.items():
         content = _read(path, lazily=True, where=where)
         # arcface_torch does not say how many ranks there were: then it is the number of files.
-        key = Moment(content["epoch"], content["global_step"]), int(content.get("world_size", kept))
+        key = Moment(content["epoch"], content["global_step"]), content.get("world_size", kept)
         # A rank's file of the same moment under both names: the one that has its lasting name comes last.
         ranks.setdefault(key, {})[number] = path
     return [
         Generation(moment, tuple(files[number] for number in range(count)))
         for (moment, count), files in sorted(ranks.items(), key=lambda item: item[0])
-        if set(range(count)) <= files.keys()
+        if count <= len(files) and set(range(count)) <= files.keys()
     ]
 
 
@@ -193,7 +203,23 @@ def _read(path: Path, lazily: bool = False, where: str = "--resume") -> dict[str
     wrong = [key for key, kind in KEYS.items() if not isinstance(kinds[key], kind)]
     if wrong:
         raise RunError(f"{where}: {path} lacks {', '.join(wrong)}; expected {_EXPECTED}")
+    if (problem := _problem(content)) is not None:
+        raise RunError(f"{where}: {path}: {problem}; expected {_EXPECTED}")
     return content
+
+
+def _problem(content: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the values of a checkpoint that has its keys."""
+    for key, kind in _OPTIONAL.items():
+        if key in content and not isinstance(content[key], kind):
+            return f"{key} is a {type(content[key]).__name__}"
+    for key, least in _COUNTS.items():
+        if not least <= content.get(key, least) < 2**62:
+            return f"{key} is {content[key]}"
+    if (odd := first_oddity(content["state_dict_backbone"])) is not None:
+        return f"state_dict_backbone holds {odd}"
+    name = next((name for name in content["state_dict_softmax_fc"] if not isinstance(name, str)), None)
+    return None if name is None else f"state_dict_softmax_fc holds {in_one_line(repr(name))[:80]} as a name"
 
 
 def _load(path: Path, lazily: bool) -> Any:

@@ -6,15 +6,19 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
 from insightface_cakd.errors import RunError
+from insightface_cakd.runtime.strict_yaml import is_plain
+
+# Steps and images are counted in 64 bits.
+_MOST = 10**12
 
 
-def _whole(least: int, below: str = "") -> Any:
-    reason = f"; otherwise {below}" if below else ""
-    return Field(None, ge=least, description=f"a whole number of at least {least}{reason}")
+def _whole(least: int, below: str = "", most: int = _MOST, above: str = "") -> Any:
+    reasons = "".join(f"; {side}, {why}" for side, why in (("below", below), (f"above {most}", above)) if why)
+    return Field(None, ge=least, le=most, description=f"a whole number from {least} to {most}{reasons}")
 
 
 def _number() -> Any:
-    return Field(None, ge=0, allow_inf_nan=False, description="a number of at least 0")
+    return Field(None, ge=0, le=1e30, allow_inf_nan=False, description="a number from 0 to 1e30, as float32 has them")
 
 
 class JobSpec(BaseModel):
@@ -26,8 +30,13 @@ class JobSpec(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
     NEEDED: ClassVar[tuple[str, ...]] = ()
 
-    batch_size: int | None = _whole(2, "batch norm cannot train on one image, and the head cannot gather one label")
-    embedding_size: int | None = _whole(1, "the network cannot be built")
+    batch_size: int | None = _whole(
+        2,
+        "batch norm cannot train on one image, and the head cannot gather one label",
+        2**20,
+        "images alone fill 150 GB",
+    )
+    embedding_size: int | None = _whole(1, "the network cannot be built", 65536, "no GPU holds its last layer")
     frequent: int | None = _whole(1, "the log divides by it")
     gradient_acc: int | None = _whole(1, "the loop divides by it")
     interclass_filtering_threshold: float | None = _number()
@@ -35,9 +44,9 @@ class JobSpec(BaseModel):
     margin_list: Annotated[tuple[float, float, float], Strict(False)] | None = Field(
         None, description="three numbers, for example (1.0, 0.5, 0.0)"
     )
-    num_classes: int | None = _whole(1, "there is nothing to tell apart")
+    num_classes: int | None = _whole(1, "there is nothing to tell apart", 10**9, "512 numbers for each fill 2 TB")
     num_epoch: int | None = _whole(1, "nothing is trained")
-    num_workers: int | None = _whole(0, "the loader cannot start")
+    num_workers: int | None = _whole(0, "the loader cannot start", 1024, "each is a process")
     optimizer: Literal["sgd", "adamw"] | None = Field(None, description="sgd or adamw")
     val_targets: Annotated[list[str], Strict(False)] | None = Field(
         None, description="a list of names, for example ['lfw']"
@@ -55,7 +64,7 @@ class EmbeddedJobSpec(JobSpec):
 
     momentum: float | None = _number()
     sample_rate: float | None = _number()
-    seed: int | None = _whole(0)
+    seed: int | None = _whole(0, most=2**32 - 1, above="NumPy's generators take none")
     verbose: int | None = _whole(0)
     verify_epochs: int | None = _whole(1)
 
@@ -85,6 +94,9 @@ def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:
     for key in spec.NEEDED:
         if cfg.get(key) is None:
             yield f"config: {key} is not set; a run needs it. Pass --set {key}=..., or set it in the config file."
+    for key, value in cfg.items():
+        if isinstance(value, str) and not is_plain(value):
+            yield f"config: {key} is {value[:80]!a}; expected text in UTF-8, without NUL. Correct it."
     try:
         spec.model_validate(dict(cfg))
     except ValidationError as error:

@@ -13,8 +13,9 @@ from pathlib import Path
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.hosts.checkout import Checkout, find_checkout, remove_path, where_raised
 from insightface_cakd.hosts.compat.fix import applied, replace
-from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
+from insightface_cakd.hosts.failures import describe
 from insightface_cakd.hosts.packages import how_to_install
+from insightface_cakd.runtime.foreign import TRACEBACK, print_traceback
 
 
 def run_script(

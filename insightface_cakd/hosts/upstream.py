@@ -20,7 +20,8 @@ from insightface_cakd.errors import CAKDError, RunError, did_you_mean, in_one_li
 from insightface_cakd.hosts.checkout import Checkout, where_raised
 from insightface_cakd.hosts.compat import FIXES, Fix, applied
 from insightface_cakd.hosts.compat.fix import replace
-from insightface_cakd.hosts.failures import TRACEBACK, describe, print_traceback
+from insightface_cakd.hosts.failures import describe
+from insightface_cakd.runtime.foreign import TRACEBACK, print_traceback
 from insightface_cakd.runtime.ranks import world_size
 from insightface_cakd.runtime.workers import worker_failures
 
@@ -61,7 +62,7 @@ class Host:
             return self.train_v2.get_config(f"configs/{path.stem}.py")
         except CAKDError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RunError(
                 f"config {where_raised(error, path.parent)}: {type(error).__name__}: {in_one_line(error)}; "
                 "expected a file that sets `config`, as those in the checkout's configs/. Correct it."

@@ -80,6 +80,12 @@ def _own_class(path: str, where: str) -> "type[DistillLoss]":
     found = import_object(path, where, "loss")
     if not isinstance(found, type) or not issubclass(found, DistillLoss):
         raise RecipeError(f"{where} is '{path}', which is no loss; expected a subclass of {BASE}.DistillLoss.")
+    for name in LossFacts.__annotations__:
+        fact, kind = getattr(found, name), type(getattr(LossFacts, name))
+        if not isinstance(fact, kind):
+            raise RecipeError(
+                f"{where} is '{path}': its {name} is a {type(fact).__name__}; expected a {kind.__name__}. Correct it."
+            )
     return found
 
 

@@ -42,8 +42,17 @@ class CorrelationCongruenceLoss(DistillLoss):
 
     def __init__(
         self,
-        gamma: Annotated[float, Field(gt=0, description="a positive number; the paper uses 0.4")] = 0.4,
-        order: Annotated[int, Field(ge=1, description="a whole number >= 1; the paper uses 2")] = 2,
+        gamma: Annotated[
+            float,
+            Field(
+                gt=0,
+                le=100,
+                description="a positive number, at most 100, beyond which the kernel is 0; the paper uses 0.4",
+            ),
+        ] = 0.4,
+        order: Annotated[
+            int, Field(ge=1, le=64, description="a whole number, 1 to 64, beyond which terms vanish; the paper uses 2")
+        ] = 2,
     ) -> None:
         super().__init__()
         self.factors = [math.exp(-2 * gamma) * (2 * gamma) ** p / math.factorial(p) for p in range(1, order + 1)]

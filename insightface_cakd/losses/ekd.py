@@ -80,7 +80,12 @@ class EvaluationRankLoss(DistillLoss):
         momentum: Annotated[float, Field(ge=0, lt=1, description="a number in [0, 1); the paper uses 0.99")] = 0.99,
         positive: Annotated[float, Field(ge=0, description="a number >= 0; the paper uses 0.02")] = 0.02,
         negative: Annotated[float, Field(ge=0, description="a number >= 0; the paper uses 0.01")] = 0.01,
-        queue: Annotated[int, Field(ge=0, description="a number of rows, 0 for none")] = 0,
+        queue: Annotated[
+            int,
+            Field(
+                ge=0, le=2**26, description=f"a number of rows, at most {2**26}, where they fill 128 GiB; 0 for none"
+            ),
+        ] = 0,
     ) -> None:
         super().__init__()
         self.temperature, self.hardest, self.momentum = temperature, hardest, momentum

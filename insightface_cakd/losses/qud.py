@@ -49,7 +49,14 @@ class QueueContrastLoss(DistillLoss):
         temperature: Annotated[
             float, Field(gt=0, description="a positive number; the paper uses 0.1"), OldName("tau")
         ] = 0.1,
-        queue: Annotated[int, Field(ge=1, description="a number of rows >= 1; the paper uses 1024")] = 1024,
+        queue: Annotated[
+            int,
+            Field(
+                ge=1,
+                le=2**26,
+                description=f"a number of rows, 1 to {2**26}, where they fill 128 GiB; the paper uses 1024",
+            ),
+        ] = 1024,
     ) -> None:
         super().__init__()
         self.temperature = temperature

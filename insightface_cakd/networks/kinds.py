@@ -1,6 +1,5 @@
 """Builds the torch networks that can serve as teachers."""
 
-import importlib
 import inspect
 import warnings
 from collections.abc import Callable
@@ -9,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from insightface_cakd.errors import CAKDError, TeacherError, did_you_mean, in_one_line
+from insightface_cakd.errors import CAKDError, TeacherError, in_one_line
+from insightface_cakd.runtime.foreign import foreign
+from insightface_cakd.runtime.objects import import_object
 from insightface_cakd.runtime.reading import reading
 
 GetModel = Callable[..., nn.Module]
@@ -37,23 +38,15 @@ def own_network(target: str, embedding_size: int | None) -> nn.Module:
     no arguments.
     """
     where = f"teacher.network {target}"
-    module_name, _, attribute = target.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise TeacherError(
-            f"{where}: cannot import {module_name or 'the module'} ({error}); expected package.module:callable. "
-            "Install it, or add its folder to PYTHONPATH."
-        ) from error
-    build = getattr(module, attribute, None)
+    build = import_object(target, "teacher.network", "callable", TeacherError)
     if not callable(build):
-        known = [name for name, value in vars(module).items() if callable(value)]
         raise TeacherError(
-            f"{where}: {module_name} has no callable '{attribute}'; expected "
-            f"package.module:callable.{did_you_mean(attribute, known)}"
+            f"{where}: is a {type(build).__name__}; expected a callable that builds the network. Correct it."
         )
-    takes_width = embedding_size is not None and "num_features" in inspect.signature(build).parameters
-    network = build(num_features=embedding_size) if takes_width else build()
+    needs = "it to build the network, without arguments or with num_features. Correct it."
+    with foreign(where, TeacherError, needs, fails="cannot be built"):
+        takes_width = embedding_size is not None and "num_features" in inspect.signature(build).parameters
+        network = build(num_features=embedding_size) if takes_width else build()
     if not isinstance(network, nn.Module):
         raise TeacherError(
             f"{where}: returned a {type(network).__name__}; expected a torch.nn.Module. Return the network."

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.networks.key_prefix import COUNTER, under_prefix
+from insightface_cakd.runtime.foreign import foreign
+from insightface_cakd.runtime.reading import reading
 from insightface_cakd.runtime.run_folder import MODEL, RunFolder
+from insightface_cakd.runtime.tensor_file import first_oddity
 
 _BLOCK = 1 << 20
 # Widths that nothing else in a network has.
@@ -71,7 +74,7 @@ def existing_file(name: str, what: str, fix: str) -> Path:
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 lower-case hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with reading(path, TeacherError, "a file that can be read. Get it again."), path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -127,11 +130,15 @@ def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Te
     content = read_tensors(path, where, advice)
     content = content.get("state_dict_backbone", content)
     states = list(_states(content, ""))
-    if not states:
-        keys = ", ".join(map(str, list(content)[:4])) if isinstance(content, dict) else ""
+    odd = (
+        (first_oddity(content) or "no keys")
+        if not states
+        else next(filter(None, map(first_oddity, dict(states).values())), None)
+    )
+    if odd is not None:
         raise TeacherError(
-            f"{where}: holds {keys or 'no keys'}; expected named tensors, or a checkpoint with state_dict_backbone or another state dict. "
-            "Save `model.state_dict()`."
+            f"{where}: holds {odd}; expected named tensors, dense and of real numbers, or a checkpoint with state_dict_backbone or another "
+            "state dict. Save `model.state_dict()`."
         )
     if len(states) == 1:
         return states[0][1]
@@ -171,7 +178,9 @@ def infer_embedding_size(
             return value.shape[axis]
     weights = [value for key, value in state.items() if key.endswith("weight") and value.ndim > 0]
     if not weights:
-        raise TeacherError(f"{where}: has no weight to read the embedding size from. {advice.width}")
+        raise TeacherError(
+            f"{where}: has no weight to read the embedding size from; expected those of a network. {advice.width}"
+        )
     return weights[-1].shape[0]
 
 
@@ -199,7 +208,8 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
     A prefix that the network's keys have in the file is removed, see `under_prefix`. The counters of batch norms,
     which old files and converters leave out, may be missing, as in torch's own strict load.
     """
-    own = network.state_dict()
+    with foreign(where, TeacherError, "a network with a state dict. Correct it.", of=network):
+        own = network.state_dict()
     _, state = under_prefix(state, own, where)
     state = {key: value for key, value in own.items() if key.endswith(COUNTER)} | state
     missing = [key for key in own if key not in state]
@@ -214,9 +224,10 @@ def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advi
             f"{where}: {_count(missing, 'missing keys')}, {_count(unexpected, 'unexpected')}, "
             f"{_count(misshapen, 'of another shape')}; not loaded. {advice.keys if missing or unexpected else advice.shapes}"
         )
-    network.load_state_dict(state, strict=True)
+    with foreign(where, TeacherError, "weights that the network takes. Correct the network, or the file.", of=network):
+        network.load_state_dict(state, strict=True)
 
 
 def _count(items: list[str], what: str) -> str:
-    shown = "; ".join(items[:2]) + ("; ..." if len(items) > 2 else "")
+    shown = "; ".join(in_one_line(item)[:120] for item in items[:2]) + ("; ..." if len(items) > 2 else "")
     return f"{len(items)} {what}" + (f" ({shown})" if items else "")

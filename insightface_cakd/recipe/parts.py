@@ -109,8 +109,9 @@ def _check_views(recipe: Recipe, where: str) -> None:
 def source_class(spec: NamedSpec, where: str) -> Any:
     """Return a source's class; a run checks its options later."""
     found = import_object(spec.kind, f"{where}: sources", "source")
-    if not getattr(found, "offers", ()):
+    offers = getattr(found, "offers", ())
+    if not isinstance(offers, list | tuple) or not offers or not all(isinstance(name, str) for name in offers):
         raise RecipeError(
-            f"{where}: sources: {spec.kind} offers nothing; expected a class with `offers`, the names that terms read. See CONTRIBUTING.md."
+            f"{where}: sources: {spec.kind} offers nothing; expected a class with `offers`, what terms may read. See CONTRIBUTING.md."
         )
     return found

@@ -14,7 +14,7 @@ class PromptSpec(BaseModel):
     known; the defaults are our reading.
 
     Args:
-        tokens: prompts per set, at least 1.
+        tokens: prompts per set, 1 to 4096; attention grows with their square.
         placement: where a new set replaces the one before: `stage`, before each stage (a ViT's blocks are divided into 4),
             as in CAKD; `deep`, before every block; `shallow`, before the first block only. A Swin drops its prompts at every
             patch merging, so that `shallow` leaves none in its last stage.
@@ -30,7 +30,7 @@ class PromptSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    tokens: int = Field(default=8, ge=1)
+    tokens: int = Field(default=8, ge=1, le=4096)
     placement: Placement = "stage"
     checkpoint: bool = False
     rate: float = Field(default=0.01, gt=0, le=1)

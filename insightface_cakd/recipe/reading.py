@@ -1,12 +1,12 @@
 """Reads recipes strictly: unknown keys are refused, known ones named."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from insightface_cakd.errors import RecipeError, did_you_mean, in_one_line
+from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.losses import facts_of
 from insightface_cakd.losses.options import option_names
 from insightface_cakd.recipe.parts import check_parts
@@ -14,9 +14,9 @@ from insightface_cakd.recipe.problems import first_problem
 from insightface_cakd.recipe.settings import changed
 from insightface_cakd.recipe.shipped import find_recipe
 from insightface_cakd.recipe.spec import Recipe, TermSpec
-
-# The loader of libyaml, if PyYAML has it, halves the time for the table of all shipped recipes.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from insightface_cakd.runtime.foreign import foreign
+from insightface_cakd.runtime.reading import reading
+from insightface_cakd.runtime.strict_yaml import LARGEST, YAMLError, read_yaml
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
@@ -30,19 +30,46 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
         RecipeError: the file does not exist, or it is not a valid recipe with these settings; the message names the key.
     """
     where = f"recipe {(path := find_recipe(name)).name}"
+    with reading(where, RecipeError, "a text file of keys and values. Correct it.", UnicodeDecodeError):
+        if path.stat().st_size > LARGEST:
+            raise RecipeError(
+                f"{where}: {path.stat().st_size} bytes; expected a recipe, of at most {LARGEST}. Is it another file?"
+            )
+        text = path.read_text(encoding="utf-8")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{where}: not YAML ({in_one_line(error)}); expected keys and values.") from error
+        content = read_yaml(text)
+    except YAMLError as error:
+        raise RecipeError(
+            f"{where}: not YAML ({error}); expected keys and values: text, numbers, lists, no key twice, no tags. Correct it."
+        ) from error
     if not isinstance(content, dict):
         raise RecipeError(f"{where}: holds a {type(content).__name__}; expected the keys teacher and losses.")
     return parse_recipe(content, where, settings)
 
 
 def with_stages(recipe: Recipe) -> list[Recipe]:
-    """Return a recipe and those of its stages, its own first."""
-    stages = [] if recipe.student is None else recipe.student.stages
-    return [recipe, *(load_recipe(stage.recipe) for stage in stages if stage.recipe is not None)]
+    """Return a recipe and those of its stages, its own first.
+
+    Raises:
+        RecipeError: as `load_recipe`, or a stage's recipe leads back to itself.
+    """
+    return [recipe, *(_of_stage(name) for name in _stages(recipe))]
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    return [] if recipe.student is None else [one.recipe for one in recipe.student.stages if one.recipe is not None]
+
+
+def _of_stage(name: str, above: tuple[Path, ...] = ()) -> Recipe:
+    path = find_recipe(name)
+    if path in above:
+        raise RecipeError(
+            f"recipe: student.stages: {name} is a stage of itself; expected stages that end. Name another recipe."
+        )
+    recipe = load_recipe(name)
+    for below in _stages(recipe):
+        _of_stage(below, (*above, path))
+    return recipe
 
 
 def parse_recipe(content: dict[str, Any], where: str, settings: Sequence[str] = ()) -> Recipe:
@@ -89,7 +116,13 @@ def _term(item: Any, where: str) -> dict[str, Any]:
     if not isinstance(item, dict) or "loss" not in item:
         raise RecipeError(f"{where} is {item!r}; expected keys and values, `loss` among them. See `cakd recipes list`.")
     facts = facts_of(str(item["loss"]), f"{where}.loss")
-    names = option_names(facts.__init__)
+    with foreign(
+        f"{where}.loss {item['loss']}",
+        RecipeError,
+        "a constructor whose annotations can be read. Correct it.",
+        of=facts,
+    ):
+        names = option_names(facts.__init__)
     own = set(TermSpec.model_fields) - {"options"}
     for key in item:
         if key not in own | names.keys():

@@ -5,10 +5,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import yaml
-
-from insightface_cakd.errors import RecipeError, did_you_mean, in_one_line
+from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.recipe.teacher import network_of
+from insightface_cakd.runtime.strict_yaml import YAMLError, read_yaml
 
 OPTION = "--recipe-set"
 
@@ -46,10 +45,12 @@ def changed(content: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
                 f"{OPTION} {setting}: no '='; expected KEY=VALUE, for example {OPTION} teacher.weights=FILE."
             )
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            said = in_one_line(error)
-            raise RecipeError(f"{OPTION} {setting}: the value is not YAML ({said}). Put it in quotes.") from error
+            value = read_yaml(text)
+        except YAMLError as error:
+            raise RecipeError(
+                f"{OPTION} {setting[:200]}: the value is not YAML ({error}); expected a value of the key. Put it in "
+                "quotes."
+            ) from error
         keys = key.split(".")
         if keys[0] == "task" and isinstance(content.get("task"), str):
             content["task"] = {"kind": content["task"]}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.losses import LOSSES, LossFacts, facts_of
@@ -13,8 +13,9 @@ from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
 from insightface_cakd.recipe.readings import reading
 from insightface_cakd.recipe.schedule import ScheduleSpec
 from insightface_cakd.recipe.student import StudentSpec
-from insightface_cakd.recipe.teacher import NOBODY, TeacherSpec
+from insightface_cakd.recipe.teacher import NOBODY, WIDEST, TeacherSpec
 from insightface_cakd.recipe.urfm import URFMSpec
+from insightface_cakd.runtime.foreign import foreign
 
 if TYPE_CHECKING:
     from insightface_cakd.losses import DistillLoss
@@ -24,7 +25,7 @@ class TermSpec(BaseModel):
     """One term of the objective: `weight * loss(student, teacher)`.
 
     Args:
-        name: name of the term in the logs; the loss's name when not given.
+        name: name of the term in the logs and in checkpoints, without dots; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
@@ -47,7 +48,7 @@ class TermSpec(BaseModel):
     teacher: str | None = None
     projector: str | None = None
     reads: str | None = None
-    nested: list[Annotated[int, Field(gt=0)]] | Annotated[int, Field(gt=0)] | None = None
+    nested: list[Annotated[int, Field(gt=0, le=WIDEST)]] | Annotated[int, Field(gt=0, le=16)] | None = None
     whose: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -58,6 +59,14 @@ class TermSpec(BaseModel):
         if isinstance(given, dict) and isinstance(given.get("loss"), str) and isinstance(given.get("options"), dict):
             return given | {"options": by_todays_names(facts_of(given["loss"]).__init__, given["options"])}
         return given
+
+    @field_validator("name")
+    @classmethod
+    def _finds_modules(cls, name: str) -> str:
+        """Refuse a name that no module of torch can have."""
+        if not name or "." in name or not name.isprintable():
+            raise ValueError("expected a name of printable letters without dots")
+        return name
 
     @property
     def facts(self) -> type[LossFacts]:
@@ -75,7 +84,11 @@ class TermSpec(BaseModel):
 
     def build_loss(self) -> "DistillLoss":
         """Return the loss module of this term."""
-        return LOSSES[self.loss](**self.options)
+        kind = LOSSES[self.loss]
+        with foreign(
+            f"term '{self.name}': loss {self.loss}", RecipeError, "it to be made of these options. Correct it.", of=kind
+        ):
+            return kind(**self.options)
 
 
 class Recipe(BaseModel):

@@ -29,7 +29,7 @@ class LoraSpec(BaseModel):
     """Low-rank updates of a frozen student.
 
     Args:
-        rank: of the updates.
+        rank: of the updates, at most 4096: more than a layer is wide is no low rank.
         alpha: an update is (alpha / rank) B A.
         targets: linear layers that get one, by the end of their module path.
         trains: modules that train as they are, by path; the student's last child with weights when not given.
@@ -37,7 +37,7 @@ class LoraSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    rank: int = Field(default=8, ge=1)
+    rank: int = Field(default=8, ge=1, le=4096)
     alpha: float = Field(default=16, gt=0)
     targets: list[str] = Field(default=["qkv", "proj"], min_length=1)
     trains: list[str] | None = None

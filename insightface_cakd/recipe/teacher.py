@@ -9,6 +9,8 @@ from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.runtime.run_folder import RunFolder
 
 CACHED, ONNX = "cached", "onnx"
+# Wider layers, as square matrices, fill the memory of any GPU.
+WIDEST = 65536
 # The teacher of a recipe that has none: a task alone.
 NOBODY = "none"
 # Of pixels in [0, 1].
@@ -53,8 +55,9 @@ class TeacherSpec(BaseModel):
             folder of the cache.
         sha256: of that file (64 hexadecimal digits), not of an ONNX file's external data; for a cache, of the teacher
             that wrote it. Not compared when not given.
-        embedding_size: width of the embedding; read from the weights when not given.
-        input_size: side of the square images that the teacher takes; the student's are resized when theirs differs.
+        embedding_size: width of the embedding, at most 65536; read from the weights when not given.
+        input_size: side of the square images that the teacher takes, at most 4096, where one image takes 200 MB; the student's are
+            resized when theirs differs.
         channels: order of the colours that it takes.
         mean: it takes (x - mean) / std of pixels x in [0, 1]; one value, or one for each channel in its order; 0.5 when not
             given.
@@ -72,8 +75,8 @@ class TeacherSpec(BaseModel):
     network: str = Field(min_length=1)
     weights: str | None = None
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
-    embedding_size: int | None = Field(default=None, gt=0)
-    input_size: int = Field(default=112, gt=0)
+    embedding_size: int | None = Field(default=None, gt=0, le=WIDEST)
+    input_size: int = Field(default=112, gt=0, le=4096)
     channels: Literal["rgb", "bgr"] = "rgb"
     mean: Mean | Annotated[list[Mean], Field(min_length=3, max_length=3)] | None = None
     std: Deviation | Annotated[list[Deviation], Field(min_length=3, max_length=3)] | None = None

@@ -17,7 +17,8 @@ class URFMSpec(BaseModel):
         student: module path of the student's tap, a map or tokens.
         teacher: module path of the teacher's tap; the tokens of a prompted teacher when not given.
         student_extra: tokens at the student's tap that stand before its patches and have no place on the face (a class token).
-        centres: number L of local centres; a square number with `bias: query`.
+        centres: number L of local centres, at most 4096, whose attention grows with the square; a square number with `bias: query`.
+        width: of fields and centres, at most 16384, where one matrix takes 1 GiB.
         bias: where the positional vectors are added: to the keys of the tokens, so that a centre can look at places; to the queries of
             the centres, which then lie on a sqrt(L) x sqrt(L) grid over the face (the known text to the letter: it says nothing of
             where tokens lie, and student and teacher end up looking elsewhere); or nowhere.
@@ -48,10 +49,10 @@ class URFMSpec(BaseModel):
 
     student: str
     teacher: str | None = None
-    student_extra: int = Field(default=0, ge=0)
-    teacher_extra: int = Field(default=0, ge=0)
-    centres: int = Field(default=49, gt=0)
-    width: int = Field(default=512, gt=0)
+    student_extra: int = Field(default=0, ge=0, le=4096)
+    teacher_extra: int = Field(default=0, ge=0, le=4096)
+    centres: int = Field(default=49, gt=0, le=4096)
+    width: int = Field(default=512, gt=0, le=16384)
     mapping_heads: int = Field(default=1, gt=0)
     heads: int = Field(default=8, gt=0)
     bias: Literal["key", "query", "none"] = "key"
@@ -61,7 +62,7 @@ class URFMSpec(BaseModel):
     origin: Literal["nose", "centre"] = "nose"
     cell: float = Field(default=16.0, gt=0, allow_inf_nan=False)
     alpha: float = Field(default=1.9, gt=0, allow_inf_nan=False)
-    beta: float = Field(default=3.8, gt=0, allow_inf_nan=False)
+    beta: float = Field(default=3.8, gt=0, le=4096, allow_inf_nan=False)
     reach: float = Field(default=15.2, gt=0, allow_inf_nan=False)
     spread: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     shared: Literal["all", "centres", "none"] = "all"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from insightface_cakd.errors import CAKDError, RecipeError, did_you_mean, in_one_line
+from insightface_cakd.errors import CAKDError, RecipeError, did_you_mean
+from insightface_cakd.runtime.foreign import foreign, take_for_foreign
 
 
 def is_place(name: str) -> bool:
@@ -27,25 +28,24 @@ def import_object(path: str, where: str, kind: str, error: type[CAKDError] = Rec
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    try:
+    take_for_foreign(module_name)
+    expected = f"a {kind} as package.module:Name. Install the package, or start beside it."
+    with foreign(f"{where} is '{path}'", error, expected, fails=f"cannot import {module_name}"):
         module = importlib.import_module(module_name)
-    # The user's module runs here, and may raise anything.
-    except Exception as failure:
-        raise error(
-            f"{where} is '{path}'; cannot import {module_name} ({type(failure).__name__}: {in_one_line(failure)}); expected a "
-            f"{kind} as package.module:Name. Install the package, or start beside it."
-        ) from failure
-    if not hasattr(module, name):
-        own = [known for known in vars(module) if not known.startswith("_")]
-        raise error(
-            f"{where} is '{path}'; {module_name} has no {name}; expected a {kind} of that module.{did_you_mean(name, own)}"
-        )
-    return getattr(module, name)
+        if hasattr(module, name):
+            return getattr(module, name)
+    own = [known for known in vars(module) if not known.startswith("_")]
+    raise error(
+        f"{where} is '{path}'; {module_name} has no {name}; expected a {kind} of that module.{did_you_mean(name, own)}"
+    )
 
 
 def construct(kind: Callable[..., Any], options: Mapping[str, Any], where: str, error: type[CAKDError]) -> Any:
     """Return `kind(**options)`; report unusable options in one line."""
-    known = {name: taken for name, taken in inspect.signature(kind).parameters.items() if name != "self"}
+    if not callable(kind):
+        raise error(f"{where}: is a {type(kind).__name__}; expected a class or function. Correct it.")
+    with foreign(where, error, "a class or function whose arguments can be read. Correct it.", of=kind):
+        known = {name: taken for name, taken in inspect.signature(kind).parameters.items() if name != "self"}
     for name in options:
         if name not in known:
             raise error(
@@ -55,6 +55,9 @@ def construct(kind: Callable[..., Any], options: Mapping[str, Any], where: str, 
     if missing:
         raise error(f"{where}: {missing[0]} is missing; {kind.__name__} needs it. Give it.")
     try:
-        return kind(**options)
+        with foreign(where, error, "it to be made of these options. Correct it, or the options.", of=kind):
+            return kind(**options)
     except CAKDError as problem:
+        if type(problem) is error and str(problem).startswith(f"{where}: "):
+            raise
         raise error(f"{where}: {problem}") from problem

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.reading import parse_json, read_text
 
@@ -167,8 +167,11 @@ class RunFolder:
             return kind()
         try:
             content = parse_json(read_text(path, RunError, "what `cakd train` wrote. Train again."))
+        # Numbers of too many digits are no JSONDecodeError.
         except ValueError as error:
-            raise RunError(f"{path}: not JSON ({error}); expected what `cakd train` wrote. Train again.") from error
+            raise RunError(
+                f"{path}: not JSON ({in_one_line(error)[:200]}); expected what `cakd train` wrote. Train again."
+            ) from error
         if not isinstance(content, dict):
             raise RunError(f"{path}: holds a {type(content).__name__}; expected an object. Train again.")
         try:

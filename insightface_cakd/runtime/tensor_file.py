@@ -1,4 +1,4 @@
-"""Files of tensors that are written completely or not at all."""
+"""Files of tensors: written completely or not at all, and read as plain tensors."""
 
 import errno
 import os
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.runtime.atomic import replacing
@@ -20,6 +21,34 @@ def save_tensors(content: Any, path: Path) -> None:
         if "file write failed" not in str(error):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def oddity(value: object) -> str | None:
+    """Return what keeps a value from being a weight, None for a weight.
+
+    A weight is a dense tensor of real numbers in memory.
+    """
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    if value.is_nested or value.layout != torch.strided:
+        return "a nested tensor" if value.is_nested else f"a sparse tensor ({value.layout})"
+    if value.is_meta:
+        return "a tensor on the meta device, without numbers"
+    if value.is_quantized or value.is_complex():
+        return f"a {'quantised' if value.is_quantized else 'complex'} tensor ({value.dtype})"
+    return None
+
+
+def first_oddity(state: object) -> str | None:
+    """Return what keeps a value from being a state dict, None for one: names and weights."""
+    if not isinstance(state, dict):
+        return f"a {type(state).__name__}"
+    for key, value in state.items():
+        if not isinstance(key, str):
+            return f"{in_one_line(repr(key))[:80]} as a name, a {type(key).__name__}"
+        if (odd := oddity(value)) is not None:
+            return f"{in_one_line(key)[:80]}, {odd}"
+    return None
 
 
 def save_atomically(content: Any, path: Path, durable: bool = False) -> None:

@@ -17,6 +17,7 @@ from insightface_cakd.distill.snapshot import Snapshots, snapshots_of
 from insightface_cakd.errors import CAKDError, RecipeError
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
+from insightface_cakd.runtime.foreign import anything_foreign
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.seam import install
 from insightface_cakd.tasks.teaching import make_teachers, sets_of
@@ -53,8 +54,9 @@ def enter(
             raise RecipeError(
                 "--teacher, --centres, --prototypes or --init without --distill; expected a recipe. Add --distill RECIPE."
             )
-        loaded = load_recipe(recipe, given(teacher, centres, prototypes, init))
-        return _enter(namespace, namespace.get_config(config), loaded)
+        with anything_foreign():
+            loaded = load_recipe(recipe, given(teacher, centres, prototypes, init))
+            return _enter(namespace, namespace.get_config(config), loaded)
     except CAKDError as error:
         raise SystemExit(f"train_v2.py: error: {error}") from error
 

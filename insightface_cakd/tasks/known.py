@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from insightface_cakd.errors import RecipeError, did_you_mean
 from insightface_cakd.recipe import Recipe, load_recipe
-from insightface_cakd.recipe.named import NamedSpec
+from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
 from insightface_cakd.runtime.objects import construct, import_object, is_place
 from insightface_cakd.tasks.landmarks import Landmarks
 from insightface_cakd.tasks.liveness import Liveness
@@ -34,6 +34,8 @@ def make_task(spec: NamedSpec) -> Task:
         raise RecipeError(
             f"{where}: no Task; expected a subclass of insightface_cakd.tasks.task.Task. Derive it from that."
         )
+    if not isinstance(task.views, ViewsSpec):
+        raise RecipeError(f"{where}: its views are a {type(task.views).__name__}; expected a ViewsSpec. Correct them.")
     return task
 
 

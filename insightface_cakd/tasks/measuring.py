@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.parts import RunResult
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER
 from insightface_cakd.report.result import Result
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.tasks.task import Task
 
@@ -40,7 +42,7 @@ class MeasureCallback:
 
     def __call__(self, num_update: int, backbone: nn.Module) -> dict[str, Result]:
         """Return what each measure came to, by the name of its set."""
-        results = {name: measure(num_update, backbone) for name, measure in self.measures.items()}
+        results = {name: self._measured(name, num_update, backbone) for name in self.measures}
         better = min if self.task.lower_is_better else max
         before = dict(self.best)
         for name, found in results.items():
@@ -49,6 +51,17 @@ class MeasureCallback:
             self._report(num_update, name, found)
         self.improved = bool(self.best) and (not before or self._total(self.best) > self._total(before))
         return results
+
+    def _measured(self, name: str, step: int, backbone: nn.Module) -> Result:
+        where, expected = (
+            f"task {self.task.name}: measure {name}",
+            "an insightface_cakd.report.result.Result. Correct it.",
+        )
+        with foreign(where, RunError, expected, of=self.task):
+            found = self.measures[name](step, backbone)
+        if not isinstance(found, Result):
+            raise RunError(f"{where}: gives a {type(found).__name__}; expected {expected}")
+        return found
 
     @staticmethod
     def record(results: Mapping[str, Result], run: RunResult) -> None:

@@ -26,7 +26,7 @@ from insightface_cakd.recipe import Recipe
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.measuring import MeasureCallback
-from insightface_cakd.tasks.task import DataRequest, Task, sides_of
+from insightface_cakd.tasks.task import DataRequest, Task, own_batches, own_head, sides_of
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.teachers.ensemble import Ensemble
 
@@ -86,7 +86,7 @@ def install(
     start_terms(step, prototypes)
     distillation = Distillation(step, Monitor(log_dir, every), sources, prototypes)
     _replace_model(namespace, recipe, teachers, distillation, task, snapshots, plan)
-    namespace.PartialFC_V2 = distilled_head(task.head() or namespace.PartialFC_V2, distillation)  # type: ignore[attr-defined]
+    namespace.PartialFC_V2 = distilled_head(own_head(task) or namespace.PartialFC_V2, distillation)  # type: ignore[attr-defined]
     if any(source.by_class for source in sources):
         margin = namespace.CombinedMarginLoss
         namespace.CombinedMarginLoss = lambda *args, **kwargs: SeenMargin(margin(*args, **kwargs))  # type: ignore[attr-defined]
@@ -111,7 +111,7 @@ def _install_task(namespace: ModuleType, task: Task) -> None:
         ) -> Any:
             """Return the task's batches; called as both hosts call theirs."""
             where = device or choose_device(f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu")
-            return task.data(DataRequest(Path(root_dir), batch_size, seed, num_workers, where))
+            return own_batches(task, DataRequest(Path(root_dir), batch_size, seed, num_workers, where))
 
         namespace.get_dataloader = get_dataloader  # type: ignore[attr-defined]
     if task.has_own_measures:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.sources import Setting, Source
-from insightface_cakd.errors import RecipeError
+from insightface_cakd.errors import RecipeError, RunError
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.timm_networks import TIMM
 from insightface_cakd.recipe import Recipe
@@ -160,6 +160,38 @@ class Task:
             names: the config's `val_targets`.
         """
         return None
+
+
+def own_batches(task: Task, request: DataRequest) -> Any | None:
+    """Return a task's batches, None for the host's.
+
+    Raises:
+        RunError: what the task gives can be no loader of a loop.
+    """
+    batches = task.data(request)
+    lacks = [
+        name for name in ("__iter__", "__len__", "set_epoch") if batches is not None and not hasattr(batches, name)
+    ]
+    if lacks:
+        raise RunError(
+            f"task {task.name}: its data, a {type(batches).__name__}, have no {lacks[0]}; expected batches with a length and set_epoch, as "
+            "insightface_cakd.tasks.batches.TaskBatches. Add it."
+        )
+    return batches
+
+
+def own_head(task: Task) -> type[nn.Module] | None:
+    """Return the class of a task's head, None for the host's.
+
+    Raises:
+        RunError: it is no class of modules.
+    """
+    head = task.head()
+    if head is not None and not (isinstance(head, type) and issubclass(head, nn.Module)):
+        raise RunError(
+            f"task {task.name}: its head is a {type(head).__name__}; expected a class of torch.nn.Module. Return the class."
+        )
+    return head
 
 
 def sides_of(recipe: Recipe, task: Task, seed: int = 0) -> Sides | None:

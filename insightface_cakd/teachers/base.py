@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from insightface_cakd.errors import ShapeError
+from insightface_cakd.errors import ShapeError, TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers.trial import describe, measure_answer
 
 
@@ -172,7 +173,15 @@ class Teacher(nn.Module):
         if self.embedder.training and not self.trains:
             self.embedder.eval()
         # The loop's own autocast must not change the teacher's embeddings.
-        with torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts):
+        with (
+            foreign(
+                f"teacher {self.name}",
+                TeacherError,
+                "embeddings of these images. Correct the network.",
+                of=self.embedder,
+            ),
+            torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts),
+        ):
             embeddings = self.embedder(self._prepared(images))
         expected = (images.shape[0], *self.answer)
         if not isinstance(embeddings, Tensor) or tuple(embeddings.shape) != expected:

@@ -22,6 +22,7 @@ from insightface_cakd.networks.weights import (
     weights_file,
 )
 from insightface_cakd.recipe.teacher import CACHED, ONNX, TeacherSpec
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers.base import Teacher, freeze
 from insightface_cakd.teachers.cached import CachedEmbeddings, CachedTeacher
 from insightface_cakd.teachers.prompts.teacher import PromptedTeacher
@@ -159,7 +160,8 @@ def _from_weights(spec: TeacherSpec, device: torch.device, get_model: GetModel) 
         width = spec.embedding_size or infer_embedding_size(state, where, None if is_own else of_width)
         network = of_width(width)
         load_strictly(network, state, where)
-    network = network.eval().to(device) if spec.trains else freeze(network, device)
+    with foreign(where, TeacherError, "a network that can be put on the device and frozen. Correct it.", of=network):
+        network = network.eval().to(device) if spec.trains else freeze(network, device)
     loaded = digest is not None or not spec.trains
     answer = measure_answer(network, device, spec.input_size, where, image_format(spec), loaded)
     _check_width(answer, spec.embedding_size, where)

@@ -11,8 +11,9 @@ from torch import Tensor
 from insightface_cakd.data.answers import check_answers
 from insightface_cakd.data.label_order import LABELS
 from insightface_cakd.data.prototypes import META, Prototypes
-from insightface_cakd.errors import TeacherError
+from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.networks.weights import existing_file, read_tensors
+from insightface_cakd.runtime.tensor_file import oddity
 
 HEAD, WEIGHT = "state_dict_softmax_fc", "weight"
 
@@ -70,9 +71,13 @@ def _read_shard(content: dict[str, object], where: str) -> Tensor:
     head = content.get(HEAD, content)
     weight = head.get(WEIGHT, content.get(f"{HEAD}.{WEIGHT}")) if isinstance(head, dict) else None
     if not isinstance(weight, Tensor) or weight.ndim != 2:
-        keys = ", ".join(map(str, list(content)[:4])) or "no keys"
+        keys = in_one_line(", ".join(map(str, list(content)[:4])))[:200] or "no keys"
         raise TeacherError(
             f"{where}: holds {keys}; expected `{WEIGHT}` or `{HEAD}.{WEIGHT}` of shape (classes, D). Is it a head's "
             "file?"
+        )
+    if (odd := oddity(weight)) is not None:
+        raise TeacherError(
+            f"{where}: `{WEIGHT}` is {odd}; expected a dense tensor of real numbers. Save the head's own state dict."
         )
     return weight.float()

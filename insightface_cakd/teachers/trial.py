@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.data.answers import check_answers
-from insightface_cakd.errors import TeacherError, in_one_line
+from insightface_cakd.errors import TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.trial import trial_images
+from insightface_cakd.runtime.foreign import foreign
 
 SILENT = (
     "Its weights, or the order or range of colours that it is given, are not right: see teacher.channels, mean and std."
@@ -18,9 +19,8 @@ def describe(value: object) -> str:
     return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-def reason_of(error: Exception) -> str:
-    """Return what a foreign network raised, in at most 300 characters."""
-    return in_one_line(f"{type(error).__name__}: {error}")[:300]
+def _kind_of(tensor: Tensor) -> str:
+    return f"{tensor.dtype}, {tensor.layout}, on {tensor.device}"
 
 
 @torch.no_grad()
@@ -41,19 +41,17 @@ def measure_answer(
         TeacherError: it cannot embed two images, or its answers are not finite, all zero, or the same for both.
     """
     images = takes(trial_images(2, input_size, device))
-    try:
+    fails = f"cannot embed 2 images of {input_size}x{input_size}"
+    # Any error here means that this teacher cannot be used, one of a network of this package too.
+    with foreign(where, TeacherError, "a network of free batch size. Is teacher.input_size right?", fails=fails):
         answers = embedder(images)
-    except TeacherError:
-        raise
-    # A foreign network may raise anything here; any error means that this teacher cannot be used.
-    except Exception as error:
-        raise TeacherError(
-            f"{where}: cannot embed 2 images of {input_size}x{input_size} ({reason_of(error)}); expected a network of free "
-            "batch size. Is teacher.input_size right?"
-        ) from error
     if not isinstance(answers, Tensor) or answers.ndim < 2 or answers.shape[0] != 2:
         raise TeacherError(
             f"{where}: gives {describe(answers)} for 2 images; expected (2, D), one embedding per image, or (2, ...)."
+        )
+    if not answers.is_floating_point() or answers.layout != torch.strided or answers.is_meta:
+        raise TeacherError(
+            f"{where}: its embeddings are {_kind_of(answers)}; expected floating-point numbers, dense and in memory. Return those."
         )
     if trained:
         check_answers(answers, f"{where}: tried out", SILENT)

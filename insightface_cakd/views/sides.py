@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from insightface_cakd.errors import RecipeError, did_you_mean
+from insightface_cakd.errors import RecipeError, RunError, did_you_mean
 from insightface_cakd.recipe.named import NamedSpec, ViewsSpec
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.runtime.objects import construct, import_object, is_place
 from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.views.augment import Affine, Blur, Colour, CutOut, Mix, Noise
@@ -40,7 +41,23 @@ def build_view(spec: NamedSpec, where: str) -> View:
             f"{did_you_mean(spec.kind, VIEWS)}"
         )
     kind = VIEWS[spec.kind] if spec.kind in VIEWS else import_object(spec.kind, where, "view")
-    return construct(kind, spec.options, f"{where}: view {spec.kind}", RecipeError)
+    view = construct(kind, spec.options, f"{where}: view {spec.kind}", RecipeError)
+    if not callable(view):
+        raise RecipeError(
+            f"{where}: view {spec.kind}: cannot be called; expected `__call__(images, generator)`. Add it."
+        )
+    return view
+
+
+def _shown(view: View, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return what a view makes of a batch."""
+    where, expected = f"view {type(view).__name__}", "images (B, 3, H, W), as many as it was given. Correct it."
+    with foreign(where, RunError, expected, of=view):
+        seen = view(images, generator)
+    if not isinstance(seen, Tensor) or seen.ndim != 4 or seen.shape[:2] != images.shape[:2]:
+        said = tuple(seen.shape) if isinstance(seen, Tensor) else f"a {type(seen).__name__}"
+        raise RunError(f"{where}: gives {said} for images {tuple(images.shape)}; expected {expected}")
+    return seen
 
 
 class Sides:
@@ -76,10 +93,10 @@ class Sides:
         """
         generator = torch.Generator().manual_seed(((self.seed * 1_000_003 + step) * 4099 + rank()) % 2**63)
         for view in self.both:
-            images = view(images, generator)
+            images = _shown(view, images, generator)
         ours, theirs = images, images
         for view in self.student:
-            ours = view(ours, generator)
+            ours = _shown(view, ours, generator)
         for view in self.teacher:
-            theirs = view(theirs, generator)
+            theirs = _shown(view, theirs, generator)
         return ours, theirs

@@ -59,7 +59,7 @@ def test_a_term_that_is_not_known(term, message, here, face_set):
         (b"teacher: [unclosed", r"recipe own\.yaml: not YAML \(.*\); expected keys and values"),
         (b"a: b: c", r"recipe own\.yaml: not YAML"),
         (b"teacher: {network: r50}\n\tlosses: []", r"recipe own\.yaml: not YAML"),
-        (b"\x89PNG\r\n\x1a\n\xff\xfe", r"recipe own\.yaml: not YAML"),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe", r"recipe own\.yaml: cannot be read \(UnicodeDecodeError"),
         (b"", r"recipe own\.yaml: holds a NoneType; expected the keys teacher and losses"),
         (b"- cosine", r"recipe own\.yaml: holds a list; expected the keys"),
         (b"teacher: !!python/object/apply:os.mkdir [ran]", r"recipe own\.yaml: not YAML"),

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from insightface_cakd.cli import host as host_commands
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.checkout import find_checkout
-from insightface_cakd.hosts.failures import TRACEBACK
 from insightface_cakd.hosts.packages import how_to_install
 from insightface_cakd.hosts.scripts import find_script, run_script
+from insightface_cakd.runtime.foreign import TRACEBACK
 from tests.hosts.checkouts import made_up_checkout
 
 TELL = """

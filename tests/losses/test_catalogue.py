@@ -112,7 +112,7 @@ def test_a_loss_of_another_package_is_named_by_its_class(my_losses):
         (
             "my_pakcage.losses:A",
             {},
-            r"is 'my_pakcage.losses:A'; cannot import my_pakcage\.losses \(ModuleNotFoundError: ",
+            r"is 'my_pakcage.losses:A': cannot import my_pakcage\.losses \(ModuleNotFoundError: ",
         ),
         (
             "other_package.broken:A",

@@ -193,7 +193,7 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path):
     ("content", "line"),
     [
         ([torch.zeros(2)], r"holds a list; expected a state dict"),
-        ({"epoch": 3, "lr": 0.1}, r"holds epoch, lr; expected named tensors"),
+        ({"epoch": 3, "lr": 0.1}, r"holds epoch, a int; expected named tensors"),
         ({}, r"holds no keys; expected named tensors"),
     ],
 )

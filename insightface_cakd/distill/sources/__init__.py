@@ -11,12 +11,13 @@ from insightface_cakd.distill.sources.fields import ReceptiveFields
 from insightface_cakd.distill.sources.logits import Logits
 from insightface_cakd.distill.sources.lora import Lora
 from insightface_cakd.distill.sources.prompts import Prompts
-from insightface_cakd.distill.sources.source import Source
+from insightface_cakd.distill.sources.source import Source, asking
 from insightface_cakd.distill.sources.trained import TrainedTeachers
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.recipe.parts import source_class
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers import Teacher
 
 # Sources are built in this order, which is also that of their parameters in the optimiser and in checkpoints.
@@ -31,7 +32,7 @@ SOURCES: tuple[type[Source], ...] = (
     Lora,
 )
 
-__all__ = ["SOURCES", "Batch", "Context", "Seen", "Setting", "Source", "build_sources"]
+__all__ = ["SOURCES", "Batch", "Context", "Seen", "Setting", "Source", "asking", "build_sources"]
 
 
 def build_sources(recipe: Recipe, teachers: Mapping[str, Teacher]) -> list[Source]:
@@ -41,7 +42,13 @@ def build_sources(recipe: Recipe, teachers: Mapping[str, Teacher]) -> list[Sourc
     """
     own = [kind(made) for kind in SOURCES if kind.takes_part(made := _setting(recipe, teachers, kind))]
     named = [(_checked(spec), spec.options) for spec in recipe.sources]
-    return own + [kind(_setting(recipe, teachers, kind, options)) for kind, options in named]
+    return own + [_made(kind, _setting(recipe, teachers, kind, options)) for kind, options in named]
+
+
+def _made(kind: type[Source], setting: Setting) -> Source:
+    """Return a source of a class of the user's."""
+    with foreign(f"source {kind.__name__}", RecipeError, "it to be made of its options. Correct it.", of=kind):
+        return kind(setting)
 
 
 def _setting(

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from insightface_cakd.distill.gather import gather, gather_constant
 from insightface_cakd.distill.sources.context import Batch, Context, Seen, Setting
+from insightface_cakd.errors import RunError
 from insightface_cakd.losses import DistillLoss
 from insightface_cakd.recipe import TermSpec
+from insightface_cakd.runtime.foreign import foreign
+
+
+def asking(source: Source) -> AbstractContextManager[None]:
+    """Return a block in which a source is asked, and its answer used.
+
+    Args:
+        source: one of the user's may raise anything in it, or answer anything.
+    """
+    expected = "what the methods of `Source` say. Correct it; see CONTRIBUTING.md."
+    return foreign(f"source {type(source).__name__}", RunError, expected, of=source)
 
 
 class Source:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
-from insightface_cakd.evaluate.protocol import Protocol, build_protocol
+from insightface_cakd.evaluate.protocol import Protocol, build_protocol, measured
 from insightface_cakd.networks.entries import Entry
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.report.result import Result
 from insightface_cakd.report.tables import Row
+from insightface_cakd.runtime.strict_yaml import YAMLError, read_yaml
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,12 @@ def named_protocol(name: str | None, settings: Sequence[str], pairs_only: Mappin
         key, equals, value = setting.partition("=")
         if not equals:
             raise EvaluationError(f"--by-set {setting}: expected KEY=VALUE, for example seed=1. Correct it.")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = read_yaml(value)
+        except YAMLError as error:
+            raise EvaluationError(
+                f"--by-set {setting[:200]}: the value is not YAML ({error}); expected a value of the option. Put it in quotes."
+            ) from error
     return None if name is None else build_protocol(name, options)
 
 
@@ -67,7 +71,7 @@ def measure_each(
     """Measure models one after the other with one protocol."""
     return SideBySide(
         {
-            entry.name: protocol.measure(entry.load(get_model, execution.device, protocol.sides), data, execution)
+            entry.name: measured(protocol, entry.load(get_model, execution.device, protocol.sides), data, execution)
             for entry in entries
         }
     )

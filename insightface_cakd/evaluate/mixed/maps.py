@@ -10,7 +10,9 @@ from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.networks.models import Embed
+from insightface_cakd.runtime.reading import reading
 from insightface_cakd.runtime.run_folder import MAPS
+from insightface_cakd.runtime.tensor_file import first_oddity
 
 Side = Literal["student", "teacher"]
 
@@ -51,7 +53,12 @@ def _read(run: Path, wide: int, narrow: int) -> Tensor:
             f"{path}: does not exist; expected the output folder of a run whose embedding term has a linear or orthogonal projector. "
             "Correct --map."
         )
-    maps: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    with reading(path, EvaluationError, "the maps that a run saved. Train again.", Exception):
+        maps: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    if (odd := first_oddity(maps)) is not None:
+        raise EvaluationError(
+            f"{path}: holds {odd}; expected the maps that a run saved, dense tensors by name. Train again."
+        )
     fitting = [matrix for matrix in maps.values() if tuple(matrix.shape) == (wide, narrow)]
     if not fitting:
         said = ", ".join(f"{name} {tuple(matrix.shape)}" for name, matrix in maps.items())

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.hosts.compat.fix import fix_for_every_version, replace
-from insightface_cakd.hosts.failures import describe, print_traceback
+from insightface_cakd.hosts.failures import describe
+from insightface_cakd.runtime.foreign import print_traceback
 
 POLL_SECONDS = 0.2
 

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from insightface_cakd.data.label_order import LABELS, as_saved, check_labels
-from insightface_cakd.errors import RunError, in_one_line
+from insightface_cakd.errors import RunError, reason_of
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.generations import Generation, checkpoint_path, commit, exists, newest
 from insightface_cakd.hosts.resharding import BY_CLASS, reshard, rows_by_class
 from insightface_cakd.runtime.leftovers import clear_leftovers
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import MODEL, RESULT
+from insightface_cakd.runtime.tensor_file import oddity
 
 # The keys that this host adds, and what a resumed run does without them, where that is worth saying.
 ADDED = {
@@ -144,7 +145,15 @@ def load(parts: Parts, generation: Generation) -> Start:
         _restore("random state", restore_rng, saved["state_rng"])
     if rank() == 0:
         _say_what_is_missing(saved, parts)
-    return Start(generation, saved.get("best", {}), saved.get("improved", False))
+    best = saved.get("best", {})
+    _restore("best values", _check_best, best)
+    return Start(generation, best, saved.get("improved", False))
+
+
+def _check_best(best: dict[str, float]) -> None:
+    for name, value in best.items():
+        if not isinstance(name, str) or not isinstance(value, int | float):
+            raise ValueError(f"{name!r} is {value!r}")
 
 
 def _for_this_rank(generation: Generation) -> dict[str, Any]:
@@ -162,8 +171,9 @@ def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
     """Load one part of a checkpoint, or say which does not fit."""
     try:
         load(state)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = in_one_line(error)[:300]
+    # A file that someone else wrote may hold anything in any place.
+    except Exception as error:
+        reason = reason_of(error)
         raise RunError(
             f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config and recipe of the run."
         ) from error
@@ -176,6 +186,14 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> 
     if saved != wanted:
         raise ValueError(f"it is {saved}'s, the config says {wanted}")
     optimizer.load_state_dict(state)
+    for weight, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if not isinstance(value, torch.Tensor | int | float | None):
+                raise ValueError(f"its {name} is a {type(value).__name__}")
+            if isinstance(value, torch.Tensor) and (oddity(value) or (value.ndim and value.shape != weight.shape)):
+                raise ValueError(
+                    f"its {name} is {oddity(value) or tuple(value.shape)}, the weight {tuple(weight.shape)}"
+                )
     for group, kept in zip(optimizer.param_groups, settings, strict=True):
         group.update(kept)
 

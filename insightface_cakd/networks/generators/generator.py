@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.data.images import FACE_SIZE
-from insightface_cakd.errors import RunError, in_one_line
+from insightface_cakd.errors import RunError
 from insightface_cakd.networks.generators.framing import Crop, frame
+from insightface_cakd.runtime.foreign import foreign
 
 TRIED = 4
 # Generators overshoot their range a little: this much, as a share of it, is clamped without a word; beyond it, this share of the pixels.
@@ -133,16 +134,9 @@ class Generator:
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
-            try:
+            fails, expected = f"fails on latents {tuple(given.shape)}", "images. Set latent to the width of its z."
+            with foreign(self.name, RunError, expected, fails=fails):
                 found: Tensor = step(given)
-            except RunError:
-                raise
-            # A network or a function of the user's may raise anything.
-            except Exception as error:
-                reason = in_one_line(f"{type(error).__name__}: {error}")[-240:]
-                raise RunError(
-                    f"{self.name}: fails on latents {tuple(given.shape)} ({reason}); expected images. Set latent to the width of its z."
-                ) from error
         return found
 
 

@@ -14,6 +14,7 @@ from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.networks.generators.framing import Crop
 from insightface_cakd.networks.generators.generator import Generator, freeze
 from insightface_cakd.networks.onnx import providers, session_options
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.runtime.objects import import_object, is_place
 from insightface_cakd.runtime.reading import reading
 
@@ -50,7 +51,8 @@ def load_generator(
             )
         return Generator(None, DrawnFaces(), where, WIDTH, crop)
     made = _own(name, where) if is_place(name) and not Path(name).is_file() else _file(name, where)
-    first, then = _steps(made, where)
+    with foreign(where, RunError, "mapping and synthesis, or a network from z to images. Correct it.", of=made):
+        first, then = _steps(made, where)
     if mapping is not None:
         first = _file(mapping, f"mapping {mapping}")
     width = latent or _width(first) or _width(made)
@@ -123,14 +125,8 @@ def _own(name: str, where: str) -> Any:
         raise RunError(
             f"{where}: is a {type(build).__name__}; expected a callable that returns the generator. Correct it."
         )
-    try:
+    with foreign(where, RunError, "it to return a generator. Correct it.", fails="cannot be built"):
         return build()
-    # The user's code runs here, and may raise anything.
-    except Exception as error:
-        reason = in_one_line(f"{type(error).__name__}: {error}")[:240]
-        raise RunError(
-            f"{where}: cannot be built ({reason}); expected it to return a generator. Correct it."
-        ) from error
 
 
 def _file(name: str, where: str) -> Any:

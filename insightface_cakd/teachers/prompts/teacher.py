@@ -11,12 +11,12 @@ from insightface_cakd.errors import TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.prompts import PromptSpec
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers.base import Teacher
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
 from insightface_cakd.teachers.prompts.damped import damped
 from insightface_cakd.teachers.prompts.swin import SwinBlocks
 from insightface_cakd.teachers.prompts.vit import ViTBlocks
-from insightface_cakd.teachers.trial import reason_of
 
 SEED = 0
 
@@ -187,16 +187,10 @@ class PromptedTeacher(Teacher):
     @torch.no_grad()
     def _try(self) -> None:
         """Run two blank images, to find a network that cannot take prompts."""
-        try:
+        fails = f"cannot be run with {self.spec.tokens} more tokens"
+        expected = "attention over any number of tokens. Remove teacher.prompts, or use another Transformer."
+        with foreign(f"teacher {self.name}", TeacherError, expected, fails=fails):
             self(self._blank(2))
-        except TeacherError:
-            raise
-        # A foreign network may raise anything here.
-        except Exception as error:
-            raise TeacherError(
-                f"teacher {self.name}: cannot be run with {self.spec.tokens} more tokens ({reason_of(error)}); expected attention over any "
-                "number of tokens. Remove teacher.prompts, or use another Transformer."
-            ) from error
 
 
 def _find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks:

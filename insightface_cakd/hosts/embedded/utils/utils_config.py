@@ -6,8 +6,9 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from insightface_cakd.errors import RunError, did_you_mean, in_one_line
+from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.hosts.embedded.configs.base import config as base
+from insightface_cakd.runtime.foreign import foreign
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -19,18 +20,15 @@ def get_config(config_file: str) -> EasyDict:
         config_file: a job of the package by name, or the path of a Python file that sets `config` to a mapping.
     """
     path = find_config(config_file)
-    try:
+    with foreign(f"config {path}", RunError, "Python that sets `config`. Correct it.", fails="cannot be run"):
         job = runpy.run_path(str(path)).get("config")
-    # A user's file may raise anything.
-    except Exception as error:
-        reason = in_one_line(f"{type(error).__name__}: {error}")
-        raise RunError(
-            f"config {path}: cannot be run ({reason}); expected Python that sets `config`. Correct it."
-        ) from error
     if not isinstance(job, dict):
         raise RunError(f"config {path}: sets no `config`; expected a file like {CONFIGS / 'base.py'}.")
-    merged = EasyDict(copy.deepcopy(dict(base)))
-    merged.update(copy.deepcopy(dict(job)))
+    with foreign(
+        f"config {path}", RunError, "names and plain values in `config`. Correct it.", fails="cannot be taken over"
+    ):
+        merged = EasyDict(copy.deepcopy(dict(base)))
+        merged.update(copy.deepcopy(dict(job)))
     if merged.output is None:
         merged.output = str(Path("work_dirs") / path.stem)
     return merged
