@@ -22,7 +22,7 @@ from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.devices import choose_device
-from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.runtime.ranks import world_size
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.known import named_task
@@ -96,7 +96,7 @@ def _imported(job: Job, checkout: Checkout) -> Iterator[Finding]:
 
 def _of_checkout(host: upstream.Host, job: Job) -> Host:
     def build(cfg: EasyDict, _: torch.device) -> tuple[nn.Module, nn.Module]:
-        preflight.check_run(cfg, rank(), world_size(), not named_task(job.distill, job.recipe_settings).has_own_data)
+        preflight.check_run(cfg, world_size(), not named_task(job.distill, job.recipe_settings).has_own_data)
         return host.build(cfg)
 
     def remarks(cfg: EasyDict) -> Iterator[Finding]:

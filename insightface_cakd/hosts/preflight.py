@@ -12,7 +12,7 @@ from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, first_names, shown
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
-from insightface_cakd.hosts.generations import checkpoint_path
+from insightface_cakd.hosts.generations import newest
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
 
 # Up to ALL_LABELS records every label is read; above, SAMPLED_LABELS of them spread evenly over the file, since each
@@ -22,33 +22,29 @@ SAMPLED_LABELS = 1 << 12
 FOLDS = 10
 
 
-def check_run(cfg: EasyDict, rank: int, world_size: int, hosts_data: bool = True) -> None:
+def check_run(cfg: EasyDict, world_size: int, hosts_data: bool = True) -> None:
     """Check a config against the ranks, the data and the output folder.
 
     Data that a task reads itself are not the host's to check: `hosts_data` is then False.
     """
     check_job(cfg, CheckoutJobSpec)
     _check_limits(cfg)
-    check_ranks(cfg, rank, world_size)
+    check_ranks(cfg, world_size)
     if hosts_data:
         check_data(str(cfg.rec), cfg.num_classes, cfg.batch_size * world_size)
     for path in verification_sets(cfg):
         check_folds(path)
 
 
-def check_ranks(cfg: EasyDict, rank: int, world_size: int) -> None:
-    """Check that each rank has a class, a resumed one a checkpoint."""
+def check_ranks(cfg: EasyDict, world_size: int) -> None:
+    """Check that each rank has a class, and a resumed run a whole checkpoint."""
     if cfg.num_classes < world_size:
         raise RunError(
             f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "
             "would wait for ever. Start fewer ranks."
         )
-    checkpoint = checkpoint_path(Path(cfg.output), rank)
-    if cfg.resume and not checkpoint.is_file():
-        raise RunError(
-            f"resume: {checkpoint} does not exist; expected the checkpoint of a run with save_all_states=True on as many ranks. "
-            "Start without resume, and with --set save_all_states=True."
-        )
+    if cfg.resume:
+        newest(Path(cfg.output), "resume")
 
 
 def check_data(rec: str, num_classes: int, total_batch: int) -> None:

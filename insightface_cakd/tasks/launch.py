@@ -123,7 +123,7 @@ def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, _Loop]]:
     with upstream.opened(find_checkout(folder), job.fixes, job.no_fixes) as host:
         cfg = configured(job, host.get_config)
         task = named_task(job.distill, job.recipe_settings)
-        preflight.check_run(cfg, rank(), world_size(), not task.has_own_data)
+        preflight.check_run(cfg, world_size(), not task.has_own_data)
         there = {path.stem for path in preflight.verification_sets(cfg)}
         absent = [name for name in cfg.val_targets if name not in there]
         if absent and rank() == 0 and not task.has_own_measures:

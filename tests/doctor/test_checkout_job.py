@@ -28,7 +28,10 @@ def test_a_job_that_fits(job, records, host):
         ({"sample_rate": 2}, "config: sample_rate is 2; expected a share above 0, up to 1; "),
         ({"margin_list": (1.0, 0.5)}, "config: margin_list is (1.0, 0.5); expected three numbers"),
         ({"network": "r51"}, "train_v2.py stopped at {host}/backbones/__init__.py:6: ValueError: raise ValueError()."),
-        ({"resume": True}, "resume: out/checkpoint_gpu_0.pt does not exist; expected the checkpoint of a run with"),
+        (
+            {"resume": True},
+            "resume: out/checkpoint_gpu_0.pt does not exist; expected the checkpoint of a run that was stopped",
+        ),
         ({"batch_size": 1}, "config: batch_size is 1; expected a whole number of at least 2; otherwise batch norm"),
         ({"optimizer": "lion"}, "config: optimizer is 'lion'; expected sgd or adamw. Correct it."),
         ({"sample_rate": 0}, "config: sample_rate is 0; expected a share above 0, up to 1; with 0 "),

@@ -27,19 +27,19 @@ def config(records, tmp_path, **changes):
 
 
 def test_a_config_that_fits_its_data_is_good(records, tmp_path):
-    check_run(config(records, tmp_path), rank=0, world_size=3)
+    check_run(config(records, tmp_path), world_size=3)
 
 
 def test_more_ranks_than_classes(records, tmp_path):
     with pytest.raises(RunError, match=r"config: num_classes is 3 on 4 ranks; expected .* Start fewer ranks\."):
-        check_run(config(records, tmp_path), rank=0, world_size=4)
+        check_run(config(records, tmp_path), world_size=4)
 
 
 def test_keys_that_only_a_job_can_set(records, tmp_path):
     cfg = config(records, tmp_path, num_image=None)
     cfg.pop("rec")
     with pytest.raises(RunError, match=r"config: rec is not set; a run needs it"):
-        check_run(cfg, rank=0, world_size=1)
+        check_run(cfg, world_size=1)
 
 
 def test_resume_without_this_ranks_checkpoint(records, tmp_path):
@@ -47,9 +47,9 @@ def test_resume_without_this_ranks_checkpoint(records, tmp_path):
     cfg.resume = True
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "checkpoint_gpu_0.pt").write_bytes(b"")
-    check_run(cfg, rank=0, world_size=2)
+    check_run(cfg, world_size=2)
     with pytest.raises(RunError, match=r"resume: .*checkpoint_gpu_1.pt does not exist; .*on as many ranks"):
-        check_run(cfg, rank=1, world_size=2)
+        check_run(cfg, world_size=2)
 
 
 def test_labels_beyond_num_classes(records):
@@ -129,12 +129,12 @@ def test_a_verification_set_with_a_fold_of_one_kind(same, fault, records, tmp_pa
     write_bin(records / "dev.bin", [jpeg(1)] * 40, same)
     cfg = config(records, tmp_path, val_targets=["dev"])
     with pytest.raises(RunError, match=rf"dev.bin: {fault} .*Use a larger set"):
-        check_run(cfg, rank=0, world_size=1)
+        check_run(cfg, world_size=1)
     write_bin(records / "dev.bin", [jpeg(1)] * 40, [True, False] * 10)
-    check_run(cfg, rank=0, world_size=1)
+    check_run(cfg, world_size=1)
 
 
 def test_a_set_that_is_not_there_is_passed_over_as_upstream_does(records, tmp_path):
     cfg = config(records, tmp_path, val_targets=["lfw"])
-    check_run(cfg, rank=0, world_size=1)
+    check_run(cfg, world_size=1)
     assert preflight.verification_sets(cfg) == []

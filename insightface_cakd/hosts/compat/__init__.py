@@ -3,6 +3,7 @@
 import atexit
 from contextlib import ExitStack
 
+from insightface_cakd.hosts.compat.checkpoints import CHECKPOINTS
 from insightface_cakd.hosts.compat.cuda import CPU_FILES, CPU_STREAMS, CPU_TENSORS, DDP_DEVICES, GLOO, SEED_DEVICE
 from insightface_cakd.hosts.compat.export import EXPORT_BATCH
 from insightface_cakd.hosts.compat.fix import Fix, applied, are_applied
@@ -40,6 +41,8 @@ FIXES: tuple[Fix, ...] = (
     WORKER_PATIENCE,
     STOP_SIGNALS,
     ONE_RUN,
+    # Labels are compared in what CHECKPOINTS reads, and so come after it.
+    CHECKPOINTS,
     CHECKPOINT_LABELS,
     FIRST_STEP_LR,
     MEAN_GRADIENT,
