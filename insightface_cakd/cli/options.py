@@ -41,7 +41,7 @@ Host = Annotated[
     Path | None, typer.Option("--host", help="Folder of a clone of insightface, whose own arcface_torch is used.")
 ]
 Init = Annotated[
-    str | None, typer.Option("--init", help="Weights that the student starts from: model.pt of an earlier run.")
+    str | None, typer.Option("--init", help="Weights that the student starts from: an earlier run, or its model.pt.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")]
 MaxCorrupt = Annotated[
@@ -63,7 +63,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn a
 Sets = Annotated[list[Path] | None, SETS]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")]
 Teacher = Annotated[
-    str | None, typer.Option("--teacher", help="Teacher's weights, ONNX file or cache; replaces the recipe's.")
+    str | None, typer.Option("--teacher", help="Teacher's weights, run, ONNX file or cache; replaces the recipe's.")
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Of the runtimes, in the timing.")]
 Workers = Annotated[
