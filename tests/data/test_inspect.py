@@ -1,8 +1,8 @@
 """`info` counts, `check` finds everything that is wrong with a record folder."""
 
 import re
-import time
 import struct
+import time
 from pathlib import Path
 
 import pytest
