@@ -133,6 +133,8 @@ def _foreign_place(error: BaseException) -> tuple[str, int] | None:
     below, found = False, None
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
+        if file == __file__:
+            continue
         if Path(file).is_relative_to(_OURS):
             below = True
         elif below and _is_foreign(frame):

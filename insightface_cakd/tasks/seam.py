@@ -50,13 +50,16 @@ def installed(
     As `install`, and the second snapshot is written when the block ends without an error.
     """
     before = {name: getattr(namespace, name) for name in NAMES if hasattr(namespace, name)}
-    distillation = install(namespace, recipe, teachers, log_dir, every, snapshots, plan, task)
+    distillation = None
     try:
+        # An error halfway leaves some names replaced.
+        distillation = install(namespace, recipe, teachers, log_dir, every, snapshots, plan, task)
         yield distillation
         if snapshots is not None:
             snapshots.write_after(distillation)
     finally:
-        distillation.monitor.close()
+        if distillation is not None:
+            distillation.monitor.close()
         for name, original in before.items():
             setattr(namespace, name, original)
 
