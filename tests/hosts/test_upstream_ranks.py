@@ -8,7 +8,7 @@ import torch
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.generations import newest
 from insightface_cakd.hosts.resharding import share_of
-from insightface_cakd.runtime.ranks import world_size
+from insightface_cakd.runtime.ranks import rank, world_size
 from tests.hosts.both_hosts import BATCH, CLASSES, SharedJob, on_checkout
 from tests.ranks import run_ranks
 
@@ -18,9 +18,14 @@ IMAGES = 48
 
 def run(data: Path, output: Path, checkout: Path, lr: float, stop_after: int | None, resume: bool) -> list[float]:
     """Run two epochs on a checkout, in every rank, of which a first part and the rest may be two runs; return the rates."""
-    changes = {"num_epoch": 2, "num_image": IMAGES, "lr": lr, "weight_decay": 0.0}
     steps = IMAGES // (BATCH * world_size())
-    return on_checkout(SharedJob(data, output, None, steps, stop_after, resume=resume, changes=changes), checkout).rates
+    changes = {"num_epoch": 2, "num_image": IMAGES, "lr": lr, "weight_decay": 0.0}
+    job = SharedJob(data, output, None, steps, stop_after, resume=resume, changes=changes)
+    with pytest.MonkeyPatch.context() as patch:
+        # As torchrun says it; the loop takes them from there.
+        for name, value in {"RANK": rank(), "LOCAL_RANK": rank(), "WORLD_SIZE": world_size()}.items():
+            patch.setenv(name, str(value))
+        return on_checkout(job, checkout).rates
 
 
 def files(output: Path) -> list[dict]:
