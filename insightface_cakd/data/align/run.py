@@ -133,16 +133,18 @@ def _align_all(photos: Sequence[Path], detector: Path, size: int, rules: Rules, 
         while waiting:
             yield waiting.popleft()[1].result(PATIENCE)
     except (BrokenProcessPool, TimeoutError) as error:
-        # The pool would wait for one that is stopped.
-        for worker in set(multiprocessing.active_children()) - others:
-            worker.kill()
         place = waiting[0][0] if waiting else photos[-1]
         fate = "was killed, probably for want of memory" if isinstance(error, BrokenProcessPool) else "gives no answer"
         raise DataError(
             f"align: a worker {fate}, near {place}; nothing was written. Take fewer than {workers} workers."
         ) from error
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Whatever happened: the pool would wait for one that is stopped.
+        while left := set(multiprocessing.active_children()) - others:
+            for worker in left:
+                worker.kill()
+                worker.join(1)
 
 
 def _start_worker(detector: Path, size: int, rules: Rules) -> None:
