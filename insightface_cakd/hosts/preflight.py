@@ -37,7 +37,7 @@ def check_run(cfg: EasyDict, world_size: int, hosts_data: bool = True) -> None:
 
 
 def check_ranks(cfg: EasyDict, world_size: int) -> None:
-    """Check that each rank has a class, and a resumed run a whole checkpoint."""
+    """Check classes for each rank, and a resumed run's checkpoint."""
     if cfg.num_classes < world_size:
         raise RunError(
             f"config: num_classes is {cfg.num_classes} on {world_size} ranks; expected at least one class a rank, or all ranks "

@@ -1,4 +1,4 @@
-"""Files of tensors: written completely or not at all, and read as plain tensors."""
+"""Files of tensors: whole or not there, plain when read."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ def save_tensors(content: Any, path: Path) -> None:
 
 
 def oddity(value: object) -> str | None:
-    """Return what keeps a value from being a weight, None for a weight.
+    """Return what keeps a value from being a weight, or None.
 
     A weight is a dense tensor of real numbers in memory.
     """
@@ -40,7 +40,7 @@ def oddity(value: object) -> str | None:
 
 
 def first_oddity(state: object) -> str | None:
-    """Return what keeps a value from being a state dict, None for one: names and weights."""
+    """Return what keeps a value from being a state dict, or None."""
     if not isinstance(state, dict):
         return f"a {type(state).__name__}"
     for key, value in state.items():

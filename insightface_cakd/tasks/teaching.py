@@ -84,7 +84,7 @@ def sets_of(cfg: Any, task: Task) -> dict[str, Path]:
     """
     if task.has_own_measures or task.has_own_answer:
         return {}
-    paths = {str(name): Path(str(cfg.rec)) / f"{name}.bin" for name in cfg.val_targets}
+    paths = {str(name): Path(str(cfg.rec)) / f"{name}.bin" for name in getattr(cfg, "val_targets", ())}
     return {name: path for name, path in paths.items() if path.is_file()}
 
 

@@ -120,8 +120,11 @@ def test_an_onnx_teacher_has_no_modules_to_tap(here, face_set):
 @pytest.mark.parametrize(
     ("centres", "message"),
     [
-        ({"weight": torch.zeros(5, 64)}, r"teacher centres \(5, 64\) do not fit .* reaches class 12; expected one row"),
-        ({"weight": torch.zeros(12, 32)}, r"teacher centres \(12, 32\) do not fit a teacher of width 64"),
+        (
+            {"weight": torch.eye(12, 64)[:5]},
+            r"teacher centres \(5, 64\) do not fit .* reaches class 12; expected one row",
+        ),
+        ({"weight": torch.eye(12, 32)}, r"teacher centres \(12, 32\) do not fit a teacher of width 64"),
         ({"bias": torch.zeros(12)}, r"teacher\.centres\[0\] head\.pt: holds bias; expected `weight`"),
     ],
     ids=["too few classes", "another width", "no head"],

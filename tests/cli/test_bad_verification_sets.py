@@ -47,7 +47,7 @@ def pairs(count=10, image=None):
         (pickle.dumps(pairs())[:1500], r"lfw\.bin: not a readable pickle \(.*\); expected an InsightFace \.bin"),
         (b"", r"lfw\.bin: not a readable pickle"),
         (b"not a pickle", r"lfw\.bin: not a readable pickle"),
-        (pickle.dumps({"images": 1}), r"lfw\.bin: its pickle is no pair \(images, same\)"),
+        (pickle.dumps([1]), r"lfw\.bin: its pickle is no pair \(images, same\)"),
         (pickle.dumps((pairs()[0][:-1], pairs()[1])), r"lfw\.bin: 19 images for 10 pairs; expected 20"),
         (pickle.dumps(pairs(image=b"no image")), r"lfw\.bin: image 0: 8 bytes .* are not an image"),
         (pickle.dumps(pairs(image=jpeg(0, 112, 96))), r"lfw\.bin: image 0: 96 x 112 pixels; expected"),

@@ -25,8 +25,8 @@ class PrototypesMeta:
     Args:
         teacher_sha256: sha256 of the teacher's file; None if it came from no file.
         single: number of identities with one image, whose row is that image's feature.
-        labels: whose label is which, see `LabelOrder`; None in files of an earlier version.
         takes: how the teacher was given the pixels, see `ImageFormat`.
+        labels: whose label is which, see `LabelOrder`; None in files of an earlier version.
     """
 
     teacher: str

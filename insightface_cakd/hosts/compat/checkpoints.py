@@ -1,4 +1,4 @@
-"""Checkpoints of arcface_torch are whole, and go on with any number of ranks."""
+"""Whole checkpoints of arcface_torch, for any number of ranks."""
 
 from contextlib import ExitStack
 from pathlib import Path

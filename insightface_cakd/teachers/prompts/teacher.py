@@ -7,11 +7,10 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.errors import TeacherError
+from insightface_cakd.errors import TeacherError, reason_of
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.prompts import PromptSpec
-from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers.base import Teacher
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
 from insightface_cakd.teachers.prompts.damped import damped
@@ -189,8 +188,11 @@ class PromptedTeacher(Teacher):
         """Run two blank images, to find a network that cannot take prompts."""
         fails = f"cannot be run with {self.spec.tokens} more tokens"
         expected = "attention over any number of tokens. Remove teacher.prompts, or use another Transformer."
-        with foreign(f"teacher {self.name}", TeacherError, expected, fails=fails):
+        try:
             self(self._blank(2))
+        except TeacherError as error:
+            said = reason_of(error.__cause__ or error)
+            raise TeacherError(f"teacher {self.name}: {fails} ({said}); expected {expected}") from error
 
 
 def _find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks:
