@@ -26,13 +26,17 @@ from types import SimpleNamespace
 torch.set_num_threads(1)
 output, rank, fails = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "fails"
 cfg = SimpleNamespace(output=output, rec=".", frequent=1, resume=False, seed=0)
-script = SimpleNamespace(**vars(toy_host()), get_config=lambda path: cfg, rank=rank, local_rank=0)
+
+def main(_):
+    student = script.get_model("toy", num_features=WIDTH).train()
+    head = script.PartialFC_V2(script.CombinedMarginLoss(64, 1.0, 0.5, 0.0, 0), WIDTH, 11, 1.0, False)
+    head.train()(student(torch.rand(6, 3, 112, 112)), torch.arange(6)).backward()
+    if fails:
+        raise ValueError("no more disk")
+
+script = SimpleNamespace(**vars(toy_host()), get_config=lambda path: cfg, rank=rank, local_rank=0, main=main)
 seam.enter(script, "configs/mine", "recipe.yaml", "teacher.pt")
-student = script.get_model("toy", num_features=WIDTH).train()
-head = script.PartialFC_V2(script.CombinedMarginLoss(64, 1.0, 0.5, 0.0, 0), WIDTH, 11, 1.0, False)
-head.train()(student(torch.rand(6, 3, 112, 112)), torch.arange(6)).backward()
-if fails:
-    raise ValueError("no more disk")
+script.main(None)
 """
 
 
