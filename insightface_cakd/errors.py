@@ -75,6 +75,6 @@ def in_one_line(message: object) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what foreign code raised, its type first, in at most 300 characters."""
+    """Return an exception of foreign code in at most 300 characters."""
     said = in_one_line(error)
     return f"{type(error).__name__}: {said}"[:300] if said else type(error).__name__

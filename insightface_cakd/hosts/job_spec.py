@@ -14,11 +14,13 @@ _MOST = 10**12
 
 def _whole(least: int, below: str = "", most: int = _MOST, above: str = "") -> Any:
     reasons = "".join(f"; {side}, {why}" for side, why in (("below", below), (f"above {most}", above)) if why)
-    return Field(None, ge=least, le=most, description=f"a whole number from {least} to {most}{reasons}")
+    return Field(None, ge=least, le=most, description=f"a whole number of at least {least}, at most {most}{reasons}")
 
 
 def _number() -> Any:
-    return Field(None, ge=0, le=1e30, allow_inf_nan=False, description="a number from 0 to 1e30, as float32 has them")
+    return Field(
+        None, ge=0, le=3e38, allow_inf_nan=False, description="a number of at least 0, at most 3e38, as float32 holds"
+    )
 
 
 class JobSpec(BaseModel):

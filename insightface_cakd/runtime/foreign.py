@@ -1,4 +1,4 @@
-"""The boundary behind which code of others is called: whatever it raises becomes one line."""
+"""Calls code of others: whatever it raises becomes one line."""
 
 import os
 import site
@@ -61,7 +61,7 @@ def foreign(
 
 @contextmanager
 def anything_foreign() -> Iterator[None]:
-    """Report what foreign code raised that was called anywhere inside, in one line.
+    """Report what foreign code raised anywhere inside, in one line.
 
     So are memory that is used up, and paths that the system refuses. A fault of this package passes.
     """

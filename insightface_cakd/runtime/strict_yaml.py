@@ -1,4 +1,4 @@
-"""Reads YAML strictly: plain values only, no key twice, and nothing that grows beyond its text."""
+"""Reads YAML strictly: plain values, no key twice, nothing that grows."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +28,7 @@ _PLAIN: dict[str, Callable[[yaml.ScalarNode], Any]] = {
 
 
 class YAMLError(ValueError):
-    """A text is no YAML, or not of the strict kind; the message says where."""
+    """A text is no strict YAML; the message says where."""
 
 
 def read_yaml(text: str) -> Any:
@@ -195,7 +195,7 @@ def _scalar(event: yaml.ScalarEvent, where: str) -> tuple[Any, bool]:
 
 
 def is_plain(text: str) -> bool:
-    """Return whether a text has neither NUL nor half of a surrogate pair."""
+    """Return whether a text has no NUL and no half surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

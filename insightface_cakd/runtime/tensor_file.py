@@ -1,4 +1,4 @@
-"""Files of tensors: written completely or not at all, and read as plain tensors."""
+"""Files of tensors: written whole, and read as plain tensors."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from insightface_cakd.runtime.atomic import replacing
 
 
 def oddity(value: object) -> str | None:
-    """Return what keeps a value from being a weight, None for a weight.
+    """Return what keeps a value from being a weight, if anything.
 
     A weight is a dense tensor of real numbers in memory.
     """
@@ -29,7 +29,7 @@ def oddity(value: object) -> str | None:
 
 
 def first_oddity(state: object) -> str | None:
-    """Return what keeps a value from being a state dict, None for one: names and weights."""
+    """Return what keeps a value from being named weights, if anything."""
     if not isinstance(state, dict):
         return f"a {type(state).__name__}"
     for key, value in state.items():

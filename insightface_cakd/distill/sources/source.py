@@ -17,7 +17,7 @@ from insightface_cakd.runtime.foreign import foreign
 
 
 def asking(source: Source) -> AbstractContextManager[None]:
-    """Return a block in which a source is asked, and its answer used.
+    """Return a block to ask a source and use its answer.
 
     Args:
         source: one of the user's may raise anything in it, or answer anything.
