@@ -13,8 +13,9 @@ _MOST = 10**12
 
 
 def _whole(least: int, below: str = "", most: int = _MOST, above: str = "") -> Any:
-    reasons = "".join(f"; {side}, {why}" for side, why in (("below", below), (f"above {most}", above)) if why)
-    return Field(None, ge=least, le=most, description=f"a whole number of at least {least}, at most {most}{reasons}")
+    reason = f"; otherwise {below}" if below else ""
+    limit = f"; at most {most}" + (f", since {above}" if above else "")
+    return Field(None, ge=least, le=most, description=f"a whole number of at least {least}{reason}{limit}")
 
 
 def _number() -> Any:
@@ -36,7 +37,7 @@ class JobSpec(BaseModel):
         2,
         "batch norm cannot train on one image, and the head cannot gather one label",
         2**20,
-        "images alone fill 150 GB",
+        "their pixels alone fill 150 GB",
     )
     embedding_size: int | None = _whole(1, "the network cannot be built", 65536, "no GPU holds its last layer")
     frequent: int | None = _whole(1, "the log divides by it")

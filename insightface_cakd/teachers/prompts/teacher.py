@@ -119,7 +119,7 @@ class PromptedTeacher(Teacher):
         replaced = [partial(self._through, index, forward) for index, forward in enumerate(own)]
         try:
             with forwards(modules, replaced):
-                return self._embed(images)
+                return self._embed(images, **self._limits)
         finally:
             self._now = None
             self._blocks.forget()
@@ -154,6 +154,14 @@ class PromptedTeacher(Teacher):
         self._tokens = self._blocks.norm.forward(tokens) if self.spec.output == "norm" else tokens
 
     @property
+    def _limits(self) -> dict[str, str]:
+        """What a line says of a network that does not run with prompts."""
+        return {
+            "fails": f"cannot be run with {self.spec.tokens} more tokens",
+            "expected": "attention over any number of tokens. Remove teacher.prompts, or use another Transformer.",
+        }
+
+    @property
     def _weight(self) -> Tensor:
         return next(self.embedder.parameters())
 
@@ -177,9 +185,7 @@ class PromptedTeacher(Teacher):
     @torch.no_grad()
     def _try(self) -> None:
         """Run two blank images, to find a network that cannot take prompts."""
-        fails = f"cannot be run with {self.spec.tokens} more tokens"
-        expected = "attention over any number of tokens. Remove teacher.prompts, or use another Transformer."
-        with foreign(f"teacher {self.name}", TeacherError, expected, fails=fails):
+        with foreign(f"teacher {self.name}", TeacherError, **self._limits):
             self(self._blank(2))
 
 
