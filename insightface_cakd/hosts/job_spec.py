@@ -13,12 +13,15 @@ _MOST = 10**12
 
 
 def _whole(least: int, below: str = "", most: int = _MOST, above: str = "") -> Any:
-    reasons = "".join(f"; {side}, {why}" for side, why in (("below", below), (f"above {most}", above)) if why)
-    return Field(None, ge=least, le=most, description=f"a whole number from {least} to {most}{reasons}")
+    reason = f"; otherwise {below}" if below else ""
+    limit = f"; at most {most}" + (f", since {above}" if above else "")
+    return Field(None, ge=least, le=most, description=f"a whole number of at least {least}{reason}{limit}")
 
 
 def _number() -> Any:
-    return Field(None, ge=0, le=1e30, allow_inf_nan=False, description="a number from 0 to 1e30, as float32 has them")
+    return Field(
+        None, ge=0, le=3e38, allow_inf_nan=False, description="a number of at least 0, at most 3e38, as float32 holds"
+    )
 
 
 class JobSpec(BaseModel):
@@ -34,7 +37,7 @@ class JobSpec(BaseModel):
         2,
         "batch norm cannot train on one image, and the head cannot gather one label",
         2**20,
-        "images alone fill 150 GB",
+        "their pixels alone fill 150 GB",
     )
     embedding_size: int | None = _whole(1, "the network cannot be built", 65536, "no GPU holds its last layer")
     frequent: int | None = _whole(1, "the log divides by it")

@@ -163,7 +163,12 @@ class Teacher(nn.Module):
         """Return the embedder as it is kept: frozen, on the device."""
         return freeze(embedder, self.device)
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def _embed(
+        self,
+        images: Tensor,
+        fails: str = "fails",
+        expected: str = "embeddings of these images. Correct the network.",
+    ) -> Tensor:
         """Check the images, run the network, check the embeddings."""
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ShapeError(
@@ -174,20 +179,13 @@ class Teacher(nn.Module):
             self.embedder.eval()
         # The loop's own autocast must not change the teacher's embeddings.
         with (
-            foreign(
-                f"teacher {self.name}",
-                TeacherError,
-                "embeddings of these images. Correct the network.",
-                of=self.embedder,
-            ),
+            foreign(f"teacher {self.name}", TeacherError, expected, of=self.embedder, fails=fails),
             torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts),
         ):
             embeddings = self.embedder(self._prepared(images))
-        expected = (images.shape[0], *self.answer)
-        if not isinstance(embeddings, Tensor) or tuple(embeddings.shape) != expected:
-            raise ShapeError(
-                f"teacher {self.name}: gave {describe(embeddings)}; expected embeddings of shape {expected}."
-            )
+        shape = (images.shape[0], *self.answer)
+        if not isinstance(embeddings, Tensor) or tuple(embeddings.shape) != shape:
+            raise ShapeError(f"teacher {self.name}: gave {describe(embeddings)}; expected embeddings of shape {shape}.")
         return embeddings.to(images.device, torch.float32)
 
     def _prepared(self, images: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def test_a_job_that_fits(job, records, host):
             {"resume": True},
             "resume: out/checkpoint_gpu_0.pt does not exist; expected the checkpoint of a run that was stopped",
         ),
-        ({"batch_size": 1}, "config: batch_size is 1; expected a whole number from 2 to 1048576; below, batch norm"),
+        ({"batch_size": 1}, "config: batch_size is 1; expected a whole number of at least 2; otherwise batch norm"),
         ({"optimizer": "lion"}, "config: optimizer is 'lion'; expected sgd or adamw. Correct it."),
         ({"sample_rate": 0}, "config: sample_rate is 0; expected a share above 0, up to 1; with 0 "),
         (
@@ -53,7 +53,7 @@ def test_a_job_that_fits(job, records, host):
             "val_targets: {records}/lfw.bin does not exist, found: none; expected the set. Remove lfw",
         ),
         ({"val_targets": "dev"}, "config: val_targets is 'dev'; expected a list of names"),
-        ({"num_epoch": 1.5}, "config: num_epoch is 1.5; expected a whole number from 1"),
+        ({"num_epoch": 1.5}, "config: num_epoch is 1.5; expected a whole number of at least 1"),
         ({"batch_size": 7}, "{records}: 6 images; expected at least one batch of 7 over all ranks. Lower batch_size."),
         ({"rec": "/nowhere"}, "/nowhere: no train.rec and no folders of people"),
         (

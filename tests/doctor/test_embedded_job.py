@@ -32,7 +32,7 @@ def test_a_job_with_its_data_and_sets(face_set, tmp_path, monkeypatch):
         ({"network": "cnn_tinny"}, "network: 'cnn_tinny' is not a known network; "),
         ({"optimizer": "lion"}, "config: optimizer is 'lion'; expected sgd or adamw"),
         ({"lr": "fast"}, "config: lr is 'fast'; expected a number"),
-        ({"batch_size": 1}, "config: batch_size is 1; expected a whole number from 2"),
+        ({"batch_size": 1}, "config: batch_size is 1; expected a whole number of at least 2"),
         ({"device": "tpu"}, "device 'tpu': not a device"),
         ({"dali": True}, "dali: the embedded host reads records itself"),
         ({"margin_list": (1.0, 0.3, 0.2)}, "margin_list (1.0, 0.3, 0.2) is not supported"),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from insightface_cakd.data.label_order import LABELS, as_saved, check_labels
-from insightface_cakd.errors import RunError, reason_of
+from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.generations import Generation, checkpoint_path, commit, exists, newest
 from insightface_cakd.hosts.resharding import BY_CLASS, reshard, rows_by_class
@@ -173,7 +173,7 @@ def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:
         load(state)
     # A file that someone else wrote may hold anything in any place.
     except Exception as error:
-        reason = reason_of(error)
+        reason = in_one_line(error)[:300] or type(error).__name__
         raise RunError(
             f"--resume: the checkpoint's {name} does not fit ({reason}). Resume with the config and recipe of the run."
         ) from error

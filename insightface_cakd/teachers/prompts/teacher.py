@@ -7,10 +7,11 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from insightface_cakd.errors import TeacherError, reason_of
+from insightface_cakd.errors import TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.recipe.prompts import PromptSpec
+from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers.base import Teacher
 from insightface_cakd.teachers.prompts.blocks import Forward, PromptBlocks, forwards
 from insightface_cakd.teachers.prompts.damped import damped
@@ -128,7 +129,7 @@ class PromptedTeacher(Teacher):
         replaced = [partial(self._through, index, forward) for index, forward in enumerate(own)]
         try:
             with forwards(modules, replaced):
-                return self._embed(images)
+                return self._embed(images, **self._limits)
         finally:
             self._now = None
             self._blocks.forget()
@@ -163,6 +164,14 @@ class PromptedTeacher(Teacher):
         self._tokens = self._blocks.norm.forward(tokens) if self.spec.output == "norm" else tokens
 
     @property
+    def _limits(self) -> dict[str, str]:
+        """What a line says of a network that does not run with prompts."""
+        return {
+            "fails": f"cannot be run with {self.spec.tokens} more tokens",
+            "expected": "attention over any number of tokens. Remove teacher.prompts, or use another Transformer.",
+        }
+
+    @property
     def _weight(self) -> Tensor:
         return next(self.embedder.parameters())
 
@@ -186,13 +195,8 @@ class PromptedTeacher(Teacher):
     @torch.no_grad()
     def _try(self) -> None:
         """Run two blank images, to find a network that cannot take prompts."""
-        fails = f"cannot be run with {self.spec.tokens} more tokens"
-        expected = "attention over any number of tokens. Remove teacher.prompts, or use another Transformer."
-        try:
+        with foreign(f"teacher {self.name}", TeacherError, **self._limits):
             self(self._blank(2))
-        except TeacherError as error:
-            said = reason_of(error.__cause__ or error)
-            raise TeacherError(f"teacher {self.name}: {fails} ({said}); expected {expected}") from error
 
 
 def _find_blocks(network: nn.Module, input_size: int, where: str) -> PromptBlocks:

@@ -100,14 +100,14 @@ def test_steps_in_a_checkpoint_are_batches_as_arcface_torch_counts_them(face_set
     [
         (lambda content: content.pop("state_optimizer"), {}, r"lacks state_optimizer; expected a checkpoint of this host or of"),
         (lambda content: content.update(epoch="1"), {}, r"lacks epoch; expected"),
-        (lambda content: content["state_lr_scheduler"].pop("power"), {}, r"schedule does not fit \(ValueError: it has no power, as if of"),
-        (lambda content: None, {"optimizer": "adamw"}, r"optimiser does not fit \(ValueError: it is sgd's, the config says adamw\)"),
+        (lambda content: content["state_lr_scheduler"].pop("power"), {}, r"schedule does not fit \(it has no power, as if of"),
+        (lambda content: None, {"optimizer": "adamw"}, r"optimiser does not fit \(it is sgd's, the config says adamw\)"),
         (
             lambda content: content["state_optimizer"]["param_groups"].pop(),
             {},
             r"optimiser does not fit \(.*different number of parameter groups\)",
         ),
-        (lambda content: content["state_optimizer"].clear(), {}, r"optimiser does not fit \(KeyError: 'param_groups'\)"),
+        (lambda content: content["state_optimizer"].clear(), {}, r"optimiser does not fit \('param_groups'\)"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(damage, changes, message, stopped):

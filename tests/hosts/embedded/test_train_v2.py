@@ -180,7 +180,7 @@ def test_a_checkpoint_of_another_network_is_refused(face_set, tmp_path):
         ({"batch_size": 1000}, RunError, "expected at least one batch of 1000"),
         ({"network": "r51"}, RunError, "r51"),
         ({"optimizer": "lion"}, RunError, "optimizer is 'lion'; expected sgd or adamw"),
-        ({"num_epoch": 0}, RunError, "num_epoch is 0; expected a whole number from 1"),
+        ({"num_epoch": 0}, RunError, "num_epoch is 0; expected a whole number of at least 1"),
         ({"dali": True}, RunError, "expected dali=False"),
         ({"device": "tpu"}, RunError, "device 'tpu'"),
         ({"margin_list": (1.0, 0.3, 0.2)}, RunError, "margin_list"),
