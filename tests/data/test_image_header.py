@@ -1,10 +1,7 @@
 """Images that announce more than memory holds are named before a pixel is decoded."""
 
 import io
-import resource
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from insightface_cakd.data.image_header import MOST_PIXELS, header_fault
 from insightface_cakd.data.images import decode_rgb, encode_png
 from insightface_cakd.errors import DataError
 from tests.data.record_files import jpeg, picture
+from tests.peak_memory import run_module
 
 WIDE = "its header says 30000 x 30000 pixels"
 
@@ -134,10 +132,10 @@ def test_packing_bombs_takes_little_memory(tmp_path: Path) -> None:
     for number, (name, data) in enumerate(BOMBS.items()):
         (tmp_path / "faces" / "a" / f"{number}.{name.split()[-1]}").write_bytes(data)
     (tmp_path / "faces" / "b" / "0.png").write_bytes(encode_png(picture(1)))
-    command = [sys.executable, "-m", "insightface_cakd", "data", "pack", "faces", "out"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert ran.returncode == 1
-    assert "5 of 6 images cannot be used: " in ran.stderr
-    assert "Traceback" not in ran.stderr
+    command = ["insightface_cakd", "data", "pack", "faces", "out"]
+    code, said, peak = run_module(command, tmp_path, tmp_path / "peak", 120)
+    assert code == 1
+    assert "5 of 6 images cannot be used: " in said
+    assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1 << 20
+    assert peak < 1 << 20
