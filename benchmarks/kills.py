@@ -105,7 +105,7 @@ def wait_for(moment: Moment, run: subprocess.Popen[bytes], log: Path, output: Pa
                 f"kills: {log} has no step {step} after {LIMIT} s; expected a run of some seconds. Look at it."
             )
         time.sleep(0.005)
-    while moment == "saving" and run.poll() is None and not any(list(output.glob(name)) for name in UNFINISHED):
+    while moment == "saving" and run.poll() is None and not any(any(output.glob(name)) for name in UNFINISHED):
         time.sleep(0.0005)
     time.sleep(wait)
     return last_step(log)
@@ -114,9 +114,13 @@ def wait_for(moment: Moment, run: subprocess.Popen[bytes], log: Path, output: Pa
 def differences(whole: Path, output: Path, ranks: int) -> list[str]:
     """Return what differs between two finished runs, to the bit."""
     names = ["model.pt", "best.pt", *(f"checkpoint_gpu_{number}.pt" for number in range(ranks))]
-    found = [name for name in names if _flat(torch.load(whole / name)) != _flat(torch.load(output / name))]
+    found = [name for name in names if _loaded(whole / name) != _loaded(output / name)]
     theirs, ours = (json.loads((run / "result.json").read_text())["accuracy"] for run in (whole, output))
     return found + (["the accuracy in result.json"] if theirs != ours else [])
+
+
+def _loaded(path: Path) -> Any:
+    return _flat(torch.load(path, weights_only=True))
 
 
 def _flat(content: Any) -> Any:

@@ -22,13 +22,11 @@ class Sample:
         step: the last that was logged.
         memory: bytes that are theirs alone, and their shares of what they have in common.
         files: open file descriptors.
-        processes: how many there are.
     """
 
     step: int
     memory: int
     files: int
-    processes: int
 
 
 def long_run(folder: Path, steps: int, workers: int, recipe: str, every: float = 1.0) -> list[Sample]:
@@ -59,15 +57,14 @@ def long_run(folder: Path, steps: int, workers: int, recipe: str, every: float =
 
 def look(root: int, step: int) -> Sample:
     """Return what a process and all that come from it hold now."""
-    memory = files = processes = 0
+    memory = files = 0
     for pid in family(root):
         # It may end meanwhile.
         with suppress(OSError):
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             memory += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
             files += len(list(Path(f"/proc/{pid}/fd").iterdir()))
-            processes += 1
-    return Sample(step, memory, files, processes)
+    return Sample(step, memory, files)
 
 
 def quarters(samples: Sequence[Sample]) -> str:

@@ -1,5 +1,6 @@
 """Whether a teacher's answers say anything."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,6 +10,8 @@ from insightface_cakd.errors import TeacherError
 SHORTEST = 1e-12
 # Largest distance to the first row, over the largest length, of rows that differ by rounding only. Untrained networks reach 0.1.
 SAME = 1e-5
+# Stored answers that are looked at when they are opened, spread evenly.
+LOOKED_AT = 1024
 # Rows looked at at a time: class centres may be millions.
 ROWS = 1 << 16
 
@@ -80,3 +83,12 @@ def check_answers(answers: Tensor, where: str, fix: str, different: bool = True)
         seen.add(part)
     if different:
         seen.require_different()
+
+
+def looked_at(count: int) -> np.ndarray:
+    """Return which of stored answers are looked at, spread evenly.
+
+    Args:
+        count: how many are stored.
+    """
+    return np.unique(np.linspace(0, count - 1, min(LOOKED_AT, count)).astype(np.int64))

@@ -50,9 +50,17 @@ def checkpoint_path(output: Path, rank: int) -> Path:
     return output / f"checkpoint_gpu_{rank}.pt"
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Return whether a path has the name of a rank's checkpoint."""
-    return _NAME.fullmatch(path.name) is not None
+def is_checkpoint(file: object) -> bool:
+    """Return whether a file is a rank's checkpoint, named as text.
+
+    So arcface_torch names it; this package's own reads and writes name theirs by a path.
+    """
+    return isinstance(file, str) and _NAME.fullmatch(Path(file).name) is not None
+
+
+def has_keys(content: object) -> bool:
+    """Return whether what is saved has the keys of a checkpoint."""
+    return isinstance(content, dict) and KEYS.keys() <= content.keys()
 
 
 def _next_path(output: Path, rank: int) -> Path:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd.errors import RunError
+from insightface_cakd.hosts.generations import Generation
+from insightface_cakd.runtime.ranks import rank, world_size
 
 # The head of arcface_torch: its one parameter has a row for each class.
 HOSTS_HEAD = {"weight": 0}
@@ -40,6 +42,22 @@ def share_of(classes: int, ranks: int, rank: int) -> slice:
     share, rest = divmod(classes, ranks)
     start = share * rank + min(rank, rest)
     return slice(start, start + share + int(rank < rest))
+
+
+def for_this_rank(generation: Generation, where: str) -> dict[str, Any]:
+    """Return this rank's part of a checkpoint, divided anew if need be.
+
+    Args:
+        generation: of any number of ranks.
+        where: names what asked for it, in the line that says so.
+    """
+    saved = len(generation.files)
+    if saved == world_size():
+        return generation.read(rank())
+    if rank() == 0:
+        print(f"{where}: the checkpoint is of {saved} ranks, divided among {world_size()} now", flush=True)
+    # What is kept as it is comes from the first file, and must not stay in it.
+    return reshard([generation.read(number, lazily=number > 0) for number in range(saved)], world_size(), rank())
 
 
 def reshard(contents: Sequence[Mapping[str, Any]], ranks: int, rank: int) -> dict[str, Any]:

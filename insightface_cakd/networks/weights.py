@@ -129,20 +129,17 @@ def read_state(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Te
     """
     content = read_tensors(path, where, advice)
     content = content.get("state_dict_backbone", content)
-    states = list(_states(content, ""))
-    odd = (
-        (first_oddity(content) or "no keys")
-        if not states
-        else next(filter(None, map(first_oddity, dict(states).values())), None)
-    )
+    states = dict(_states(content, ""))
+    oddities = filter(None, map(first_oddity, states.values()))
+    odd = next(oddities, None) if states else first_oddity(content) or "no keys"
     if odd is not None:
         raise TeacherError(
             f"{where}: holds {odd}; expected named tensors, dense and of real numbers, or a checkpoint with state_dict_backbone or another "
             "state dict. Save `model.state_dict()`."
         )
     if len(states) == 1:
-        return states[0][1]
-    return {f"{prefix}{key}": value for prefix, state in states for key, value in state.items()}
+        return next(iter(states.values()))
+    return {f"{prefix}{key}": value for prefix, state in states.items() for key, value in state.items()}
 
 
 def _states(content: Any, prefix: str) -> Iterator[tuple[str, dict[str, Tensor]]]:

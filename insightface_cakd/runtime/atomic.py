@@ -145,9 +145,7 @@ def put(source: Path, target: Path) -> None:
 def writing(path: str | os.PathLike[str], kind: type[CAKDError], where: str = "") -> Iterator[Path]:
     """Yield as `replacing` does, with the only right to write there.
 
-    A device or pipe may have several writers.
-
-    A full or unwritable disk, and another process that writes the same, are reported as `kind`.
+    A full or unwritable disk, and another process that writes the same, are reported as `kind`. A device or pipe may have several writers.
     """
     try:
         alone = nullcontext() if _is_stream(Path(path)) else only_writer(path, kind, moved=True, where=where)

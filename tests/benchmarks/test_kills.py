@@ -16,7 +16,7 @@ def test_one_bit_of_a_checkpoint_is_a_difference(face_set, tmp_path):
     train_v2.main(small_job(face_set, tmp_path / "whole", num_epoch=1))
     shutil.copytree(tmp_path / "whole", tmp_path / "other")
     assert differences(tmp_path / "whole", tmp_path / "other", ranks=1) == []
-    content = torch.load(tmp_path / "other" / "checkpoint_gpu_0.pt")
+    content = torch.load(tmp_path / "other" / "checkpoint_gpu_0.pt", weights_only=True)
     rows = content["state_dict_softmax_fc"]["weight"]
     rows[0, 0] = torch.nextafter(rows[0, 0], rows.new_tensor(9.0))
     torch.save(content, tmp_path / "other" / "checkpoint_gpu_0.pt")

@@ -13,7 +13,7 @@ def cells(table):
 
 
 def test_each_quarter_has_its_median_and_its_largest():
-    samples = [Sample(step, (100 + step) * MIB, 10 + step // 4, 3) for step in range(1, 9)]
+    samples = [Sample(step, (100 + step) * MIB, 10 + step // 4) for step in range(1, 9)]
     rows = cells(quarters(samples))
     assert rows[0] == ["1 to 2", "102 MiB", "102 MiB", "10", "10"]
     assert rows[-1] == ["7 to 8", "108 MiB", "108 MiB", "12", "12"]

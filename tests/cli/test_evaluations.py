@@ -10,8 +10,8 @@ import torch
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.networks.models import load_onnx
+from tests.cli.evaluation_files import write_evaluation_files
 from tests.commands import cakd, refused
-from tests.data.record_files import people_folder
 from tests.evaluate.verification_files import write_set
 from tests.networks.onnx_models import batch_inside, channel_means
 from tests.report.test_run_report import Page
@@ -21,12 +21,7 @@ from tests.report.test_run_report import Page
 def here(tmp_path, monkeypatch):
     """A folder with two sets, two recognisers of three numbers, and people."""
     monkeypatch.chdir(tmp_path)
-    write_set(tmp_path / "sets" / "a.bin", 20, seed=1)
-    write_set(tmp_path / "sets" / "b.bin", 30, seed=2)
-    channel_means(tmp_path / "old.onnx")
-    channel_means(tmp_path / "new.onnx", batch=1)
-    people_folder(tmp_path / "people", {"x": 2, "y": 3})
-    people_folder(tmp_path / "others" / "z", {"z": 6, "y": 4})
+    write_evaluation_files(tmp_path)
     return tmp_path
 
 

@@ -6,22 +6,15 @@ import pytest
 import torch
 
 from insightface_cakd.hosts.embedded.backbones import get_model
+from tests.cli.evaluation_files import write_evaluation_files
 from tests.commands import cakd, contents, refused, write_recipe
-from tests.data.record_files import people_folder
-from tests.evaluate.verification_files import write_set
-from tests.networks.onnx_models import channel_means
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with a set, two recognisers of three numbers, and people."""
     monkeypatch.chdir(tmp_path)
-    write_set(tmp_path / "sets" / "a.bin", 20, seed=1)
-    write_set(tmp_path / "sets" / "b.bin", 30, seed=2)
-    channel_means(tmp_path / "old.onnx")
-    channel_means(tmp_path / "new.onnx", batch=1)
-    people_folder(tmp_path / "people", {"x": 2, "y": 3})
-    people_folder(tmp_path / "others" / "z", {"z": 6, "y": 4})
+    write_evaluation_files(tmp_path)
     return tmp_path
 
 

@@ -82,7 +82,7 @@ def losses(recipes: list[str], files: dict[str, str], data: dict[str, str], fold
         if source is not None and rank() == 0:
             shutil.copytree(source / recipe, output)
         barrier()
-        watched = Watched(None if source is None else torch.load(source / recipe / "batch.pt"))
+        watched = Watched(None if source is None else torch.load(source / recipe / "batch.pt", weights_only=True))
         size = BATCH // world_size()
         # A drawn size is a draw of the rank.
         fixed = ("views.student=[{kind: low_resolution, sizes: 14}]",) if recipe in DRAWN else ()

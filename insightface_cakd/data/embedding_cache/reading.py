@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from insightface_cakd.data.answers import check_answers
+from insightface_cakd.data.answers import check_answers, looked_at
 from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.runtime.reading import parse_json
@@ -20,8 +20,6 @@ KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.j
 HOW = "`cakd data cache-teacher`"
 # As teachers took pixels before it was recorded.
 RGB = "rgb, mean 0.5, std 0.5"
-# Rows that are looked at when a cache is opened, spread evenly.
-LOOKED_AT = 1024
 # More different images than one and its mirror image, to which a teacher may give the same answer.
 ONE_AND_ITS_MIRROR = 2
 Stored = TypeVar("Stored", bound=Any)
@@ -107,9 +105,8 @@ class EmbeddingCache:
 
     def _check_answers(self, where: str) -> None:
         """Refuse embeddings that say nothing, such as earlier versions wrote."""
-        seen = np.unique(np.linspace(0, len(self.keys) - 1, min(LOOKED_AT, len(self.keys))).astype(np.int64))
         check_answers(
-            self.read(self.rows[seen]),
+            self.read(self.rows[looked_at(len(self.keys))]),
             where,
             f"Write it again with {HOW} and another teacher.",
             len(self.keys) > ONE_AND_ITS_MIRROR,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from insightface_cakd.data.answers import check_answers
-from insightface_cakd.data.embedding_cache.reading import ADDED, LOOKED_AT, RGB, read_meta
+from insightface_cakd.data.answers import check_answers, looked_at
+from insightface_cakd.data.embedding_cache.reading import ADDED, RGB, read_meta
 from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
 
@@ -83,8 +83,9 @@ class Prototypes:
 
 def _check_rows(rows: np.ndarray, where: str) -> None:
     """Refuse prototypes that say nothing, such as earlier versions wrote."""
-    seen = np.unique(np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(np.int64))
-    check_answers(torch.from_numpy(rows[seen]), where, f"Write them again with {HOW} and another teacher.")
+    check_answers(
+        torch.from_numpy(rows[looked_at(len(rows))]), where, f"Write them again with {HOW} and another teacher."
+    )
 
 
 def _check_arrays(arrays: list[np.ndarray], meta: PrototypesMeta) -> None:

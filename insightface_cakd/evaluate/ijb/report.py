@@ -1,7 +1,5 @@
 """The result of an IJB run, and the files of its folder."""
 
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from insightface_cakd.evaluate.ijb.measure import Measured
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
 from insightface_cakd.report.result import Section, SectionedResult
 from insightface_cakd.report.tables import Row
-from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.atomic import put, work_folder, write_json
 from insightface_cakd.runtime.folder_lock import unwritable
+from insightface_cakd.runtime.leftovers import clear_leftovers, temporary_name
 from insightface_cakd.runtime.made_folders import made_folders
 
 NONE = "-"
@@ -108,13 +107,14 @@ def save(folder: Path, result: IjbResult) -> None:
 def _replacing(folder: Path) -> Iterator[Path]:
     """Yield a folder whose files take the place of an earlier report's in the end."""
     try:
-        with made_folders(folder), tempfile.TemporaryDirectory(prefix=".report.", dir=folder) as scratch:
-            yield Path(scratch)
+        clear_leftovers(folder, "report")
+        with made_folders(folder), work_folder(folder / temporary_name("report")) as scratch:
+            yield scratch
             for pattern in ("report.*", "roc.png", "scores_*.npy", "roc_*.npz"):
                 for old in folder.glob(pattern):
                     old.unlink()
-            for new in Path(scratch).iterdir():
-                os.replace(new, folder / new.name)
+            for new in scratch.iterdir():
+                put(new, folder / new.name)
     except OSError as error:
         raise EvaluationError(f"{folder}: {unwritable(error)}") from error
 

@@ -8,9 +8,9 @@ import torch
 
 from insightface_cakd.hosts.compat.fix import fix_for_every_version, wrapping
 from insightface_cakd.hosts.compat.imports import after_import_of
-from insightface_cakd.hosts.generations import KEYS, commit, is_checkpoint, newest, settle
-from insightface_cakd.hosts.resharding import reshard
-from insightface_cakd.runtime.ranks import rank, world_size
+from insightface_cakd.hosts.generations import commit, has_keys, is_checkpoint, newest, settle
+from insightface_cakd.hosts.resharding import for_this_rank
+from insightface_cakd.runtime.ranks import world_size
 
 RANKS = "world_size"
 
@@ -55,12 +55,7 @@ def _whole_for_any_ranks(stack: ExitStack) -> None:
 
     @wrapping(torch, "save", stack)
     def save(original: Any, content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
-        if (
-            isinstance(file, str)
-            and is_checkpoint(Path(file))
-            and isinstance(content, dict)
-            and KEYS.keys() <= content.keys()
-        ):
+        if is_checkpoint(file) and has_keys(content):
             commit({**content, RANKS: world_size()}, Path(file).parent)
         else:
             original(content, file, *args, **kwargs)
@@ -68,20 +63,15 @@ def _whole_for_any_ranks(stack: ExitStack) -> None:
     @wrapping(torch, "load", stack)
     def load(original: Any, file: Any, *args: Any, **kwargs: Any) -> Any:
         # The loop's own name of its checkpoint; other files are read by their paths.
-        if schedule.total is None or not (isinstance(file, str) and is_checkpoint(Path(file))):
+        if schedule.total is None or not is_checkpoint(file):
             return original(file, *args, **kwargs)
         return _read(Path(file).parent, schedule)
 
 
 def _read(output: Path, schedule: _Schedule) -> dict[str, Any]:
     generation = newest(output, "resume")
-    saved = len(generation.files)
-    if saved == world_size():
-        content = generation.read(rank())
-    else:
-        if rank() == 0:
-            print(f"resume: the checkpoint is of {saved} ranks, divided among {world_size()} now", flush=True)
-        content = reshard([generation.read(number, lazily=number > 0) for number in range(saved)], world_size(), rank())
+    content = for_this_rank(generation, "resume")
+    if len(generation.files) != world_size():
         content = schedule.moved(content)
     settle(output, generation)
     return content

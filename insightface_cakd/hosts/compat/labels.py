@@ -1,7 +1,6 @@
 """Checkpoints of arcface_torch say whose label is which."""
 
 from contextlib import ExitStack
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +10,7 @@ from insightface_cakd.data.label_order import LABELS, LabelOrder, as_saved, chec
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.compat.fix import fix_for_every_version, wrapping
 from insightface_cakd.hosts.compat.imports import after_import
-from insightface_cakd.hosts.generations import KEYS, is_checkpoint
+from insightface_cakd.hosts.generations import has_keys, is_checkpoint
 
 
 def _note_labels(stack: ExitStack) -> None:
@@ -26,14 +25,14 @@ def _note_labels(stack: ExitStack) -> None:
 
     @wrapping(torch, "save", stack)
     def save(original: Any, content: Any, *args: Any, **kwargs: Any) -> None:
-        noted = orders and isinstance(content, dict) and KEYS.keys() <= content.keys()
+        noted = orders and has_keys(content)
         original({**content, LABELS: as_saved(orders[0])} if noted else content, *args, **kwargs)
 
     @wrapping(torch, "load", stack)
     def load(original: Any, file: Any, *args: Any, **kwargs: Any) -> Any:
         content = original(file, *args, **kwargs)
         # Other files may be read in a run, such as those with a teacher's centres.
-        if orders and isinstance(file, str) and is_checkpoint(Path(file)):
+        if orders and is_checkpoint(file):
             _compare(content, orders[0], file)
         return content
 

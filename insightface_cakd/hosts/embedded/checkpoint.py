@@ -14,7 +14,7 @@ from insightface_cakd.data.label_order import LABELS, as_saved, check_labels
 from insightface_cakd.errors import RunError, in_one_line
 from insightface_cakd.hosts.embedded.parts import Parts
 from insightface_cakd.hosts.generations import Generation, checkpoint_path, commit, exists, newest
-from insightface_cakd.hosts.resharding import BY_CLASS, reshard, rows_by_class
+from insightface_cakd.hosts.resharding import BY_CLASS, for_this_rank, rows_by_class
 from insightface_cakd.runtime.leftovers import clear_leftovers
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.run_folder import MODEL, RESULT
@@ -131,7 +131,7 @@ def load(parts: Parts, generation: Generation) -> Start:
     schedule's power come from the checkpoint. Learning rate, weight decay, momentum and the number of epochs come from the
     config, and step and schedule are placed where this config has them after the completed epochs: a run can be prolonged.
     """
-    saved = _for_this_rank(generation)
+    saved = for_this_rank(generation, "--resume")
     fix = "Resume with the data of the run, or start a new one."
     check_labels(saved.get(LABELS), parts.labels, f"--resume: {generation.files[0]}", RunError, fix)
     _restore("student", parts.backbone.load_state_dict, saved["state_dict_backbone"])
@@ -154,17 +154,6 @@ def _check_best(best: dict[str, float]) -> None:
     for name, value in best.items():
         if not isinstance(name, str) or not isinstance(value, int | float):
             raise ValueError(f"{name!r} is {value!r}")
-
-
-def _for_this_rank(generation: Generation) -> dict[str, Any]:
-    """Return this rank's part of a checkpoint, divided anew if need be."""
-    saved = len(generation.files)
-    if saved == world_size():
-        return generation.read(rank())
-    if rank() == 0:
-        print(f"--resume: the checkpoint is of {saved} ranks, divided among {world_size()} now", flush=True)
-    # What is kept as it is comes from the first file, and must not stay in it.
-    return reshard([generation.read(number, lazily=number > 0) for number in range(saved)], world_size(), rank())
 
 
 def _restore(name: str, load: Callable[[Any], Any], state: Any) -> None:

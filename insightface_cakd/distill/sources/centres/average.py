@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
 from insightface_cakd.distill.sources.centres.geometry import GeometryMargin
-from insightface_cakd.distill.sources.centres.margins import ArcGradient, scale_of
+from insightface_cakd.distill.sources.centres.margins import scale_of
 from insightface_cakd.distill.sources.centres.rule import EPS, CentreRule, cosines, own_rows
 
 LEAST = 1e-6
@@ -41,10 +41,8 @@ class AverageCentres(CentreRule):
 
     def begin(self, head: Any, classes: int) -> None:
         """Freeze the class centres, and put the margin around the head's own."""
-        super().begin(head, classes)
         host = head.margin_softmax
-        if self.spec.gradient == "arc":
-            head.margin_softmax = ArcGradient(host)
+        super().begin(head, classes)
         self.margin: GeometryMargin | None = None
         if self.spec.geometry is not None:
             self.margin = head.margin_softmax = GeometryMargin(

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from insightface_cakd.distill.gather import gather_constant, sum_over_ranks
-from insightface_cakd.distill.sources.centres.margins import ArcGradient
 from insightface_cakd.distill.sources.centres.quality import QualityMargin, quality_margins
 from insightface_cakd.distill.sources.centres.rule import CentreRule, cosines, own_rows
 from insightface_cakd.distill.sources.context import Setting
@@ -50,12 +49,6 @@ class TeacherCentres(CentreRule):
         super().begin(head, classes)
         with torch.no_grad():
             head.weight.copy_(self.centres[head.class_start : head.class_start + head.num_local])
-        self.set_margin(head)
-
-    def set_margin(self, head: Any) -> None:
-        """Give the host's margin the gradient that the recipe asks for."""
-        if self.spec.gradient == "arc":
-            head.margin_softmax = ArcGradient(head.margin_softmax)
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
         """Refuse a checkpoint whose rows are not the teacher's."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from insightface_cakd.distill.sources.centres.margins import ArcGradient
 from insightface_cakd.distill.sources.context import Setting
 from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import ShapeError
@@ -47,9 +48,15 @@ class CentreRule(Source):
             )
 
     def begin(self, head: Any, classes: int) -> None:
-        """Check a newly built head, and freeze its class centres."""
+        """Check a newly built head, freeze its class centres, set its margin."""
         self.check(head.embedding_size, classes)
         head.weight.requires_grad_(False)
+        self.set_margin(head)
+
+    def set_margin(self, head: Any) -> None:
+        """Give the host's margin the gradient that the recipe asks for."""
+        if self.spec.gradient == "arc":
+            head.margin_softmax = ArcGradient(head.margin_softmax)
 
     def taught(self, features: dict[str, Tensor]) -> Tensor:
         """Return the first teacher's embeddings, (B, D), float32."""
