@@ -74,6 +74,17 @@ def in_one_line(message: object) -> str:
         return ""
 
 
+def shown(value: object) -> str:
+    """Return a value as Python writes it, or its type.
+
+    Python refuses to write whole numbers of thousands of digits, and a foreign `__repr__` may raise anything.
+    """
+    try:
+        return repr(value)
+    except Exception:
+        return f"a value of type {type(value).__name__}"
+
+
 def reason_of(error: BaseException) -> str:
     """Return type and words of an error, at most 300 characters."""
     said = in_one_line(error)

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from insightface_cakd.errors import EvaluationError, did_you_mean
+from insightface_cakd.errors import EvaluationError, did_you_mean, shown
 from insightface_cakd.evaluate import protocols
 from insightface_cakd.report.result import Result
 from insightface_cakd.runtime.foreign import foreign
@@ -101,7 +101,7 @@ def build_protocol(name: str, options: Mapping[str, Any]) -> Protocol:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
             raise EvaluationError(
-                f"protocol {name}: {where} is {problem['input']!r}; {problem['msg']}. Correct it."
+                f"protocol {name}: {where} is {shown(problem['input'])}; {problem['msg']}. Correct it."
             ) from error
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 
-from insightface_cakd.errors import RunError
+from insightface_cakd.errors import RunError, shown
 from insightface_cakd.runtime.strict_yaml import is_plain
 
 # Steps and images are counted in 64 bits.
@@ -104,7 +104,7 @@ def job_problems(cfg: Mapping[str, Any], spec: type[JobSpec]) -> Iterator[str]:
         spec.model_validate(dict(cfg))
     except ValidationError as error:
         for key in dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()):
-            yield f"config: {key} is {cfg[key]!r}; expected {spec.model_fields[key].description}. Correct it."
+            yield f"config: {key} is {shown(cfg[key])}; expected {spec.model_fields[key].description}. Correct it."
 
 
 def check_job(cfg: Mapping[str, Any], spec: type[JobSpec]) -> None:

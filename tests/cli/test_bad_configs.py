@@ -16,6 +16,10 @@ def here(tmp_path, monkeypatch):
     ("setting", "message"),
     [
         ("batch_size=1", r"config: batch_size is 1; expected a whole number of at least 2"),
+        (
+            "batch_size=0x" + "f" * 5000,
+            r"config: batch_size is a value of type int; expected a whole number of at least 2",
+        ),
         ("num_epoch=1.5", r"config: num_epoch is 1\.5; expected a whole number of at least 1"),
         ("num_classes=12.5", r"config: num_classes is 12\.5; expected a whole number"),
         ("num_workers=-1", r"config: num_workers is -1; expected a whole number of at least 0"),
