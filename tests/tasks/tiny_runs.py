@@ -76,6 +76,6 @@ def distil(recipe, files, data, output, **changes):
             settings=(f"rec={str(data)!r}", f"output={str(output)!r}", *SMALL, *changes.get("settings", ())),
             resume=changes.get("resume", False),
             prototypes=files["prototypes"] if loaded.needs_prototypes else None,
-            changes=(*generative(loaded, files), *changes.get("recipe", ())),
+            changes=(*generative(loaded, files), *changes.get("overrides", ())),
         )
     )
