@@ -11,7 +11,18 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.small_runs import EPOCHS, LIMIT, STEPS, Case, kill_all, last_step, prepare, process, run_to_its_end
+from benchmarks.small_runs import (
+    EPOCHS,
+    LIMIT,
+    STEPS,
+    Case,
+    kill_all,
+    last_step,
+    log_of,
+    prepare,
+    process,
+    run_to_its_end,
+)
 from insightface_cakd.errors import RunError
 
 Moment = Literal["training", "epoch's end", "saving"]
@@ -77,9 +88,10 @@ def kill_once(case: Case, moment: Moment, files: Path, output: Path, whole: Path
     try:
         try:
             run_to_its_end(case, files, output, resume=True)
-        except RunError as error:
-            # As a user does: what was killed before its first checkpoint says so, and is started anew.
-            if "Start it without --resume" not in str(error):
+        except RunError:
+            # As a user does: what was killed before its first checkpoint says so, and is started anew. The launcher of several ranks says
+            # more behind it.
+            if "Start it without --resume" not in log_of(output, resume=True).read_text(errors="replace"):
                 raise
             run_to_its_end(case, files, output, resume=False)
     except RunError as error:

@@ -88,6 +88,11 @@ def prepare(folder: Path, pictures: int = PICTURES) -> None:
     make_prototypes("cosine", folder / "data", folder / "prototypes", given(teacher=str(folder / "teacher.pt")))
 
 
+def log_of(output: Path, resume: bool) -> Path:
+    """Return where the log of a run is written."""
+    return output.with_name(f"{output.name}{' resumed' if resume else ''}.log")
+
+
 def last_step(log: Path) -> int:
     """Return the last step in a log, 0 if there is none."""
     return max(map(int, STEP.findall(log.read_text(errors="replace"))), default=0)
@@ -96,7 +101,7 @@ def last_step(log: Path) -> int:
 @contextmanager
 def process(case: Case, files: Path, output: Path, resume: bool) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """Start a run, and kill what is left of it in the end; yields it and its log."""
-    log = output.with_name(f"{output.name}{' resumed' if resume else ''}.log")
+    log = log_of(output, resume)
     with log.open("wb") as stream:
         run = subprocess.Popen(
             case.command(files, output, resume),

@@ -1,12 +1,16 @@
 """Killed runs: what counts as equal, and a few kills of the command that does many."""
 
 import shutil
+from contextlib import nullcontext
+from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from benchmarks import kills as killing
 from benchmarks.kills import CASES, MOMENTS, differences, kills
-from benchmarks.small_runs import family, prepare
+from benchmarks.small_runs import family, log_of, prepare
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded import train_v2
 from tests.hosts.embedded.jobs import small_job
@@ -45,3 +49,24 @@ def test_killed_runs_end_bit_for_bit_like_runs_that_were_not(tmp_path):
     found = list(kills(tmp_path / "runs", times=len(MOMENTS), seed=1, cases=CASES[:1]))
     assert [kill.moment for kill in found] == list(MOMENTS)
     assert all(not kill.faults for kill in found), found
+
+
+def test_what_was_killed_before_its_first_checkpoint_is_started_anew_whatever_a_launcher_says_behind_it(
+    tmp_path, monkeypatch
+):
+    started = []
+
+    def run_to_its_end(case, files, output, resume):
+        started.append(resume)
+        if resume:
+            said = "cakd: error: --resume: there is none. Start it without --resume.\n" + "launcher\n" * 40
+            log_of(output, resume).write_text(said)
+            raise RunError(f"kills: ended with 1: {said[-100:]}")
+
+    monkeypatch.setattr(killing, "process", lambda *_, **__: nullcontext((SimpleNamespace(pid=0, wait=int), None)))
+    monkeypatch.setattr(killing, "wait_for", lambda *_: 3)
+    monkeypatch.setattr(killing, "kill_all", lambda pid: None)
+    monkeypatch.setattr(killing, "run_to_its_end", run_to_its_end)
+    monkeypatch.setattr(killing, "differences", lambda *_: [])
+    found = killing.kill_once(CASES[0], "training", tmp_path, tmp_path / "killed 0", tmp_path / "whole 0", Random(0))
+    assert (started, found.after, found.faults) == ([True, False], 3, [])
