@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from insightface_cakd.distill.sources import Context, Seen, Source, asking
 from insightface_cakd.distill.taps import Taps, teacher_taps
 from insightface_cakd.errors import RecipeError, ShapeError
+from insightface_cakd.networks.memory_layout import in_fast_layout
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.recipe.ensemble import ENSEMBLE
 from insightface_cakd.teachers import Teacher
@@ -57,7 +58,7 @@ class DistilledStudent(nn.Module):
         ensemble: Ensemble | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = in_fast_layout(backbone)
         self.sources = list(sources)
         for source in self.sources:
             source.adapt(backbone)
