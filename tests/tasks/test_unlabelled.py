@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from easydict import EasyDict
-from torch import nn
 
 from insightface_cakd.data.images import encode_jpeg
 from insightface_cakd.data.label_order import LABELS
@@ -210,9 +209,18 @@ def test_a_share_of_less_than_an_image_is_refused(face_set, unlabelled):
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ({"losses": [{"loss": "kd", "weight": 1}]}, r"term 'kd' needs a head with a margin on class centres for every image"),
-        ({"losses": [{"loss": "triplet_distillation", "weight": 1}]}, r"term 'triplet_distillation' needs the identity"),
-        ({"head": {"centres": "learnt", "margin": "adaface"}}, r"head needs a head with a margin on class centres for every image"),
+        (
+            {"losses": [{"loss": "kd", "weight": 1}]},
+            r"term 'kd' needs a head with a margin on class centres for every image",
+        ),
+        (
+            {"losses": [{"loss": "triplet_distillation", "weight": 1}]},
+            r"term 'triplet_distillation' needs the identity",
+        ),
+        (
+            {"head": {"centres": "learnt", "margin": "adaface"}},
+            r"head needs a head with a margin on class centres for every image",
+        ),
     ],
 )
 def test_what_reads_the_label_of_every_image_is_refused(unlabelled, part, said):
