@@ -14,7 +14,7 @@ NOBODY = -1
 
 
 class UnlabelledFaces:
-    """The images of a record folder, or of any folder, without their labels.
+    """The images of a folder or of records, without labels.
 
     Item i is `(uint8 (112, 112, 3) RGB, -1)`; images of a folder are those at any depth, in natural order.
 

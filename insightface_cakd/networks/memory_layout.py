@@ -8,7 +8,7 @@ def in_fast_layout(network: nn.Module) -> nn.Module:
     """Put a convolutional network's weights into channels-last layout, in place.
 
     Its convolutions then compute and answer in that layout, whatever that of the images. Values, keys and shapes stay; results agree up
-    to the rounding of float32. Other networks stay as they are. Measured: docs/networks.md.
+    to the rounding of float32. Other networks stay as they are. Measured: docs/hosts.md.
 
     Returns:
         The network.

@@ -52,7 +52,7 @@ class Unlabelled(Task):
         cfg.num_image = -(-len(faces) // ranks) // labelled * cfg.batch_size * ranks
 
     def data(self, request: DataRequest) -> "PartlyLabelled":
-        """Return batches: images (B, 3, 112, 112), labels (B,), the last ones -1."""
+        """Return batches: images (B, 3, 112, 112), labels (B,), -1 without one."""
         rows = self._rows(request.batch_size)
         labelled = get_dataloader(
             str(request.folder),

@@ -58,7 +58,7 @@ class Parts:
 
     @cached_property
     def labels(self) -> LabelOrder | None:
-        """The labels' identity; None for noise, and data of a task that has no labels."""
+        """The labels' identity; None for data that have none."""
         label_order = getattr(self.loader, "label_order", None)
         return None if label_order is None else label_order(str(self.cfg.rec))
 

@@ -55,11 +55,11 @@ _DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}
 
 
 def get_model(name: str, **kwargs: Any) -> nn.Module:
-    """Build a network by name, with random weights, in train mode and the layout that suits it.
+    """Build a network by name, with random weights, in train mode.
 
-    State-dict keys, their order and their shapes are arcface_torch's. Four things differ in training: blocks are
-    recomputed by the non-reentrant checkpoint, a ViT leaves out the share of tokens that its name states, half
-    precision is used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
+    State-dict keys, their order and their shapes are arcface_torch's. Five things differ in training: convolutional networks come in
+    channels-last layout (`in_fast_layout`), blocks are recomputed by the non-reentrant checkpoint, a ViT leaves out the share of tokens
+    that its name states, half precision is used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
 
     Args:
         name: a key of `NETWORKS`, or `timm:NAME` for a network of timm.

@@ -1,4 +1,4 @@
-"""The small residual CNN on a face set of thousands of images: an hour on a CPU."""
+"""The small residual CNN on thousands of faces: hours on a CPU."""
 
 from easydict import EasyDict
 

@@ -1,4 +1,4 @@
-"""A narrow MobileFaceNet on a face set of thousands of images: an hour on a CPU."""
+"""A narrow MobileFaceNet on thousands of faces: hours on a CPU."""
 
 from easydict import EasyDict
 
