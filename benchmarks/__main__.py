@@ -19,6 +19,7 @@ from benchmarks.liveness import bench_liveness
 from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.seeds import seeds_table
+from benchmarks.students import student_steps, table
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.evaluate import Question
@@ -164,6 +165,26 @@ def lowres(
     """
     wanted = [int(size) for size in sizes.split(",")]
     print(bench_low_resolution(comparison, pairs, wanted, face_bn, Execution(choose_device(None))))
+
+
+@app.command("students")
+def students(
+    networks: Annotated[str, typer.Argument(help="Names, with commas.")] = "cnn_tiny,cnn_small,mbf_small,mbf,r18",
+    batch: Annotated[int, typer.Option(min=2, help="Images of a step.")] = 16,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed steps of each kind.")] = 3,
+) -> None:
+    """Measure size and training step of students, in CPU time.
+
+    In torch's own layout, in channels-last as they are trained, and with precision=bf16.
+
+    Example: `OMP_NUM_THREADS=1 python -m benchmarks students cnn_tiny,cnn_small`
+    \f
+    Args:
+        networks: names that `get_model` knows, separated by commas.
+        batch: images of a step.
+        repeats: timed steps of each kind.
+    """
+    print(table(student_steps(networks.split(","), batch, repeats)))
 
 
 @app.command("liveness")

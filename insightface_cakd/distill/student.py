@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from insightface_cakd.distill.precision import CallersAutocast
 from insightface_cakd.distill.sources import Context, Seen, Source, asking
 from insightface_cakd.distill.taps import Taps, teacher_taps
 from insightface_cakd.errors import RecipeError, ShapeError
+from insightface_cakd.networks.memory_layout import in_fast_layout
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.recipe.ensemble import ENSEMBLE
 from insightface_cakd.teachers import Teacher
@@ -57,10 +59,11 @@ class DistilledStudent(nn.Module):
         ensemble: Ensemble | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = in_fast_layout(backbone)
         self.sources = list(sources)
         for source in self.sources:
             source.adapt(backbone)
+        self._backbone_precision = CallersAutocast()
         self._taught = taught
         self._sides = sides
         self._embedding_of = embedding_of or (lambda answer: answer)
@@ -101,6 +104,11 @@ class DistilledStudent(nn.Module):
                 f"urfm.landmarks: {'none given' if landmarks is None else 'given'} with a batch; expected them with `landmarks: batch` "
                 "only. Call the student with (images, landmarks), or with images and `landmarks: template`."
             )
+        # The loop's autocast is for the backbone: what the terms read is computed in float32.
+        with self._backbone_precision.left(images.device):
+            return self._taught_forward(images, landmarks)
+
+    def _taught_forward(self, images: Tensor, landmarks: Tensor | None) -> Outputs:
         images, found = self._perturbed(images)
         ours, theirs = (images, images) if self._sides is None else self._sides(images, self.step())
         # The teachers first: their activations are freed before the student's are kept for the backward.
@@ -165,7 +173,7 @@ class DistilledStudent(nn.Module):
             return self._run_student(images)
 
     def _run_student(self, images: Tensor) -> Seen:
-        with self._student_taps as taps:
+        with self._student_taps as taps, self._backbone_precision.entered():
             embedding = self.backbone(images)
             return Seen(embedding.float(), taps.collect())
 

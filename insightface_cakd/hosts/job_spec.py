@@ -10,6 +10,7 @@ from insightface_cakd.runtime.strict_yaml import is_plain
 
 # Steps and images are counted in 64 bits.
 _MOST = 10**12
+BF16 = "bf16"
 
 
 def _whole(least: int, below: str = "", most: int = _MOST, above: str = "") -> Any:
@@ -62,10 +63,13 @@ class EmbeddedJobSpec(JobSpec):
     """A job of the embedded host; `rec` and `num_classes` have no default."""
 
     NEEDED: ClassVar[tuple[str, ...]] = (
-        "rec", "network", *JobSpec.model_fields, "momentum", "sample_rate", "seed", "verbose", "verify_epochs",
+        "rec", "network", *JobSpec.model_fields, "momentum", "precision", "sample_rate", "seed", "verbose", "verify_epochs",
     )  # fmt: skip
 
     momentum: float | None = _number()
+    precision: Literal["fp32", "bf16"] | None = Field(
+        None, description="fp32, or bf16 for the student's forward pass in training"
+    )
     sample_rate: float | None = _number()
     seed: int | None = _whole(0, most=2**32 - 1, above="NumPy's generators take none")
     verbose: int | None = _whole(0)

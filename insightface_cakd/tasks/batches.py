@@ -1,5 +1,6 @@
 """Batches of a task's own data, as a loop's loader."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.hosts.embedded.dataset import loader_settings, open_faces, read_batches
+from insightface_cakd.hosts.embedded.dataset import Batches, loader_settings, open_faces, read_batches
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -77,6 +78,52 @@ class _EpochSampler(Sampler[int]):
         self.order.set_epoch(epoch, first)
         if hasattr(self.dataset, "epoch"):
             self.dataset.epoch.fill_(epoch)
+
+
+class EpochOrder(Sampler[int]):
+    """Knows the epoch of batches that are made, not read.
+
+    Args:
+        count: images of an epoch.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count, self.epoch, self.first = count, 0, 0
+
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch, and the batch to begin with.
+
+        Args:
+            epoch: from 0.
+            first: from 0.
+        """
+        self.epoch, self.first = epoch, first
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.count))
+
+
+def over_and_over(loader: Batches, epoch: int, first: int, count: int) -> Iterator[list[Tensor]]:
+    """Yield the batches `first` to `count` of an epoch that others measure.
+
+    A loader that has fewer begins anew, in another order; what it gives depends on the arguments alone.
+
+    Args:
+        loader: of this rank.
+        epoch: number of the epoch, from 0.
+        first: the batch to begin with.
+        count: batches of an epoch.
+    """
+    turns = -(-count // len(loader))
+    begun, skipped = divmod(first, len(loader))
+    left = count - first
+    for turn in range(begun, turns):
+        loader.set_epoch(epoch * turns + turn, skipped if turn == begun else 0)
+        yield from itertools.islice(loader, left)
+        left -= len(loader) - (skipped if turn == begun else 0)
 
 
 def embedded_length(cfg: Any, task: Task, ranks: int) -> Length:

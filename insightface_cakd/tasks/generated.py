@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from insightface_cakd.errors import RunError
 from insightface_cakd.hosts.embedded.dataset import get_dataloader
 from insightface_cakd.networks.generators import Generator, resampled
 from insightface_cakd.runtime.ranks import rank
+from insightface_cakd.tasks.batches import EpochOrder, over_and_over
 from insightface_cakd.tasks.speeds import Speeds
 from insightface_cakd.tasks.task import DataRequest
 
@@ -72,7 +73,7 @@ class GeneratedBatches(DataLoader[int]):
         real: int,
         exchange: Exchange,
     ) -> None:
-        sampler = _Epoch(2 * pairs * request.batch_size)
+        sampler = EpochOrder(2 * pairs * request.batch_size)
         # The data set is never read: batches are made in `__iter__`.
         super().__init__(range(len(sampler)), request.batch_size, sampler=sampler, drop_last=True)  # type: ignore[arg-type]
         self.generator, self.request, self.strength = generator, request, strength
@@ -95,7 +96,7 @@ class GeneratedBatches(DataLoader[int]):
     def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]
         epoch, first = self.sampler.epoch, self.sampler.first  # type: ignore[attr-defined]
         exchange, count = self.exchange, self.request.batch_size - self.real
-        real, w = self._real_images(epoch, first), None
+        real, w = None if self.loader is None else over_and_over(self.loader, epoch, first, len(self)), None
         for index in range(first, len(self)):
             exchange.speeds.begin(self.request.device)
             exchange.step, exchange.generated = epoch * len(self) + index, count
@@ -105,7 +106,7 @@ class GeneratedBatches(DataLoader[int]):
                 parts.append(self.generator.synthesis(w, _seed(self.request.seed, epoch, index, SYNTHESIS)))
             exchange.similarity = None
             exchange.speeds.generated(count)
-            parts += [next(real)] if self.real else []
+            parts += [next(real)[0]] if real is not None else []
             images = torch.cat(parts)
             yield [images, images.new_zeros(len(images))]
 
@@ -129,17 +130,6 @@ class GeneratedBatches(DataLoader[int]):
         drawn = torch.Generator().manual_seed(_seed(self.request.seed, epoch, index, what))
         return torch.randn(shape, generator=drawn).to(self.request.device, non_blocking=True)
 
-    def _real_images(self, epoch: int, first: int) -> Iterator[Tensor]:
-        """Yield the real images of an epoch, over and over if they are few."""
-        if self.loader is None:
-            return
-        turns = -(-len(self) // len(self.loader))
-        begun, skipped = divmod(first, len(self.loader))
-        for turn in range(begun, turns):
-            self.loader.set_epoch(epoch * turns + turn, skipped if turn == begun else 0)
-            for images, *_ in self.loader:
-                yield images
-
 
 def pairs_of(images: int, batch_size: int, ranks: int) -> int:
     """Return how many pairs of batches an epoch has.
@@ -158,19 +148,3 @@ def pairs_of(images: int, batch_size: int, ranks: int) -> int:
 
 def _seed(seed: int, epoch: int, index: int, what: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, index, rank(), what)).generate_state(1, np.uint64)[0] >> 1)
-
-
-class _Epoch(Sampler[int]):
-    """Knows the epoch; its items are not used."""
-
-    def __init__(self, count: int) -> None:
-        self.count, self.epoch, self.first = count, 0, 0
-
-    def set_epoch(self, epoch: int, first: int = 0) -> None:
-        self.epoch, self.first = epoch, first
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.count))

@@ -12,9 +12,10 @@ from insightface_cakd.tasks.periocular import Periocular
 from insightface_cakd.tasks.synthetic import Synthetic
 from insightface_cakd.tasks.task import Task, check_task
 from insightface_cakd.tasks.triplets import Triplets
+from insightface_cakd.tasks.unlabelled import Unlabelled
 
 TASKS: dict[str, type[Task]] = {
-    kind.name: kind for kind in (Task, Landmarks, Triplets, Liveness, Periocular, Synthetic)
+    kind.name: kind for kind in (Task, Landmarks, Triplets, Liveness, Periocular, Synthetic, Unlabelled)
 }
 
 

@@ -117,8 +117,12 @@ class Landmarks(Task):
         """Return points in the middle of the image."""
         return torch.zeros(images, width)
 
-    def head(self) -> type[nn.Module]:
-        """Return the regression loss as a head."""
+    def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
+        """Return the regression loss as a head.
+
+        Args:
+            host_head: not used.
+        """
         loss = self.loss
 
         class PointLoss(nn.Module):

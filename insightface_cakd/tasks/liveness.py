@@ -86,8 +86,12 @@ class Liveness(Task):
         self.codes = torch.arange(images) % (self.domains * KINDS)
         return self.codes
 
-    def head(self) -> type[nn.Module]:
-        """Return the cross-entropy of live and spoof as a head."""
+    def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
+        """Return the cross-entropy of live and spoof as a head.
+
+        Args:
+            host_head: not used.
+        """
 
         class LiveLoss(nn.Module):
             """Cross-entropy of the two logits."""

@@ -79,8 +79,12 @@ class Periocular(Task):
         """Return the strip's part of both embeddings, (B, D)."""
         return answer[:, 1] if answer.dim() == 3 else answer
 
-    def head(self) -> type[nn.Module]:
-        """Return the two classifiers with their consistency as a head."""
+    def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
+        """Return the two classifiers with their consistency as a head.
+
+        Args:
+            host_head: not used.
+        """
         consistency, temperature, face = self.consistency, self.temperature, self.face
 
         class PeriocularHead(ConsistentHeads):

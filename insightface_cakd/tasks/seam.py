@@ -26,7 +26,7 @@ from insightface_cakd.recipe import Recipe
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.measuring import MeasureCallback
-from insightface_cakd.tasks.task import DataRequest, Task, own_batches, own_head, sides_of
+from insightface_cakd.tasks.task import DataRequest, Task, head_of, own_batches, sides_of
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.teachers.ensemble import Ensemble
 
@@ -89,7 +89,7 @@ def install(
     start_terms(step, prototypes)
     distillation = Distillation(step, Monitor(log_dir, every), sources, prototypes)
     _replace_model(namespace, recipe, teachers, distillation, task, snapshots, plan)
-    namespace.PartialFC_V2 = distilled_head(own_head(task) or namespace.PartialFC_V2, distillation)  # type: ignore[attr-defined]
+    namespace.PartialFC_V2 = distilled_head(head_of(task, namespace.PartialFC_V2), distillation)  # type: ignore[attr-defined]
     if any(source.by_class for source in sources):
         margin = namespace.CombinedMarginLoss
         namespace.CombinedMarginLoss = lambda *args, **kwargs: SeenMargin(margin(*args, **kwargs))  # type: ignore[attr-defined]

@@ -111,8 +111,12 @@ class Synthetic(Task):
         real = self._real_rows(request.batch_size)
         return GeneratedBatches(self.generator, request, pairs, self.resample, real, self.exchange)
 
-    def head(self) -> type[nn.Module]:
-        """Return a head without a loss of its own."""
+    def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
+        """Return a head without a loss of its own.
+
+        Args:
+            host_head: not used.
+        """
 
         class TermsOnly(nn.Module):
             """Adds nothing to the terms."""

@@ -135,12 +135,15 @@ class Task:
         """
         return None
 
-    def head(self) -> type[nn.Module] | None:
-        """Return the class that replaces `PartialFC_V2`, None for the host's.
+    def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
+        """Return the class that takes the place of `PartialFC_V2`.
 
         It is constructed like `PartialFC_V2`, and called with the student's answer and the target.
+
+        Args:
+            host_head: the host's, which identification returns.
         """
-        return None
+        return host_head
 
     def sources(self, setting: Setting) -> list[Source]:
         """Return sources of the task's own, besides those of the recipe.
@@ -180,14 +183,14 @@ def own_batches(task: Task, request: DataRequest) -> Any | None:
     return batches
 
 
-def own_head(task: Task) -> type[nn.Module] | None:
-    """Return the class of a task's head, None for the host's.
+def head_of(task: Task, host_head: type[nn.Module]) -> type[nn.Module]:
+    """Return the class of a task's head.
 
     Raises:
         RunError: it is no class of modules.
     """
-    head = task.head()
-    if head is not None and not (isinstance(head, type) and issubclass(head, nn.Module)):
+    head = task.head(host_head)
+    if not (isinstance(head, type) and issubclass(head, nn.Module)):
         raise RunError(
             f"task {task.name}: its head is a {type(head).__name__}; expected a class of torch.nn.Module. Return the class."
         )
@@ -211,9 +214,10 @@ def check_task(recipe: Recipe, task: Task) -> None:
     by_class = next((term.name for term in recipe.terms if reading(term.reading).by_class), None)
     if not (task.has_identities and task.has_margin) and (by_class is not None or recipe.head is not None):
         part = "head" if by_class is None else f"term '{by_class}'"
+        lack = "a margin on class centres for every image" if task.has_margin else "a margin on class centres"
         raise RecipeError(
-            f"recipe: {part} needs a head with a margin on class centres, and that of task {task.name} has none; expected terms on "
-            "embeddings, maps or centre_logits. Remove it."
+            f"recipe: {part} needs a head with {lack}, and that of task {task.name} has none; expected terms on embeddings, maps or "
+            "centre_logits. Remove it."
         )
     needs = next((term.name for term in recipe.terms if term.facts.needs_labels), None)
     if not task.has_identities and needs is not None:

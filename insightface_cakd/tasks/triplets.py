@@ -66,8 +66,12 @@ class Triplets(Task):
             LOGGER.info("triplets: %d people with one image are left out", sampler.left_out)
         return TaskBatches(FlippedFaces(faces, request.seed), request, sampler)
 
-    def head(self) -> type[nn.Module]:
-        """Return the triplet loss as a head."""
+    def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
+        """Return the triplet loss as a head.
+
+        Args:
+            host_head: not used.
+        """
         images, margin = self.images, self.margin
 
         class TripletHead(nn.Module):

@@ -6,6 +6,7 @@ from torch.nn.functional import interpolate
 
 from insightface_cakd.errors import ShapeError, TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
+from insightface_cakd.networks.memory_layout import in_fast_layout, is_convolutional
 from insightface_cakd.networks.token_grid import TokenGrid
 from insightface_cakd.runtime.foreign import foreign
 from insightface_cakd.teachers.trial import describe, measure_answer
@@ -209,13 +210,7 @@ def freeze(network: nn.Module, device: torch.device) -> nn.Module:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     network.eval().to(device)
-    return network.to(memory_format=torch.channels_last) if is_convolutional(network) else network
-
-
-def is_convolutional(network: nn.Module) -> bool:
-    """Return whether any convolution has overlapping windows, unlike patch embeddings."""
-    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
-    return any(module.kernel_size[0] > module.stride[0] for module in convolutions)
+    return in_fast_layout(network)
 
 
 def _half_precision(device: torch.device) -> torch.dtype:

@@ -38,7 +38,7 @@ def write(here, fields=None, **teacher):
         (
             "cnn_tiny",
             "cnn_tiny.pt",
-            r"teacher cnn_tiny: TinyCNN has no tokens that prompts could join; .*vit_t, timm:swin",
+            r"teacher cnn_tiny: SmallCNN has no tokens that prompts could join; .*vit_t, timm:swin",
         ),
         (
             "onnx",
@@ -65,8 +65,8 @@ def test_prompts_in_a_teacher_that_cannot_learn_them(network, weights, message, 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"student": "conv_sep"}, r"tap 'conv_sep': module not found in TinyCNN; expected a module path such as .*layer1"),
-        ({"student": "layer5"}, r"tap 'layer5': module not found in TinyCNN; .* Did you mean 'layer4'\?"),
+        ({"student": "conv_sep"}, r"tap 'conv_sep': module not found in SmallCNN; expected a module path such as .*layer1"),
+        ({"student": "layer5"}, r"tap 'layer5': module not found in SmallCNN; .* Did you mean 'layer4'\?"),
         ({"student": "fc"}, r"urfm\.student: activation \(1, 64\) has no grid; expected a map \(B, C, H, W\) or tokens"),
         ({"student_extra": 1}, r"urfm\.student: activation \(1, 128, 7, 7\) with 1 extra tokens has no grid; .*leave the"),
         ({"teacher": "blocks.9"}, r"tap 'blocks\.9': module not found in TinyViT; .* Did you mean 'blocks"),

@@ -86,7 +86,7 @@ def test_a_config_that_is_not_there_and_a_folder_in_its_place(here):
         ),
         (
             ["--distill", "cakd"],
-            r"teacher cnn_tiny: TinyCNN has no tokens that prompts could join; .* Remove teacher\.prompts",
+            r"teacher cnn_tiny: SmallCNN has no tokens that prompts could join; .* Remove teacher\.prompts",
         ),
         (["--training-precision", "fp16"], r"bench: --training-precision fp16 on cpu; .* Use fp32 or bf16"),
         (["--network", "cnn_tinny"], r"network: 'cnn_tinny' is not a known network"),

@@ -139,7 +139,7 @@ PARTS = """
 
 
     class Instance(Task):
-        def head(self):
+        def head(self, host_head):
             return nn.Linear(3, 3)
 
 

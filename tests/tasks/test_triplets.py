@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from easydict import EasyDict
+from torch import nn
 
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.hosts.embedded.backbones import get_model
@@ -79,7 +80,7 @@ def test_a_batch_without_triplets_is_a_differentiable_zero(people):
 def _head_gradient(rows, people):
     world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
     mine = rows.chunk(world)[rank].clone().requires_grad_()
-    head = make_task(NamedSpec(kind="triplets", options={"images": 2})).head()()
+    head = make_task(NamedSpec(kind="triplets", options={"images": 2})).head(nn.Module)()
     loss = head(mine, people.chunk(world)[rank])
     loss.backward()
     return float(loss), mine.grad

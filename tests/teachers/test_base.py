@@ -7,7 +7,6 @@ from torch import nn
 from insightface_cakd.errors import ShapeError, TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.teachers import Teacher
-from insightface_cakd.teachers.base import is_convolutional
 from insightface_cakd.teachers.trial import measure_answer
 from tests.teachers.faces import WIDTH, ChannelMeans, as_input, faces, trained
 
@@ -87,8 +86,6 @@ def test_only_a_tappable_teacher_shows_its_network():
 
 
 def test_a_cnn_gets_channels_last_and_a_patch_embedding_does_not(teacher):
-    assert is_convolutional(nn.Conv2d(3, 8, 3, stride=2))
-    assert not is_convolutional(nn.Conv2d(3, 8, 9, stride=9))
     assert teacher.network.conv.weight.is_contiguous(memory_format=torch.channels_last)
 
 

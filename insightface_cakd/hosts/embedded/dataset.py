@@ -203,13 +203,28 @@ def get_dataloader(
         )
     if num_classes is not None:
         _check_labels(faces.labels(), num_classes, root_dir)
+    if device is None:
+        device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    return batches_of(faces, root_dir, batch_size, seed, num_workers, device)
+
+
+def batches_of(
+    faces: Any, root_dir: str, batch_size: int, seed: int, num_workers: int, device: torch.device
+) -> Batches:
+    """Return this rank's batches of images that are open, as `get_dataloader`.
+
+    Args:
+        faces: items (uint8 (112, 112, 3) RGB, label).
+        root_dir: where they are, for errors.
+
+    Raises:
+        RunError: there is less than one batch for each rank.
+    """
     sampler = DistributedSampler(len(faces), world_size(), rank(), seed)
     if len(sampler) < batch_size:
         raise RunError(
             f"{root_dir}: {len(sampler)} images per rank; expected at least one batch of {batch_size}. Lower batch_size."
         )
-    if device is None:
-        device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     loader = DataLoader(
         FlippedFaces(faces, seed),
         batch_size=batch_size,

@@ -58,8 +58,9 @@ class Parts:
 
     @cached_property
     def labels(self) -> LabelOrder | None:
-        """The labels' identity; None for noise and a task's own data."""
-        return self.loader.label_order(str(self.cfg.rec)) if isinstance(self.loader, Batches) else None
+        """The labels' identity; None for data that have none."""
+        label_order = getattr(self.loader, "label_order", None)
+        return None if label_order is None else label_order(str(self.cfg.rec))
 
     @property
     def batches_together(self) -> int:

@@ -36,7 +36,7 @@ from insightface_cakd.hosts.embedded.utils.utils_callbacks import CallBackLoggin
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setup_seed
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
 from insightface_cakd.hosts.generations import settle
-from insightface_cakd.hosts.job_spec import EmbeddedJobSpec, check_job
+from insightface_cakd.hosts.job_spec import BF16, EmbeddedJobSpec, check_job
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -230,7 +230,9 @@ def backward(parts: Parts, inputs: tuple[Tensor, ...], labels: Tensor, micro_ste
     The inputs are images, and landmarks if the student reads them. Ranks exchange gradients with every micro-batch, as in
     arcface_torch: a static graph of torch 2.15 fails inside `no_sync` (pytorch issue 143580).
     """
-    loss = parts.head(parts.student(*inputs), labels)
+    with torch.autocast(parts.device.type, torch.bfloat16, enabled=parts.cfg.precision == BF16):
+        outputs = parts.student(*inputs)
+    loss = parts.head(outputs, labels)
     parts.scaler.scale(loss / micro_steps).backward()
     return loss
 

@@ -14,8 +14,9 @@ from insightface_cakd.errors import RunError, did_you_mean
 from insightface_cakd.hosts.embedded.backbones.iresnet import IResNet
 from insightface_cakd.hosts.embedded.backbones.mobilefacenet import MobileFaceNet
 from insightface_cakd.hosts.embedded.backbones.timm_family import swin_tiny, timm_backbone
-from insightface_cakd.hosts.embedded.backbones.tiny import cnn_tiny, vit_tiny
+from insightface_cakd.hosts.embedded.backbones.tiny import SmallCNN, TinyViT
 from insightface_cakd.hosts.embedded.backbones.vit import VisionTransformer
+from insightface_cakd.networks.memory_layout import in_fast_layout
 from insightface_cakd.networks.periocular import PeriocularNetwork
 from insightface_cakd.networks.timm_networks import TIMM
 
@@ -38,8 +39,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vit_l_dp005_mask_005": partial(VisionTransformer, 768, 24, 0.05, 0.05, checkpointed=True),
     "vit_h": partial(VisionTransformer, 1024, 48, 0.1, 0.0, checkpointed=True),
     # our own, small enough to train on a CPU in minutes
-    "cnn_tiny": cnn_tiny,
-    "vit_tiny": vit_tiny,
+    "cnn_tiny": partial(SmallCNN, (0, 0, 0, 0)),
+    "cnn_small": partial(SmallCNN, (0, 2, 3, 2)),
+    "mbf_small": partial(MobileFaceNet, (1, 2, 2, 1), 1),
+    "vit_tiny": TinyViT,
     "swin_tiny": swin_tiny,
     # CKD's, of eye strip and face; they answer the strip's embedding, or by the same weights the face's
     "ckd": PeriocularNetwork,
@@ -54,9 +57,9 @@ _DEFAULTS: dict[str, Any] = {"num_features": 512, "fp16": False, "dropout": 0.0}
 def get_model(name: str, **kwargs: Any) -> nn.Module:
     """Build a network by name, with random weights, in train mode.
 
-    State-dict keys, their order and their shapes are arcface_torch's. Four things differ in training: blocks are
-    recomputed by the non-reentrant checkpoint, a ViT leaves out the share of tokens that its name states, half
-    precision is used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
+    State-dict keys, their order and their shapes are arcface_torch's. Five things differ in training: convolutional networks come in
+    channels-last layout (`in_fast_layout`), blocks are recomputed by the non-reentrant checkpoint, a ViT leaves out the share of tokens
+    that its name states, half precision is used only when `fp16` asks for it, and `mask_token` is frozen in networks that mask nothing.
 
     Args:
         name: a key of `NETWORKS`, or `timm:NAME` for a network of timm.
@@ -74,7 +77,7 @@ def get_model(name: str, **kwargs: Any) -> nn.Module:
             f"network {name}: dropout is {options['dropout']}, but this network has no dropout layer. "
             "Leave dropout at 0, or use one of the r-family."
         )
-    return build(**{key: value for key, value in options.items() if key in understood})
+    return in_fast_layout(build(**{key: value for key, value in options.items() if key in understood}))
 
 
 def _network(name: str) -> Callable[..., nn.Module]:

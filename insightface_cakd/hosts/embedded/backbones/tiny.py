@@ -1,5 +1,6 @@
-"""A small CNN and a small Transformer, trained in minutes on CPU."""
+"""Small CNNs and a small Transformer, trained on a CPU."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -21,30 +22,52 @@ def _conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
     )
 
 
-class TinyCNN(nn.Module):
-    """A small CNN: four strided convolutions, global depthwise convolution, linear layer.
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions whose result is added to the input.
 
-    0.2 M parameters at 512 features, 12 MMACs. All but the last two layers run in half precision with `fp16`.
+    Shape:
+        (B, C, H, W) -> (B, C, H, W).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.unit = _conv_unit(channels, channels, stride=1)
+        self.last = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the block's feature map."""
+        return maps + self.last(self.unit(maps))
+
+
+class SmallCNN(nn.Module):
+    """Four strided convolutions, residual blocks, global depthwise convolution, linear layer.
+
+    At 512 features: 0.17 M parameters and 12 MMACs without residual blocks, 1.02 M and 113 MMACs with (0, 2, 3, 2) of them.
+    All but the last two layers run in half precision with `fp16`.
 
     Shape:
         images (B, 3, 112, 112); taps `layer1` (16, 56, 56), `layer2` (32, 28, 28), `layer3` (64, 14, 14), `layer4`
         (128, 7, 7); embedding (B, num_features), float32.
+    Args:
+        blocks: residual blocks behind each of the four strided convolutions.
     """
 
-    def __init__(self, num_features: int = 512, fp16: bool = False) -> None:
+    def __init__(self, blocks: Sequence[int], num_features: int = 512, fp16: bool = False) -> None:
         super().__init__()
         self.fp16 = fp16
-        self.layer1 = _conv_unit(3, 16)
-        self.layer2 = _conv_unit(16, 32)
-        self.layer3 = _conv_unit(32, 64)
-        self.layer4 = _conv_unit(64, 128)
+        widths = (3, 16, 32, 64, 128)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            nn.Sequential(*_conv_unit(*pair), *(ResidualBlock(pair[1]) for _ in range(count)))
+            for pair, count in zip(pairwise(widths), blocks, strict=True)
+        )
         self.pool = nn.Sequential(nn.Conv2d(128, 128, kernel_size=7, groups=128, bias=False), nn.BatchNorm2d(128))
         self.fc = nn.Linear(128, num_features, bias=False)
         self.features = nn.BatchNorm1d(num_features)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings."""
-        images = images.contiguous(memory_format=torch.channels_last)
         with body_precision(images, self.fp16):
             maps = self.layer4(self.layer3(self.layer2(self.layer1(images))))  # (B, 128, 7, 7)
             pooled = self.pool(maps).flatten(1)  # (B, 128)
@@ -97,27 +120,8 @@ class TinyViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings."""
-        images = images.contiguous(memory_format=torch.channels_last)
         with body_precision(images, self.fp16):
             tokens = self.patch_embed(images).flatten(2).transpose(1, 2) + self.pos_embed  # (B, 49, width)
             tokens = self.blocks(tokens)
         with tail_precision(tokens):
             return self.feature(self.norm(in_dtype_of(self.norm, tokens)).flatten(1))  # (B, num_features)
-
-
-def cnn_tiny(num_features: int = 512, fp16: bool = False) -> TinyCNN:
-    """Return the tiny CNN in the channels-last memory layout, which suits it.
-
-    Args:
-        fp16: run all but the last two layers in half precision on CUDA.
-    """
-    return TinyCNN(num_features, fp16).to(memory_format=torch.channels_last)
-
-
-def vit_tiny(num_features: int = 512, fp16: bool = False) -> TinyViT:
-    """Return the tiny Transformer.
-
-    Args:
-        fp16: run the layers before `norm` in half precision on CUDA.
-    """
-    return TinyViT(num_features, fp16=fp16)

@@ -41,3 +41,10 @@ def test_the_embedding_weighs_every_channel_at_every_place():
     expected = pooled @ head.layers[2].weight.T / (1 + 1e-5) ** 0.5
     torch.testing.assert_close(head(x), expected, rtol=1e-4, atol=1e-4)
     assert head.layers[2].bias is None
+
+
+def test_mbf_small_is_as_wide_as_the_paper_and_has_fewer_blocks():
+    network = get_model("mbf_small")
+    assert sum(weight.numel() for weight in network.parameters()) == 815_488
+    assert [network.layers[place].layers[-1].layers[0].out_channels for place in (2, 4, 6)] == [64, 128, 128]
+    assert [len(network.layers[place].layers) for place in (3, 5, 7)] == [2, 2, 1]

@@ -1,4 +1,4 @@
-"""cnn_tiny and vit_tiny: cheap, tapped by name, and shaped like the large networks they stand for."""
+"""cnn_tiny, cnn_small and vit_tiny: cheap, tapped by name, and shaped like the large networks they stand for."""
 
 import onnxruntime
 import pytest
@@ -7,18 +7,20 @@ from torch import nn
 
 from insightface_cakd.export.onnx import export_onnx
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.hosts.embedded.backbones.tiny import Block
+from insightface_cakd.hosts.embedded.backbones.tiny import Block, ResidualBlock
 from tests.hosts.embedded.backbones.test_backbone_export import settled
 
+CNN_TAPS = {
+    "layer1": (16, 56, 56),
+    "layer2": (32, 28, 28),
+    "layer3": (64, 14, 14),
+    "layer4": (128, 7, 7),
+    "pool": (128, 1, 1),
+    "features": (512,),
+}
 TAPS = {
-    "cnn_tiny": {
-        "layer1": (16, 56, 56),
-        "layer2": (32, 28, 28),
-        "layer3": (64, 14, 14),
-        "layer4": (128, 7, 7),
-        "pool": (128, 1, 1),
-        "features": (512,),
-    },
+    "cnn_tiny": CNN_TAPS,
+    "cnn_small": CNN_TAPS,
     "vit_tiny": {
         "patch_embed": (128, 7, 7),
         "blocks.0": (49, 128),
@@ -66,7 +68,8 @@ def multiplications(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters", "products"), [("cnn_tiny", 171_008, 12.3e6), ("vit_tiny", 4_109_824, 56.4e6)]
+    ("name", "parameters", "products"),
+    [("cnn_tiny", 171_008, 12.3e6), ("cnn_small", 1_021_440, 113.4e6), ("vit_tiny", 4_109_824, 56.4e6)],
 )
 def test_they_are_as_small_as_they_say(name, parameters, products):
     network = get_model(name)
@@ -102,7 +105,7 @@ def test_an_embedding_is_normalised_over_the_batch_like_arcfaces(name, width):
     network = get_model(
         name, num_features=width
     ).double()  # BatchNorm's 1e-5 is not small beside a fresh network's output
-    last = network.fc if name == "cnn_tiny" else network.feature[0]
+    last = network.feature[0] if name == "vit_tiny" else network.fc
     with torch.no_grad():
         last.weight *= 1e4
         embeddings = network(images(16).double())
@@ -188,6 +191,17 @@ def test_a_block_is_attention_and_a_two_layer_network_each_added_to_normalised_i
     hidden = normal @ block.mlp[0].weight.T + block.mlp[0].bias
     active = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
     torch.testing.assert_close(block(tokens), attended + active @ block.mlp[2].weight.T + block.mlp[2].bias)
+
+
+def test_a_residual_block_adds_two_convolutions_to_its_input():
+    """With fresh batch norms of eval mode, which divide by sqrt(1 + 1e-5), and slopes of 0.25 below zero."""
+    torch.manual_seed(0)
+    block, maps = ResidualBlock(4).double().eval(), torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    first, last = block.unit[0].weight, block.last[0].weight
+    hidden = nn.functional.conv2d(maps, first, padding=1) / (1 + 1e-5) ** 0.5
+    hidden = torch.where(hidden > 0, hidden, 0.25 * hidden)
+    expected = maps + nn.functional.conv2d(hidden, last, padding=1) / (1 + 1e-5) ** 0.5
+    torch.testing.assert_close(block(maps), expected)
 
 
 def test_the_cnn_weighs_every_channel_at_every_place():

@@ -1,0 +1,135 @@
+"""Identification, with images without a label in each batch."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from insightface_cakd.data.label_order import LabelOrder
+from insightface_cakd.data.unlabelled import UnlabelledFaces
+from insightface_cakd.errors import RecipeError
+from insightface_cakd.hosts.embedded.dataset import Batches, batches_of, get_dataloader, open_faces
+from insightface_cakd.tasks.batches import EpochOrder, over_and_over
+from insightface_cakd.tasks.task import DataRequest, Task
+
+
+class Unlabelled(Task):
+    """Let a teacher teach on images of nobody, beside the labelled ones.
+
+    Each batch has images of `rec` and, behind them, images of another folder, whose label is -1. The margin loss is the mean over the
+    labelled rows alone; the terms of the recipe see all rows.
+
+    An epoch goes once through the labelled images; the others come over and over, or some of them not at all. Every rank has the same
+    share of both.
+
+    Args:
+        data: folder of aligned images, at any depth, or with train.rec, whose labels are not read.
+        share: of a batch that is not labelled, in (0, 1).
+
+    Raises:
+        RecipeError: `share` is out of range.
+    """
+
+    name = "unlabelled"
+    has_identities = False
+
+    def __init__(self, data: str, share: float = 0.5) -> None:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+            raise RecipeError(f"share is {share!r}; expected a number between 0 and 1, without both. Correct it.")
+        self.folder, self.share = Path(data), float(share)
+
+    def fill(self, cfg: Any) -> None:
+        """Set the numbers of classes and of images; open the unlabelled ones."""
+        labelled, ranks = cfg.batch_size - self._rows(cfg.batch_size), int(os.environ.get("WORLD_SIZE", "1"))
+        faces = open_faces(str(cfg.rec))
+        UnlabelledFaces(self.folder)
+        cfg.num_classes = int(cfg.get("num_classes") or faces.num_classes)
+        # Both hosts plan their steps as images by batch.
+        cfg.num_image = -(-len(faces) // ranks) // labelled * cfg.batch_size * ranks
+
+    def data(self, request: DataRequest) -> "PartlyLabelled":
+        """Return batches: images (B, 3, 112, 112), labels (B,), -1 without one."""
+        rows = self._rows(request.batch_size)
+        labelled = get_dataloader(
+            str(request.folder),
+            0,
+            request.batch_size - rows,
+            False,
+            False,
+            request.seed,
+            request.workers,
+            request.device,
+        )
+        others = batches_of(
+            UnlabelledFaces(self.folder), str(self.folder), rows, request.seed, request.workers, request.device
+        )
+        return PartlyLabelled(labelled, others, request.batch_size)
+
+    def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
+        """Return the host's head for the labelled rows.
+
+        Args:
+            host_head: the host's.
+        """
+        rows = self._rows
+
+        class LabelledHead(host_head):  # type: ignore[misc, valid-type]
+            """The host's loss of the first rows."""
+
+            def forward(self, answer: Tensor, target: Tensor) -> Tensor:
+                """Return the scalar loss for (B, D) and (B,)."""
+                labelled = len(target) - rows(len(target))
+                return super().forward(answer[:labelled], target[:labelled])
+
+        return LabelledHead
+
+    def _rows(self, batch_size: int) -> int:
+        """Return how many images of a batch have no label."""
+        rows = round(self.share * batch_size)
+        if not 0 < rows < batch_size:
+            raise RecipeError(
+                f"task unlabelled: share is {self.share}, {rows} images of a batch of {batch_size}; expected some of both. Correct it, or "
+                "raise batch_size."
+            )
+        return rows
+
+
+class PartlyLabelled(DataLoader[int]):
+    """Batches `[images, labels]` on the device: labelled ones, then others.
+
+    The class is a `DataLoader`, since arcface_torch's loop sets the epoch on the sampler of a `DataLoader`.
+    """
+
+    def __init__(self, labelled: Batches, others: Batches, batch_size: int) -> None:
+        order = EpochOrder(len(labelled) * batch_size)
+        # The data set is never read: batches are made in `__iter__`.
+        super().__init__(range(len(order)), batch_size, sampler=order, drop_last=True)  # type: ignore[arg-type]
+        self.order, self.labelled, self.others = order, labelled, others
+
+    def label_order(self, data: str) -> LabelOrder | None:
+        """Return the identity of the labels.
+
+        Args:
+            data: where the labelled images are.
+        """
+        return self.labelled.label_order(data)
+
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Choose the epoch, on which order and flips depend.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            first: the batch to begin with.
+        """
+        self.order.set_epoch(epoch, first)
+
+    def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]
+        epoch, first = self.order.epoch, self.order.first
+        self.labelled.set_epoch(epoch, first)
+        others = over_and_over(self.others, epoch, first, len(self))
+        for ours, theirs in zip(self.labelled, others, strict=False):
+            yield [torch.cat([one, other]) for one, other in zip(ours, theirs, strict=True)]
