@@ -24,8 +24,11 @@ with only_writer(Path(sys.argv[1]), moved=sys.argv[2] == "True"):
     print("held", flush=True)
     time.sleep(60)
 """
-# As a loader's worker does, the child outlives a parent that was killed.
-FORK = "import os\n    if os.fork() == 0: time.sleep(20); os._exit(0)"
+# As a loader's worker does, the child outlives a parent that was killed; the parent waits until it is there.
+FORK = """import os
+    read, write = os.pipe()
+    if os.fork() == 0: os.write(write, b"x"); time.sleep(20); os._exit(0)
+    os.read(read, 1)"""
 
 
 def holder(folder, moved=False, forked="pass"):

@@ -126,7 +126,11 @@ def test_accumulated_gradients_are_divided_by_their_number():
     head = torch.nn.Linear(3, 1)
     rows, labels = torch.rand(4, 3), torch.zeros(4, dtype=torch.int64)
     parts = SimpleNamespace(
-        student=torch.nn.Identity(), head=lambda x, _: head(x).mean(), scaler=torch.amp.GradScaler("cpu", enabled=False)
+        cfg=SimpleNamespace(precision="fp32"),
+        device=torch.device("cpu"),
+        student=torch.nn.Identity(),
+        head=lambda x, _: head(x).mean(),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
     )
     train_v2.backward(parts, (rows[:2],), labels[:2], micro_steps=2)
     train_v2.backward(parts, (rows[2:],), labels[2:], micro_steps=2)

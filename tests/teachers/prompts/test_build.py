@@ -48,7 +48,7 @@ def test_timms_own_checkpoints_keep_timms_classifier(tmp_path):
 
 
 def test_a_users_own_transformer_by_its_structure():
-    teacher = build("insightface_cakd.hosts.embedded.backbones.tiny:vit_tiny", embedding_size=16)
+    teacher = build("insightface_cakd.hosts.embedded.backbones.tiny:TinyViT", embedding_size=16)
     assert teacher.grid.count == 51
 
 
