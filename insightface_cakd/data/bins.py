@@ -13,6 +13,7 @@ import numpy as np
 from insightface_cakd.data.bin_pickle import load_pickle
 from insightface_cakd.data.folders import writing
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes, read_bytes
+from insightface_cakd.data.pair_people import people_of_pairs
 from insightface_cakd.data.pairs import Pair, draw_pairs, read_pairs
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.progress import Progress
@@ -25,10 +26,12 @@ class VerificationSet:
     Args:
         images: uint8 (2P, 112, 112, 3) RGB.
         same: bool (P,), True where both images show the same person.
+        people: (P, 2), numbers of the people of each pair, see `people_of_pairs`; None where they are not known.
     """
 
     images: np.ndarray
     same: np.ndarray
+    people: np.ndarray | None = None
 
 
 def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:
@@ -78,7 +81,7 @@ def decode_pairs(
         ) from error
     for row, i in enumerate(kept):
         images[row] = _to_face(decode_rgb(encoded[i], f"{path}: image {i}"), f"{path}: image {i}")
-    return VerificationSet(images, np.array(same, bool)[::every])
+    return VerificationSet(images, np.array(same, bool)[::every], people_of_pairs(encoded, same)[::every])
 
 
 def write_bin(path: str | os.PathLike[str], encoded: Sequence[bytes], same: Sequence[bool]) -> None:

@@ -87,12 +87,14 @@ class PairComparison:
 class Pairs:
     """Squared distances (P,) of models on the pairs of one set.
 
-    `source` is shared by the variants of one set, which contain the same pairs; None for a set without variants.
+    `source` is shared by the variants of one set, which contain the same pairs; None for a set without variants. `people` (P, 2) are those
+    of each pair, None where they are not known.
     """
 
     same: np.ndarray
     distances: Mapping[str, np.ndarray]
     source: str | None = None
+    people: np.ndarray | None = None
 
 
 def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> PairComparison:
@@ -114,7 +116,7 @@ def compare_pairs(sets: Mapping[str, Pairs], baseline: str | None = None) -> Pai
     sources = {name: name if pairs.source is None else pairs.source for name, pairs in sets.items()}
     seeds = {source: number for number, source in enumerate(dict.fromkeys(sources.values()))}
     for name, pairs in sets.items():
-        resamples = Resamples(pairs.same, seed=seeds[sources[name]])
+        resamples = Resamples.of(pairs, seed=seeds[sources[name]])
         for model in names:
             one = verified[model][name]
             drawn[model][name] = resamples.mean(one.right, one.weights)

@@ -55,7 +55,9 @@ def compare_models(
             model: embed_pairs(embed, pairs, variant, execution, f"{what}, {model}")[0]
             for model, embed in models.items()
         }
-        answers[what] = Pairs(pairs.same, {model: pair_distances(found) for model, found in rows.items()}, name)
+        answers[what] = Pairs(
+            pairs.same, {model: pair_distances(found) for model, found in rows.items()}, name, pairs.people
+        )
     return ModelComparison(compare_pairs(answers, baseline), costs, rows)
 
 

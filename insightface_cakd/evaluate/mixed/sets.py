@@ -166,7 +166,7 @@ def mixed_set(
     """Measure two models alone and mixed, from names and embeddings (2P, D)."""
     old, new = (Embedded(who, rows[0::2], rows[1::2]) for who, rows in (teacher, student))
     require_one_space(old, new)
-    resamples = Resamples(pairs.same)
+    resamples = Resamples.of(pairs)
     deployed = judge(mixed_distances(old.gallery, old.probe), pairs.same, name).thresholds
 
     def measure(enrolled: Embedded, asking: Embedded) -> Case:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
@@ -11,8 +12,8 @@ from insightface_cakd.evaluate.pairs.verification import ROUNDING
 RESAMPLES = 1000
 LEVEL = 0.95
 METHOD = (
-    f"{100 * LEVEL:.0f} % intervals: percentile bootstrap over pairs, {RESAMPLES} resamples, same and different pairs each among "
-    "themselves, the folds' thresholds held. Pairs count as independent: where people or images recur, the truth is wider."
+    f"{100 * LEVEL:.0f} % intervals: percentile bootstrap, {RESAMPLES} resamples, the folds' thresholds held. People are drawn, and their "
+    "pairs with them, where a set shows someone in several pairs; otherwise pairs are, same and different ones each among themselves."
 )
 TEST = "p: exact McNemar test, two-sided, over the same pairs; not corrected for several comparisons."
 
@@ -52,17 +53,39 @@ class Resamples:
     The resamples are the same for all models, so that differences are paired. `scipy.stats.bootstrap` draws anew for
     each statistic; here one draw serves accuracy, TAR and differences of all models.
 
-    `same`, bool (P,), says whether both images show one person. Same pairs and different pairs are drawn separately, as
-    many of each kind as there are. The same kinds, number and seed give the same resamples.
+    Pairs of one person are not independent. Where a person occurs in several pairs, N of N people are drawn with replacement: a pair of
+    one person drawn n times occurs n times, and a pair of two people n m times (pigeonhole bootstrap). It is conservative: what differs
+    from pair to pair, not from person to person, counts up to three times in the variance of different pairs. Where nobody occurs twice,
+    or it is not known who does, same and different pairs are drawn separately, as many of each kind as there are.
+
+    Args:
+        same: bool (P,), whether both images show one person.
+        count: number of resamples.
+        seed: of the draws; the same arguments give the same resamples.
+        people: (P, 2), the people of each pair; None if they are not known.
+
+    Source:
+        Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007, doi:10.1214/07-AOAS122.
     """
 
-    def __init__(self, same: np.ndarray, count: int = RESAMPLES, seed: int = 0) -> None:
+    def __init__(
+        self, same: np.ndarray, count: int = RESAMPLES, seed: int = 0, people: np.ndarray | None = None
+    ) -> None:
         self.same = np.asarray(same, dtype=bool)
-        self.counts = np.zeros((count, len(self.same)), np.uint16)
         random = np.random.default_rng(seed)
-        for kind in (np.flatnonzero(self.same), np.flatnonzero(~self.same)):
-            for row in self.counts:
-                row[kind] = np.bincount(random.integers(0, len(kind), len(kind)), minlength=len(kind))
+        by_people = people is not None and _recur(people)
+        self.counts = _of_people(self.same, people, count, random) if by_people else _of_pairs(self.same, count, random)
+
+    @classmethod
+    def of(cls, pairs: Any, count: int = RESAMPLES, seed: int = 0) -> "Resamples":
+        """Return the resamples of what has `same` and `people`.
+
+        Args:
+            pairs: for example a verification set.
+            count: number of resamples.
+            seed: of the draws.
+        """
+        return cls(pairs.same, count, seed, pairs.people)
 
     def mean(self, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Return the weighted mean of values (P,) in each resample, (resamples,)."""
@@ -79,13 +102,43 @@ class Resamples:
         genuine, impostors = np.flatnonzero(self.same), np.flatnonzero(~self.same)
         genuine = genuine[np.argsort(distances[genuine], kind="stable")]
         impostors = impostors[np.argsort(distances[impostors], kind="stable")]
-        allowed = int(len(impostors) * far + ROUNDING)
         drawn = np.cumsum(self.counts[:, impostors], axis=1, dtype=np.int32)
+        allowed = (drawn[:, -1:] * far + ROUNDING).astype(np.int32)
         limits = distances[impostors][(drawn <= allowed).sum(axis=1)]
         accepted = np.searchsorted(distances[genuine], limits, "left")
         found = np.cumsum(self.counts[:, genuine], axis=1, dtype=np.int32)
         found = np.concatenate([np.zeros((len(found), 1), np.int32), found], axis=1)
-        return found[np.arange(len(found)), accepted] / len(genuine)
+        return found[np.arange(len(found)), accepted] / found[:, -1]
+
+
+def _recur(people: np.ndarray) -> bool:
+    """Return whether someone is in more than one pair."""
+    first, second = people.T
+    in_pairs = np.concatenate([first, second[second != first]])
+    return len(np.unique(in_pairs)) < len(in_pairs)
+
+
+def _of_pairs(same: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return how often each pair is drawn, among its kind, (count, P)."""
+    counts = np.zeros((count, len(same)), np.uint16)
+    for kind in (np.flatnonzero(same), np.flatnonzero(~same)):
+        for row in counts:
+            row[kind] = np.bincount(random.integers(0, len(kind), len(kind)), minlength=len(kind))
+    return counts
+
+
+def _of_people(same: np.ndarray, people: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return how often each pair is drawn with its people, (count, P)."""
+    _, numbers = np.unique(people, return_inverse=True)
+    first, second = numbers.reshape(people.shape).T
+    everyone = int(numbers.max()) + 1
+    counts = np.zeros((count, len(same)), np.uint16)
+    for row in counts:
+        # A resample of one kind only has no rates; of a few people it may come.
+        while not (row[same].any() and row[~same].any()):
+            drawn = np.bincount(random.integers(0, everyone, everyone), minlength=everyone)
+            row[:] = drawn[first] * np.where(first == second, 1, drawn[second])
+    return counts
 
 
 @dataclass(frozen=True)

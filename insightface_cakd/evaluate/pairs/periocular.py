@@ -110,7 +110,7 @@ def _measure(
         rows[way], norms[way] = both[0] + both[1], mean_norm(*both)
     rows[ACROSS], norms[ACROSS] = rows[FACE].copy(), (norms[FACE] + norms[STRIP]) / 2
     rows[ACROSS][1::2] = rows[STRIP][1::2]
-    resamples = Resamples(pairs.same)
+    resamples = Resamples.of(pairs)
     return [_judged(name, way, rows[way], norms[way], resamples) for way in rows]
 
 

@@ -147,7 +147,7 @@ def measure_sets(
         what = titled(name, variant.name)
         rows, xnorm = embed_pairs(embed, pairs, variant, execution, what)
         verified = judge(pair_distances(rows), pairs.same, what)
-        resamples = Resamples(verified.same)
+        resamples = Resamples.of(pairs)
         accuracy = interval_of(resamples.mean(verified.right, verified.weights))
         tars = tar_intervals(verified, resamples)
         results.append(SetResult(name, variant.name, verified, xnorm, accuracy, tars, variant.face_bn))
@@ -172,7 +172,8 @@ def thinned(pairs: VerificationSet, most: int) -> VerificationSet:
     if step == 1:
         return pairs
     shape = pairs.images.shape[1:]
-    return VerificationSet(pairs.images.reshape(-1, 2, *shape)[::step].reshape(-1, *shape), pairs.same[::step])
+    images = pairs.images.reshape(-1, 2, *shape)[::step].reshape(-1, *shape)
+    return VerificationSet(images, pairs.same[::step], None if pairs.people is None else pairs.people[::step])
 
 
 def load_thinned(path: Path, most: int) -> tuple[VerificationSet, int]:

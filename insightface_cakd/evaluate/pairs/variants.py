@@ -61,7 +61,7 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
         changed = images[1::2] if on == "probe" else images
         for start in range(0, len(changed), CHUNK):
             changed[start : start + CHUNK] = seen_faces(changed[start : start + CHUNK], variant.view)
-    return VerificationSet(images, pairs.same)
+    return replace(pairs, images=images)
 
 
 def seen_faces(faces: np.ndarray, view: View) -> np.ndarray:

@@ -116,3 +116,63 @@ def test_pairs_are_counted_where_one_alone_is_right():
     second = np.array([True, False, True, False, False])
     assert paired(first, second) == Paired(2, 1)
     assert paired(first, second) + Paired(1, 1) == Paired(3, 2)
+
+
+def club(pairs_of_same=3, people=6):
+    """People who have several same pairs each, and one different pair with each other."""
+    first = [person for person in range(people) for _ in range(pairs_of_same)]
+    couples = [(one, other) for one in range(people) for other in range(one)]
+    pairs = np.array([*zip(first, first, strict=True), *couples])
+    return pairs, pairs[:, 0] == pairs[:, 1]
+
+
+def test_pairs_come_with_their_people():
+    people, same = club()
+    resamples = Resamples(same, 50, people=people)
+    for row in resamples.counts:
+        times = row[: 3 * 6 : 3]  # of each person's first same pair
+        assert times.sum() == 6
+        assert (row[same] == times[people[same, 0]]).all()
+        assert (row[~same] == times[people[~same, 0]] * times[people[~same, 1]]).all()
+
+
+def test_numbers_of_people_are_names():
+    people, same = club()
+    assert np.array_equal(Resamples(same, 9, people=people).counts, Resamples(same, 9, people=1000 + 7 * people).counts)
+
+
+def test_where_nobody_recurs_pairs_are_drawn():
+    alone = np.arange(2 * len(SAME)).reshape(-1, 2)
+    alone[SAME, 1] = alone[SAME, 0]
+    assert np.array_equal(Resamples(SAME, 9, people=alone).counts, Resamples(SAME, 9).counts)
+
+
+@pytest.mark.parametrize("far", [0.1, 0.2])
+def test_tar_by_people_is_read_as_in_a_set_of_these_pairs(far):
+    people, same = club(people=12)
+    resamples, random = Resamples(same, 20, people=people), np.random.default_rng(0)
+    distances = np.where(same, random.normal(1, 0.5, len(same)), random.normal(2, 0.5, len(same)))
+    found = resamples.tar(distances, far)
+    for row in range(20):
+        places = np.repeat(np.arange(len(same)), resamples.counts[row])
+        assert found[row] == pytest.approx(slow_tar(distances[places].tolist(), same[places], far))
+
+
+def test_intervals_by_people_cover_the_truth_where_pairs_of_a_person_are_alike_and_those_by_pairs_do_not():
+    random, covered = np.random.default_rng(1), {"people": 0, "pairs": 0}
+    people, same = club(pairs_of_same=20, people=40)
+    for seed in range(60):
+        luck = random.random(40) < 0.8  # all same pairs of a person are right, or none
+        values = np.where(same, luck[people[:, 0]], 0.0)
+        for by, given in (("people", people), ("pairs", None)):
+            interval = interval_of(Resamples(same, 200, seed, given).mean(values, same.astype(float)))
+            covered[by] += interval.low <= 0.8 <= interval.high
+    assert covered["people"] >= 50
+    assert covered["pairs"] <= 30
+
+
+def test_a_resample_has_pairs_of_both_kinds_however_few_people_there_are():
+    people, same = np.array([[0, 0], [1, 1], [0, 1]]), np.array([True, True, False])
+    counts = Resamples(same, 200, people=people).counts
+    assert counts[:, same].any(axis=1).all()
+    assert counts[:, ~same].any(axis=1).all()
