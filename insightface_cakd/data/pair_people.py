@@ -1,4 +1,4 @@
-"""Who is in the pairs of a verification set, as far as it says."""
+"""Who is in the pairs of a set, as it says."""
 
 from collections.abc import Sequence
 

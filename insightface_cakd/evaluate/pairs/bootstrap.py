@@ -73,8 +73,10 @@ class Resamples:
     ) -> None:
         self.same = np.asarray(same, dtype=bool)
         random = np.random.default_rng(seed)
-        by_people = people is not None and _recur(people)
-        self.counts = _of_people(self.same, people, count, random) if by_people else _of_pairs(self.same, count, random)
+        if people is not None and _recur(people):
+            self.counts = _of_people(self.same, people, count, random)
+        else:
+            self.counts = _of_pairs(self.same, count, random)
 
     @classmethod
     def of(cls, pairs: Any, count: int = RESAMPLES, seed: int = 0) -> "Resamples":
