@@ -167,7 +167,8 @@ def test_two_ranks_train_it_and_leave_one_student(face_set, recipe, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_untouched_arcface_torch_trains_it(ranks, face_set, recipe, tmp_path, arcface_torch):
-    recipe.write_text(recipe.read_text().replace("weights: ", "embedding_size: 64, weights: "))
+    torch.save(get_model("mbf", num_features=64).state_dict(), tmp_path / "teacher.pt")
+    recipe.write_text(recipe.read_text().replace("cnn_tiny", "mbf"))
     settings = {
         **SMALL,
         **{"rec": str(face_set), "network": "mbf", "embedding_size": 64, "num_classes": 12, "val_targets": ["dev"]},
@@ -177,7 +178,11 @@ def test_untouched_arcface_torch_trains_it(ranks, face_set, recipe, tmp_path, ar
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value!r}")]
     more = ["--distill", str(recipe), "--host", str(arcface_torch), "--output", str(tmp_path / "out")]
     launch(ranks, tmp_path, ["train", "configs/ms1mv3_mbf", *more, *sets])
-    assert (tmp_path / "out" / "model.pt").exists()
+    state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
+    get_model("mbf", num_features=64).load_state_dict(state, strict=True)
+    checkpoint = torch.load(tmp_path / "out" / "checkpoint_gpu_0.pt", weights_only=True)
+    labelled = SMALL["batch_size"] - SMALL["batch_size"] // 4
+    assert checkpoint["global_step"] == 2 * (len(FaceRecords(face_set)) // ranks // labelled)
 
 
 def test_the_schedule_counts_the_steps_of_the_labelled_images(face_set, unlabelled):
