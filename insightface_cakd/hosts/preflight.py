@@ -12,7 +12,7 @@ from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, first_names, shown
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
-from insightface_cakd.hosts.generations import newest
+from insightface_cakd.hosts.generations import checkpoint_path, exists, newest
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
 
 # Up to ALL_LABELS records every label is read; above, SAMPLED_LABELS of them spread evenly over the file, since each
@@ -44,7 +44,16 @@ def check_ranks(cfg: EasyDict, world_size: int) -> None:
             "would wait for ever. Start fewer ranks."
         )
     if cfg.resume:
-        newest(Path(cfg.output), "resume")
+        _require_checkpoint(Path(cfg.output))
+
+
+def _require_checkpoint(output: Path) -> None:
+    if not exists(output):
+        raise RunError(
+            f"resume: {checkpoint_path(output, 0)} does not exist; expected the checkpoint of a run that was stopped, which arcface_torch "
+            "saves with save_all_states=True only. Start it without resume."
+        )
+    newest(output, "resume")
 
 
 def check_data(rec: str, num_classes: int, total_batch: int) -> None:

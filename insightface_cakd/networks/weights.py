@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.networks.key_prefix import COUNTER, under_prefix
@@ -183,20 +185,36 @@ def infer_embedding_size(
 
 def _axes_of_width(of_width: Callable[[int], nn.Module] | None) -> tuple[list[str], list[tuple[str, int]]]:
     """Return a network's keys; key and dimension of the tensors that are as wide as the embedding."""
-    if of_width is None:
+    states = None if of_width is None else _of_two_widths(of_width)
+    if states is None:
         return [], []
-    try:
-        with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            first, second = (of_width(width).state_dict() for width in _WIDTHS)
-    # What is wrong with a network shows when it is built for good, with the error that fits.
-    except Exception:
-        return [], []
+    first, second = states
     return list(first), [
         (key, axis)
         for key, value in first.items()
         for axis, sizes in enumerate(zip(value.shape, second[key].shape, strict=True))
         if sizes == _WIDTHS
     ]
+
+
+def _of_two_widths(of_width: Callable[[int], nn.Module]) -> list[dict[str, Tensor]] | None:
+    """Return a network's state at two widths; None where it cannot be built."""
+    for device in ("meta", "cpu"):
+        # What is wrong with a network shows when it is built for good, with the error that fits.
+        with suppress(Exception), torch.device(device), _SchedulesOnCpu(), torch.random.fork_rng(devices=[]):
+            return [of_width(width).state_dict() for width in _WIDTHS]
+    return None
+
+
+class _SchedulesOnCpu(TorchFunctionMode):
+    """Give a schedule of drop paths numbers that can be read, on any device.
+
+    arcface_torch's ViT takes each from a `linspace` with `item`, which a tensor without data refuses.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = dict(kwargs or {})
+        return func(*args, **(given | {"device": "cpu"} if func is torch.linspace else given))
 
 
 def load_strictly(network: nn.Module, state: dict[str, Tensor], where: str, advice: Advice = TEACHER) -> None:

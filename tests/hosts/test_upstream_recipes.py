@@ -50,7 +50,11 @@ def test_a_recipe_takes_finite_steps_and_leaves_a_plain_student(path, files, run
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
     recipe = load_recipe("recipe.yaml")
     network = recipe.teacher.network
-    student = "mbf" if path.stem.endswith("mbf") or "ablations" in path.parts else "r18"
+    own = recipe.student
+    adapts, staged = own is not None and own.lora is not None, own is not None and bool(own.stages)
+    # Low-rank updates are for Transformers.
+    small = path.stem.endswith("mbf") or ("ablations" in path.parts and "layer4" not in path.read_text())
+    student = "vit_t" if adapts else "mbf" if small else "r18"
     output = run(
         "out",
         f"network={student!r}",
@@ -60,6 +64,9 @@ def test_a_recipe_takes_finite_steps_and_leaves_a_plain_student(path, files, run
         teacher=str(files / {"onnx": "teacher.onnx", "cached": "cached"}.get(network, "vit_t.pt")),
         centres=(str(files / "centres.pt"),) if any(one.needs_centres for one in with_stages(recipe)) else (),
         prototypes=str(files / "prototypes") if recipe.needs_prototypes else None,
+        init=str(files / "vit_t.pt") if adapts else None,
+        # Stages have recipes of their own, which take what is said of the teacher from here.
+        changes=("teacher.network=vit_t",) if staged else (),
     )
     state = torch.load(output / "model.pt", weights_only=True)
     saved = json.loads((output / "run.json").read_text())

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from insightface_cakd.hosts.embedded.backbones import get_model
+from tests.hosts.checkouts import OnMeta
 from tests.hosts.embedded.backbones.facts import SIZES
 from tests.rounding import assert_equal_up_to_rounding
 
@@ -29,16 +29,6 @@ RUN = [
     ),
 ]
 ALIAS = "arcface_torch_backbones"
-
-
-class OnMeta(TorchFunctionMode):
-    """Build on the meta device, but let `linspace` give numbers that can be read."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs["device"] = "cpu"
-        return func(*args, **kwargs)
 
 
 @pytest.fixture(scope="module")
