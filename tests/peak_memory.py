@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 # The kernel's count of a process begins with what its parent holds; that of its address space does not.
@@ -16,7 +17,9 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
-def run_module(arguments: list[str], folder: Path, peak: Path, seconds: int) -> tuple[int, str, int]:
+def run_module(
+    arguments: list[str], folder: Path, peak: Path, seconds: int, env: Mapping[str, str] | None = None
+) -> tuple[int, str, int]:
     """Return exit code, output and peak memory in kB of `python -m ...`.
 
     Args:
@@ -24,10 +27,12 @@ def run_module(arguments: list[str], folder: Path, peak: Path, seconds: int) -> 
         folder: working directory.
         peak: a new file.
         seconds: after which it is killed, and fails.
+        env: its environment; this process's if None.
     """
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(peak), *arguments],
         cwd=folder,
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -69,7 +69,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         DataError: it cannot be read.
     """
     # A name of a list may hold a zero byte, which is a ValueError.
-    with reading(path, DataError, "an image. Check the path and its rights.", ValueError):
+    with reading(path, DataError, "a file that can be read. Check the path and its rights.", ValueError):
         return Path(path).read_bytes()
 
 
