@@ -39,7 +39,8 @@ def test_bin_measures_a_folder_and_writes_json(here):
     expected = verify(load_onnx(here / "old.onnx", torch.device("cpu")), load_bin(here / "sets" / "b.bin"))
     assert numbers[1]["accuracy"] == pytest.approx(expected.accuracy)
     assert cells(ran.out)[2][2] == f"{100 * expected.accuracy:.2f} %"
-    assert "bootstrap over pairs" in ran.out
+    assert "percentile bootstrap, 1000 resamples" in ran.out
+    assert "People are drawn, and their pairs with them" in ran.out
     assert "10 impostor pairs support no FAR below 0.1" in ran.out
 
 
