@@ -39,12 +39,7 @@ class FolderFaces:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         path, label = self.items[index]
-        rgb = decode_rgb(read_bytes(path), str(path))
-        if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise DataError(
-                f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first."
-            )
-        return rgb, label
+        return read_aligned(path), label
 
     def stored(self, index: int) -> tuple[int, bytes]:
         """Return the label of an item, and its file's content.
@@ -58,3 +53,18 @@ class FolderFaces:
     def labels(self) -> np.ndarray:
         """Return the label of every item."""
         return np.array([label for _, label in self.items])
+
+
+def read_aligned(path: Path) -> np.ndarray:
+    """Return an aligned image, uint8 (112, 112, 3) RGB.
+
+    Args:
+        path: the image.
+
+    Raises:
+        DataError: it cannot be read, or has another size.
+    """
+    rgb = decode_rgb(read_bytes(path), str(path))
+    if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
+        raise DataError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first.")
+    return rgb

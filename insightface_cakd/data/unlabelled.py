@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from insightface_cakd.data.folder_faces import read_aligned
 from insightface_cakd.data.folders import image_files
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError
 
@@ -40,10 +40,4 @@ class UnlabelledFaces:
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         if self.records is not None:
             return self.records[index][0], NOBODY
-        path = self.files[index]
-        rgb = decode_rgb(read_bytes(path), str(path))
-        if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise DataError(
-                f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first."
-            )
-        return rgb, NOBODY
+        return read_aligned(self.files[index]), NOBODY

@@ -201,13 +201,13 @@ def _of_two_widths(of_width: Callable[[int], nn.Module]) -> list[dict[str, Tenso
     """Return a network's state at two widths; None where it cannot be built."""
     for device in ("meta", "cpu"):
         # What is wrong with a network shows when it is built for good, with the error that fits.
-        with suppress(Exception), torch.device(device), _SchedulesOnCpu(), torch.random.fork_rng(devices=[]):
+        with suppress(Exception), torch.device(device), SchedulesOnCpu(), torch.random.fork_rng(devices=[]):
             return [of_width(width).state_dict() for width in _WIDTHS]
     return None
 
 
-class _SchedulesOnCpu(TorchFunctionMode):
-    """Give a schedule of drop paths numbers that can be read, on any device.
+class SchedulesOnCpu(TorchFunctionMode):
+    """Give schedules of drop paths numbers that can be read.
 
     arcface_torch's ViT takes each from a `linspace` with `item`, which a tensor without data refuses.
     """

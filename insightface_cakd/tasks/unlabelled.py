@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ class Unlabelled(Task):
         """Set the numbers of classes and of images; open the unlabelled ones."""
         labelled, ranks = cfg.batch_size - self._rows(cfg.batch_size), int(os.environ.get("WORLD_SIZE", "1"))
         faces = open_faces(str(cfg.rec))
-        UnlabelledFaces(self.folder)
+        # Listed now, so that a wrong folder is told before the run.
+        _ = self.unlabelled
         cfg.num_classes = int(cfg.get("num_classes") or faces.num_classes)
         # Both hosts plan their steps as images by batch.
         cfg.num_image = -(-len(faces) // ranks) // labelled * cfg.batch_size * ranks
@@ -58,15 +60,11 @@ class Unlabelled(Task):
             str(request.folder),
             0,
             request.batch_size - rows,
-            False,
-            False,
-            request.seed,
-            request.workers,
-            request.device,
+            seed=request.seed,
+            num_workers=request.workers,
+            device=request.device,
         )
-        others = batches_of(
-            UnlabelledFaces(self.folder), str(self.folder), rows, request.seed, request.workers, request.device
-        )
+        others = batches_of(self.unlabelled, str(self.folder), rows, request.seed, request.workers, request.device)
         return PartlyLabelled(labelled, others, request.batch_size)
 
     def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
@@ -86,6 +84,11 @@ class Unlabelled(Task):
                 return super().forward(answer[:labelled], target[:labelled])
 
         return LabelledHead
+
+    @cached_property
+    def unlabelled(self) -> UnlabelledFaces:
+        """The images without a label; their folder is listed once."""
+        return UnlabelledFaces(self.folder)
 
     def _rows(self, batch_size: int) -> int:
         """Return how many images of a batch have no label."""

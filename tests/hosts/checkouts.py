@@ -3,9 +3,6 @@
 import shutil
 from pathlib import Path
 
-import torch
-from torch.overrides import TorchFunctionMode
-
 TRAIN = """\
 from backbones import get_model
 from losses import CombinedMarginLoss
@@ -40,13 +37,3 @@ def made_up_checkout(folder: Path, **files: str) -> Path:
 def copy_of(checkout: Path, folder: Path) -> Path:
     """Copy a checkout, so that a test can change it."""
     return Path(shutil.copytree(checkout, folder))
-
-
-class OnMeta(TorchFunctionMode):
-    """Build on the meta device, but let `linspace` give numbers that can be read."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func is torch.linspace:
-            kwargs["device"] = "cpu"
-        return func(*args, **kwargs)

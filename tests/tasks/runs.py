@@ -17,6 +17,14 @@ from insightface_cakd.runtime.stopping import STOPPED
 from tests.commands import Ran
 
 ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"batch_size": 8, "num_epoch": 2, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "device": "cpu"}
+
+
+def arguments(data, output, recipe, *more, **settings):
+    """Return the command of a run of a few steps that verifies."""
+    chosen = {"rec": str(data), "val_targets": ["dev"], "embedding_size": 64, "verify_epochs": 2, **SMALL, **settings}
+    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value!r}")]
+    return ["train", "faces_cnn_tiny", "--output", str(output), "--distill", str(recipe), *sets, *map(str, more)]
 
 
 def launch(ranks: int, folder: Path, command: Sequence[object]) -> str:

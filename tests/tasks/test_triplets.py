@@ -16,9 +16,8 @@ from insightface_cakd.tasks.known import make_task, task_of
 from insightface_cakd.tasks.triplets import triplet_loss
 from tests.commands import cakd, error_line
 from tests.ranks import RANKS, run_ranks
-from tests.tasks.runs import check_one_student, check_resumed, launch
+from tests.tasks.runs import arguments, check_one_student, check_resumed, launch
 
-SMALL = {"batch_size": 8, "num_epoch": 2, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "device": "cpu"}
 RECIPE = "task: {kind: triplets, images: 2}\n"
 
 
@@ -97,12 +96,6 @@ def test_ranks_compute_the_loss_of_the_joint_batch_and_its_gradient(world):
     assert all(value == pytest.approx(float(loss)) for value, _ in found)
     # Rows, not parameters: DDP's average divides what a parameter gets by the ranks, so a rank's rows get the sum over ranks.
     torch.testing.assert_close(torch.cat([gradient for _, gradient in found]) / world, whole.grad)
-
-
-def arguments(data, output, recipe, *more, **settings):
-    chosen = {"rec": str(data), "val_targets": ["dev"], "embedding_size": 64, "verify_epochs": 2, **SMALL, **settings}
-    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value!r}")]
-    return ["train", "faces_cnn_tiny", "--output", str(output), "--distill", str(recipe), *sets, *map(str, more)]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from insightface_cakd.recipe.named import NamedSpec
 from insightface_cakd.tasks.known import make_task, task_of
 from insightface_cakd.tasks.task import DataRequest
 from tests.commands import cakd, error_line
-from tests.tasks.runs import check_one_student, check_resumed, launch
+from tests.tasks.runs import SMALL, arguments, check_one_student, check_resumed, launch
 
 PICTURES = 21
 
@@ -99,15 +99,6 @@ def test_the_margin_loss_is_the_mean_over_the_labelled_rows(unlabelled):
     found.backward()
     torch.testing.assert_close(beside.grad[:6], alone.grad, rtol=0, atol=0)
     assert not beside.grad[6:].any()
-
-
-SMALL = {"batch_size": 8, "num_epoch": 2, "warmup_epoch": 0, "num_workers": 0, "frequent": 1, "device": "cpu"}
-
-
-def arguments(data, output, recipe, *more, **settings):
-    chosen = {"rec": str(data), "val_targets": ["dev"], "embedding_size": 64, "verify_epochs": 2, **SMALL, **settings}
-    sets = [part for key, value in chosen.items() for part in ("--set", f"{key}={value!r}")]
-    return ["train", "faces_cnn_tiny", "--output", str(output), "--distill", str(recipe), *sets, *map(str, more)]
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ import torch
 
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded.backbones import NETWORKS, get_model
-from insightface_cakd.networks.weights import infer_embedding_size
+from insightface_cakd.networks.weights import SchedulesOnCpu, infer_embedding_size
 from insightface_cakd.teachers import TeacherSpec, build_teacher
-from tests.hosts.checkouts import OnMeta
 from tests.teachers.faces import as_input, faces
 
 NAMES = ["r18", "mbf", "mbf_large", "vit_t"]
@@ -25,7 +24,7 @@ def width(get_model, name):
         return get_model(name, num_features=width, fp16=False, dropout=0.0)
 
     # Keys and shapes are all that counts.
-    with torch.device("meta"), OnMeta():
+    with torch.device("meta"), SchedulesOnCpu():
         state = of_width(96).state_dict()
     (found,) = {
         infer_embedding_size({key: state[key] for key in keys}, name, of_width) for keys in (state, sorted(state))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from insightface_cakd.hosts.embedded.backbones import get_model
-from tests.hosts.checkouts import OnMeta
+from insightface_cakd.networks.weights import SchedulesOnCpu
 from tests.hosts.embedded.backbones.facts import SIZES
 from tests.rounding import assert_equal_up_to_rounding
 
@@ -88,7 +88,7 @@ def lived_in(network: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_keys_their_order_shapes_and_the_order_of_the_parameters_agree(name, theirs):
-    with torch.device("meta"), OnMeta():
+    with torch.device("meta"), SchedulesOnCpu():
         host, ours = theirs(name, num_features=256), get_model(name, num_features=256)
     expected = [(key, value.shape, value.dtype) for key, value in host.state_dict().items()]
     assert [(key, value.shape, value.dtype) for key, value in ours.state_dict().items()] == expected
