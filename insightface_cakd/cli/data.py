@@ -9,7 +9,7 @@ import typer
 from insightface_cakd.cli import liveness
 from insightface_cakd.cli.align import align
 from insightface_cakd.cli.landmarks import pack_landmarks
-from insightface_cakd.cli.options import NAME, Pairs, RecipeSettings, Seed, Teacher
+from insightface_cakd.cli.options import NAME, Pairs, Quality, RecipeSettings, Seed, Teacher
 
 Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]
 Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder per person.")]
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
         ("split", _split),
         ("faces", _faces),
         ("align", align),
+        ("augment", _augment),
         ("pack-landmarks", pack_landmarks),
         ("cache-teacher", _cache_teacher),
         ("prototypes", _prototypes),
@@ -155,6 +156,28 @@ def _faces(
     with progress_bar("faces") as progress:
         write_face_set(out, seed=seed, progress=progress)
     print(info(out))
+
+
+def _augment(
+    recipe: Annotated[str, typer.Argument(help="Recipe whose `views: both` change the copies.")],
+    data: Annotated[Path, typer.Argument(help="Folder with train.rec, or one folder of aligned faces per person.")],
+    out: Annotated[Path, typer.Argument(help="Folder for train.rec, train.idx, property.")],
+    copies: Annotated[int, typer.Option(min=1, help="Changed copies of each image, beside itself.")] = 8,
+    recipe_settings: RecipeSettings = None,
+    seed: Seed = 2048,
+    quality: Quality = 95,
+) -> None:
+    """Write a training set with changed copies, so that a cache serves views.
+
+    Example: `cakd data augment recommended_onnx data copies --copies 8`, then `cakd data cache-teacher` on the copies.
+    """
+    from insightface_cakd.recipe.settings import given
+    from insightface_cakd.runtime.progress import progress_bar
+    from insightface_cakd.tasks.augment import augment
+
+    with progress_bar("augmenting") as progress:
+        images = augment(recipe, data, out, copies, given(more=recipe_settings), seed, quality, progress)
+    print(f"{out}: {images} images")
 
 
 def _cache_teacher(

@@ -101,8 +101,8 @@ def _check_views(recipe: Recipe, where: str) -> None:
     cached = next((name for name, spec in recipe.named_teachers.items() if spec.network == CACHED), None)
     if cached is not None and (recipe.views.both or recipe.views.teacher):
         raise RecipeError(
-            f"{where}: {cached} is cached, and its views change the images; expected the images that were cached. Move the views to "
-            "views.student, or let the network itself teach."
+            f"{where}: {cached} is cached, and its views change the images; expected the images that were cached. Change "
+            "the images beforehand with `cakd data augment`, move the views to views.student, or let the network itself teach."
         )
 
 

@@ -40,7 +40,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vit_h": partial(VisionTransformer, 1024, 48, 0.1, 0.0, checkpointed=True),
     # our own, small enough to train on a CPU in minutes
     "cnn_tiny": partial(SmallCNN, (0, 0, 0, 0)),
-    "cnn_small": partial(SmallCNN, (0, 2, 3, 2)),
+    "cnn_small": partial(SmallCNN, (0, 2, 3, 2), last=512),
     "mbf_small": partial(MobileFaceNet, (1, 2, 2, 1), 1),
     "vit_tiny": TinyViT,
     "swin_tiny": swin_tiny,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from insightface_cakd.hosts.embedded.backbones.precision import body_precision, in_dtype_of, tail_precision
+from insightface_cakd.hosts.embedded.backbones.prelu import PReLU
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 GRID = 7  # 112 halved by each of the four stages
@@ -27,7 +28,7 @@ class IBasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.prelu = nn.PReLU(out_channels)
+        self.prelu = PReLU(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.downsample: nn.Module | None = None
@@ -65,7 +66,7 @@ class IResNet(nn.Module):
         self.fp16 = fp16
         self.conv1 = nn.Conv2d(3, STAGE_CHANNELS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STAGE_CHANNELS[0])
-        self.prelu = nn.PReLU(STAGE_CHANNELS[0])
+        self.prelu = PReLU(STAGE_CHANNELS[0])
         self.layer1 = _stage(STAGE_CHANNELS[0], STAGE_CHANNELS[0], blocks[0])
         self.layer2 = _stage(STAGE_CHANNELS[0], STAGE_CHANNELS[1], blocks[1])
         self.layer3 = _stage(STAGE_CHANNELS[1], STAGE_CHANNELS[2], blocks[2])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from insightface_cakd.hosts.embedded.backbones.precision import body_precision, in_dtype_of, tail_precision
+from insightface_cakd.hosts.embedded.backbones.prelu import PReLU
 
 GRID = 7
 LAST_CHANNELS = 512
@@ -39,7 +40,7 @@ class ConvBlock(LinearBlock):
         self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
     ) -> None:
         super().__init__(in_channels, out_channels, kernel, stride, padding, groups)
-        self.layers.append(nn.PReLU(out_channels))
+        self.layers.append(PReLU(out_channels))
 
 
 class DepthWise(_Chain):

@@ -8,17 +8,18 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from insightface_cakd.hosts.embedded.backbones.precision import body_precision, in_dtype_of, tail_precision
+from insightface_cakd.hosts.embedded.backbones.prelu import PReLU
 
 
-def _conv_unit(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
-    """Return 3x3 convolution, batch norm and PReLU.
+def _conv_unit(inputs: int, outputs: int, stride: int = 2, kernel: int = 3) -> nn.Sequential:
+    """Return a convolution, batch norm and PReLU.
 
     The convolution is dense, since depthwise convolutions train ten times slower on a CPU.
     """
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.PReLU(outputs),
+        PReLU(outputs),
     )
 
 
@@ -44,17 +45,21 @@ class ResidualBlock(nn.Module):
 class SmallCNN(nn.Module):
     """Four strided convolutions, residual blocks, global depthwise convolution, linear layer.
 
-    At 512 features: 0.17 M parameters and 12 MMACs without residual blocks, 1.02 M and 113 MMACs with (0, 2, 3, 2) of them.
-    All but the last two layers run in half precision with `fp16`.
+    At 512 features: 0.17 M parameters and 12 MMACs without residual blocks; 1.30 M and 117 MMACs with (0, 2, 3, 2) of them and a wide last
+    map. All but the last two layers run in half precision with `fp16`.
 
     Shape:
         images (B, 3, 112, 112); taps `layer1` (16, 56, 56), `layer2` (32, 28, 28), `layer3` (64, 14, 14), `layer4`
         (128, 7, 7); embedding (B, num_features), float32.
     Args:
         blocks: residual blocks behind each of the four strided convolutions.
+        last: channels to which a 1x1 convolution widens the last map, so that the embedding has more than 128 dimensions to vary in;
+            None leaves it.
     """
 
-    def __init__(self, blocks: Sequence[int], num_features: int = 512, fp16: bool = False) -> None:
+    def __init__(
+        self, blocks: Sequence[int], num_features: int = 512, fp16: bool = False, last: int | None = None
+    ) -> None:
         super().__init__()
         self.fp16 = fp16
         widths = (3, 16, 32, 64, 128)
@@ -62,15 +67,19 @@ class SmallCNN(nn.Module):
             nn.Sequential(*_conv_unit(*pair), *(ResidualBlock(pair[1]) for _ in range(count)))
             for pair, count in zip(pairwise(widths), blocks, strict=True)
         )
-        self.pool = nn.Sequential(nn.Conv2d(128, 128, kernel_size=7, groups=128, bias=False), nn.BatchNorm2d(128))
-        self.fc = nn.Linear(128, num_features, bias=False)
+        width = last or widths[-1]
+        self.widen = nn.Sequential(*_conv_unit(widths[-1], width, kernel=1, stride=1)) if last else nn.Identity()
+        self.pool = nn.Sequential(
+            nn.Conv2d(width, width, kernel_size=7, groups=width, bias=False), nn.BatchNorm2d(width)
+        )
+        self.fc = nn.Linear(width, num_features, bias=False)
         self.features = nn.BatchNorm1d(num_features)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the embeddings."""
         with body_precision(images, self.fp16):
             maps = self.layer4(self.layer3(self.layer2(self.layer1(images))))  # (B, 128, 7, 7)
-            pooled = self.pool(maps).flatten(1)  # (B, 128)
+            pooled = self.pool(self.widen(maps)).flatten(1)  # (B, 128) or (B, last)
         with tail_precision(pooled):
             return self.features(self.fc(in_dtype_of(self.fc, pooled)))  # (B, num_features)
 
