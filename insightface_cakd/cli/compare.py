@@ -33,12 +33,12 @@ def _compare(
     """Train recipes on equal terms, and print a table.
 
     The table is sorted by gain over the student trained alone. Finished runs are not repeated. Without --data, faces are
-    drawn for each seed. --set applies to the students only.
+    drawn for each seed; with it, a table for each verification set follows, with TAR@FAR, intervals and tests. --set
+    applies to the students only.
 
     Example: `cakd compare cosine fitnet urfm cakd --seeds 2048,2049,2050`
     """
     from insightface_cakd.experiments.runs import Comparison, compare
-    from insightface_cakd.experiments.table import remarks, table
 
     numbers = _numbers(seeds)
     terms = Comparison(
@@ -51,8 +51,8 @@ def _compare(
         tuple(settings or ()),
         cache,
     )
-    rows = compare(output, terms)
-    print("\n" + "\n\n".join([table(rows, numbers), *remarks(rows), str(output / "compare.md")]))
+    outcome = compare(output, terms)
+    print(f"\n{outcome.text()}\n\n{output / 'compare.md'}")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

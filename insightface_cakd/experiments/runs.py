@@ -7,6 +7,7 @@ from statistics import mean
 
 from insightface_cakd.data.faces.sets import write_face_set
 from insightface_cakd.errors import RunError
+from insightface_cakd.experiments.pairs import PairTables, measure_on_pairs, shared_sets
 from insightface_cakd.experiments.table import ALONE, TEACHER, Row, Run, rank, remarks, table
 from insightface_cakd.hosts import generations
 from insightface_cakd.recipe import Recipe, load_recipe, with_stages
@@ -49,14 +50,34 @@ class Comparison:
     cache: bool = False
 
 
-def compare(output: Path, comparison: Comparison) -> list[Row]:
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a comparison found.
+
+    Args:
+        rows: first the teacher, if it was trained here, then the others by gain, the largest first.
+        seeds: of the runs.
+        pairs: all students on the same pairs; None where each seed has its own.
+    """
+
+    rows: list[Row]
+    seeds: tuple[int, ...]
+    pairs: PairTables | None
+
+    def text(self) -> str:
+        """Return tables and remarks in Markdown."""
+        more = [] if self.pairs is None else [self.pairs.text()]
+        return "\n\n".join([table(self.rows, self.seeds), *remarks(self.rows), *more])
+
+
+def compare(output: Path, comparison: Comparison) -> Outcome:
     """Train the missing runs, and write `compare.md` and `compare.json`.
+
+    Where all seeds share their verification sets, the students are then measured together on the same pairs: `pairs.json`.
 
     Runs are in `output/SEED/NAME`. Finished runs are reused and stopped ones resumed, so that a comparison can be
     interrupted and recipes added later. A recipe with stages trains its students longer than the others.
 
-    Returns:
-        The rows: first the teacher, if it was trained here, then the others by gain, the largest first.
     """
     names = {_name(recipe): recipe for recipe in comparison.recipes}
     taken = (ALONE, TEACHER, CACHE, DATA, PROTOTYPES)
@@ -70,10 +91,19 @@ def compare(output: Path, comparison: Comparison) -> list[Row]:
     read = {name: load_recipe(recipe) for name, recipe in names.items()}
     with only_writer(output):
         rows = rank(_run_all(output, comparison, names, read))
+        shared = shared_sets(output, comparison.data, comparison.seeds)
+        methods = [row.name for row in rows]
+        pairs = (
+            measure_on_pairs(output, comparison.data, shared, methods, comparison.seeds)
+            if shared and comparison.data
+            else None
+        )
+        outcome = Outcome(rows, comparison.seeds, pairs)
         write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
-        text = "\n\n".join([table(rows, comparison.seeds), *remarks(rows)])
-        write_text(output / "compare.md", f"{text}\n", RunError)
-    return rows
+        if pairs is not None:
+            write_json(output / "pairs.json", pairs.facts())
+        write_text(output / "compare.md", f"{outcome.text()}\n", RunError)
+    return outcome
 
 
 def _run_all(

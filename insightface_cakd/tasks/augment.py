@@ -33,9 +33,9 @@ def augment(
 ) -> int:
     """Write a training set and copies of it, changed by views.
 
-    What both sides see alike, a recipe's `views: both`, is applied once and stored; then a teacher's embeddings of the result can be stored too.
-    Records are in im2rec style: first every image as it is, then each copy of the set in an order of its own, so that views which mix
-    images mix those of different people. Labels stay.
+    What both sides see alike, a recipe's `views: both`, is applied once and stored; then a teacher's embeddings of the result can be
+    stored too. Records are in im2rec style: first every image as it is, then each copy of the set in an order of its own, so that views
+    which mix images mix those of different people. Labels stay.
 
     Args:
         recipe: name or path; only its `views: both` are read.

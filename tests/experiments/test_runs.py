@@ -36,7 +36,7 @@ def set_to(job, key):
 
 
 def test_every_method_runs_on_every_seed_and_only_the_recipe_differs(face_set, teacher, tmp_path):
-    rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd"))
+    rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd")).rows
     assert {row.name for row in rows} == {ALONE, "cosine", "kd"}
     for seed in (1, 2):
         facts = [json.loads((tmp_path / str(seed) / name / "run.json").read_text()) for name in (ALONE, "cosine", "kd")]
@@ -75,7 +75,7 @@ def test_finished_runs_are_taken_as_they_are_and_new_ones_are_added(face_set, te
 
 
 def test_a_recipe_with_stages_runs_them_in_its_own_folder(face_set, teacher, tmp_path):
-    rows = compare(tmp_path, terms(face_set, teacher, "transfer_kd", seeds=(1,)))
+    rows = compare(tmp_path, terms(face_set, teacher, "transfer_kd", seeds=(1,))).rows
     assert {row.name for row in rows} == {ALONE, "transfer_kd"}
     facts = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("1/**/run.json")}
     assert facts["softmax"]["config"]["margin_list"] == [1.0, 0.0, 0.0]
@@ -83,7 +83,7 @@ def test_a_recipe_with_stages_runs_them_in_its_own_folder(face_set, teacher, tmp
 
 
 def test_a_cache_answers_for_the_teacher_where_a_recipe_reads_its_embedding_only(face_set, teacher, tmp_path):
-    rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd", "fitnet_map", seeds=(1,), cache=True))
+    rows = compare(tmp_path, terms(face_set, teacher, "cosine", "kd", "fitnet_map", seeds=(1,), cache=True)).rows
     assert {row.name: row.runs[0].cached for row in rows} == {
         ALONE: False,
         "cosine": True,
@@ -105,7 +105,8 @@ def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tm
         (job.output / "run.json").write_text("{}")
 
     monkeypatch.setattr(module, "train", pretend)
-    rows = compare(tmp_path, Comparison(("cosine", "kd"), (1, 2), data=face_set, settings=("num_epoch=3",)))
+    monkeypatch.setattr(module, "shared_sets", lambda *_: [])
+    rows = compare(tmp_path, Comparison(("cosine", "kd"), (1, 2), data=face_set, settings=("num_epoch=3",))).rows
     assert [job.config for job in jobs] == ["faces_vit_tiny", *["faces_cnn_tiny"] * 3] * 2
     assert set_to(jobs[2], "teacher.weights") == str(tmp_path / "1" / "teacher" / "model.pt")
     assert set_to(jobs[2], "teacher.centres") is None

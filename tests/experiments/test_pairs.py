@@ -1,0 +1,99 @@
+"""Students of several seeds on the same pairs: gains, intervals, tests, TAR@FAR."""
+
+import json
+
+import numpy as np
+import pytest
+
+from insightface_cakd.data.bins import VerificationSet
+from insightface_cakd.evaluate.pairs.bootstrap import Resamples, paired
+from insightface_cakd.evaluate.pairs.verification import judge
+from insightface_cakd.experiments.pairs import PairTables, shared_sets
+from insightface_cakd.experiments.runs import Comparison, compare
+from insightface_cakd.experiments.table import ALONE, TEACHER
+from tests.experiments.test_runs import SMALL, teacher
+
+__all__ = ["teacher"]
+PAIRS = 400
+SAME = np.arange(PAIRS) % 2 == 0
+
+
+def student(seed, apart):
+    """Return a judgement whose same and different pairs lie so far apart."""
+    random = np.random.default_rng(seed)
+    return judge(np.clip(random.normal(2 - apart * SAME, 0.4), 0, 4), SAME, "drawn")
+
+
+def tables(seeds=3, people=None, **apart):
+    pairs = VerificationSet(np.zeros((2 * PAIRS, 1, 1, 3), np.uint8), SAME, people)
+    judged = {
+        name: [student(10 * number + seed, by) for seed in range(seeds)]
+        for number, (name, by) in enumerate(apart.items())
+    }
+    return PairTables({"dev": pairs}, {"dev": judged})
+
+
+def test_a_gain_is_the_mean_of_the_seeds_and_its_interval_is_over_the_pairs_alone():
+    found = tables(alone=0.6, better=1.0)
+    alone, better = (found.judged["dev"][name] for name in ("alone", "better"))
+    gain = found.gains["dev"]["better"]
+    assert gain.accuracy == pytest.approx(
+        np.mean([b.accuracy - a.accuracy for b, a in zip(better, alone, strict=True)])
+    )
+    drawn = Resamples(SAME)
+    each = np.mean(
+        [
+            drawn.mean(b.right.astype(float)) - drawn.mean(a.right.astype(float))
+            for b, a in zip(better, alone, strict=True)
+        ],
+        0,
+    )
+    assert (gain.interval.low, gain.interval.high) == pytest.approx(tuple(np.quantile(each, [0.025, 0.975])))
+    assert gain.interval.low < gain.accuracy < gain.interval.high
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_p_is_twice_the_median_of_the_seeds_or_that_of_the_only_one(seeds):
+    found = tables(seeds, alone=0.8, better=0.9)
+    each = [
+        paired(b.right, a.right).p for b, a in zip(*(found.judged["dev"][n] for n in ("better", "alone")), strict=True)
+    ]
+    assert found.gains["dev"]["better"].p == (min(1, 2 * np.median(each)) if seeds > 1 else each[0])
+
+
+def test_pairs_of_few_people_say_less_than_pairs_of_many():
+    people = np.stack([np.arange(PAIRS) % 20, (np.arange(PAIRS) + ~SAME * 7) % 20], axis=1)
+    few, many = (tables(people=one, alone=0.6, better=1.0).gains["dev"]["better"].interval for one in (people, None))
+    assert few.high - few.low > many.high - many.low
+
+
+def test_the_student_alone_and_the_teacher_have_no_gain_and_every_method_has_a_row():
+    found = tables(**{TEACHER: 1.5, ALONE: 0.6, "better": 1.0})
+    rows = found.rows("dev")
+    assert [row["method"] for row in rows] == [TEACHER, ALONE, "better"]
+    assert [bool(row["gain"]) for row in rows] == [False, False, True]
+    # 200 different pairs support a FAR of 1e-2, and none below 1 in 200.
+    assert all("TAR@1e-02" in row and "TAR@1e-03" not in row for row in rows)
+    assert (
+        json.loads(json.dumps(found.facts()))["dev"]["better"]["gain"]["accuracy"]
+        == found.gains["dev"]["better"].accuracy
+    )
+
+
+def test_a_comparison_on_shared_pairs_ends_with_their_tables(face_set, teacher, tmp_path):
+    outcome = compare(
+        tmp_path, Comparison(("cosine",), (1,), data=face_set, teacher=str(teacher / "model.pt"), settings=SMALL)
+    )
+    assert outcome.pairs is not None
+    (row,) = [row for row in outcome.rows if row.name == "cosine"]
+    assert outcome.pairs.facts()["dev"]["cosine"]["accuracy"] == [row.runs[0].accuracy]
+    assert "On `dev`, 20 pairs" in (tmp_path / "compare.md").read_text()
+    assert json.loads((tmp_path / "pairs.json").read_text()) == outcome.pairs.facts()
+
+
+def test_only_sets_that_lie_in_the_shared_data_are_shared(face_set, tmp_path):
+    run = tmp_path / "1" / ALONE
+    run.mkdir(parents=True)
+    (run / "result.json").write_text('{"accuracy": {"dev": 0.5, "other": 0.5}}')
+    assert shared_sets(tmp_path, None, (1,)) == []
+    assert shared_sets(tmp_path, face_set, (1,)) == ["dev"]
