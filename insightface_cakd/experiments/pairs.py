@@ -1,4 +1,4 @@
-"""Students of a comparison on the same pairs, all seeds of a method together."""
+"""Students of a comparison on the same pairs, by method."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ Judged = Mapping[str, Mapping[str, Sequence[VerificationResult]]]
 
 @dataclass(frozen=True)
 class Gain:
-    """What a method gains over the student alone on one set, mean of the seeds.
+    """What a method gains over the student alone on one set.
 
     Args:
         accuracy: difference of accuracies.
@@ -61,7 +61,7 @@ class PairTables:
 
     @cached_property
     def gains(self) -> dict[str, dict[str, Gain]]:
-        """Set -> method -> its gain; not of the student alone and the teacher."""
+        """Set -> method -> its gain over the student alone."""
         found: dict[str, dict[str, Gain]] = {}
         for number, (name, pairs) in enumerate(self.sets.items()):
             resamples = Resamples.of(pairs, seed=number)
