@@ -17,6 +17,7 @@ from insightface_cakd.networks.generators.framing import Crop, read_crop
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks.generated import Exchange, GeneratedBatches, pairs_of
 from insightface_cakd.tasks.task import DataRequest, Task
+from insightface_cakd.tasks.terms_only import TermsOnly, require_teaching
 
 SIMILARITY, SPEED = "similarity", "images_per_second"
 
@@ -118,16 +119,6 @@ class Synthetic(Task):
             host_head: not used.
         """
 
-        class TermsOnly(nn.Module):
-            """Adds nothing to the terms."""
-
-            def __init__(self, *_: Any, **__: Any) -> None:
-                super().__init__()
-
-            def forward(self, answer: Tensor, target: Tensor) -> Tensor:
-                """Return 0, with a gradient of 0 to the embedding (B, D)."""
-                return answer.float().sum() * 0
-
         return TermsOnly
 
     def sources(self, setting: Setting) -> list[Source]:
@@ -136,11 +127,7 @@ class Synthetic(Task):
         Args:
             setting: of the run.
         """
-        if not setting.teachers or not setting.recipe.needs_teacher:
-            raise RecipeError(
-                "recipe: task synthetic without a teacher or a term learns nothing; expected both. Add a teacher, and for example "
-                "losses: [{loss: mse, normalised: false, weight: 1}]."
-            )
+        require_teaching(setting, self.name)
         return [Similarity(setting, self.exchange)]
 
     def _real_rows(self, batch_size: int) -> int:

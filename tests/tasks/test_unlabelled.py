@@ -191,10 +191,72 @@ def test_images_are_found_at_any_depth_and_labels_of_records_are_not_read(face_s
     assert {records[index][1] for index in range(len(records))} == {NOBODY}
 
 
-@pytest.mark.parametrize("share", [0, 1, 1.5, -0.2, "half", True, float("nan")])
+@pytest.mark.parametrize("share", [0, 1.5, -0.2, "half", True, float("nan")])
 def test_shares_out_of_range_are_refused(unlabelled, share):
-    with pytest.raises(RecipeError, match=r"task unlabelled: share is .*; expected a number between 0 and 1"):
+    with pytest.raises(RecipeError, match=r"task unlabelled: share is .*; expected a number above 0, at most 1"):
         task(unlabelled, share=share)
+
+
+def test_only_a_share_of_all_goes_without_a_folder(unlabelled):
+    with pytest.raises(RecipeError, match=r"task unlabelled: data .* and share 1; expected data for a share below 1"):
+        task(unlabelled, share=1)
+    with pytest.raises(RecipeError, match=r"task unlabelled: no data for share 0.5; expected data"):
+        make_task(NamedSpec(kind="unlabelled"))
+
+
+def without_labels():
+    return make_task(NamedSpec(kind="unlabelled", options={"share": 1}))
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_without_labels_an_epoch_is_one_pass_over_the_images_of_rec(unlabelled, first):
+    loader = without_labels().data(DataRequest(unlabelled, 5, 5, 0, torch.device("cpu")))
+    loader.set_epoch(1)
+    given = list(loader)
+    assert len(given) == len(loader) == PICTURES // 5
+    assert len(set(keys(torch.cat([images for images, _ in given])))) == 5 * len(loader)
+    assert all((labels == NOBODY).all() for _, labels in given)
+    loader.set_epoch(1, first)
+    assert [keys(images) for images, _ in loader] == [keys(images) for images, _ in given[first:]]
+
+
+def test_without_labels_there_is_no_margin(unlabelled):
+    head = without_labels().head(PartialFC_V2)(CombinedMarginLoss(64, 1.0, 0.0, 0.4), 16, 4)
+    assert not list(head.parameters())
+    rows = torch.randn(3, 16, requires_grad=True)
+    loss = head(rows, torch.full((3,), NOBODY))
+    loss.backward()
+    assert (loss.item(), rows.grad.abs().max().item()) == (0, 0)
+
+
+@pytest.fixture
+def alone(recipe):
+    """The recipe without labelled images."""
+    recipe.write_text(
+        recipe.read_text().replace(recipe.read_text().split("\n")[0], "task: {kind: unlabelled, share: 1}")
+    )
+    return recipe
+
+
+def test_a_folder_of_nobody_trains_and_a_set_of_elsewhere_verifies(unlabelled, alone, face_set, tmp_path):
+    (unlabelled / "dev.bin").write_bytes((face_set / "dev.bin").read_bytes())
+    ran = cakd(*arguments(unlabelled, tmp_path / "out", alone))
+    assert ran.code == 0, ran.err
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (set(result["accuracy"]), result["steps"]) == ({"dev"}, 2 * (PICTURES // 8))
+
+
+def test_a_stopped_run_without_labels_goes_on_to_the_same_weights(face_set, alone, tmp_path):
+    def run(output, *more):
+        return cakd(*arguments(face_set, tmp_path / output, alone, *more, save_all_states=True))
+
+    check_resumed(run, tmp_path)
+
+
+def test_a_recipe_without_labels_and_without_terms_is_refused(face_set, alone, tmp_path):
+    alone.write_text(alone.read_text().replace("losses: [{loss: cosine, weight: 4}]", "losses: []"))
+    line = error_line(cakd(*arguments(face_set, tmp_path / "out", alone)))
+    assert "task unlabelled without a teacher or a term learns nothing" in line
 
 
 def test_a_share_of_less_than_an_image_is_refused(face_set, unlabelled):
