@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmarks.curve import curve_table, draw_curves, read_points
 from benchmarks.heads import HeadSize, bench_head
 from benchmarks.ijb import bench_ijb
 from benchmarks.ijb_draw import size_of
@@ -20,13 +21,14 @@ from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.seeds import seeds_table
 from benchmarks.students import student_steps, table
-from insightface_cakd.errors import CAKDError, RunError
+from insightface_cakd.errors import CAKDError, EvaluationError, RunError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.evaluate import Question
 from insightface_cakd.evaluate.ijb.presets import Target
 from insightface_cakd.evaluate.liveness.models import load_live_model
 from insightface_cakd.evaluate.liveness.scoring import Input
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.runtime.atomic import write_text
 from insightface_cakd.runtime.devices import choose_device
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -238,6 +240,31 @@ def seeds(
         scale: every number is multiplied by it.
     """
     print(seeds_table(folder, file, fact, scale))
+
+
+@app.command("curve")
+def curve(
+    folder: Annotated[Path, typer.Argument(help="Has LINE/X/SEED/result.json, X a number.")],
+    picture: Annotated[Path, typer.Argument(help="The .svg to write.")],
+    fact: Annotated[list[str], typer.Option(help="Key of the file, with slashes; may be repeated: a panel each.")],
+    x: Annotated[str, typer.Option(help="What X is.")] = "steps",
+    teacher: Annotated[float | None, typer.Option(min=0, max=1, help="Its accuracy, drawn as a line.")] = None,
+) -> None:
+    """Draw how accuracy grows with what X is, and print the means.
+
+    Example: `python -m benchmarks curve runs steps.svg --fact accuracy/dev --x steps`
+    \f
+    Args:
+        folder: has LINE/X/SEED/result.json, X a number.
+        picture: the .svg to write.
+        fact: keys of the file, with slashes between levels, a panel each.
+        x: title of the x axis.
+        teacher: its accuracy, a share.
+    """
+    facts = {one.rpartition("/")[2]: read_points(folder, one) for one in fact}
+    write_text(picture, draw_curves(facts, x, teacher), EvaluationError)
+    for title, points in facts.items():
+        print(f"{title}:\n\n{curve_table(points, x)}\n")
 
 
 def main() -> None:

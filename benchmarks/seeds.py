@@ -31,13 +31,22 @@ def seeds_table(folder: Path, file: str, facts: Sequence[str], scale: float = 1.
         raise EvaluationError(f"{folder}: has no NAME/SEED/{file}; expected the results of runs. Name their folder.")
     rows: list[Row] = []
     for name, paths in found.items():
-        seeds = [[scale * _number(path, fact) for fact in facts] for path in paths]
+        seeds = [[scale * number_in(path, fact) for fact in facts] for path in paths]
         cells = dict(zip(facts, map(_cell, zip(*seeds, strict=True)), strict=True))
         rows.append({"run": name, "seeds": str(len(paths))} | cells)
     return markdown_table(rows)
 
 
-def _number(path: Path, fact: str) -> float:
+def number_in(path: Path, fact: str) -> float:
+    """Return a number of a JSON file.
+
+    Args:
+        path: the file.
+        fact: its key, with slashes between levels.
+
+    Raises:
+        EvaluationError: there is no number of that key.
+    """
     value: Any = json.loads(path.read_text())
     for key in fact.split("/"):
         if isinstance(value, list) and key.isdigit():
