@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from insightface_cakd.cli.options import Centres, Data, Output, Settings, Teacher
+from insightface_cakd.cli.options import Centres, Data, Output, RecipeSettings, Settings, Teacher
 from insightface_cakd.errors import RunError
 
 
@@ -26,6 +26,7 @@ def _compare(
     data: Data = None,
     centres: Centres = None,
     settings: Settings = None,
+    recipe_settings: RecipeSettings = None,
     cache: Annotated[
         bool, typer.Option(help="Ask the teacher once for all images, for recipes that read its embedding only.")
     ] = False,
@@ -34,7 +35,7 @@ def _compare(
 
     The table is sorted by gain over the student trained alone. Finished runs are not repeated. Without --data, faces are
     drawn for each seed; with it, a table for each verification set follows, with TAR@FAR, intervals and tests. --set
-    applies to the students only.
+    applies to the students only, --recipe-set to all recipes.
 
     Example: `cakd compare cosine fitnet urfm cakd --seeds 2048,2049,2050`
     """
@@ -49,6 +50,7 @@ def _compare(
         data,
         tuple(centres or ()),
         tuple(settings or ()),
+        tuple(recipe_settings or ()),
         cache,
     )
     outcome = compare(output, terms)

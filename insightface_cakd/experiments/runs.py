@@ -36,6 +36,7 @@ class Comparison:
         data: folder with train.rec and the verification sets; None draws faces for each seed.
         centres: files of the teacher's class centres, for recipes that need them; a teacher trained here has its own.
         settings: `key=value` overrides of every student's config.
+        recipe_settings: `KEY=VALUE` changes to every recipe, such as the network of the teacher's file.
         cache: compute the teacher's embeddings of all images of a seed once, and train from them where a recipe reads
             only the embedding.
     """
@@ -47,6 +48,7 @@ class Comparison:
     data: Path | None = None
     centres: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    recipe_settings: tuple[str, ...] = ()
     cache: bool = False
 
 
@@ -88,7 +90,7 @@ def compare(output: Path, comparison: Comparison) -> Outcome:
     if not comparison.seeds:
         raise RunError("compare: no seed; expected at least one. Pass --seeds 2048,2049,2050.")
     # All recipes are read first, so that a faulty one is found before hours of training.
-    read = {name: load_recipe(recipe) for name, recipe in names.items()}
+    read = {name: load_recipe(recipe, comparison.recipe_settings) for name, recipe in names.items()}
     with only_writer(output):
         rows = rank(_run_all(output, comparison, names, read))
         shared = shared_sets(output, comparison.data, comparison.seeds)
@@ -153,25 +155,27 @@ class SeedRuns:
         return _read(output)
 
     def files(self, path: str, recipe: Recipe) -> tuple[str, ...]:
-        """Return the settings that name a recipe's files; make missing files."""
-        teacher, centres = self.comparison.teacher, self.comparison.centres
+        """Return the changes to a recipe, its files among them; make missing files."""
+        teacher, centres, more = self.comparison.teacher, self.comparison.centres, self.comparison.recipe_settings
         if self.trains_teacher:
             trained = self.folder / TEACHER
             teacher = str(RunFolder(trained).model)
             centres = centres or (str(generations.checkpoint_path(trained, 0)),)
         if self.comparison.cache and not recipe.needs_network:
-            weights = given(teacher)
+            weights = (*more, *given(teacher))
             teacher = str(
                 self._made(CACHE, "teacher", lambda out, bar: cache_teacher(path, self.data, out, weights, bar))
             )
         prototypes = None
         if recipe.needs_prototypes:
-            asked = given(teacher)
+            asked = (*more, *given(teacher))
             made = self._made(
                 PROTOTYPES, "prototypes", lambda out, bar: make_prototypes(path, self.data, out, asked, progress=bar)
             )
             prototypes = str(made)
-        return given(teacher, centres if any(one.needs_centres for one in with_stages(recipe)) else (), prototypes)
+        wanted = centres if any(one.needs_centres for one in with_stages(recipe)) else ()
+        # A cache says what its network is, so files come last.
+        return (*more, *given(teacher, wanted, prototypes))
 
     def _made(self, name: str, title: str, make: Callable[[Path, Progress], object]) -> Path:
         """Return a folder of the seed; make it first if missing."""

@@ -95,6 +95,17 @@ def test_a_cache_answers_for_the_teacher_where_a_recipe_reads_its_embedding_only
     assert "cache" not in lines["fitnet_map"]
 
 
+def test_changes_to_the_recipe_hold_for_every_recipe_cached_or_not(face_set, teacher, tmp_path):
+    changes = ("teacher.network=vit_tiny", "losses.cosine.weight=3")
+    compare(tmp_path, terms(face_set, teacher, "cosine", "cakd", seeds=(1,), cache=True, recipe_settings=changes))
+    found = {}
+    for name in ("cosine", "cakd"):
+        recipe = json.loads((tmp_path / "1" / name / "run.json").read_text())["recipe"]
+        weights = {term["loss"]: term["weight"] for term in recipe["losses"]}
+        found[name] = (recipe["teacher"]["network"], weights["cosine"])
+    assert found == {"cosine": ("cached", 3), "cakd": ("vit_tiny", 3)}
+
+
 def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tmp_path, monkeypatch):
     jobs = []
 
