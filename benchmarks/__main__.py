@@ -5,6 +5,7 @@ They run in a checkout of this repository, with the package installed.
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ from benchmarks.kills import kills as killed_runs
 from benchmarks.liveness import bench_liveness
 from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
+from benchmarks.on_gpu import Plan, on_gpu
 from benchmarks.seeds import seeds_table
 from benchmarks.students import student_steps, table
 from insightface_cakd.errors import CAKDError, EvaluationError, RunError
@@ -27,6 +29,7 @@ from insightface_cakd.evaluate.ijb.evaluate import Question
 from insightface_cakd.evaluate.ijb.presets import Target
 from insightface_cakd.evaluate.liveness.models import load_live_model
 from insightface_cakd.evaluate.liveness.scoring import Input
+from insightface_cakd.evaluate.pairs.sets import find_sets
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.runtime.atomic import write_text
 from insightface_cakd.runtime.devices import choose_device
@@ -240,6 +243,47 @@ def seeds(
         scale: every number is multiplied by it.
     """
     print(seeds_table(folder, file, fact, scale))
+
+
+@app.command("gpu")
+def gpu(
+    data: Annotated[Path, typer.Argument(help="Folder with train.rec, or of people, and the .bin sets.")],
+    teacher: Annotated[str, typer.Option(help="Its weights, run, .onnx or cache.")],
+    output: Annotated[Path, typer.Option(help="Where runs and page go.")] = Path("on_gpu"),
+    recipes: Annotated[str, typer.Option(help="With commas.")] = "recommended,cosine,urfm",
+    recipe_set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, overrides every recipe.")] = None,
+    networks: Annotated[str, typer.Option(help="Students, with commas.")] = "mbf,r18",
+    seeds: Annotated[str, typer.Option(help="With commas.")] = "2048,2049,2050",
+    minutes: Annotated[float, typer.Option(min=0, help="Of all trainings.")] = 25,
+    batch: Annotated[int, typer.Option(min=2, help="Images of a step.")] = 256,
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the student.")] = "bf16",
+    workers: Annotated[int, typer.Option(min=0, help="Of the loader.")] = 8,
+) -> None:
+    """Compare recipes with the students that are shipped, in a given time.
+
+    The steps are as many as fit. Writes on_gpu.md; runs on a CPU too, where little fits.
+
+    Example: `python -m benchmarks gpu data --teacher edgeface_xs.pt --recipe-set teacher.network=timm:edgenext_x_small`
+    \f
+    Args:
+        data: folder with train.rec, or of people, and the verification sets, which are all measured.
+        teacher: its weights, run, .onnx or cache.
+        output: where runs and page go.
+        recipes: names or paths, separated by commas.
+        recipe_set: overrides of every recipe.
+        networks: students, separated by commas.
+        seeds: separated by commas.
+        minutes: of all trainings.
+        batch: images of a step.
+        precision: of the student.
+        workers: of the loader.
+    """
+    sets = tuple(find_sets([data]))
+    numbers = tuple(int(seed) for seed in seeds.split(","))
+    changes = tuple(recipe_set or ())
+    plan = Plan(data, sets, teacher, tuple(recipes.split(",")), changes, tuple(networks.split(",")), numbers)
+    plan = replace(plan, minutes=minutes, batch=batch, precision=precision, workers=workers)
+    print(on_gpu(output, plan))
 
 
 @app.command("curve")

@@ -49,7 +49,7 @@ def bench(
     device = choose_device(None)
     loaded = load_recipe(recipe, settings)
     runs = timed_runs(loaded, student, batch, device, precision)
-    seconds = _times(runs, steps, device)
+    seconds = times(runs, steps, device)
     lines = [
         machine(device),
         f"student {student}, teacher {_networks(loaded)}, recipe {Path(recipe).stem}, {precision}, batch {batch}, median of "
@@ -82,8 +82,14 @@ def reading_speed(folder: Path, limit: int = 5000) -> float:
     return count / (time.perf_counter() - started)
 
 
-def _times(runs: dict[str, Run], steps: int, device: torch.device) -> dict[str, list[float]]:
-    """Return the seconds of each call per repetition, without the warm-up."""
+def times(runs: dict[str, Run], steps: int, device: torch.device) -> dict[str, list[float]]:
+    """Return the seconds of each call per repetition, without the warm-up.
+
+    Args:
+        runs: calls by name, taken in turn.
+        steps: repetitions.
+        device: synchronised around each call.
+    """
     seconds: dict[str, list[float]] = {kind: [] for kind in runs}
     for repetition in range(WARMUP + steps):
         for kind, run in runs.items():
