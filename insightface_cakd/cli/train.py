@@ -12,7 +12,8 @@ Precision = Literal["fp32", "bf16", "fp16"]
 QUICKSTART_HELP = """Watch a teacher teach a small network, from data to report.
 
 Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
-writes a report. Without --data, faces are drawn. The output folder must be new or empty.
+writes a report. Without --data, faces are drawn. A --teacher, an .onnx or a run, is
+measured and not trained. The output folder must be new or empty.
 
 Tasks: identification; landmarks; liveness; lowres, small faces; periocular, eye strips; synthetic, a student from
 generated faces only.
@@ -42,12 +43,13 @@ def register(app: typer.Typer) -> None:
 def _quickstart(
     output: options.Output = Path("quickstart"),
     data: options.Data = None,
+    teacher: options.Teacher = None,
     task: Annotated[str, typer.Option("--task", help="What is learnt; see below.")] = "identification",
     seed: options.Seed = 2048,
 ) -> None:
     from insightface_cakd.quickstart.known import run_quickstart
 
-    run_quickstart(task, output, data, seed)
+    run_quickstart(task, output, data, seed, teacher)
 
 
 def _train(

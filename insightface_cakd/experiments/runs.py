@@ -155,7 +155,7 @@ class SeedRuns:
         return _read(output)
 
     def files(self, path: str, recipe: Recipe) -> tuple[str, ...]:
-        """Return the changes to a recipe, its files among them; make missing files."""
+        """Return the changes to a recipe; make missing files."""
         teacher, centres, more = self.comparison.teacher, self.comparison.centres, self.comparison.recipe_settings
         if self.trains_teacher:
             trained = self.folder / TEACHER

@@ -1,16 +1,25 @@
 """The quickstart of identification: a small distillation from data to report."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.data.split import split_faces
 from insightface_cakd.distill.snapshot import wants_snapshots
 from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.compare.summary import RunComparison, compare_runs
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from insightface_cakd.networks.entries import Entry, find_entry
+from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
@@ -20,7 +29,7 @@ from insightface_cakd.report.teaching import distilled_below, weak_teacher
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
-from insightface_cakd.runtime.run_folder import RunFolder
+from insightface_cakd.runtime.run_folder import RUN, RunFolder
 from insightface_cakd.show.run import method_sections, open_run
 from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
@@ -35,30 +44,42 @@ PAIRS = 1000
 TEACHER = Stage("teacher", "teacher", "faces_vit_tiny")
 ALONE = Stage("student alone", "alone", "faces_cnn_tiny")
 DISTILLED = Stage("student + distillation", "distilled", "faces_cnn_tiny", "quickstart")
+# On faces or from a teacher of the user's own, for which CAKD's taps may not be.
+OWN = "recommended"
 
 
-def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> None:
+def quickstart(output: Path, faces: Path | None = None, seed: int = 2048, teacher: str | None = None) -> None:
     """Distil a ViT teacher into a CNN, on a small data set.
 
     The steps: make data; train the teacher, the CNN alone and the same CNN distilled; compare the three; export the
-    distilled CNN and check the file; write a report.
+    distilled CNN and check the file; write a report. Drawn faces and a teacher of our own show CAKD, others the recipe `recommended`.
 
     Args:
         output: a new or empty folder for everything that is written.
         faces: aligned faces, one folder per person; None draws faces.
         seed: seed of data, weights and order.
+        teacher: an .onnx or a run's folder; it is measured, and not trained.
 
     Raises:
         CAKDError: the output folder is in use, or a step failed.
     """
     started = time.monotonic()
     require_new(output, RunError)
-    data = output / "data"
+    data, given_teacher = output / "data", None if teacher is None else _open(teacher)
     _make_data(data, faces, seed)
-    results = {}
-    for number, stage in enumerate((TEACHER, ALONE, DISTILLED), start=2):
+    distilled = DISTILLED if faces is None and teacher is None else replace(DISTILLED, recipe=OWN)
+    models, results, settings = {TEACHER.title: output / TEACHER.folder}, {}, settings_of(seed, [DEV], EPOCHS)
+    if given_teacher is not None:
+        print(f"\n[2/6] measuring the teacher ({given_teacher.path})", flush=True)
+        results[TEACHER.title], width = _measure(given_teacher, data)
+        models[TEACHER.title], settings = Path(str(teacher)), (*settings, f"embedding_size={width}")
+    for number, stage in enumerate((TEACHER, ALONE, distilled), start=2):
+        if stage.title in results:
+            continue
         print(f"\n[{number}/6] training the {stage.title} ({stage.config})", flush=True)
-        results[stage.title] = _train(stage, output, data, seed)
+        taught = given(teacher=teacher or str(RunFolder(output / TEACHER.folder).model)) if stage.recipe else ()
+        models[stage.title] = output / stage.folder
+        results[stage.title] = train(Job(stage.config, stage.recipe, taught, settings, data, models[stage.title]))
         if stage is ALONE and (line := weak_teacher(*_accuracies(results))) is not None:
             print(line, flush=True)
     print("\n[5/6] exporting the distilled student to ONNX", flush=True)
@@ -66,13 +87,13 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048) -> Non
     print(exported.summary())
     print("\n[6/6] writing the report", flush=True)
     rows = _rows(results)
-    compared = _compare(output, data)
+    compared = _compare(models, data)
     report = Report(
         title="insightface_cakd quickstart",
         rows=rows,
-        runs={stage.title: output / stage.folder for stage in (TEACHER, ALONE, DISTILLED)},
+        runs={title: folder for title, folder in models.items() if (folder / RUN).is_file()},
         notes=[exported.summary(), *_remark(results)],
-        sections=[*compared.sections, *_method(output / DISTILLED.folder)],
+        sections=[*compared.sections, *_method(distilled, output)],
     )
     finish(
         output,
@@ -94,30 +115,50 @@ def _make_data(data: Path, faces: Path | None, seed: int) -> None:
         split_faces(faces, data, DEV, seed)
 
 
-def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:
-    settings = settings_of(seed, [DEV], EPOCHS)
-    taught = given(teacher=str(RunFolder(output / TEACHER.folder).model)) if stage.recipe else ()
-    return train(Job(stage.config, stage.recipe, taught, settings, data, output / stage.folder))
+def _open(teacher: str) -> Entry:
+    """Return a teacher of the user's own.
+
+    Raises:
+        RunError: its network is not known.
+    """
+    found = find_entry(Path(teacher))
+    if found.runtime == "torch" and found.network is None:
+        raise RunError(
+            f"--teacher {teacher}: which network these weights are of is not known; expected an .onnx, or the output folder of a run. "
+            "Export it to ONNX, or train with `cakd train --distill` and a recipe that names the network."
+        )
+    return found
 
 
-def _compare(output: Path, data: Path) -> RunComparison:
+def _measure(teacher: Entry, data: Path) -> tuple[RunResult, int]:
+    """Return what a teacher reaches, and the width of its embeddings."""
+    started, device = time.monotonic(), choose_device(None)
+    embed, pairs = teacher.load(get_model, device), load_bin(data / f"{DEV}.bin")
+    with progress_bar("teacher") as progress, evaluating(embed):
+        verified = verify(embed, pairs, device, progress=progress)
+        width = embed(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE, device=device)).shape[1]
+    print(f"the teacher: {100 * verified.accuracy:.2f} % on {DEV}", flush=True)
+    return RunResult(accuracy={DEV: verified.accuracy}, seconds=time.monotonic() - started), width
+
+
+def _compare(models: Mapping[str, Path], data: Path) -> RunComparison:
     """Compare the three models on the same pairs.
 
     The result has confidence intervals, a paired test, curves, cost, and the teacher's gallery with the student's probes.
     """
-    runs = {stage.title: output / stage.folder for stage in (ALONE, DISTILLED, TEACHER)}
+    ordered = {title: models[title] for title in (ALONE.title, DISTILLED.title, TEACHER.title)}
     mixed = (TEACHER.title, DISTILLED.title)
-    return compare_runs(runs, data / f"{DEV}.bin", choose_device(None), get_model, mixed, PAIRS)
+    return compare_runs(ordered, data / f"{DEV}.bin", choose_device(None), get_model, mixed, PAIRS)
 
 
-def _method(run: Path) -> list[Section]:
+def _method(stage: Stage, output: Path) -> list[Section]:
     """Return the report's sections on the method of a distilled run.
 
     They show receptive fields and prompts; other recipes have none.
     """
-    if not wants_snapshots(load_recipe(str(DISTILLED.recipe))):
+    if not wants_snapshots(load_recipe(str(stage.recipe))):
         return []
-    return method_sections(open_run(run, choose_device(None)))
+    return method_sections(open_run(output / stage.folder, choose_device(None)))
 
 
 def _accuracies(results: dict[str, RunResult]) -> tuple[float, float]:

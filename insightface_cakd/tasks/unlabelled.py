@@ -19,7 +19,7 @@ from insightface_cakd.tasks.terms_only import TermsOnly, require_teaching
 
 
 class Unlabelled(Task):
-    """Let a teacher teach on images of nobody, beside labelled ones or alone.
+    """Let a teacher teach on images of nobody.
 
     Each batch has images of `rec` and, behind them, images of another folder, whose label is -1. The margin loss is the mean over the
     labelled rows alone; the terms of the recipe see all rows. With `share: 1` there is no labelled row and no margin: the images are those

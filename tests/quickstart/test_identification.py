@@ -19,6 +19,7 @@ from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.quickstart import identification as quickstart
 from insightface_cakd.quickstart import stage as shared
 from insightface_cakd.report.result import Section
+from insightface_cakd.runtime.run_folder import RunFolder
 from tests.cakd_runs import write_cakd
 from tests.commands import cakd, contents, refused
 
@@ -182,3 +183,32 @@ def test_a_folder_with_something_in_it_is_refused(inside, small):
 def test_an_empty_folder_is_taken(trained, small):
     (small / "quickstart").mkdir()
     assert cakd("quickstart").code == 0
+
+
+@pytest.mark.parametrize("kind", ["run", "onnx"])
+def test_a_teacher_of_ones_own_is_measured_and_not_trained(kind, small):
+    assert cakd("quickstart", "--output", "first", "--seed", 7).code == 0
+    teacher = {"run": "first/teacher", "onnx": "first/student.onnx"}[kind]
+    ran = cakd("quickstart", "--output", "work", "--seed", 7, "--teacher", teacher)
+    assert ran.code == 0, ran.err
+    assert re.search(r"\[2/6\] measuring the teacher \(first/.*\)\n+the teacher: [\d.]+ % on dev", ran.out)
+    assert not Path("work/teacher").exists()
+    assert list(table(ran.out))[-4:] == ["teacher", "student alone", "student + distillation", "difference"]
+    recipe = RunFolder(Path("work/distilled")).recipe
+    assert recipe["views"]["both"]
+    assert Path(recipe["teacher"]["weights"]).exists()
+    measured = float(table(ran.out)["teacher"][0].split()[0]) / 100
+    source = {"run": "first/teacher", "onnx": "first/distilled"}[kind]
+    assert measured == pytest.approx(RunFolder(Path(source)).result.accuracy["dev"], abs=0.051)
+
+
+def test_weights_of_an_unknown_network_are_refused_before_anything_is_made(small):
+    torch.save(get_model("cnn_tiny").state_dict(), "teacher.pt")
+    line = refused(
+        ["quickstart", "--output", "work", "--teacher", "teacher.pt"], "--teacher teacher.pt: which network", small
+    )
+    assert "expected an .onnx, or the output folder of a run" in line
+
+
+def test_a_teacher_is_for_identification(small):
+    refused(["quickstart", "--task", "lowres", "--teacher", "t.onnx"], "--teacher: given with --task lowres", small)

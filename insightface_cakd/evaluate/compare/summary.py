@@ -1,7 +1,7 @@
 """A comparison of finished runs, as sections of an experiment's report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.mixed.sets import MixedSets, mixed_set
 from insightface_cakd.evaluate.pairs.sets import thinned, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
-from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.networks.entries import find_entry
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.report.result import Section
 from insightface_cakd.report.run_report import page_sections
@@ -34,25 +34,26 @@ class RunComparison:
 
 
 def compare_runs(
-    runs: Mapping[str, Path],
-    place: Path,
+    models: Mapping[str, Path],
+    pairs_file: Path,
     device: torch.device,
     get_model: GetModel,
     mixed: tuple[str, str] | None = None,
     most: int | None = None,
 ) -> RunComparison:
-    """Compare finished runs on one .bin file; the first is the baseline.
+    """Compare models on one .bin file; the first is the baseline.
 
     Args:
-        runs: name -> output folder.
+        models: name -> output folder of a run, or an .onnx.
+        pairs_file: the .bin.
         device: where embeddings are computed; latency is measured on the CPU.
         mixed: names of a teacher and a student for mixed enrolment, which is left out where their embeddings have
             different widths and so cannot be compared.
         most: largest number of pairs to use, evenly spread over the set; all of them when not given.
     """
-    entries = [run_entry(name, folder) for name, folder in runs.items()]
+    entries = [replace(find_entry(place), name=name) for name, place in models.items()]
     execution = Execution(device, BATCH, bar=progress_bar)
-    ((name, variant, whole),) = varied_sets([place], parse_variants(()))
+    ((name, variant, whole),) = varied_sets([pairs_file], parse_variants(()))
     pairs = whole if most is None else thinned(whole, most)
     outcome = compare_models(entries, [(name, variant, pairs)], get_model, execution, seconds=SECONDS)
     sections, said = page_sections(outcome), outcome.sentences()
