@@ -29,10 +29,12 @@ from insightface_cakd.evaluate.ijb.evaluate import Question
 from insightface_cakd.evaluate.ijb.presets import Target
 from insightface_cakd.evaluate.liveness.models import load_live_model
 from insightface_cakd.evaluate.liveness.scoring import Input
-from insightface_cakd.evaluate.pairs.sets import find_sets
+from insightface_cakd.evaluate.pairs.sets import find_sets, load_sets
+from insightface_cakd.experiments.pairs import measure_on_pairs
 from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.runtime.atomic import write_text
+from insightface_cakd.runtime.atomic import write_json, write_text
 from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.run_folder import RunFolder
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -170,6 +172,33 @@ def lowres(
     """
     wanted = [int(size) for size in sizes.split(",")]
     print(bench_low_resolution(comparison, pairs, wanted, face_bn, Execution(choose_device(None))))
+
+
+@app.command("pairs")
+def pairs(
+    runs: Annotated[Path, typer.Argument(help="Has SEED/METHOD, one of them alone.")],
+    sets: Annotated[list[Path], typer.Argument(help="A .bin or a folder of them; several.")],
+    json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
+) -> None:
+    """Measure runs of several seeds on the same pairs, as `cakd compare` does.
+
+    For runs that differ in more than the recipe, such as their data.
+
+    Example: `python -m benchmarks pairs runs data/dev.bin`
+    \f
+    Args:
+        runs: has SEED/METHOD, one of the methods called alone.
+        sets: .bin files, or folders of them.
+        json: file for all numbers.
+    """
+    seeds = sorted(int(folder.name) for folder in runs.glob("*") if folder.name.isdigit())
+    if not seeds:
+        raise EvaluationError(f"{runs}: has no SEED/METHOD; expected finished runs. Name their folder.")
+    methods = sorted(folder.name for folder in (runs / str(seeds[0])).iterdir() if RunFolder(folder).finished)
+    found = measure_on_pairs(runs, load_sets(sets), methods, seeds)
+    if json is not None:
+        write_json(json, found.facts())
+    print(found.text())
 
 
 @app.command("students")

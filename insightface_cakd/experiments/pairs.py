@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from insightface_cakd.data.bins import VerificationSet
+from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval, Resamples, interval_of, paired, said_p
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, load_sets
@@ -117,30 +118,34 @@ class PairTables:
 
 
 def measure_on_pairs(
-    output: Path, data: Path, names: Sequence[str], methods: Sequence[str], seeds: Sequence[int]
+    runs: Path, sets: Mapping[str, VerificationSet], methods: Sequence[str], seeds: Sequence[int]
 ) -> PairTables:
     """Measure every student of a comparison on the same pairs.
 
     Args:
-        output: has the runs, SEED/METHOD.
-        data: has the sets, NAME.bin.
-        names: of the sets.
-        methods: names of the runs of each seed.
+        runs: has SEED/METHOD, each a finished run.
+        sets: name -> pairs.
+        methods: names of the runs of each seed; one is `alone`.
         seeds: of the runs.
+
+    Raises:
+        EvaluationError: none of the methods is `alone`, or one lacks a seed.
     """
-    sets, execution = load_sets([data / f"{name}.bin" for name in names]), Execution(choose_device(None))
+    if ALONE not in methods:
+        raise EvaluationError(f"{runs}: {', '.join(methods)}; expected one called {ALONE}, to compare with. Rename it.")
+    execution = Execution(choose_device(None))
     judged: dict[str, dict[str, list[VerificationResult]]] = {name: {method: [] for method in methods} for name in sets}
     for method in methods:
         for seed in seeds:
-            embed = run_entry(method, output / str(seed) / method).load(get_model, execution.device)
+            embed = run_entry(method, runs / str(seed) / method).load(get_model, execution.device)
             for name, pairs in sets.items():
                 rows, _ = embed_pairs(embed, pairs, Variant(PLAIN), execution, f"{method} of seed {seed} on {name}")
                 judged[name][method].append(judge(pair_distances(rows), pairs.same, f"{method} on {name}"))
     return PairTables(sets, judged)
 
 
-def shared_sets(output: Path, data: Path | None, seeds: Sequence[int]) -> list[str]:
-    """Return the verification sets that all seeds share.
+def shared_sets(output: Path, data: Path | None, seeds: Sequence[int]) -> dict[str, VerificationSet]:
+    """Return the verification sets that all seeds share, by name.
 
     There are none where each seed has drawn its own.
 
@@ -150,7 +155,8 @@ def shared_sets(output: Path, data: Path | None, seeds: Sequence[int]) -> list[s
         seeds: of the runs.
     """
     measured = RunFolder(output / str(seeds[0]) / ALONE).result.accuracy
-    return [] if data is None else [name for name in measured if (data / f"{name}.bin").is_file()]
+    places = [] if data is None else [data / f"{name}.bin" for name in measured]
+    return load_sets([place for place in places if place.is_file()])
 
 
 def _gain(students: Sequence[VerificationResult], alone: Sequence[VerificationResult], resamples: Resamples) -> Gain:

@@ -95,11 +95,7 @@ def compare(output: Path, comparison: Comparison) -> Outcome:
         rows = rank(_run_all(output, comparison, names, read))
         shared = shared_sets(output, comparison.data, comparison.seeds)
         methods = [row.name for row in rows]
-        pairs = (
-            measure_on_pairs(output, comparison.data, shared, methods, comparison.seeds)
-            if shared and comparison.data
-            else None
-        )
+        pairs = measure_on_pairs(output, shared, methods, comparison.seeds) if shared else None
         outcome = Outcome(rows, comparison.seeds, pairs)
         write_json(output / "compare.json", {row.name: [vars(run) for run in row.runs] for row in rows})
         if pairs is not None:

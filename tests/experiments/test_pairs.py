@@ -11,6 +11,7 @@ from insightface_cakd.evaluate.pairs.verification import judge
 from insightface_cakd.experiments.pairs import PairTables, shared_sets
 from insightface_cakd.experiments.runs import Comparison, compare
 from insightface_cakd.experiments.table import ALONE, TEACHER
+from tests.commands import benchmark
 from tests.experiments.test_runs import SMALL, teacher
 
 __all__ = ["teacher"]
@@ -95,5 +96,19 @@ def test_only_sets_that_lie_in_the_shared_data_are_shared(face_set, tmp_path):
     run = tmp_path / "1" / ALONE
     run.mkdir(parents=True)
     (run / "result.json").write_text('{"accuracy": {"dev": 0.5, "other": 0.5}}')
-    assert shared_sets(tmp_path, None, (1,)) == []
-    assert shared_sets(tmp_path, face_set, (1,)) == ["dev"]
+    assert shared_sets(tmp_path, None, (1,)) == {}
+    assert list(shared_sets(tmp_path, face_set, (1,))) == ["dev"]
+
+
+def test_runs_of_any_origin_are_measured_by_the_benchmark(face_set, teacher, tmp_path):
+    for name in (ALONE, "better"):
+        (tmp_path / "runs" / "7").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runs" / "7" / name).symlink_to(teacher, target_is_directory=True)
+    ran = benchmark("pairs", tmp_path / "runs", face_set / "dev.bin", "--json", tmp_path / "pairs.json")
+    assert ran.code == 0, ran.err
+    assert "On `dev`, 20 pairs" in ran.out
+    gain = json.loads((tmp_path / "pairs.json").read_text())["dev"]["better"]["gain"]
+    assert gain == {"accuracy": 0, "interval": [0, 0], "p": 1}
+    (tmp_path / "runs" / "7" / ALONE).rename(tmp_path / "runs" / "7" / "other")
+    assert "expected one called alone" in benchmark("pairs", tmp_path / "runs", face_set / "dev.bin").err
+    assert "has no SEED/METHOD" in benchmark("pairs", tmp_path / "none", face_set / "dev.bin").err

@@ -116,7 +116,7 @@ def test_a_teacher_is_trained_for_each_seed_where_a_config_is_given(face_set, tm
         (job.output / "run.json").write_text("{}")
 
     monkeypatch.setattr(module, "train", pretend)
-    monkeypatch.setattr(module, "shared_sets", lambda *_: [])
+    monkeypatch.setattr(module, "shared_sets", lambda *_: {})
     rows = compare(tmp_path, Comparison(("cosine", "kd"), (1, 2), data=face_set, settings=("num_epoch=3",))).rows
     assert [job.config for job in jobs] == ["faces_vit_tiny", *["faces_cnn_tiny"] * 3] * 2
     assert set_to(jobs[2], "teacher.weights") == str(tmp_path / "1" / "teacher" / "model.pt")
