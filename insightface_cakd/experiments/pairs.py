@@ -11,16 +11,12 @@ import numpy as np
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval, Resamples, interval_of, paired, said_p
-from insightface_cakd.evaluate.pairs.sets import embed_pairs, load_sets
-from insightface_cakd.evaluate.pairs.variants import PLAIN, Variant
-from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge, pair_distances
+from insightface_cakd.evaluate.pairs.sets import load_sets
+from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
+from insightface_cakd.experiments.distances import distances_of
 from insightface_cakd.experiments.table import ALONE, TEACHER
-from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.networks.entries import run_entry
 from insightface_cakd.report.tables import Row, markdown_table
-from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.run_folder import RunFolder
 
 FARS = (1e-2, 1e-3)
@@ -133,14 +129,16 @@ def measure_on_pairs(
     """
     if ALONE not in methods:
         raise EvaluationError(f"{runs}: {', '.join(methods)}; expected one called {ALONE}, to compare with. Rename it.")
-    execution = Execution(choose_device(None))
-    judged: dict[str, dict[str, list[VerificationResult]]] = {name: {method: [] for method in methods} for name in sets}
-    for method in methods:
-        for seed in seeds:
-            embed = run_entry(method, runs / str(seed) / method).load(get_model, execution.device)
-            for name, pairs in sets.items():
-                rows, _ = embed_pairs(embed, pairs, Variant(PLAIN), execution, f"{method} of seed {seed} on {name}")
-                judged[name][method].append(judge(pair_distances(rows), pairs.same, f"{method} on {name}"))
+    judged = {
+        name: {
+            method: [
+                judge(distances_of(runs / str(seed) / method, name, pairs), pairs.same, f"{method} on {name}")
+                for seed in seeds
+            ]
+            for method in methods
+        }
+        for name, pairs in sets.items()
+    }
     return PairTables(sets, judged)
 
 

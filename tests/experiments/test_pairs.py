@@ -1,13 +1,18 @@
 """Students of several seeds on the same pairs: gains, intervals, tests, TAR@FAR."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from insightface_cakd.data.bins import VerificationSet
+from insightface_cakd.data.bins import VerificationSet, load_bin
+from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.pairs.bootstrap import Resamples, paired
 from insightface_cakd.evaluate.pairs.verification import judge
+from insightface_cakd.experiments.distances import distances_of
 from insightface_cakd.experiments.pairs import PairTables, shared_sets
 from insightface_cakd.experiments.runs import Comparison, compare
 from insightface_cakd.experiments.table import ALONE, TEACHER
@@ -112,3 +117,39 @@ def test_runs_of_any_origin_are_measured_by_the_benchmark(face_set, teacher, tmp
     (tmp_path / "runs" / "7" / ALONE).rename(tmp_path / "runs" / "7" / "other")
     assert "expected one called alone" in benchmark("pairs", tmp_path / "runs", face_set / "dev.bin").err
     assert "has no SEED/METHOD" in benchmark("pairs", tmp_path / "none", face_set / "dev.bin").err
+
+
+@pytest.fixture
+def run(teacher, tmp_path):
+    """A copy of a finished run."""
+    return Path(shutil.copytree(teacher, tmp_path / "run"))
+
+
+def test_what_was_measured_is_kept_and_outlives_the_weights(run, face_set):
+    pairs = load_bin(face_set / "dev.bin")
+    found = distances_of(run, "dev", pairs)
+    assert found.shape == (20,)
+    (run / "model.pt").unlink()
+    assert np.array_equal(distances_of(run, "dev", pairs), found)
+    with pytest.raises(EvaluationError, match=r"without model.pt"):
+        distances_of(run, "other", pairs)
+
+
+def test_other_weights_and_other_pairs_are_measured_anew(run, face_set):
+    pairs = load_bin(face_set / "dev.bin")
+    first = distances_of(run, "dev", pairs)
+    fewer = VerificationSet(pairs.images[:40:], pairs.same[:20])
+    fewer.images[0] = 0
+    assert distances_of(run, "dev", fewer)[0] != first[0]
+    state = torch.load(run / "model.pt", weights_only=True)
+    torch.save(
+        {key: value * 1.5 if key.endswith("0.weight") else value for key, value in state.items()}, run / "model.pt"
+    )
+    assert not np.array_equal(distances_of(run, "dev", load_bin(face_set / "dev.bin")), first)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"dev": {"pairs": 1}}'])
+def test_a_damaged_file_is_named(content, run, face_set):
+    (run / "distances.json").write_text(content)
+    with pytest.raises(EvaluationError, match=r"distances.json: .*expected what an evaluation wrote"):
+        distances_of(run, "dev", load_bin(face_set / "dev.bin"))
