@@ -38,18 +38,18 @@ class CombinedMarginLoss(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the logits (N, n) with margin and scale; see the class."""
-        labels = labels.view(-1)
-        rows = torch.where(labels != -1)[0]
-        columns = labels[rows]
+        # By a mask, not by the places of what is there, for which the host would wait for the device.
+        labels = labels.view(-1, 1)
+        here, columns = labels != -1, labels.clamp_min(0)
         if self.interclass_filtering_threshold > 0:
             # Negatives above the threshold probably show the same person under another label.
             keep = logits.detach() <= self.interclass_filtering_threshold
-            keep[rows, columns] = True
-            logits = logits * keep
+            logits = logits * keep.scatter(1, columns, keep.gather(1, columns) | here)
         if self.m3 > 0:
-            logits = logits.index_put((rows, columns), logits[rows, columns] - self.m3)
+            target = logits.gather(1, columns)
+            logits = logits.scatter(1, columns, torch.where(here, target - self.m3, target))
         elif self.m2 > 0:
-            target = logits.detach()[rows, columns]
+            target = logits.detach().gather(1, columns)
             moved = (target.clamp(-1, 1).acos() + self.m2).cos() - target
-            logits = logits.index_put((rows, columns), moved, accumulate=True)
+            logits = logits.scatter_add(1, columns, moved * here)
         return logits * self.s

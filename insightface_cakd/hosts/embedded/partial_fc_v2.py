@@ -103,15 +103,26 @@ class PartialFC_V2(nn.Module):
         Returns the labels as positions among the chosen rows, and these rows.
         """
         with torch.no_grad():
-            index = labels[labels >= 0].unique()
+            index = self._own_classes(labels)
             # Nothing is drawn where there is no room for others, so a seed gives the same draws as in arcface_torch.
-            if len(index) <= self.num_sample:
+            if index is None:
                 chance = torch.rand(self.num_local, device=labels.device)
-                chance[index] = 2.0
+                sure = torch.where(labels >= 0, 2.0, 0.0)
+                chance = chance.scatter_reduce(0, labels.clamp_min(0), sure, "amax")
                 index = chance.topk(self.num_sample)[1].sort()[0]
             self.weight_index = index
             labels = torch.where(labels >= 0, torch.searchsorted(index, labels.clamp_min(0)), -1)
         return labels, self.weight[index]
+
+    def _own_classes(self, labels: Tensor) -> Tensor | None:
+        """Return the batch's classes if they are more than a step uses, else None.
+
+        Asking for their number waits for the device, which is not needed where the batch has fewer images than a step uses classes.
+        """
+        if len(labels) <= self.num_sample:
+            return None
+        index = labels[labels >= 0].unique()
+        return index if len(index) > self.num_sample else None
 
 
 class _ShardedCrossEntropy(torch.autograd.Function):
@@ -126,23 +137,22 @@ class _ShardedCrossEntropy(torch.autograd.Function):
         largest = logits.amax(dim=1, keepdim=True)
         _all_reduce(largest, dist.ReduceOp.MAX)
         shifted = logits - largest
-        rows = torch.where(labels >= 0)[0]
-        target = torch.zeros(len(labels), device=logits.device, dtype=logits.dtype)
-        target[rows] = shifted[rows, labels[rows]]
+        # By a mask: the places of what is here would have to be known to the host.
+        here, columns = labels >= 0, labels.clamp_min(0).unsqueeze(1)
+        target = shifted.gather(1, columns).squeeze(1) * here
         _all_reduce(target, dist.ReduceOp.SUM)
         probabilities = shifted.exp_()
         total = probabilities.sum(dim=1, keepdim=True)
         _all_reduce(total, dist.ReduceOp.SUM)
         probabilities.div_(total)
-        ctx.save_for_backward(probabilities, rows, labels)
+        ctx.save_for_backward(probabilities, here, columns)
         return (total.log().view(-1) - target).mean()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        probabilities, rows, labels = ctx.saved_tensors
-        logits = probabilities.clone()
-        logits[rows, labels[rows]] -= 1
-        return logits.mul_(gradient / len(labels)), None
+        probabilities, here, columns = ctx.saved_tensors
+        logits = probabilities.scatter_add(1, columns, -here.to(probabilities.dtype).unsqueeze(1))
+        return logits.mul_(gradient / len(here)), None
 
 
 def _all_reduce(values: Tensor, op: Any) -> None:
