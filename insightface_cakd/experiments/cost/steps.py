@@ -59,12 +59,13 @@ def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, p
         if isinstance(teacher, PromptedTeacher) and teacher.spec.plain is not None:
             teacher.remembered = _remember(teacher, images)
     host: Any = SimpleNamespace(get_model=get_model, CombinedMarginLoss=CombinedMarginLoss, PartialFC_V2=PartialFC_V2)
-    runs: dict[str, Run] = {ALONE: _step(host, student, images, labels, precision)}
+    runs: dict[str, Run] = {ALONE: TrainingStep(host, student, images, labels, precision)}
     runs |= _teaching(recipe, list(teachers.values()), images)
     task = task_of(recipe)
     target = task.target(batch, WIDTH)
     _install(host, recipe, teachers, task)
-    runs[DISTILLATION] = _step(host, student, images, labels if target is None else target.to(device), precision)
+    target = labels if target is None else target.to(device)
+    runs[DISTILLATION] = TrainingStep(host, student, images, target, precision)
     return runs
 
 
@@ -133,27 +134,44 @@ def _random_prototypes(folder: Path, teacher: Teacher) -> Path:
     return folder
 
 
-def _step(host: Any, student: str, images: Tensor, labels: Tensor, precision: Precision) -> Run:
-    """Return the host's training step: forward, head, backward, clipping, update."""
-    device = images.device
-    backbone: nn.Module = host.get_model(student, num_features=WIDTH, fp16=precision == "fp16").to(device).train()
-    margin = host.CombinedMarginLoss(64, 1.0, 0.5, 0.0)
-    head: nn.Module = host.PartialFC_V2(margin, WIDTH, CLASSES).to(device).train()
-    groups = [{"params": list(backbone.parameters())}, {"params": list(head.parameters())}]
-    optimizer = torch.optim.SGD(groups, lr=1e-3, momentum=0.9)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+class TrainingStep:
+    """The host's training step: forward, head, backward, clipping, update.
 
-    def run() -> None:
-        with _autocast(device, precision):
-            outputs = backbone(images)
-        scaler.scale(head(outputs, labels)).backward()
-        scaler.unscale_(optimizer)
-        nn.utils.clip_grad_norm_(backbone.parameters(), 5)
-        scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
+    Args:
+        host: has the five names, with a recipe installed or without.
+        student: name of the network.
+        images: (B, 3, 112, 112); their device is that of the step.
+        labels: (B,), or the target of a task.
+        precision: of the student.
+    """
 
-    return run
+    def __init__(self, host: Any, student: str, images: Tensor, labels: Tensor, precision: Precision) -> None:
+        self.images, self.labels, self.precision = images, labels, precision
+        device = images.device
+        self.backbone: nn.Module = (
+            host.get_model(student, num_features=WIDTH, fp16=precision == "fp16").to(device).train()
+        )
+        margin = host.CombinedMarginLoss(64, 1.0, 0.5, 0.0)
+        self.head: nn.Module = host.PartialFC_V2(margin, WIDTH, CLASSES).to(device).train()
+        groups = [{"params": list(self.backbone.parameters())}, {"params": list(self.head.parameters())}]
+        self.optimizer = torch.optim.SGD(groups, lr=1e-3, momentum=0.9)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    def loss(self) -> Tensor:
+        """Return the loss of the batch."""
+        with _autocast(self.images.device, self.precision):
+            outputs = self.backbone(self.images)
+        loss: Tensor = self.head(outputs, self.labels)
+        return loss
+
+    def __call__(self) -> None:
+        """Take the step."""
+        self.scaler.scale(self.loss()).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.backbone.parameters(), 5)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
 
 
 def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
