@@ -1,6 +1,7 @@
 """The distances that a run's student gives the pairs of a set, kept beside it."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from insightface_cakd.evaluate.pairs.variants import PLAIN, Variant
 from insightface_cakd.evaluate.pairs.verification import pair_distances
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import run_entry
-from insightface_cakd.runtime.atomic import write_json
+from insightface_cakd.runtime.atomic import write_text
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.reading import parse_json, reading
 from insightface_cakd.runtime.run_folder import RunFolder
 
 DISTANCES = "distances.json"
 # Of squared distances in [0, 4]: far below the step of the thresholds.
-DIGITS = 5
+DIGITS = 6
 
 
 def distances_of(run: Path, name: str, pairs: VerificationSet) -> np.ndarray:
@@ -46,7 +47,10 @@ def distances_of(run: Path, name: str, pairs: VerificationSet) -> np.ndarray:
     embed = run_entry(run.name, run).load(get_model, execution.device)
     rows, _ = embed_pairs(embed, pairs, Variant(PLAIN), execution, f"{run} on {name}")
     distances = pair_distances(rows).round(DIGITS)
-    write_json(run / DISTANCES, {**kept, name: {"pairs": asked, "weights": weights, "distances": distances.tolist()}})
+    kept = {**kept, name: {"pairs": asked, "weights": weights, "distances": distances.tolist()}}
+    # A line for each set, not for each of thousands of numbers.
+    lines = ",\n".join(f"{json.dumps(one)}: {json.dumps(content)}" for one, content in kept.items())
+    write_text(run / DISTANCES, f"{{\n{lines}\n}}\n", EvaluationError)
     return distances
 
 
