@@ -1,4 +1,4 @@
-"""The distances that a run's student gives the pairs of a set, kept beside it."""
+"""Distances of a set's pairs under a student, kept in its run."""
 
 import hashlib
 import json
