@@ -209,7 +209,7 @@ def students(
 ) -> None:
     """Measure size and training step of students, in CPU time.
 
-    In torch's own layout, in channels-last as they are trained, and with precision=bf16.
+    In torch's own layout, in channels-last, with our PReLU as they are trained, and with precision=bf16.
 
     Example: `OMP_NUM_THREADS=1 python -m benchmarks students cnn_tiny,cnn_small`
     \f

@@ -1,4 +1,4 @@
-"""Size and step of students: counts from the layers, times of three kinds of step."""
+"""Size and step of students: counts from the layers, times of four kinds of step."""
 
 from torch import nn
 
@@ -13,13 +13,21 @@ def test_products_are_those_of_every_place_that_a_kernel_visits():
     assert network.training
 
 
-def test_each_network_has_three_times():
+def test_each_network_has_four_times():
     (found,) = student_steps(["cnn_tiny"], batch=2, repeats=1)
     assert (found.network, found.parameters) == ("cnn_tiny", 171_008)
-    assert min(found.plain, found.last, found.half) > 0
+    assert min(found.plain, found.last, found.own, found.half) > 0
 
 
 def test_a_table_has_a_line_each():
-    said = table(iter([Step("a", 1_500_000, 12.3, 4.0, 3.0, 2.0)])).splitlines()
+    said = table(iter([Step("a", 1_500_000, 12.3, 4.0, 3.0, 2.5, 2.0)])).splitlines()
     assert len(said) == 3
-    assert [cell.strip() for cell in said[2].strip("|").split("|")] == ["`a`", "1.50 M", "12", "4.0", "3.0", "2.0"]
+    assert [cell.strip() for cell in said[2].strip("|").split("|")] == [
+        "`a`",
+        "1.50 M",
+        "12",
+        "4.0",
+        "3.0",
+        "2.5",
+        "2.0",
+    ]

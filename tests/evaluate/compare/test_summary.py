@@ -50,5 +50,7 @@ def test_models_of_different_widths_are_compared_but_not_mixed(here):
 
 
 def test_a_run_without_weights(here):
-    with pytest.raises(EvaluationError, match=r"gone: does not exist; expected an \.onnx, weights, or the output folder of a run"):
+    with pytest.raises(
+        EvaluationError, match=r"gone: does not exist; expected an \.onnx, weights, or the output folder of a run"
+    ):
         compared(here, "alone", "gone")
