@@ -9,7 +9,8 @@ import torch
 
 from insightface_cakd.data.bins import read_bin, write_bin
 from insightface_cakd.hosts.embedded.backbones import get_model
-from tests.commands import cakd, train
+from tests.commands import benchmark, cakd, train
+from tests.conftest import ROOT
 
 PEOPLE, PAIRS = 10, 20
 
@@ -91,3 +92,16 @@ def test_a_run_says_which_recogniser_taught_it(students, work):
     assert live["name"] == "edgeface_xs.onnx"
     assert cached["name"] == "edgeface_xs.onnx (cached)"
     assert live["sha256"] == cached["sha256"]
+
+
+def test_the_tables_of_the_evidence_are_what_its_command_prints(shared_data):
+    sets = [shared_data / name for name in ("lfw_dev.bin", "lfw_dev_all.bin")]
+    ran = benchmark("pairs", ROOT / "benchmarks" / "evidence" / "cnn_small", *sets)
+    assert ran.code == 0, ran.err
+    page = (ROOT / "docs" / "evidence.md").read_text()
+    tables = ran.out[: ran.out.index("95 % intervals")].strip()
+    assert tables in page
+    results = (ROOT / "benchmarks" / "evidence" / "cnn_small").glob("*/*/result.json")
+    for path in results:
+        name, result = path.parent.name, json.loads(path.read_text())
+        assert re.search(rf"\| `{name}` \|.*\| {result['steps']:,} \| {round(result['seconds']):,} \|", page), name
