@@ -156,10 +156,13 @@ def test_two_ranks_train_it_and_leave_one_student(face_set, recipe, tmp_path):
 
 @pytest.mark.upstream
 @pytest.mark.slow
+@pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_untouched_arcface_torch_trains_it(ranks, face_set, recipe, tmp_path, arcface_torch):
+def test_untouched_arcface_torch_trains_it(ranks, labelled, face_set, recipe, tmp_path, arcface_torch):
     torch.save(get_model("mbf", num_features=64).state_dict(), tmp_path / "teacher.pt")
     recipe.write_text(recipe.read_text().replace("cnn_tiny", "mbf"))
+    if not labelled:
+        recipe.write_text(without_labels_in(recipe.read_text()))
     settings = {
         **SMALL,
         **{"rec": str(face_set), "network": "mbf", "embedding_size": 64, "num_classes": 12, "val_targets": ["dev"]},
@@ -172,8 +175,8 @@ def test_untouched_arcface_torch_trains_it(ranks, face_set, recipe, tmp_path, ar
     state = torch.load(tmp_path / "out" / "model.pt", weights_only=True)
     get_model("mbf", num_features=64).load_state_dict(state, strict=True)
     checkpoint = torch.load(tmp_path / "out" / "checkpoint_gpu_0.pt", weights_only=True)
-    labelled = SMALL["batch_size"] - SMALL["batch_size"] // 4
-    assert checkpoint["global_step"] == 2 * (len(FaceRecords(face_set)) // ranks // labelled)
+    rows = SMALL["batch_size"] - (SMALL["batch_size"] // 4 if labelled else 0)
+    assert checkpoint["global_step"] == 2 * (len(FaceRecords(face_set)) // ranks // rows)
 
 
 def test_the_schedule_counts_the_steps_of_the_labelled_images(face_set, unlabelled):
@@ -227,6 +230,11 @@ def test_without_labels_there_is_no_margin(unlabelled):
     loss = head(rows, torch.full((3,), NOBODY))
     loss.backward()
     assert (loss.item(), rows.grad.abs().max().item()) == (0, 0)
+
+
+def without_labels_in(text):
+    """Return a recipe whose first line, the task, has no labelled images."""
+    return "\n".join(["task: {kind: unlabelled, share: 1}", *text.split("\n")[1:]])
 
 
 @pytest.fixture
