@@ -1,5 +1,6 @@
 """Runs many hostile inputs in one child process, whose time and memory are limited."""
 
+import gc
 import os
 import resource
 import signal
@@ -24,8 +25,11 @@ def inputs(count: int) -> settings:
 def limited(batch: Callable[[], None], seconds: int = 240) -> None:
     """Run a batch in a child that may take 1 GB more than this process and so many seconds; its failure is the test's."""
     reader, writer = os.pipe()
+    gc.collect()
     child = os.fork()
     if child == 0:
+        # What earlier tests left is not for the child to finalise: it may wait for a thread that only the parent has.
+        gc.freeze()
         os.close(reader)
         try:
             signal.alarm(seconds)
