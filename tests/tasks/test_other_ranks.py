@@ -84,8 +84,9 @@ def losses(recipes: list[str], files: dict[str, str], data: dict[str, str], fold
         barrier()
         watched = Watched(None if source is None else torch.load(source / recipe / "batch.pt", weights_only=True))
         size = BATCH // world_size()
-        # A drawn size is a draw of the rank.
+        # What views draw is a draw of the rank: these draw nothing.
         fixed = ("views.student=[{kind: low_resolution, sizes: 14}]",) if recipe in DRAWN else ()
+        fixed += ("views.both=[mirror]",) if load_recipe(recipe).views.both else ()
         changes = (f"batch_size={size}", "num_epoch=2", "save_all_states=True", "val_targets=[]")
         with pytest.MonkeyPatch.context() as patch:
             # As torchrun says them.
