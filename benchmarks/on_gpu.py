@@ -69,7 +69,8 @@ def on_gpu(output: Path, plan: Plan) -> str:
     device = choose_device(None)
     images = len(open_faces(str(plan.data)))
     per_epoch = images // plan.batch
-    seconds = {network: step_seconds(plan, network, device) for network in plan.networks}
+    read = _reading_seconds(plan)
+    seconds = {network: step_seconds(plan, network, device, read) for network in plan.networks}
     each = sum(map(sum, (one.values() for one in seconds.values()))) * len(plan.seeds)
     epochs = int((1 - SPARE) * 60 * plan.minutes / each / max(1, per_epoch))
     if per_epoch < 1 or epochs < 1:
@@ -104,23 +105,30 @@ def on_gpu(output: Path, plan: Plan) -> str:
     return page
 
 
-def step_seconds(plan: Plan, network: str, device: torch.device) -> dict[str, float]:
+def _reading_seconds(plan: Plan) -> float:
+    """Return the seconds in which the workers decode a batch; 0 for a folder, whose reading is not timed."""
+    if not (plan.data / "train.rec").exists():
+        return 0.0
+    return plan.batch / (reading_speed(plan.data) * max(1, plan.workers))
+
+
+def step_seconds(plan: Plan, network: str, device: torch.device, read: float) -> dict[str, float]:
     """Return the seconds of a step by recipe, the student alone among them.
 
-    Reading cannot be faster than the loader's workers decode.
+    A step cannot be faster than a batch is read.
 
     Args:
         plan: of the comparison.
         network: of the student.
         device: of the run.
+        read: seconds in which a batch is read.
     """
-    read = plan.batch / (reading_speed(plan.data) * max(1, plan.workers)) if (plan.data / "train.rec").exists() else 0.0
     found: dict[str, float] = {}
     for recipe in plan.recipes:
         runs = timed_runs(load_recipe(recipe, plan.recipe_settings), network, plan.batch, device, plan.precision)
-        taken = times({kind: runs[kind] for kind in (ALONE, DISTILLATION)}, 3, device)
-        found.setdefault("alone", max(read, median(taken[ALONE])))
-        found[Path(recipe).stem] = max(read, median(taken[DISTILLATION]))
+        names = {DISTILLATION: Path(recipe).stem} | ({} if found else {ALONE: "alone"})
+        taken = times({kind: runs[kind] for kind in names}, 3, device)
+        found |= {name: max(read, median(taken[kind])) for kind, name in names.items()}
     return found
 
 

@@ -1,9 +1,11 @@
 """Verification sets: InsightFace's `.bin`, a pickled pair (encoded images, same or not)."""
 
+import hashlib
 import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,11 @@ class VerificationSet:
     images: np.ndarray
     same: np.ndarray
     people: np.ndarray | None = None
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identifies images and answers."""
+        return hashlib.sha256(self.images.tobytes() + self.same.tobytes()).hexdigest()
 
 
 def read_bin(path: str | os.PathLike[str]) -> tuple[list[bytes], list[bool]]:

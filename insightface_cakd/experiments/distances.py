@@ -1,7 +1,7 @@
 """Distances of a set's pairs under a student, kept in its run."""
 
-import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from insightface_cakd.evaluate.pairs.variants import PLAIN, Variant
 from insightface_cakd.evaluate.pairs.verification import pair_distances
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.entries import run_entry
+from insightface_cakd.networks.weights import file_sha256
 from insightface_cakd.runtime.atomic import write_text
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.reading import parse_json, reading
@@ -25,33 +26,37 @@ DISTANCES = "distances.json"
 DIGITS = 6
 
 
-def distances_of(run: Path, name: str, pairs: VerificationSet) -> np.ndarray:
-    """Return squared distances (P,), rounded; measure them once.
+def distances_of(run: Path, sets: Mapping[str, VerificationSet]) -> dict[str, np.ndarray]:
+    """Return the squared distances (P,) of each set, rounded; measure them once.
 
     They are kept in `distances.json`, with the hashes of pairs and weights: what has changed is measured anew. Where the weights are gone,
     as in published evidence, what was kept counts.
 
     Args:
         run: folder of a finished run.
-        name: of the set.
-        pairs: the set.
+        sets: name -> pairs.
 
     Raises:
         EvaluationError: there are no weights, and nothing was kept for these pairs.
     """
-    kept, weights, asked = _kept(run), _hash_of(RunFolder(run).model), _hash_of_pairs(pairs)
-    found = kept.get(name)
-    if found is not None and found["pairs"] == asked and weights in (None, found["weights"]):
-        return np.array(found["distances"])
-    execution = Execution(choose_device(None))
-    embed = run_entry(run.name, run).load(get_model, execution.device)
-    rows, _ = embed_pairs(embed, pairs, Variant(PLAIN), execution, f"{run} on {name}")
-    distances = pair_distances(rows).round(DIGITS)
-    kept = {**kept, name: {"pairs": asked, "weights": weights, "distances": distances.tolist()}}
-    # A line for each set, not for each of thousands of numbers.
-    lines = ",\n".join(f"{json.dumps(one)}: {json.dumps(content)}" for one, content in kept.items())
-    write_text(run / DISTANCES, f"{{\n{lines}\n}}\n", EvaluationError)
-    return distances
+    kept, model = _kept(run), RunFolder(run).model
+    weights = file_sha256(model) if model.is_file() else None
+    known = {
+        name
+        for name, pairs in sets.items()
+        if name in kept and kept[name]["pairs"] == pairs.sha256 and weights in (None, kept[name]["weights"])
+    }
+    if len(known) < len(sets):
+        execution = Execution(choose_device(None))
+        embed = run_entry(run.name, run).load(get_model, execution.device)
+        for name in sets.keys() - known:
+            rows, _ = embed_pairs(embed, sets[name], Variant(PLAIN), execution, f"{run} on {name}")
+            distances = pair_distances(rows).round(DIGITS).tolist()
+            kept[name] = {"pairs": sets[name].sha256, "weights": weights, "distances": distances}
+        # A line for each set, not for each of thousands of numbers.
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(kept[name])}" for name in sorted(kept))
+        write_text(run / DISTANCES, f"{{\n{lines}\n}}\n", EvaluationError)
+    return {name: np.array(kept[name]["distances"]) for name in sets}
 
 
 def _kept(run: Path) -> dict[str, Any]:
@@ -64,11 +69,3 @@ def _kept(run: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(one, dict) and wanted <= set(one) for one in found.values()):
         raise EvaluationError(f"{path}: holds no distances; expected {expected}")
     return found
-
-
-def _hash_of(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _hash_of_pairs(pairs: VerificationSet) -> str:
-    return hashlib.sha256(pairs.images.tobytes() + pairs.same.tobytes()).hexdigest()

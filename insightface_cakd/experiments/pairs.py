@@ -129,16 +129,11 @@ def measure_on_pairs(
     """
     if ALONE not in methods:
         raise EvaluationError(f"{runs}: {', '.join(methods)}; expected one called {ALONE}, to compare with. Rename it.")
-    judged = {
-        name: {
-            method: [
-                judge(distances_of(runs / str(seed) / method, name, pairs), pairs.same, f"{method} on {name}")
-                for seed in seeds
-            ]
-            for method in methods
-        }
-        for name, pairs in sets.items()
-    }
+    judged: dict[str, dict[str, list[VerificationResult]]] = {name: {method: [] for method in methods} for name in sets}
+    for method in methods:
+        for seed in seeds:
+            for name, distances in distances_of(runs / str(seed) / method, sets).items():
+                judged[name][method].append(judge(distances, sets[name].same, f"{method} on {name}"))
     return PairTables(sets, judged)
 
 

@@ -18,9 +18,7 @@ QUICKSTARTS: dict[str, Callable[[Path, int], None]] = {
 }
 
 
-def run_quickstart(
-    task: str, output: Path, faces: Path | None = None, seed: int = 2048, teacher: str | None = None
-) -> None:
+def run_quickstart(task: str, output: Path, faces: Path | None, seed: int, teacher: str | None) -> None:
     """Run the quickstart of a task.
 
     Args:

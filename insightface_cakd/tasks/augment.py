@@ -16,7 +16,7 @@ from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.named import ViewsSpec
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.views.sides import Sides
-from insightface_cakd.views.view import levels
+from insightface_cakd.views.view import as_bytes
 
 BATCH = 64
 
@@ -54,14 +54,14 @@ def augment(
         RecipeError: the recipe has no view of both sides, or one of a single side, which copies cannot show.
         DataError: an image cannot be read, `out` exists, or the disk is full; nothing is left behind.
     """
-    views = _alike(load_recipe(recipe, settings).views, recipe)
+    sides = _alike(load_recipe(recipe, settings).views, recipe, seed)
     require_new_folder(out, data)
     faces = open_faces(str(data))
     total = len(faces) * (1 + copies)
     with writing(out) as temporary:
         temporary.mkdir()
         with RecordWriter(temporary / "train.rec", temporary / "train.idx") as writer:
-            for key, (label, payload) in enumerate(_images(faces, Sides.of(views, seed), copies, seed, quality)):
+            for key, (label, payload) in enumerate(_images(faces, sides, copies, quality)):
                 writer.write(key, Record(0, (label,), key, 0, payload))
                 if progress:
                     progress(key + 1, total)
@@ -71,33 +71,32 @@ def augment(
     return total
 
 
-def _alike(views: ViewsSpec, recipe: str) -> ViewsSpec:
-    """Return the views of both sides."""
-    if not views.both:
+def _alike(views: ViewsSpec, recipe: str, seed: int) -> Sides:
+    """Return the views of both sides, of which there are some, and none of one side."""
+    sides = Sides.of(views, seed)
+    if sides is None or not sides.both:
         raise RecipeError(
             f"recipe {recipe}: has no views.both; expected what changes the copies. Add, for example, views: {{both: [affine, colour]}}."
         )
-    if views.student or views.teacher:
+    if sides.student or sides.teacher:
         raise RecipeError(
             f"recipe {recipe}: has views of one side; expected views.both alone, as a copy is what both sides see. Leave them out here, "
             "and train on the copies with views.student."
         )
-    return views
+    return sides
 
 
-def _images(faces: Any, sides: Sides | None, copies: int, seed: int, quality: int) -> Iterator[tuple[int, bytes]]:
+def _images(faces: Any, sides: Sides, copies: int, quality: int) -> Iterator[tuple[int, bytes]]:
     """Yield label and encoded image: the set itself, then its copies."""
     for index in range(len(faces)):
         yield faces.stored(index)
-    assert sides is not None
     step = 0
     for copy in range(copies):
-        order = np.random.default_rng((seed, copy)).permutation(len(faces))
+        order = np.random.default_rng((sides.seed, copy)).permutation(len(faces))
         for start in range(0, len(order), BATCH):
             items = [faces[int(index)] for index in order[start : start + BATCH]]
             pixels = torch.from_numpy(np.stack([rgb for rgb, _ in items])).permute(0, 3, 1, 2)
             seen, _ = sides(pixels.float() / 127.5 - 1, step)
             step += 1
-            changed = levels(seen).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-            for rgb, (_, label) in zip(changed, items, strict=True):
+            for rgb, (_, label) in zip(as_bytes(seen), items, strict=True):
                 yield label, encode_jpeg(rgb, quality)

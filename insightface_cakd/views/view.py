@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +34,16 @@ def levels(images: Tensor) -> Tensor:
     """Return pixel values in [-1, 1] as levels, 0 to 255."""
     # Whole levels come out whole, so that a mean that lies between two of them is rounded as in a file.
     return ((images + 1) * (127.5 * _FINE)).round() / _FINE
+
+
+def as_bytes(images: Tensor) -> np.ndarray:
+    """Return images as a file stores them.
+
+    Shape:
+        images: (B, 3, S, S), in [-1, 1]. Returns uint8 (B, S, S, 3).
+    """
+    rows: np.ndarray = levels(images).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return rows
 
 
 def as_pixels(values: Tensor) -> Tensor:

@@ -127,29 +127,29 @@ def run(teacher, tmp_path):
 
 def test_what_was_measured_is_kept_and_outlives_the_weights(run, face_set):
     pairs = load_bin(face_set / "dev.bin")
-    found = distances_of(run, "dev", pairs)
+    found = distances_of(run, {"dev": pairs})["dev"]
     assert found.shape == (20,)
     (run / "model.pt").unlink()
-    assert np.array_equal(distances_of(run, "dev", pairs), found)
+    assert np.array_equal(distances_of(run, {"dev": pairs})["dev"], found)
     with pytest.raises(EvaluationError, match=r"without model.pt"):
-        distances_of(run, "other", pairs)
+        distances_of(run, {"other": pairs})
 
 
 def test_other_weights_and_other_pairs_are_measured_anew(run, face_set):
     pairs = load_bin(face_set / "dev.bin")
-    first = distances_of(run, "dev", pairs)
+    first = distances_of(run, {"dev": pairs})["dev"]
     fewer = VerificationSet(pairs.images[:40:], pairs.same[:20])
     fewer.images[0] = 0
-    assert distances_of(run, "dev", fewer)[0] != first[0]
+    assert distances_of(run, {"dev": fewer})["dev"][0] != first[0]
     state = torch.load(run / "model.pt", weights_only=True)
     torch.save(
         {key: value * 1.5 if key.endswith("0.weight") else value for key, value in state.items()}, run / "model.pt"
     )
-    assert not np.array_equal(distances_of(run, "dev", load_bin(face_set / "dev.bin")), first)
+    assert not np.array_equal(distances_of(run, {"dev": load_bin(face_set / "dev.bin")})["dev"], first)
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"dev": {"pairs": 1}}'])
 def test_a_damaged_file_is_named(content, run, face_set):
     (run / "distances.json").write_text(content)
     with pytest.raises(EvaluationError, match=r"distances.json: .*expected what an evaluation wrote"):
-        distances_of(run, "dev", load_bin(face_set / "dev.bin"))
+        distances_of(run, {"dev": load_bin(face_set / "dev.bin")})["dev"]

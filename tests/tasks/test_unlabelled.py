@@ -240,9 +240,7 @@ def without_labels_in(text):
 @pytest.fixture
 def alone(recipe):
     """The recipe without labelled images."""
-    recipe.write_text(
-        recipe.read_text().replace(recipe.read_text().split("\n")[0], "task: {kind: unlabelled, share: 1}")
-    )
+    recipe.write_text(without_labels_in(recipe.read_text()))
     return recipe
 
 

@@ -12,7 +12,7 @@ from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError, did_you_mean
 from insightface_cakd.views import EyeStrip, LowResolution, Mask, Mirror, View
-from insightface_cakd.views.view import levels
+from insightface_cakd.views.view import as_bytes
 
 On = Literal["probe", "both"]
 
@@ -67,8 +67,7 @@ def vary(pairs: VerificationSet, variant: Variant, on: On = "probe") -> Verifica
 def seen_faces(faces: np.ndarray, view: View) -> np.ndarray:
     """Return uint8 faces (B, S, S, 3) through a view without draws."""
     images = torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))).float() / 127.5 - 1
-    seen = levels(view(images, torch.Generator())).round().clamp(0, 255).to(torch.uint8)
-    return seen.permute(0, 2, 3, 1).numpy()
+    return as_bytes(view(images, torch.Generator()))
 
 
 def _variant(name: str) -> Variant:

@@ -8,6 +8,7 @@ from insightface_cakd.experiments.cost import steps as module
 from insightface_cakd.experiments.cost.steps import ALONE, ANCHOR, DISTILLATION, FORWARD, LEARNING, timed_runs
 from insightface_cakd.recipe import load_recipe, parse_recipe, recipe_name, shipped_recipes
 from insightface_cakd.teachers import PromptedTeacher
+from tests.small_networks import with_small_networks
 
 CPU = torch.device("cpu")
 PROMPTS = {"network": "vit_tiny", "prompts": {"tokens": 2}}
@@ -33,16 +34,7 @@ def built(monkeypatch):
 
 @pytest.mark.parametrize("recipe", list(map(recipe_name, shipped_recipes())))
 def test_every_shipped_recipe_can_be_timed_with_a_network_as_its_teacher(recipe):
-    loaded = load_recipe(recipe)
-    for spec in loaded.named_teachers.values():
-        # A network of the package's own stays, since no host's has its width.
-        spec.network = spec.network if ":" in spec.network else "vit_tiny"
-    taps = {part.student for part in (*loaded.losses, *([loaded.urfm] if loaded.urfm else []))}
-    student = "mbf" if "conv_sep" in taps else "cnn_tiny"
-    if loaded.student is not None and loaded.student.lora is not None:
-        student = "vit_tiny"
-    elif loaded.task.kind == "periocular":
-        student = "ckd_tiny"
+    loaded, student = with_small_networks(recipe)
     for run in runs_of(loaded, student=student).values():
         run()
 
