@@ -23,6 +23,7 @@ from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.on_gpu import Plan, on_gpu
 from benchmarks.seeds import seeds_table
 from benchmarks.students import student_steps, table
+from benchmarks.tuning import tune as tuned
 from insightface_cakd.errors import CAKDError, EvaluationError, RunError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.ijb.evaluate import Question
@@ -31,6 +32,7 @@ from insightface_cakd.evaluate.liveness.models import load_live_model
 from insightface_cakd.evaluate.liveness.scoring import Input
 from insightface_cakd.evaluate.pairs.sets import find_sets, load_sets
 from insightface_cakd.experiments.pairs import measure_on_pairs
+from insightface_cakd.experiments.runs import Comparison
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.runtime.atomic import write_json, write_text
 from insightface_cakd.runtime.devices import choose_device
@@ -272,6 +274,41 @@ def seeds(
         scale: every number is multiplied by it.
     """
     print(seeds_table(folder, file, fact, scale))
+
+
+@app.command("tune")
+def tune(
+    folder: Annotated[Path, typer.Argument(help="Where runs and tuned recipes go.")],
+    recipes: Annotated[list[str], typer.Argument(help="By name or path.")],
+    data: Annotated[Path, typer.Option(help="Folder with train.rec, or of people, and the .bin sets.")],
+    teacher: Annotated[str, typer.Option(help="Its weights, run, .onnx or cache.")],
+    factors: Annotated[str, typer.Option(help="Of a recipe's weights, with commas.")] = "0.25,1,4",
+    seeds: Annotated[str, typer.Option(help="With commas.")] = "2048",
+    student_config: Annotated[str, typer.Option(help="Of every student.")] = "faces_cnn_small",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, overrides the config.")] = None,
+    recipe_set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, overrides every recipe.")] = None,
+) -> None:
+    """Tune the weights of recipes, with equally many runs for each.
+
+    Prints the accuracy of each factor, and writes each recipe with its best to FOLDER/recipes.
+
+    Example: `python -m benchmarks tune tuning cosine sp --data data --teacher cache --set num_epoch=2`
+    \f
+    Args:
+        folder: where runs and tuned recipes go; a second call goes on.
+        recipes: names or paths.
+        data: folder with train.rec, or of people, and the verification sets.
+        teacher: its weights, run, .onnx or cache.
+        factors: of a recipe's weights, separated by commas.
+        seeds: separated by commas.
+        student_config: of every student.
+        settings: overrides of the config.
+        recipe_set: overrides of every recipe.
+    """
+    numbers = tuple(int(seed) for seed in seeds.split(","))
+    changes = (tuple(settings or ()), tuple(recipe_set or ()))
+    terms = Comparison(tuple(recipes), numbers, student_config, teacher, data, (), *changes)
+    print(f"\n{tuned(folder, terms, [float(factor) for factor in factors.split(',')])}")
 
 
 @app.command("gpu")
