@@ -31,7 +31,7 @@ def align(
     """Detect faces in raw photos, and align them to 112x112 pixels.
 
     Faces are aligned by five points. A report says what was left out and why. --pairs is for a .bin only, and must be a
-    multiple of 20.
+    multiple of 20. A stopped call goes on where it was; under torchrun the ranks share the photos.
 
     Example: `cakd data align photos data --detector scrfd_500m.onnx --workers 4`
     \f
@@ -48,10 +48,14 @@ def align(
     """
     from insightface_cakd.data.align.photo import Rules
     from insightface_cakd.data.align.run import Work, align_photos, report_path
+    from insightface_cakd.runtime.devices import process_group
     from insightface_cakd.runtime.progress import progress_bar
+    from insightface_cakd.runtime.ranks import rank
 
     rules = Rules(several, min_score, min_face, quality)
     work = Work(detector, form, rules, det_size, workers, max_corrupt_share, pairs, seed)
-    with progress_bar("aligning") as progress:
-        alignment = align_photos(photos, out, work, progress)
-    print(alignment.summary(out, report_path(out, form)))
+    with process_group():
+        with progress_bar("aligning") as progress:
+            alignment = align_photos(photos, out, work, progress)
+        if rank() == 0:
+            print(alignment.summary(out, report_path(out, form)))

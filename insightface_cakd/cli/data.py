@@ -9,7 +9,7 @@ import typer
 from insightface_cakd.cli import liveness
 from insightface_cakd.cli.align import align
 from insightface_cakd.cli.landmarks import pack_landmarks
-from insightface_cakd.cli.options import NAME, Pairs, Quality, RecipeSettings, Seed, Teacher
+from insightface_cakd.cli.options import NAME, Pairs, Quality, Readers, RecipeSettings, Seed, Teacher
 
 Records = Annotated[Path, typer.Argument(help="Folder with train.rec and train.idx.")]
 Faces = Annotated[Path, typer.Argument(help="Aligned 112x112 faces, one folder per person.")]
@@ -186,18 +186,26 @@ def _cache_teacher(
     out: Annotated[Path, typer.Argument(help="New folder of the cache; pass it as --teacher of a `cached` recipe.")],
     teacher: Teacher = None,
     recipe_settings: RecipeSettings = None,
+    workers: Readers = 2,
 ) -> None:
     """Cache the teacher's embeddings of every image and its mirror image.
 
-    Training with the cache does not run the teacher.
+    Training with the cache does not run the teacher. A stopped call goes on where it was; under torchrun the ranks share
+    the images.
+
+    Example: `torchrun --nproc_per_node 8 -m insightface_cakd data cache-teacher onnx data cache --teacher r100.onnx`
     """
     from insightface_cakd.recipe.settings import given
+    from insightface_cakd.runtime.devices import process_group
     from insightface_cakd.runtime.progress import progress_bar
+    from insightface_cakd.runtime.ranks import rank
     from insightface_cakd.tasks.precompute import cache_teacher
 
-    with progress_bar("embedding") as progress:
-        cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress)
-    print(out)
+    with process_group():
+        with progress_bar("embedding") as progress:
+            cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress, workers)
+        if rank() == 0:
+            print(out)
 
 
 def _prototypes(
@@ -209,17 +217,23 @@ def _prototypes(
     teacher: Teacher = None,
     recipe_settings: RecipeSettings = None,
     nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
+    workers: Readers = 2,
 ) -> None:
     """Write the teacher's prototypes and most similar people, for CoupleFace.
 
-    A prototype is the mean direction of a person's embeddings; the most similar people are listed for each person.
+    A prototype is the mean direction of a person's embeddings; the most similar people are listed for each person. A
+    stopped call goes on where it was; under torchrun the ranks share the images.
     """
     from insightface_cakd.recipe.settings import given
+    from insightface_cakd.runtime.devices import process_group
     from insightface_cakd.runtime.progress import progress_bar
+    from insightface_cakd.runtime.ranks import rank
     from insightface_cakd.tasks.precompute import make_prototypes
 
-    with progress_bar("prototypes") as progress:
-        meta = make_prototypes(recipe, data, out, given(teacher, more=recipe_settings), nearest, progress)
-    print(f"{out}: {meta.num_classes} people of {meta.images} images, {meta.single} of them with one image")
-    fewer = f", not {nearest}: there are no more" if meta.nearest < nearest else ""
-    print(f"{meta.nearest} most similar others for each{fewer}")
+    with process_group():
+        with progress_bar("prototypes") as progress:
+            meta = make_prototypes(recipe, data, out, given(teacher, more=recipe_settings), nearest, progress, workers)
+        if rank() == 0:
+            print(f"{out}: {meta.num_classes} people of {meta.images} images, {meta.single} of them with one image")
+            fewer = f", not {nearest}: there are no more" if meta.nearest < nearest else ""
+            print(f"{meta.nearest} most similar others for each{fewer}")

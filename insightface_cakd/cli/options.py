@@ -70,6 +70,8 @@ Workers = Annotated[
     int, typer.Option("--workers", min=1, help="Processes or threads; the result is the same for any number.")
 ]
 
+Readers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images beside the network.")]
+
 
 def _now(option: str) -> Callable[[str], list[str] | None]:
     return lambda value: [option, value]

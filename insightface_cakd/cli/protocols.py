@@ -66,11 +66,13 @@ def command_of(name: str) -> Callable[..., None]:
     ) -> None:
         from insightface_cakd.hosts.embedded.backbones import get_model
         from insightface_cakd.networks.entries import read_entries
+        from insightface_cakd.runtime.devices import process_group
 
         protocol, execution = build_protocol(name, options), execution_of(device, batch)
         (entry,) = read_entries([model], network)
-        result = measured(protocol, entry.load(get_model, execution.device, kind.sides), data, execution)
-        say(result, json, report, f"{name}: {entry.name}")
+        with process_group():
+            result = measured(protocol, entry.load(get_model, execution.device, kind.sides), data, execution)
+            say(result, json, report, f"{name}: {entry.name}")
 
     run.__doc__ = text
     run.__annotations__ = {}
@@ -79,7 +81,14 @@ def command_of(name: str) -> Callable[..., None]:
 
 
 def say(result: "Result", json: Path | None, page: Path | None = None, title: str = "") -> None:
-    """Print a result, and write its numbers and its page if requested."""
+    """Print a result, and write its numbers and its page if requested.
+
+    Of several ranks, which all have it, the first does.
+    """
+    from insightface_cakd.runtime.ranks import rank
+
+    if rank() != 0:
+        return
     print(result.text(), end="")
     if json is not None:
         from insightface_cakd.runtime.atomic import write_json
@@ -97,7 +106,7 @@ def execution_of(device: str | None, batch: int) -> "Execution":
     from insightface_cakd.runtime.devices import choose_device
     from insightface_cakd.runtime.progress import progress_bar
 
-    return Execution(choose_device(device), batch, bar=progress_bar)
+    return Execution(choose_device(device), batch, bar=progress_bar, shared=True)
 
 
 def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:

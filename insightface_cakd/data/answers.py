@@ -22,11 +22,12 @@ class Answers:
     Args:
         where: beginning of every error message.
         fix: end of every error message.
+        first: number of the first answer, for messages.
     """
 
-    def __init__(self, where: str, fix: str) -> None:
+    def __init__(self, where: str, fix: str, first: int = 0) -> None:
         self.where, self.fix = where, fix
-        self.count = 0
+        self.first, self.count = first, 0
         self._first: Tensor | None = None
         self._length = self._distance = 0.0
 
@@ -46,7 +47,7 @@ class Answers:
         lengths = torch.linalg.vector_norm(rows, dim=1)  # (B,)
         silent = lengths <= SHORTEST
         if silent.any():
-            number = self.count + int(silent.int().argmax())
+            number = self.first + self.count + int(silent.int().argmax())
             self._refuse(
                 f"{int(silent.sum())} of {len(rows)} embeddings are all zero, the first is number {number}; expected directions"
             )

@@ -30,9 +30,11 @@ class Execution:
     Args:
         device: where the images go.
         batch_size: images per forward.
+        shared: all ranks of a group measure the same, and share the images; without a group nothing changes.
     """
 
     device: torch.device
     batch_size: int = 64
     workers: int = 2
     bar: Bar = no_bar
+    shared: bool = False

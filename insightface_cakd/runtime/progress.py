@@ -9,7 +9,15 @@ Progress = Callable[[int, int], None]
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """Show a bar on stderr; its callback takes (done, total)."""
+    """Show a bar on stderr; its callback takes (done, total).
+
+    Of several ranks the first shows it.
+    """
+    from insightface_cakd.runtime.ranks import rank
+
+    if rank() != 0:
+        yield lambda done, total: None
+        return
     from rich import progress as rich
     from rich.console import Console
 

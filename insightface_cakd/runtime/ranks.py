@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 
 from insightface_cakd.errors import CAKDError
+
+T = TypeVar("T")
 
 
 def has_group() -> bool:
@@ -30,6 +32,20 @@ def barrier() -> None:
         dist.barrier()
 
 
+def gathered(value: T) -> list[T]:
+    """Return the values of all ranks in their order, on every rank.
+
+    Args:
+        value: can be pickled; tensors are on the CPU.
+    """
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    with _on_cpu() as group:
+        dist.all_gather_object(values, value, group=group)
+    return values
+
+
 @contextmanager
 def first_decides() -> Iterator[None]:
     """Raise on every rank what the block raises on the first.
@@ -42,11 +58,19 @@ def first_decides() -> Iterator[None]:
     except CAKDError as error:
         failed = error
     if world_size() > 1:
-        # Not on the group's own backend: NCCL would need each rank's device.
-        group: Any = dist.new_group(backend="gloo")
         said: list[CAKDError | None] = [failed]
-        dist.broadcast_object_list(said, src=0, group=group)
-        dist.destroy_process_group(group)
+        with _on_cpu() as group:
+            dist.broadcast_object_list(said, src=0, group=group)
         failed = said[0]
     if failed is not None:
         raise failed
+
+
+@contextmanager
+def _on_cpu() -> Iterator[Any]:
+    """Yield a group for objects: NCCL would need each rank's device."""
+    group: Any = dist.new_group(backend="gloo")
+    try:
+        yield group
+    finally:
+        dist.destroy_process_group(group)

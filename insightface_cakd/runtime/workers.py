@@ -43,10 +43,14 @@ def workers_with_patience(workers: int, then: Callable[[int], Any] | None = None
 
 
 @contextmanager
-def worker_failures() -> Iterator[None]:
+def worker_failures(none: str = "num_workers=0", again: str = "go on with --resume") -> Iterator[None]:
     """Say in one line that a worker failed, and end the others.
 
     torch raises such an error wherever the run is at that moment, not only where it reads.
+
+    Args:
+        none: what a user gives to read without workers, `NAME=0` or `NAME 0`.
+        again: how the work is continued.
     """
     try:
         yield
@@ -55,8 +59,8 @@ def worker_failures() -> Iterator[None]:
             raise
         _end_workers()
         raise RunError(
-            f"num_workers: {in_one_line(error)[:300]}; expected workers that live as long as the run. Look for a lack of memory, /dev/shm "
-            "included, or for somebody who stopped them, then go on with --resume; num_workers=0 reads without workers."
+            f"{none[:-2]}: {in_one_line(error)[:300]}; expected workers that live as long as the run. Look for a lack of memory, /dev/shm "
+            f"included, or for somebody who stopped them, then {again}; {none} reads without workers."
         ) from error
 
 

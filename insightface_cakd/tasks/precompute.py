@@ -1,13 +1,11 @@
 """Runs a recipe's teacher over a training set, for cache or prototypes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.embedding_cache import CacheMeta, write_cache
+from insightface_cakd.data.face_batches import FaceBatches
 from insightface_cakd.data.folders import require_new_folder
 from insightface_cakd.data.label_order import order_of
 from insightface_cakd.data.prototypes import PrototypesMeta, write_prototypes
@@ -20,8 +18,6 @@ from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.tasks.teaching import make_teachers
 from insightface_cakd.teachers import Teacher
 
-BATCH = 64
-
 
 def cache_teacher(
     recipe: str,
@@ -29,6 +25,7 @@ def cache_teacher(
     out: Path,
     settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 0,
 ) -> CacheMeta:
     """Write the teacher's embeddings of a record folder's images and their mirrors.
 
@@ -38,9 +35,11 @@ def cache_teacher(
         recipe: name or path; its teacher is run, its losses are ignored.
         settings: `KEY=VALUE` changes to the recipe.
         progress: called with the number of images done and of all.
+        workers: processes that read images beside the teacher.
     """
     faces = FaceRecords(records)
-    return write_cache(_teacher(recipe, settings), _batches(faces), out, progress, total=len(faces))
+    data = data_set_hash(records)
+    return write_cache(_teacher(recipe, settings), FaceBatches(faces), out, progress, len(faces), data, workers)
 
 
 def make_prototypes(
@@ -50,6 +49,7 @@ def make_prototypes(
     settings: Sequence[str] = (),
     nearest: int = 100,
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 0,
 ) -> PrototypesMeta:
     """Write the teacher's prototype of each identity, and those most like it.
 
@@ -60,14 +60,16 @@ def make_prototypes(
         data: folder with train.rec, or one folder of images per person.
         settings: `KEY=VALUE` changes to the recipe.
         progress: called with the number of images and identities done and of all.
+        workers: processes that read images beside the teacher.
     """
     require_new_folder(out, data)
     faces = open_faces(str(data))
     order = order_of(faces, str(data))
-    labelled = LabelledFaces(data, data_set_hash(data), faces.labels(), faces.num_classes, _batches(faces), order)
+    batches = FaceBatches(faces)
+    labelled = LabelledFaces(data, data_set_hash(data), faces.labels(), faces.num_classes, batches, order)
     # Errors in the labels are found before a teacher is loaded.
     count_images(labelled)
-    return write_prototypes(_teacher(recipe, settings), labelled, out, nearest, progress)
+    return write_prototypes(_teacher(recipe, settings), labelled, out, nearest, progress, workers)
 
 
 def _teacher(recipe: str, settings: Sequence[str]) -> Teacher:
@@ -77,9 +79,3 @@ def _teacher(recipe: str, settings: Sequence[str]) -> Teacher:
     first = make_teachers(train_v2, loaded, choose_device(None), checks=False).first
     assert first is not None
     return first
-
-
-def _batches(faces: Any) -> Iterator[np.ndarray]:
-    """Yield uint8 (B, 112, 112, 3) in the order of the file."""
-    for start in range(0, len(faces), BATCH):
-        yield np.stack([faces[index][0] for index in range(start, min(start + BATCH, len(faces)))])

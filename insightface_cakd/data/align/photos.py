@@ -1,5 +1,6 @@
 """Lists the photos of a folder, sorted by person or not."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def find_photos(folder: Path) -> Photos:
         photos.files.extend(images)
         photos.crops.extend(_names(f"{name}/", images))
     return photos
+
+
+def photos_sha256(folder: Path, photos: Photos) -> str:
+    """Return a sha256 of the photos' names and sizes.
+
+    Args:
+        folder: they are named relative to it.
+        photos: of that folder.
+    """
+    digest = hashlib.sha256()
+    for file in photos.files:
+        size = -1 if is_dangling(file) else file.stat().st_size
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{size}\n".encode())
+    return digest.hexdigest()
 
 
 def _names(prefix: str, images: list[Path]) -> list[str]:

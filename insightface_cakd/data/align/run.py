@@ -8,29 +8,37 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import cv2
 
+from insightface_cakd import __version__
+from insightface_cakd.data.align.blocks import Block, as_block, outcomes_of
 from insightface_cakd.data.align.detector import Detector
 from insightface_cakd.data.align.photo import Outcome, Rules, align_photo
-from insightface_cakd.data.align.photos import Photos, find_photos
+from insightface_cakd.data.align.photos import Photos, find_photos, photos_sha256
 from insightface_cakd.data.align.report import Alignment, LeftOut, require_enough
 from insightface_cakd.data.bins import make_bin
 from insightface_cakd.data.folders import naming, require_new_folder, writing
 from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import draw_pairs
-from insightface_cakd.errors import DataError
+from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.runtime.atomic import work_folder
+from insightface_cakd.runtime.long_job import LongJob, long_job
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.ranks import first_decides, gathered, rank
 from insightface_cakd.runtime.workers import PATIENCE
 
 Kind = Literal["rec", "folder", "bin"]
 REPORT = "align.json"
 # Photos queued per worker: enough to keep it busy, few enough that their faces fit in memory.
 AHEAD = 16
+# Photos of a block, which is lost when the work is killed within it.
+BLOCK = 64
+ALIGNED = "aligned"
 
 _own: tuple[Detector, Rules] | None = None
 
@@ -60,11 +68,12 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
     """Detect, choose and align one face per photo, and write the faces.
 
     `out` is written completely or not at all, with a report, `align.json`, in it, or beside a `bin`. Photos that are
-    not sorted by person can only be made into a `folder`.
+    not sorted by person can only be made into a `folder`. All ranks of a group share the photos, and a stopped call is gone on
+    with: the files are the same, see `long_job`.
     """
-    if work.kind == "bin" and out.exists():
-        raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
-    require_new_folder(out, folder)
+    with first_decides():
+        if rank() == 0:
+            _require_place(folder, out, work)
     photos = find_photos(folder)
     if not photos.people and work.kind != "folder":
         raise DataError(
@@ -74,12 +83,43 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
     if work.kind == "bin":
         # Photos give at most one face each: pairs that cannot be drawn from them are refused before hours of work.
         draw_pairs(folder, work.pairs, work.seed)
+    own = Detector(work.detector, work.size)
+    digest = {"file": work.detector.name, "sha256": hashlib.sha256(work.detector.read_bytes()).hexdigest()}
+    origin = {
+        "kind": "aligned photos",
+        "photos": photos_sha256(folder, photos),
+        "detector": digest["sha256"],
+        "rules": asdict(work.rules),
+        "size": work.size,
+        "version": __version__,
+    }
+    count = -(-len(photos.files) // BLOCK)
+    with long_job(out, origin, DataError) as job:
+        _align_mine(photos.files, own, job, count, work, progress)
+        blocks, made = job.blocks(ALIGNED, count), None
+        with first_decides():
+            if rank() == 0:
+                made = _write_all(folder, out, photos, blocks, work, digest)
+        (alignment, *_) = gathered(made)
+    assert alignment is not None
+    return alignment
+
+
+def _require_place(folder: Path, out: Path, work: Work) -> None:
+    if work.kind == "bin" and out.exists():
+        raise DataError(f"{out}: exists already; expected a new file. Choose another, or remove it first.")
+    require_new_folder(out, folder)
+
+
+def _write_all(
+    folder: Path, out: Path, photos: Photos, blocks: Iterator[Block], work: Work, digest: dict[str, str]
+) -> Alignment:
+    """Write what was asked for, and its report."""
     with writing(out) as temporary, work_folder(temporary) as scratch:
         faces = scratch / "faces"
-        alignment = _align(folder, photos, faces, work, progress)
+        alignment = _write_faces(folder, photos, blocks, faces)
         require_enough(alignment, folder, work.max_corrupt)
         _write(faces, temporary, alignment, work, folder)
-        digest = {"file": work.detector.name, "sha256": hashlib.sha256(work.detector.read_bytes()).hexdigest()}
         text = json.dumps(alignment.as_json(work.rules, work.size, digest), indent=1) + "\n"
         if work.kind == "bin":
             with writing(report_path(out, work.kind)) as report:
@@ -94,11 +134,27 @@ def report_path(out: Path, kind: Kind) -> Path:
     return out.with_name(f"{out.name}.{REPORT}") if kind == "bin" else out / REPORT
 
 
-def _align(folder: Path, photos: Photos, faces: Path, work: Work, progress: Progress | None) -> Alignment:
+def _align_mine(
+    photos: Sequence[Path], own: Detector, job: LongJob, count: int, work: Work, progress: Progress | None
+) -> None:
+    """Align the blocks of this rank that are missing."""
+    parts = {block: photos[block * BLOCK : (block + 1) * BLOCK] for block in job.mine(ALIGNED, count)}
+    outcomes = _align_all([photo for part in parts.values() for photo in part], own, work)
+    for block, part in parts.items():
+        done = job.finished(ALIGNED) * BLOCK
+        found = []
+        for outcome in islice(outcomes, len(part)):
+            found.append(outcome)
+            if progress:
+                progress(min(done + len(found), len(photos)), len(photos))
+        job.save(ALIGNED, block, as_block(found))
+
+
+def _write_faces(folder: Path, photos: Photos, blocks: Iterator[Block], faces: Path) -> Alignment:
     """Write the aligned faces into the folder `faces`."""
     alignment = Alignment(len(photos.files), skipped=photos.skipped)
-    outcomes = _align_all(photos.files, work.detector, work.size, work.rules, work.workers)
-    for done, (photo, crop, outcome) in enumerate(zip(photos.files, photos.crops, outcomes, strict=True), start=1):
+    outcomes = (outcome for block in blocks for outcome in outcomes_of(block))
+    for photo, crop, outcome in zip(photos.files, photos.crops, outcomes, strict=True):
         if outcome.reason is None:
             file = faces / crop
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -107,16 +163,14 @@ def _align(folder: Path, photos: Photos, faces: Path, work: Work, progress: Prog
             alignment.chosen_of_several += outcome.faces > 1
         else:
             alignment.left_out.append(LeftOut(photo.relative_to(folder).as_posix(), outcome.reason, outcome.detail))
-        if progress:
-            progress(done, len(photos.files))
     alignment.without_faces = [name for name in photos.people if not (faces / name).is_dir()]
     alignment.people = len(photos.people) - len(alignment.without_faces)
     return alignment
 
 
-def _align_all(photos: Sequence[Path], detector: Path, size: int, rules: Rules, workers: int) -> Iterator[Outcome]:
+def _align_all(photos: Sequence[Path], own: Detector, work: Work) -> Iterator[Outcome]:
     """Yield the outcome of each photo, in order, whatever the number of workers."""
-    own = Detector(detector, size)
+    detector, size, rules, workers = work.detector, work.size, work.rules, work.workers
     if workers == 1 or len(photos) < 2:
         yield from (align_photo(photo, own, rules) for photo in photos)
         return
@@ -135,8 +189,9 @@ def _align_all(photos: Sequence[Path], detector: Path, size: int, rules: Rules, 
     except (BrokenProcessPool, TimeoutError) as error:
         place = waiting[0][0] if waiting else photos[-1]
         fate = "was killed, probably for want of memory" if isinstance(error, BrokenProcessPool) else "gives no answer"
-        raise DataError(
-            f"align: a worker {fate}, near {place}; nothing was written. Take fewer than {workers} workers."
+        raise RunError(
+            f"align: a worker {fate}, near {place}; expected one that lives as long as the run. Take fewer than {workers} workers: the "
+            "next call goes on where this one was."
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

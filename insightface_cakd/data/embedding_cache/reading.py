@@ -93,7 +93,7 @@ class EmbeddingCache:
             keys, rows = map_npy(path / KEYS), map_npy(path / ROWS)
             _check_table(keys, rows, meta)
             keys, rows = np.array(keys), np.array(rows)
-            embeddings = _map_embeddings(path / EMBEDDINGS, meta)
+            embeddings = map_embeddings(path / EMBEDDINGS, meta)
         except (OSError, ValueError) as error:
             reason = in_one_line(error)
             raise TeacherError(
@@ -193,7 +193,8 @@ def _check_table(keys: np.ndarray, rows: np.ndarray, meta: CacheMeta) -> None:
         raise ValueError(f"{ROWS} points at row {rows.max()} of {meta.rows}")
 
 
-def _map_embeddings(path: Path, meta: CacheMeta) -> np.ndarray:
+def map_embeddings(path: Path, meta: CacheMeta) -> np.ndarray:
+    """Map the rows of a cache from disk, (meta.rows, meta.embedding_size)."""
     shape = (meta.rows, meta.embedding_size)
     found, expected = path.stat().st_size, 2 * shape[0] * shape[1]
     if found != expected:

@@ -2,25 +2,41 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from insightface_cakd import __version__
-from insightface_cakd.data.answers import Answers
+from insightface_cakd.data.answers import Answers, check_answers, looked_at
 from insightface_cakd.data.embedding_cache.hashing import image_hash
-from insightface_cakd.data.embedding_cache.reading import EMBEDDINGS, KEYS, META, ONE_AND_ITS_MIRROR, ROWS, CacheMeta
+from insightface_cakd.data.embedding_cache.reading import (
+    EMBEDDINGS,
+    KEYS,
+    META,
+    ONE_AND_ITS_MIRROR,
+    ROWS,
+    CacheMeta,
+    EmbeddingCache,
+    map_embeddings,
+)
+from insightface_cakd.data.face_batches import read_ahead
 from insightface_cakd.errors import DataError, TeacherError
 from insightface_cakd.runtime.atomic import require_new, writing
+from insightface_cakd.runtime.long_job import LongJob, long_job
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.ranks import first_decides, rank
 
 # Half precision keeps 11 bits, a relative error of at most 5e-4; a larger error means values outside its range.
 WORST_ROUNDING = 1e-3
+# Batches of a block, which is lost when the job is killed within it.
+BLOCK = 16
+EMBEDDED = "embedded"
 SILENT = "Nothing is written. Are its weights, and the order and range of colours that it is given, right?"
 
 
@@ -45,64 +61,119 @@ class Embeds(Protocol):
 
 def write_cache(
     teacher: Embeds,
-    images: Iterable[np.ndarray | Tensor],
+    images: Sequence[np.ndarray | Tensor],
     out: str | Path,
     progress: Progress | None = None,
     total: int = 0,
+    data: str | None = None,
+    workers: int = 0,
 ) -> CacheMeta:
     """Write a teacher's embeddings of images and their mirror images.
+
+    All ranks of a group share the work, and a stopped call is gone on with: the files are the same, see `long_job`.
 
     Two different images that share a hash are an error, and so are embeddings that half precision cannot represent, or that say nothing:
     not finite, all zero, or the same for all images.
 
     Args:
-        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed.
+        images: batches (B, S, S, 3), uint8, RGB, all of one size S; duplicates are allowed. All but the last have the same B.
         progress: called with (images done, `total`) after every batch.
+        total: number of images.
+        data: identifies the images, such as `data_set_hash`; None keeps nothing of a stopped call.
+        workers: processes that read images beside the teacher.
     """
     target = Path(out).expanduser()
     where = f"cache {target}"
-    require_new(target, DataError)
+    with first_decides():
+        if rank() == 0:
+            require_new(target, DataError)
+    if not len(images):
+        raise DataError(f"{where}: no image came; expected at least one. Is the record file empty?")
     report = progress or (lambda done, total: None)
-    with writing(target, DataError, where) as temporary:
-        temporary.mkdir()
-        seen = Answers(f"teacher {teacher.name}", SILENT)
-        hashes, side = _embed(teacher, images, temporary / EMBEDDINGS, where, lambda n: report(n, total), seen)
-        keys = _save_table(hashes, temporary, where)
-        if len(keys) > ONE_AND_ITS_MIRROR:
-            seen.require_different()
-        data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
-        width, rows = teacher.embedding_size, len(hashes[0])
-        meta = CacheMeta(
-            teacher.name, teacher.sha256, width, side, rows // 2, rows, data, __version__, str(teacher.takes)
-        )
-        (temporary / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
-    return meta
+    origin = (
+        None if data is None else {"kind": "teacher cache", "data": data, "version": __version__, **_named(teacher)}
+    )
+    count = -(-len(images) // BLOCK)
+    with long_job(target, origin, DataError) as job:
+        _embed_mine(teacher, images, job, count, where, lambda done: report(done, total), workers)
+        blocks = job.blocks(EMBEDDED, count)
+        if rank() == 0:
+            with writing(target, DataError, where) as temporary:
+                temporary.mkdir()
+                _join(blocks, temporary, teacher, where)
+    return EmbeddingCache.open(target).meta
 
 
-def _embed(
+def _named(teacher: Embeds) -> dict[str, Any]:
+    width = teacher.embedding_size
+    return {
+        "teacher": teacher.name,
+        "teacher_sha256": teacher.sha256,
+        "takes": str(teacher.takes),
+        "embedding_size": width,
+    }
+
+
+def _embed_mine(
     teacher: Embeds,
-    images: Iterable[np.ndarray | Tensor],
-    path: Path,
+    images: Sequence[np.ndarray | Tensor],
+    job: LongJob,
+    count: int,
     where: str,
     progress: Callable[[int], None],
-    seen: Answers,
-) -> tuple[np.ndarray, int]:
-    """Write the embeddings; return two hashes of each row, (2, rows), and the side of the images."""
-    done, side = 0, 0
-    hashes: list[np.ndarray] = []
-    with path.open("wb") as file:
-        for batch in images:
+    workers: int,
+) -> None:
+    """Embed the blocks of this rank that are missing."""
+    mine = job.mine(EMBEDDED, count)
+    spans = {block: range(block * BLOCK, min((block + 1) * BLOCK, len(images))) for block in mine}
+    batches = read_ahead(images, [number for span in spans.values() for number in span], workers)
+    side, size = 0, len(images[0])
+    for block, span in spans.items():
+        done = job.finished(EMBEDDED) * BLOCK * size
+        seen = Answers(f"teacher {teacher.name}", SILENT, first=2 * size * span[0])
+        rows: list[np.ndarray] = []
+        hashes: list[np.ndarray] = []
+        for batch in islice(batches, len(span)):
             pixels = _as_pixels(batch, side, where).to(teacher.device)
             done, side = done + len(pixels), pixels.shape[-1]
             for view in (pixels, pixels.flip(-1)):
                 embeddings = teacher((view.float() - 127.5) / 127.5)
                 seen.add(embeddings)
-                file.write(_half(embeddings, teacher.name).tobytes())
+                rows.append(_half(embeddings, teacher.name))
                 hashes.append(np.stack([image_hash(view, seed).cpu().numpy() for seed in (0, 1)]))
             progress(done)
-    if not hashes:
-        raise DataError(f"{where}: no image came; expected at least one. Is the record file empty?")
-    return np.concatenate(hashes, axis=1), side
+        joined = {"rows": np.concatenate(rows), "hashes": np.concatenate(hashes, axis=1), "side": np.array(side)}
+        job.save(EMBEDDED, block, joined)
+
+
+def _join(blocks: Iterable[dict[str, np.ndarray]], folder: Path, teacher: Embeds, where: str) -> None:
+    """Write the cache of all blocks."""
+    hashes: list[np.ndarray] = []
+    sides: set[int] = set()
+    with (folder / EMBEDDINGS).open("wb") as file:
+        for block in blocks:
+            file.write(block["rows"].tobytes())
+            hashes.append(block["hashes"])
+            sides.add(int(block["side"]))
+    if len(sides) > 1:
+        raise DataError(f"{where}: images of sides {sorted(sides)}; expected one. Pack those of one size.")
+    both = np.concatenate(hashes, axis=1)
+    keys = _save_table(both, folder, where)
+    data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
+    width, rows = teacher.embedding_size, both.shape[1]
+    meta = CacheMeta(
+        teacher.name, teacher.sha256, width, sides.pop(), rows // 2, rows, data, __version__, str(teacher.takes)
+    )
+    _require_different(folder / EMBEDDINGS, meta, len(keys), f"teacher {teacher.name}")
+    (folder / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
+
+
+def _require_different(path: Path, meta: CacheMeta, keys: int, where: str) -> None:
+    """Refuse answers that are the same for all images."""
+    if keys <= ONE_AND_ITS_MIRROR:
+        return
+    rows = map_embeddings(path, meta)
+    check_answers(torch.from_numpy(rows[looked_at(meta.rows)].astype(np.float32)), where, SILENT)
 
 
 def _save_table(hashes: np.ndarray, folder: Path, where: str) -> np.ndarray:

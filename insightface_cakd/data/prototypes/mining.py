@@ -14,7 +14,11 @@ ROWS, COLUMNS = 512, 16384
 
 
 def nearest_others(
-    rows: Tensor, nearest: int, progress: Callable[[int], None] | None = None, chunks: tuple[int, int] = (ROWS, COLUMNS)
+    rows: Tensor,
+    nearest: int,
+    progress: Callable[[int], None] | None = None,
+    chunks: tuple[int, int] = (ROWS, COLUMNS),
+    wanted: range | None = None,
 ) -> Tensor:
     """Return for each row the other rows of highest cosine.
 
@@ -22,16 +26,21 @@ def nearest_others(
     time, with entries rounded to 2^-24 and no other error of note: the result is the same for all chunks and devices.
     The memory needed grows with the number of rows, not of pairs.
 
+    Args:
+        progress: called with the number of rows done.
+        wanted: the rows that are asked for, one after the other; None for all.
+
     Shape:
-        rows: (C, D), unit, 2 <= C <= 2^24, on a device with float64. Returns (C, min(nearest, C - 1)), int32, CPU.
+        rows: (C, D), unit, 2 <= C <= 2^24, on a device with float64. Returns (C or len(wanted), min(nearest, C - 1)), int32, CPU.
     """
-    count, wanted = len(rows), min(nearest, len(rows) - 1)
-    found = torch.empty(count, wanted, dtype=torch.int32)
-    for start in range(0, count, chunks[0]):
-        end = min(start + chunks[0], count)
-        found[start:end] = _nearest_of(rows, start, end, wanted, chunks[1]).int().cpu()
+    asked = range(len(rows)) if wanted is None else wanted
+    width = min(nearest, len(rows) - 1)
+    found = torch.empty(len(asked), width, dtype=torch.int32)
+    for start in range(0, len(asked), chunks[0]):
+        part = asked[start : start + chunks[0]]
+        found[start : start + len(part)] = _nearest_of(rows, part.start, part.stop, width, chunks[1]).int().cpu()
         if progress is not None:
-            progress(end)
+            progress(start + len(part))
     return found
 
 

@@ -164,7 +164,9 @@ def embed_files(
                 places.append(place)
                 faces.append(face)
         if faces:
-            plain, mirrored = embed_both(embed, np.stack(faces), execution.device, execution.batch_size)
+            plain, mirrored = embed_both(
+                embed, np.stack(faces), execution.device, execution.batch_size, shared=execution.shared
+            )
             yield places, plain + mirrored
         progress(min(start + CHUNK, len(files)), len(files))
 

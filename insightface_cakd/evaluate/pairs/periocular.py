@@ -106,7 +106,7 @@ def _measure(
     rows, norms = {}, {}
     for way, embed in embeds.items():
         with execution.bar(f"{name}, {way}") as progress:
-            both = embed_both(embed, pairs.images, execution.device, execution.batch_size, progress)
+            both = embed_both(embed, pairs.images, execution.device, execution.batch_size, progress, execution.shared)
         rows[way], norms[way] = both[0] + both[1], mean_norm(*both)
     rows[ACROSS], norms[ACROSS] = rows[FACE].copy(), (norms[FACE] + norms[STRIP]) / 2
     rows[ACROSS][1::2] = rows[STRIP][1::2]

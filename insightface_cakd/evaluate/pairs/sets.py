@@ -110,7 +110,9 @@ def embed_pairs(
             if variant.face_bn:
                 plain, mirrored = _embed_adapted(embed, pairs.images, variant.face_bn, execution, progress)
             else:
-                plain, mirrored = embed_both(embed, pairs.images, execution.device, execution.batch_size, progress)
+                plain, mirrored = embed_both(
+                    embed, pairs.images, execution.device, execution.batch_size, progress, execution.shared
+                )
     except EvaluationError as error:
         raise EvaluationError(f"{what}: {error}") from error
     return (plain + mirrored if variant.mirrored else plain), mean_norm(plain, mirrored)
@@ -128,7 +130,7 @@ def _embed_adapted(
     order = np.random.default_rng(0).permutation(len(images))
     filled = np.resize(order, -(-len(images) // size) * size)
     with face_batch_norm(embed, share):
-        found = embed_both(embed, images[filled], execution.device, size, progress)
+        found = embed_both(embed, images[filled], execution.device, size, progress, execution.shared)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return found[0][place], found[1][place]

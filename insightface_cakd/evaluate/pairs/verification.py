@@ -12,6 +12,7 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.ranks import gathered, rank, world_size
 
 FOLDS = 10
 THRESHOLDS = np.arange(0, 4, 0.01)
@@ -149,7 +150,12 @@ def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
 
 @torch.no_grad()
 def embed_both(
-    embed: Embed, images: np.ndarray, device: torch.device, batch_size: int, progress: Progress | None = None
+    embed: Embed,
+    images: np.ndarray,
+    device: torch.device,
+    batch_size: int,
+    progress: Progress | None = None,
+    shared: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the embeddings of images and of their mirror images.
 
@@ -161,20 +167,23 @@ def embed_both(
         device: where they go.
         batch_size: images per forward.
         progress: called with (images done, images in all).
+        shared: each rank of a group embeds its part of the batches, and all return the whole.
 
     Raises:
         EvaluationError: the model's output is not finite or not of shape (B, D).
     """
     rows: tuple[list[Tensor], list[Tensor]] = ([], [])
+    first, step = (rank(), world_size()) if shared else (0, 1)
     with evaluating(embed):
-        for start in range(0, len(images), batch_size):
+        for start in range(first * batch_size, len(images), step * batch_size):
             pixels = torch.from_numpy(images[start : start + batch_size]).to(device).permute(0, 3, 1, 2)
             batch = ((pixels.float() / 255 - 0.5) / 0.5).contiguous()  # (B, 3, H, W)
             for view, found in zip((batch, batch.flip(-1)), rows, strict=True):
                 found.append(_checked(embed(view), len(view)))
             if progress:
                 progress(start + len(batch), len(images))
-    return _joined(rows[0]), _joined(rows[1])
+    both = [_of_all_ranks(found) if shared else found for found in rows]
+    return _joined(both[0]), _joined(both[1])
 
 
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
@@ -235,6 +244,12 @@ def _checked(embeddings: Tensor, expected: int) -> Tensor:
             "In eval mode a network returns its embedding alone."
         )
     return embeddings.float()
+
+
+def _of_all_ranks(batches: list[Tensor]) -> list[Tensor]:
+    """Return the batches of all ranks in the order of the images."""
+    parts = gathered([batch.cpu() for batch in batches])
+    return [part[turn] for turn in range(len(parts[0])) for part in parts if turn < len(part)]
 
 
 def _joined(batches: list[Tensor]) -> np.ndarray:

@@ -19,7 +19,7 @@ from insightface_cakd.data.align.run import Work, align_photos
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.images import read_bytes
 from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.errors import DataError
+from insightface_cakd.errors import DataError, RunError
 from tests.commands import contents
 from tests.data.record_files import jpeg
 
@@ -183,7 +183,7 @@ def test_a_worker_that_is_stopped_or_killed(number, said, people, detector, tmp_
             os.kill(worker.pid, number)
 
     threading.Thread(target=signal_all, daemon=True).start()
-    with pytest.raises(DataError, match=rf"align: a worker {said}.*, near .*photos.*; nothing was written"):
+    with pytest.raises(RunError, match=rf"align: a worker {said}.*, near .*photos.*; expected one that lives as long"):
         align(people, tmp_path / "out", detector, "folder", workers=2)
     assert not (tmp_path / "out").exists()
     assert not set(multiprocessing.active_children()) - before
