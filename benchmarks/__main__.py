@@ -18,6 +18,7 @@ from benchmarks.ijb_draw import size_of
 from benchmarks.ijb_extract import bench_extraction
 from benchmarks.kills import kills as killed_runs
 from benchmarks.liveness import bench_liveness
+from benchmarks.long_jobs import jobs_table, long_jobs
 from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.on_gpu import Plan, on_gpu
@@ -129,6 +130,32 @@ def kills(
         print(f"{number}/{times}: {kill.case}: killed in {kill.moment}, after step {kill.after}: {said}", flush=True)
     print(f"{equal} of {times} killed runs end bit for bit like runs that were not killed")
     raise SystemExit(equal != times)
+
+
+@app.command("jobs")
+def jobs(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the results.")],
+    command: Annotated[str, typer.Argument(help="Of cakd, in quotes, with the word OUT for its result.")],
+    ranks: Annotated[int, typer.Option(min=2, help="Processes of torchrun.")] = 2,
+    kills: Annotated[int, typer.Option(min=0, help="Number of kills.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+) -> None:
+    """Run a long job on one rank, on several, and killed again and again.
+
+    Prints seconds, and whether all files have the same bytes; exits with 1 if not.
+
+    Example: `python -m benchmarks jobs jobs "data cache-teacher onnx data OUT --teacher r100.onnx"`
+    \f
+    Args:
+        folder: a new folder for the results.
+        command: of cakd, with the word OUT where its result goes.
+        ranks: processes of torchrun.
+        kills: number of kills, at moments drawn from the time of the job.
+        seed: of the moments.
+    """
+    found = long_jobs(folder, command, ranks, kills, seed)
+    print(jobs_table(found))
+    raise SystemExit(not all(run.equal for run in found))
 
 
 @app.command("long")

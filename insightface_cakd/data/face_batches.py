@@ -21,9 +21,9 @@ class Faces(Protocol):
 
 
 class FaceBatches(Sequence[np.ndarray]):
-    """Faces as a sequence of batches, uint8 (B, S, S, 3), in their order.
+    """Faces as a sequence of batches, in their order.
 
-    The last may be smaller. A batch is decoded when it is asked for.
+    Each is uint8 (B, S, S, 3). The last may be smaller. A batch is decoded when it is asked for.
 
     Args:
         faces: their images, uint8 (S, S, 3), with labels.

@@ -22,9 +22,9 @@ ORIGIN = "origin.json"
 
 
 class LongJob:
-    """The blocks of a job, numbered from 0 within each of its phases.
+    """The blocks of a job, and who makes which.
 
-    What a block holds must depend on its number alone: then the result has the same bytes for any number of ranks, and
+    They are numbered from 0 within each phase. What a block holds must depend on its number alone: then the result has the same bytes for any number of ranks, and
     for any number of kills.
 
     Args:
@@ -104,9 +104,9 @@ class LongJob:
 
 @contextmanager
 def long_job(target: Path, origin: Mapping[str, Any] | None, kind: type[CAKDError]) -> Iterator[LongJob]:
-    """Open a job, or go on with one that was stopped; all ranks enter together.
+    """Open a job, or go on with one that was stopped.
 
-    The folder is `target` with `.partial` after its name. It is removed when the job ends well, or refuses what it was given. If it
+    All ranks enter together.     The folder is `target` with `.partial` after its name. It is removed when the job ends well, or refuses what it was given. If it
     is stopped otherwise, killed or by a full disk, its finished blocks stay, and the next call goes on.
 
     Args:
