@@ -24,8 +24,8 @@ ORIGIN = "origin.json"
 class LongJob:
     """The blocks of a job, and who makes which.
 
-    They are numbered from 0 within each phase. What a block holds must depend on its number alone: then the result has the same bytes for any number of ranks, and
-    for any number of kills.
+    They are numbered from 0 within each phase. What a block holds must depend on its number alone: then the result has the
+    same bytes for any number of ranks, and for any number of kills.
 
     Args:
         folder: holds a file for each finished block.
@@ -80,7 +80,7 @@ class LongJob:
         All ranks call it, and wait for each other here; those that need no block leave the iterator alone.
 
         Raises:
-            CAKDError: while they are read, a block is damaged or missing.
+            RunError: while they are read, a block is damaged or missing.
         """
         barrier()
         return (self._read(self._path(phase, number)) for number in range(count))
@@ -91,7 +91,7 @@ class LongJob:
                 return dict(arrays)
         # A damaged archive raises BadZipFile, EOFError, OSError or ValueError.
         except Exception as error:
-            raise self.kind(
+            raise RunError(
                 f"{path}: cannot be read; expected a finished block. Remove it and run the job again."
             ) from error
 
@@ -106,8 +106,9 @@ class LongJob:
 def long_job(target: Path, origin: Mapping[str, Any] | None, kind: type[CAKDError]) -> Iterator[LongJob]:
     """Open a job, or go on with one that was stopped.
 
-    All ranks enter together.     The folder is `target` with `.partial` after its name. It is removed when the job ends well, or refuses what it was given. If it
-    is stopped otherwise, killed or by a full disk, its finished blocks stay, and the next call goes on.
+    All ranks enter together. The folder is `target` with `.partial` after its name. It is removed when the job ends well, or
+    refuses what it was given. If it is stopped otherwise, killed or by a full disk, its finished blocks stay, and the next call
+    goes on.
 
     Args:
         target: what the job makes.
