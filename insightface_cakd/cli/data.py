@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -187,6 +187,9 @@ def _cache_teacher(
     teacher: Teacher = None,
     recipe_settings: RecipeSettings = None,
     workers: Readers = 2,
+    storage: Annotated[
+        Literal["float16", "int8"], typer.Option(help="How an embedding is kept; int8 takes half the room.")
+    ] = "float16",
 ) -> None:
     """Cache the teacher's embeddings of every image and its mirror image.
 
@@ -203,7 +206,7 @@ def _cache_teacher(
 
     with process_group():
         with progress_bar("embedding") as progress:
-            cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress, workers)
+            cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress, workers, storage)
         if rank() == 0:
             print(out)
 

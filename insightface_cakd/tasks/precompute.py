@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from insightface_cakd.data.data_set_hash import data_set_hash
-from insightface_cakd.data.embedding_cache import CacheMeta, write_cache
+from insightface_cakd.data.embedding_cache import FLOAT16, CacheMeta, write_cache
 from insightface_cakd.data.face_batches import FaceBatches
 from insightface_cakd.data.folders import require_new_folder
 from insightface_cakd.data.label_order import order_of
@@ -26,6 +26,7 @@ def cache_teacher(
     settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
     workers: int = 0,
+    storage: str = FLOAT16,
 ) -> CacheMeta:
     """Write the teacher's embeddings of a record folder's images and their mirrors.
 
@@ -36,10 +37,11 @@ def cache_teacher(
         settings: `KEY=VALUE` changes to the recipe.
         progress: called with the number of images done and of all.
         workers: processes that read images beside the teacher.
+        storage: how an embedding is kept, `float16` or `int8`.
     """
     faces = FaceRecords(records)
-    data = data_set_hash(records)
-    return write_cache(_teacher(recipe, settings), FaceBatches(faces), out, progress, len(faces), data, workers)
+    data, teacher = data_set_hash(records), _teacher(recipe, settings)
+    return write_cache(teacher, FaceBatches(faces), out, progress, len(faces), data, workers, storage)
 
 
 def make_prototypes(

@@ -3,6 +3,8 @@
 import errno
 import hashlib
 import json
+import resource
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd import __version__
-from insightface_cakd.data.embedding_cache import EmbeddingCache, image_hash, looks_altered, write_cache, writing
+from insightface_cakd.data.answers import looked_at
+from insightface_cakd.data.embedding_cache import (
+    STORAGES,
+    EmbeddingCache,
+    image_hash,
+    looks_altered,
+    write_cache,
+    writing,
+)
 from insightface_cakd.errors import DataError, TeacherError
 from insightface_cakd.networks.image_format import ImageFormat
 from insightface_cakd.teachers import Teacher
@@ -99,6 +109,7 @@ def test_meta_names_the_teacher_the_data_and_the_version(cache):
         "data": hashlib.sha256(keys.tobytes()).hexdigest(),
         "version": __version__,
         "takes": "rgb, mean 0.5, std 0.5",
+        "storage": "float16",
         "format": 1,
     }
     assert keys.dtype == np.int64
@@ -131,6 +142,55 @@ def test_progress_reports_images_done_and_the_total(tmp_path):
     seen = []
     write_cache(means(), faces(5).split(2), tmp_path / "cache", lambda done, total: seen.append((done, total)), total=5)
     assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_an_image_kept_in_int8_is_near(tmp_path):
+    """Half a level of 127 for each number, and the scale's own rounding."""
+    write_cache(means(), [faces(4), faces(2, seed=1)], tmp_path / "cache", storage="int8")
+    images = torch.cat([as_input(faces(4)), as_input(faces(2, seed=1))])
+    expected = images.mean(dim=(2, 3))
+    found = EmbeddingCache.open(tmp_path / "cache").lookup(image_hash(images))
+    largest = expected.abs().amax(dim=1, keepdim=True)
+    assert ((found - expected).abs() <= largest * (0.5 / 127 + 2**-10)).all()
+    assert not torch.equal(found, expected)
+    assert (tmp_path / "cache" / "embeddings.i8").stat().st_size == 12 * (3 + 2)
+
+
+def test_int8_keeps_the_direction_of_an_embedding():
+    drawn = torch.randn(100, 512, generator=torch.Generator().manual_seed(0))
+    found = STORAGES["int8"].decode(STORAGES["int8"].encode(drawn))
+    assert torch.nn.functional.cosine_similarity(found, drawn).min() > 0.9999
+
+
+def test_opening_reads_neither_tables_nor_embeddings(tmp_path):
+    """A sparse file of a gigabyte: what is read of it comes into memory."""
+    count = 1 << 26
+    folder = tmp_path / "cache"
+    write_cache(means(), [faces(4)], folder)
+    meta = json.loads((folder / "meta.json").read_text()) | {"rows": count}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    for name in ("keys.npy", "rows.npy"):
+        np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.int64, shape=(count,)).flush()
+    keys = np.lib.format.open_memmap(folder / "keys.npy", mode="r+")
+    at = looked_at(count - 1)
+    keys[at], keys[at + 1] = 2 * at, 2 * at + 1
+    seen = looked_at(count)
+    rows = np.lib.format.open_memmap(folder / "rows.npy", mode="r+")
+    rows[seen] = seen
+    embeddings = np.memmap(folder / "embeddings.f16", dtype=np.float16, mode="r+", shape=(count, 3))
+    embeddings[seen] = np.random.default_rng(0).standard_normal((len(seen), 3))
+    del keys, rows, embeddings
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    cache = EmbeddingCache.open(folder)
+    assert len(cache) == count
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10, "more than 100 MiB of 1.4 GiB"
+
+
+def test_a_row_that_points_behind_the_end_is_found_when_it_is_looked_up(cache):
+    opened = EmbeddingCache.open(cache)
+    beyond = replace(opened, rows=np.full(12, 99))
+    with pytest.raises(TeacherError, match=r"is damaged \(rows\.npy points at row 99 of 12\)"):
+        beyond.lookup(image_hash(as_input(faces(4))))
 
 
 class Levels(nn.Module):
@@ -191,9 +251,10 @@ def test_a_cache_that_says_nothing_is_refused_when_it_is_opened(cache, value, me
 
 def test_a_cache_of_an_earlier_version_is_of_rgb(cache):
     meta = json.loads((cache / "meta.json").read_text())
-    del meta["takes"]
+    del meta["takes"], meta["storage"]
     (cache / "meta.json").write_text(json.dumps(meta))
-    assert EmbeddingCache.open(cache).meta.takes == str(ImageFormat())
+    opened = EmbeddingCache.open(cache).meta
+    assert (opened.takes, opened.storage) == (str(ImageFormat()), "float16")
 
 
 @pytest.mark.parametrize("value", [1e6, 1e-7])

@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
-import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from insightface_cakd.data.answers import check_answers, looked_at
+from insightface_cakd.data.embedding_cache.storage import FLOAT16, STORAGES
 from insightface_cakd.data.npy import map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.runtime.reading import parse_json
 
 FORMAT = 1
-KEYS, ROWS, EMBEDDINGS, META = "keys.npy", "rows.npy", "embeddings.f16", "meta.json"
+KEYS, ROWS, META = "keys.npy", "rows.npy", "meta.json"
 HOW = "`cakd data cache-teacher`"
 # As teachers took pixels before it was recorded.
 RGB = "rgb, mean 0.5, std 0.5"
@@ -36,6 +36,7 @@ class CacheMeta:
         rows: number of stored embeddings, two per image.
         data: sha256 of the sorted hashes; the same images give the same value in any order.
         takes: how the teacher was given the pixels, see `ImageFormat`.
+        storage: how an embedding is kept, a key of `STORAGES`.
     """
 
     teacher: str
@@ -47,6 +48,7 @@ class CacheMeta:
     data: str
     version: str
     takes: str = field(default=RGB, metadata=ADDED)
+    storage: str = field(default=FLOAT16, metadata=ADDED)
     format: int = FORMAT
 
 
@@ -54,14 +56,14 @@ class CacheMeta:
 class EmbeddingCache:
     """An opened cache of teacher embeddings.
 
-    Its keys are in memory, its embeddings stay on disk until they are read.
+    All of it stays on disk, where processes share it, until it is read: a cache of 42 million images opens at once.
 
     Args:
         folder: path of the cache.
         meta: its metadata.
         keys: (K,) int64, ascending and unique.
         rows: (K,) the row of each key's embedding.
-        embeddings: (meta.rows, meta.embedding_size) float16.
+        embeddings: (meta.rows, bytes of a row) uint8, of the storage.
     """
 
     folder: Path
@@ -78,6 +80,8 @@ class EmbeddingCache:
     def open(cls, folder: str | Path) -> "EmbeddingCache":
         """Open a cache and check that its files belong together.
 
+        Of the tables and the embeddings some entries are looked at, spread evenly.
+
         Args:
             folder: path of the cache; `~` is the home folder.
 
@@ -90,10 +94,9 @@ class EmbeddingCache:
             raise TeacherError(f"{where}: has no {META}; expected a folder written by {HOW}. Correct its path.")
         try:
             meta = read_meta(path / META, CacheMeta, f"format {FORMAT}")
-            keys, rows = map_npy(path / KEYS), map_npy(path / ROWS)
+            keys, rows = (map_npy(path / name).view(np.ndarray) for name in (KEYS, ROWS))
             _check_table(keys, rows, meta)
-            keys, rows = np.array(keys), np.array(rows)
-            embeddings = map_embeddings(path / EMBEDDINGS, meta)
+            embeddings = map_embeddings(path, meta)
         except (OSError, ValueError) as error:
             reason = in_one_line(error)
             raise TeacherError(
@@ -121,7 +124,13 @@ class EmbeddingCache:
         wanted = hashes.cpu().numpy()
         places = np.searchsorted(self.keys, wanted)
         places[places == len(self.keys)] = 0
-        return np.where(self.keys[places] == wanted, self.rows[places], -1)
+        found = np.where(self.keys[places] == wanted, self.rows[places], -1)
+        if (found >= self.meta.rows).any():
+            raise TeacherError(
+                f"teacher cache {self.folder}: is damaged ({ROWS} points at row {found.max()} of {self.meta.rows}); expected a "
+                f"whole cache. Write it again with {HOW}."
+            )
+        return found
 
     def read(self, rows: np.ndarray) -> Tensor:
         """Return embeddings by row.
@@ -129,7 +138,7 @@ class EmbeddingCache:
         Shape:
             rows: (B,), integers. Embeddings: (B, D), float32, on the CPU.
         """
-        return torch.from_numpy(self.embeddings[rows].astype(np.float32))
+        return STORAGES[self.meta.storage].decode(self.embeddings[rows])
 
     def lookup(self, hashes: Tensor) -> Tensor:
         """Return the embeddings of images, given their hashes.
@@ -187,16 +196,29 @@ def read_meta(path: Path, meta: type[Stored], expected: str) -> Stored:
 def _check_table(keys: np.ndarray, rows: np.ndarray, meta: CacheMeta) -> None:
     """Reject a table that is unsorted or points at missing rows."""
     fits = keys.dtype == np.int64 and rows.dtype.kind == "i" and keys.shape == rows.shape == (keys.size,)
-    if not fits or not 0 < keys.size <= meta.rows or (keys[1:] <= keys[:-1]).any():
+    some = looked_at(max(keys.size - 1, 1))
+    if not fits or not 0 < keys.size <= meta.rows or (keys.size > 1 and (keys[some + 1] <= keys[some]).any()):
         raise ValueError(f"{KEYS} and {ROWS} are no table of at most {meta.rows} ascending hashes")
-    if rows.min() < 0 or rows.max() >= meta.rows:
-        raise ValueError(f"{ROWS} points at row {rows.max()} of {meta.rows}")
+    seen = rows[looked_at(rows.size)]
+    if seen.min() < 0 or seen.max() >= meta.rows:
+        raise ValueError(f"{ROWS} points at row {seen.max()} of {meta.rows}")
 
 
-def map_embeddings(path: Path, meta: CacheMeta) -> np.ndarray:
-    """Map the rows of a cache from disk, (meta.rows, meta.embedding_size)."""
-    shape = (meta.rows, meta.embedding_size)
-    found, expected = path.stat().st_size, 2 * shape[0] * shape[1]
+def map_embeddings(folder: Path, meta: CacheMeta) -> np.ndarray:
+    """Map the rows of a cache from disk.
+
+    Shape:
+        uint8 (meta.rows, bytes of a row).
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the storage is unknown, or the file has another size than the rows need.
+    """
+    if meta.storage not in STORAGES:
+        raise ValueError(f"{META}: storage {meta.storage} is none of {', '.join(STORAGES)}")
+    form = STORAGES[meta.storage]
+    shape = (meta.rows, form.row_bytes(meta.embedding_size))
+    found, expected = (folder / form.file).stat().st_size, shape[0] * shape[1]
     if found != expected:
-        raise ValueError(f"{EMBEDDINGS} has {found} bytes, {shape[0]} rows of {shape[1]} need {expected}")
-    return np.memmap(path, dtype=np.float16, mode="r", shape=shape)
+        raise ValueError(f"{form.file} has {found} bytes, {meta.rows} rows of {meta.embedding_size} need {expected}")
+    return np.memmap(folder / form.file, dtype=np.uint8, mode="r", shape=shape).view(np.ndarray)

@@ -16,7 +16,6 @@ from insightface_cakd import __version__
 from insightface_cakd.data.answers import Answers, check_answers, looked_at
 from insightface_cakd.data.embedding_cache.hashing import image_hash
 from insightface_cakd.data.embedding_cache.reading import (
-    EMBEDDINGS,
     KEYS,
     META,
     ONE_AND_ITS_MIRROR,
@@ -25,15 +24,14 @@ from insightface_cakd.data.embedding_cache.reading import (
     EmbeddingCache,
     map_embeddings,
 )
+from insightface_cakd.data.embedding_cache.storage import FLOAT16, STORAGES, encoded
 from insightface_cakd.data.face_batches import read_ahead
-from insightface_cakd.errors import DataError, TeacherError
+from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.atomic import require_new, writing
 from insightface_cakd.runtime.long_job import LongJob, long_job
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.runtime.ranks import first_decides, rank
 
-# Half precision keeps 11 bits, a relative error of at most 5e-4; a larger error means values outside its range.
-WORST_ROUNDING = 1e-3
 # Batches of a block, which is lost when the job is killed within it.
 BLOCK = 16
 EMBEDDED = "embedded"
@@ -67,12 +65,13 @@ def write_cache(
     total: int = 0,
     data: str | None = None,
     workers: int = 0,
+    storage: str = FLOAT16,
 ) -> CacheMeta:
     """Write a teacher's embeddings of images and their mirror images.
 
     All ranks of a group share the work, and a stopped call is gone on with: the files are the same, see `long_job`.
 
-    Two different images that share a hash are an error, and so are embeddings that half precision cannot represent, or that say nothing:
+    Two different images that share a hash are an error, and so are embeddings that the storage cannot represent, or that say nothing:
     not finite, all zero, or the same for all images.
 
     Args:
@@ -81,6 +80,11 @@ def write_cache(
         total: number of images.
         data: identifies the images, such as `data_set_hash`; None keeps nothing of a stopped call.
         workers: processes that read images beside the teacher.
+        storage: how an embedding is kept, a key of `STORAGES`.
+
+    Raises:
+        DataError: see above; or the target is in use.
+        TeacherError: see above.
     """
     target = Path(out).expanduser()
     where = f"cache {target}"
@@ -90,27 +94,28 @@ def write_cache(
     if not len(images):
         raise DataError(f"{where}: no image came; expected at least one. Is the record file empty?")
     report = progress or (lambda done, total: None)
-    origin = (
-        None if data is None else {"kind": "teacher cache", "data": data, "version": __version__, **_named(teacher)}
-    )
+    origin = None if data is None else _origin(teacher, data, storage)
     count = -(-len(images) // BLOCK)
     with long_job(target, origin, DataError) as job:
-        _embed_mine(teacher, images, job, count, where, lambda done: report(done, total), workers)
+        _embed_mine(teacher, images, job, count, where, storage, lambda done: report(done, total), workers)
         blocks = job.blocks(EMBEDDED, count)
         if rank() == 0:
             with writing(target, DataError, where) as temporary:
                 temporary.mkdir()
-                _join(blocks, temporary, teacher, where)
+                _join(blocks, temporary, teacher, where, storage)
     return EmbeddingCache.open(target).meta
 
 
-def _named(teacher: Embeds) -> dict[str, Any]:
-    width = teacher.embedding_size
+def _origin(teacher: Embeds, data: str, storage: str) -> dict[str, Any]:
     return {
+        "kind": "teacher cache",
+        "data": data,
+        "version": __version__,
         "teacher": teacher.name,
         "teacher_sha256": teacher.sha256,
         "takes": str(teacher.takes),
-        "embedding_size": width,
+        "embedding_size": teacher.embedding_size,
+        "storage": storage,
     }
 
 
@@ -120,6 +125,7 @@ def _embed_mine(
     job: LongJob,
     count: int,
     where: str,
+    storage: str,
     progress: Callable[[int], None],
     workers: int,
 ) -> None:
@@ -139,18 +145,18 @@ def _embed_mine(
             for view in (pixels, pixels.flip(-1)):
                 embeddings = teacher((view.float() - 127.5) / 127.5)
                 seen.add(embeddings)
-                rows.append(_half(embeddings, teacher.name))
+                rows.append(encoded(embeddings.float(), storage, teacher.name))
                 hashes.append(np.stack([image_hash(view, seed).cpu().numpy() for seed in (0, 1)]))
             progress(done)
         joined = {"rows": np.concatenate(rows), "hashes": np.concatenate(hashes, axis=1), "side": np.array(side)}
         job.save(EMBEDDED, block, joined)
 
 
-def _join(blocks: Iterable[dict[str, np.ndarray]], folder: Path, teacher: Embeds, where: str) -> None:
+def _join(blocks: Iterable[dict[str, np.ndarray]], folder: Path, teacher: Embeds, where: str, storage: str) -> None:
     """Write the cache of all blocks."""
     hashes: list[np.ndarray] = []
     sides: set[int] = set()
-    with (folder / EMBEDDINGS).open("wb") as file:
+    with (folder / STORAGES[storage].file).open("wb") as file:
         for block in blocks:
             file.write(block["rows"].tobytes())
             hashes.append(block["hashes"])
@@ -162,18 +168,21 @@ def _join(blocks: Iterable[dict[str, np.ndarray]], folder: Path, teacher: Embeds
     data = hashlib.sha256(keys.astype("<i8").tobytes()).hexdigest()
     width, rows = teacher.embedding_size, both.shape[1]
     meta = CacheMeta(
-        teacher.name, teacher.sha256, width, sides.pop(), rows // 2, rows, data, __version__, str(teacher.takes)
+        teacher.name,
+        teacher.sha256,
+        width,
+        sides.pop(),
+        rows // 2,
+        rows,
+        data,
+        __version__,
+        str(teacher.takes),
+        storage,
     )
-    _require_different(folder / EMBEDDINGS, meta, len(keys), f"teacher {teacher.name}")
+    if len(keys) > ONE_AND_ITS_MIRROR:
+        stored = map_embeddings(folder, meta)[looked_at(rows)]
+        check_answers(STORAGES[storage].decode(stored), f"teacher {teacher.name}", SILENT)
     (folder / META).write_text(json.dumps(asdict(meta), indent=1), encoding="utf-8")
-
-
-def _require_different(path: Path, meta: CacheMeta, keys: int, where: str) -> None:
-    """Refuse answers that are the same for all images."""
-    if keys <= ONE_AND_ITS_MIRROR:
-        return
-    rows = map_embeddings(path, meta)
-    check_answers(torch.from_numpy(rows[looked_at(meta.rows)].astype(np.float32)), where, SILENT)
 
 
 def _save_table(hashes: np.ndarray, folder: Path, where: str) -> np.ndarray:
@@ -197,16 +206,3 @@ def _as_pixels(batch: np.ndarray | Tensor, side: int, where: str) -> Tensor:
         found, wanted = f"{tuple(pixels.shape)} of {pixels.dtype}", side or "S"
         raise DataError(f"{where}: a batch is {found}; expected (B, {wanted}, {wanted}, 3) of torch.uint8, RGB.")
     return pixels.permute(0, 3, 1, 2).contiguous()
-
-
-def _half(embeddings: Tensor, name: str) -> np.ndarray:
-    """Round embeddings to half precision, or raise `TeacherError`."""
-    half = embeddings.to(torch.float16)
-    error = ((half.float() - embeddings).norm(dim=1) / embeddings.norm(dim=1).clamp_min(1e-12)).max().item()
-    if not error < WORST_ROUNDING:
-        raise TeacherError(
-            f"teacher {name}: half precision changes an embedding by {error:.2g} of its length (largest value "
-            f"{embeddings.abs().max().item():.3g}); expected less than {WORST_ROUNDING}. Are its weights and its "
-            "input range right?"
-        )
-    return half.cpu().numpy()

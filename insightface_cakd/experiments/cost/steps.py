@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from insightface_cakd import __version__
-from insightface_cakd.data.embedding_cache import CacheMeta, EmbeddingCache, image_hash
+from insightface_cakd.data.embedding_cache import STORAGES, CacheMeta, EmbeddingCache, image_hash
 from insightface_cakd.data.prototypes import PrototypesMeta, save_prototypes
 from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.errors import RunError
@@ -99,11 +99,11 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
     """Return a cache of the teacher's embeddings of one batch without prompts."""
     hashes = image_hash(images).cpu().numpy()
     rows = hashes.argsort()
-    embeddings = teacher.plain(images).half().cpu().numpy()
-    meta = CacheMeta(
-        teacher.name, None, embeddings.shape[1], images.shape[-1], len(images), len(images), "", __version__
-    )
-    return CachedEmbeddings(EmbeddingCache(Path(), meta, hashes[rows], rows, embeddings))
+    embeddings = teacher.plain(images)
+    width, count = embeddings.shape[1], len(images)
+    meta = CacheMeta(teacher.name, None, width, images.shape[-1], count, count, "", __version__)
+    stored = STORAGES[meta.storage].encode(embeddings)
+    return CachedEmbeddings(EmbeddingCache(Path(), meta, hashes[rows], rows, stored))
 
 
 def _install(host: Any, recipe: Recipe, teachers: Mapping[str, Teacher], task: Task) -> None:
