@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from benchmarks.cache_lookup import bench_cache
 from benchmarks.curve import curve_table, draw_curves, read_points
 from benchmarks.heads import HeadSize, bench_head
 from benchmarks.ijb import bench_ijb
@@ -130,6 +131,24 @@ def kills(
         print(f"{number}/{times}: {kill.case}: killed in {kill.moment}, after step {kill.after}: {said}", flush=True)
     print(f"{equal} of {times} killed runs end bit for bit like runs that were not killed")
     raise SystemExit(equal != times)
+
+
+@app.command("cache")
+def cache(
+    folder: Annotated[Path, typer.Argument(help="A new folder for the cache: 16 bytes a key.")],
+    keys: Annotated[int, typer.Option(min=4, help="Images and mirror images.")] = 84_000_000,
+    batches: Annotated[int, typer.Option(min=1, help="Of 128 random images.")] = 200,
+) -> None:
+    """Measure how a large cache opens, and how fast a batch is looked up.
+
+    Example: `python -m benchmarks cache cache`
+    \f
+    Args:
+        folder: a new folder for the cache.
+        keys: number of images and mirror images.
+        batches: of 128 random images.
+    """
+    print(bench_cache(folder, keys, batches))
 
 
 @app.command("jobs")

@@ -1,5 +1,6 @@
 """Reads numpy's files, whose headers may announce any size."""
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,23 @@ def map_npy(path: Path) -> np.ndarray:
     if not array.dtype.itemsize:
         raise ValueError(f"{path.name} holds {array.dtype}, items without bytes")
     return array
+
+
+def map_at_random(path: Path, like: np.ndarray | np.memmap) -> np.ndarray:
+    """Map a file from disk for reads here and there.
+
+    The system then fetches a page, and not the many behind it.
+
+    Args:
+        path: the file.
+        like: a map of it, which tells offset, shape and type.
+    """
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    # Not on Windows.
+    if hasattr(content, "madvise"):
+        content.madvise(mmap.MADV_RANDOM)
+    return np.ndarray(like.shape, like.dtype, content, getattr(like, "offset", 0))
 
 
 def read_member(archive: NpzFile, name: str, most: int) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from insightface_cakd.data.answers import check_answers, looked_at
 from insightface_cakd.data.embedding_cache.storage import FLOAT16, STORAGES
-from insightface_cakd.data.npy import map_npy
+from insightface_cakd.data.npy import map_at_random, map_npy
 from insightface_cakd.errors import TeacherError, in_one_line
 from insightface_cakd.runtime.reading import parse_json
 
@@ -95,7 +95,9 @@ class EmbeddingCache:
         try:
             meta = read_meta(path / META, CacheMeta, f"format {FORMAT}")
             keys, rows = (map_npy(path / name).view(np.ndarray) for name in (KEYS, ROWS))
-            _check_table(keys, rows, meta)
+            # Entries here and there are looked at without what lies around them; look-ups then read ahead, and soon have all.
+            seen = [map_at_random(path / name, map_npy(path / name)) for name in (KEYS, ROWS)]
+            _check_table(seen[0], seen[1], meta)
             embeddings = map_embeddings(path, meta)
         except (OSError, ValueError) as error:
             reason = in_one_line(error)
@@ -103,17 +105,14 @@ class EmbeddingCache:
                 f"{where}: is damaged ({reason}); expected a whole cache. Write it again with {HOW}."
             ) from error
         cache = cls(path, meta, keys, rows, embeddings)
-        cache._check_answers(where)
-        return cache
-
-    def _check_answers(self, where: str) -> None:
-        """Refuse embeddings that say nothing, such as earlier versions wrote."""
+        # Embeddings that say nothing, such as earlier versions wrote.
         check_answers(
-            self.read(self.rows[looked_at(len(self.keys))]),
+            cache.read(seen[1][looked_at(len(keys))]),
             where,
             f"Write it again with {HOW} and another teacher.",
-            len(self.keys) > ONE_AND_ITS_MIRROR,
+            len(keys) > ONE_AND_ITS_MIRROR,
         )
+        return cache
 
     def find(self, hashes: Tensor) -> np.ndarray:
         """Return the row of each image's embedding, -1 where there is none.
@@ -221,4 +220,4 @@ def map_embeddings(folder: Path, meta: CacheMeta) -> np.ndarray:
     found, expected = (folder / form.file).stat().st_size, shape[0] * shape[1]
     if found != expected:
         raise ValueError(f"{form.file} has {found} bytes, {meta.rows} rows of {meta.embedding_size} need {expected}")
-    return np.memmap(folder / form.file, dtype=np.uint8, mode="r", shape=shape).view(np.ndarray)
+    return map_at_random(folder / form.file, np.memmap(folder / form.file, dtype=np.uint8, mode="r", shape=shape))
