@@ -66,6 +66,10 @@ def _train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in the output folder.")
     ] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option("--auto-resume", help="The same if there is one, else begin: for jobs that are started again."),
+    ] = False,
     host: options.Host = None,
     fixes: options.Fixes = None,
     no_fixes: options.NoFixes = None,
@@ -75,7 +79,8 @@ def _train(
     from insightface_cakd.tasks.launch import train
 
     changes = given(teacher, centres, prototypes, init, recipe_settings)
-    job = Job(config, distill, changes, settings or (), data, output, resume, host, fixes or (), no_fixes or ())
+    hosted = (host, fixes or (), no_fixes or ())
+    job = Job(config, distill, changes, settings or (), data, output, resume, *hosted, auto_resume)
     result = train(job)
     for name, accuracy in result.accuracy.items():
         print(f"{name}: {accuracy:.4f}")

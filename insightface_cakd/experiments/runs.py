@@ -21,7 +21,6 @@ from insightface_cakd.runtime.run_folder import RESULT, RunFolder
 from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.precompute import cache_teacher, make_prototypes
-from insightface_cakd.tasks.stages import STAGES
 
 CACHE, DATA, PROTOTYPES = "cache", "data", "prototypes"
 
@@ -146,8 +145,7 @@ class SeedRuns:
             print(f"\nseed {self.seed}: {name}", flush=True)
             job = job or Job(comparison.teacher if name == TEACHER else comparison.student)
             settings = (f"seed={self.seed}", *(() if name == TEACHER else comparison.settings), *job.settings)
-            resume = generations.exists(output) or (output / STAGES).exists()
-            train(replace(job, settings=settings, data=self.data, output=output, resume=resume))
+            train(replace(job, settings=settings, data=self.data, output=output, auto_resume=True))
         return _read(output)
 
     def files(self, path: str, recipe: Recipe) -> tuple[str, ...]:

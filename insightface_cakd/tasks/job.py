@@ -42,6 +42,7 @@ class Job:
         data: folder of the training data; replaces the config's `rec`.
         output: folder of the run; replaces the config's `output`.
         resume: continue from the checkpoint in the output folder.
+        auto_resume: the same if there is one, and begin if not.
         host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
         fixes: fixes of the checkout that change results and are wanted.
         no_fixes: fixes of the checkout to leave out.
@@ -57,6 +58,7 @@ class Job:
     host: Path | None = None
     fixes: Sequence[str] = ()
     no_fixes: Sequence[str] = ()
+    auto_resume: bool = False
 
     def problems(self) -> Iterator[str]:
         """Yield an error line for each option without the one it needs."""

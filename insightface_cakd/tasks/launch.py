@@ -35,7 +35,7 @@ from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import named_task, task_of
-from insightface_cakd.tasks.stages import output_of, stages_of
+from insightface_cakd.tasks.stages import decided, output_of, stages_of
 from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers, sets_of
 
@@ -54,6 +54,7 @@ def train(job: Job) -> train_v2.RunResult:
     """
     for problem in job.problems():
         raise RunError(problem)
+    job = decided(job)
     result, stages = train_v2.RunResult(), stages_of(job)
     # Ranks that met once stay together: torchrun's store keeps the addresses of a first group, and a second one would read them.
     several = len(stages) > 1

@@ -62,6 +62,16 @@ def stages_of(job: Job) -> list[Stage]:
     return [*found, Stage(own, f"stage {len(stages) + 1} of {len(stages) + 1}: {Path(job.distill).stem}")]
 
 
+def decided(job: Job) -> Job:
+    """Return a job whose `auto_resume` has become `resume`.
+
+    Decided before anything runs, so that all ranks decide alike.
+    """
+    output = output_of(job) if job.auto_resume else None
+    begun = output is not None and (generations.exists(output) or (output / STAGES).exists())
+    return replace(job, resume=job.resume or begun, auto_resume=False)
+
+
 def output_of(job: Job) -> Path | None:
     """Return the folder of a job's run, None for the config's."""
     return job.output or _folder(job, "output")
