@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from insightface_cakd.data.images import decode_rgb
-from insightface_cakd.data.recordio import Record, RecordReader, RecordWriter
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordReader, RecordWriter
 from insightface_cakd.errors import DataError
 from tests.data.record_files import MAGIC, image_record, labelled_record, write_set
 
