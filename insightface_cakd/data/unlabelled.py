@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from insightface_cakd.data.aligned_faces import EncodedFaces
+from insightface_cakd.data.face_folder import open_records_of
 from insightface_cakd.data.folders import image_files
 from insightface_cakd.data.images import read_bytes
-from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError
 
 NOBODY = -1
@@ -28,7 +28,7 @@ class UnlabelledFaces(EncodedFaces):
         root = Path(folder)
         if not root.is_dir():
             raise DataError(f"{folder}: no such folder; expected aligned images, or train.rec. Check the path.")
-        self.records = FaceRecords(root) if (root / "train.rec").exists() else None
+        self.records = open_records_of(root)
         self.files = [] if self.records is not None else image_files(root)
         if not len(self):
             raise DataError(f"{folder}: holds no images; expected aligned ones, or train.rec. See its layout.")

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from insightface_cakd.data.aligned_faces import AlignedFaces
+from insightface_cakd.data.face_folder import open_face_folder
 from insightface_cakd.data.folder_faces import FolderFaces
 from insightface_cakd.data.folders import skipped_line
 from insightface_cakd.data.label_order import LabelOrder, order_of
-from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.embedded.draws import first_below_half
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
@@ -127,17 +127,15 @@ class Batches:
 
 
 def open_faces(root_dir: str) -> Any:
-    """Open "synthetic", a folder with train.rec, or one of people."""
+    """Open "synthetic", a folder with train.rec or shards.yaml, or one of people."""
     if root_dir == "synthetic":
         return SyntheticFaces()
     folder = Path(root_dir)
-    if (folder / "train.rec").exists():
-        return FaceRecords(folder)
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec."
         )
-    return FolderFaces(folder)
+    return open_face_folder(folder)
 
 
 def get_dataloader(
