@@ -9,7 +9,10 @@ from insightface_cakd.data.images import FACE_SHAPE, decode_face
 
 
 class AlignedFaces(ABC):
-    """Faces and labels by index; item i is `(uint8 (112, 112, 3) RGB, label)`."""
+    """Faces and labels by index.
+
+    Item i is `(uint8 (112, 112, 3) RGB, label)`.
+    """
 
     @abstractmethod
     def __len__(self) -> int: ...

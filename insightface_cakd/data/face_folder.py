@@ -15,7 +15,7 @@ def open_face_folder(folder: str | Path) -> Faces:
 
 
 def open_records_of(folder: str | Path) -> FaceRecords | ShardedFaces | None:
-    """Open the records of a folder with train.rec or shards.yaml; None without them."""
+    """Open train.rec or shards.yaml of a folder; None without them."""
     if Path(folder, "train.rec").exists():
         return FaceRecords(folder)
     return ShardedFaces(folder) if Path(folder, SHARDS).exists() else None

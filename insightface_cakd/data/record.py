@@ -1,4 +1,4 @@
-"""One record: its header, labels and image; the headers of many at once."""
+"""One record: header, labels and image; headers of many at once."""
 
 import struct
 from dataclasses import dataclass
@@ -55,7 +55,9 @@ class Record:
 
 
 def first_label_and_image(data: bytes, where: object) -> tuple[float, bytes]:
-    """Return what a training needs of a record, in a third of the time.
+    """Return the two parts of a record that training needs.
+
+    It takes a third of the time of `Record.from_bytes`.
 
     Args:
         data: as for `Record.from_bytes`.
@@ -82,7 +84,7 @@ def _header(data: bytes, where: object) -> tuple[int, float, int, int]:
 
 
 class Place(NamedTuple):
-    """Where a record lies; the text of it begins every error about the record."""
+    """Where a record lies; its text begins every error about it."""
 
     path: Path
     key: int
@@ -93,7 +95,7 @@ class Place(NamedTuple):
 
 
 def scan_words(words: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read headers at `offsets` (N,); also return which rows need a full read.
+    """Read headers at `offsets` (N,), and find those that need more.
 
     Args:
         words: the file as uint32.
@@ -101,7 +103,7 @@ def scan_words(words: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.nd
         size: of the file, in bytes.
 
     Returns:
-        `SCANNED` (N,), and bool (N,).
+        `SCANNED` (N,), and bool (N,): which records need a full read.
     """
     first = np.clip(offsets // 4, 0, len(words) - 1)
     rows = words[np.minimum(first[:, None] + np.arange(9), len(words) - 1)]  # (N, 9): frame 2, header 6, first label

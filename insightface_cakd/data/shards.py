@@ -110,7 +110,10 @@ class ShardedFaces(EncodedFaces):
 
     @cached_property
     def num_classes(self) -> int:
-        """The number of people; of shared labels the largest plus one, as the header of a part counts the part's."""
+        """The number of people.
+
+        Of shared labels it is the largest plus one, as the header of a part counts the part's.
+        """
         if self.labelling == "shared":
             return int(self.labels().max()) + 1
         return self._first_labels[-1] + _people(self.shards[-1])

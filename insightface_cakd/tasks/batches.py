@@ -23,7 +23,7 @@ class TaskBatches(DataLoader[Any]):
     epoch on the sampler of a `DataLoader`. The last incomplete batch is left out.
 
     Args:
-        dataset: items (uint8 (H, W, 3), target), or a `DataError` in place of one, or whole batches, see `Read`;
+        dataset: items (uint8 (3, H, W), target), or a `DataError` in place of one, or whole batches, see `Read`;
             may have an `epoch` tensor.
         request: what the loop asks for.
         order: this rank's images of an epoch, with a length and `set_epoch(epoch, first)`; a share of all in random order when not given.

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -15,7 +14,7 @@ from insightface_cakd.distill.sources import Setting, Source
 from insightface_cakd.distill.sources.domain_attack import KINDS, DomainAttack
 from insightface_cakd.errors import DataError, RecipeError
 from insightface_cakd.evaluate.liveness.scoring import measure_liveness
-from insightface_cakd.hosts.embedded.dataset import SeededDataset
+from insightface_cakd.hosts.embedded.dataset import SeededDataset, as_bytes
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.networks.last_norm import free_last_norm
 from insightface_cakd.report.result import Result
@@ -146,7 +145,7 @@ class FacesOfKinds(SeededDataset):
             return error
         if self.random(index).random() < 0.5:
             image = image[:, ::-1]
-        return torch.from_numpy(np.ascontiguousarray(image)), self.codes[index]
+        return as_bytes(image), self.codes[index]
 
 
 class LiveBatches(TaskBatches):

@@ -11,11 +11,11 @@ from insightface_cakd.data.landmarks.jitter import Jitter
 from insightface_cakd.data.landmarks.points import PointSet, to_units
 from insightface_cakd.errors import DataError
 from insightface_cakd.evaluate.landmarks.measure import resized
-from insightface_cakd.hosts.embedded.dataset import SeededDataset
+from insightface_cakd.hosts.embedded.dataset import SeededDataset, as_bytes
 
 
 class PointFaces(SeededDataset):
-    """Images uint8 (112, 112, 3), and points (2 K,) in their units.
+    """Images uint8 (3, 112, 112), and points (2 K,) in their units.
 
     Args:
         points: the set.
@@ -50,6 +50,4 @@ class PointFaces(SeededDataset):
             placed = to_units(moved, (FACE_SIZE, FACE_SIZE))
         if mirrored and self.flip is not None:
             image, placed = image[:, ::-1], mirror(placed, self.flip)
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.from_numpy(
-            np.ascontiguousarray(placed, dtype=np.float32).reshape(-1)
-        )
+        return as_bytes(image), torch.from_numpy(np.ascontiguousarray(placed, dtype=np.float32).reshape(-1))

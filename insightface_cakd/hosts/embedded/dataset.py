@@ -41,6 +41,11 @@ class SeededDataset(Dataset[Any]):
         return np.random.default_rng((self.seed, int(self.epoch), index))
 
 
+def as_bytes(image: np.ndarray) -> Tensor:
+    """Return an image (H, W, 3) as uint8 (3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
 class FlippedFaces(SeededDataset):
     """Whole batches of faces as bytes, randomly mirrored.
 

@@ -1,4 +1,4 @@
-"""What a loader reads: a batch of images as bytes, and how it becomes a network's input."""
+"""A batch as it is read, and how it becomes input."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +30,9 @@ class Read:
     mirrored: np.ndarray | None = None
 
     def on(self, device: torch.device) -> list[Tensor]:
-        """Return the network's input, float32 (B, 3, H, W) in [-1, 1], and the rest.
+        """Return the images as the network's input, and the rest.
+
+        Images are float32 (B, 3, H, W) RGB in [-1, 1].
 
         Args:
             device: of the run.
@@ -57,7 +59,7 @@ def _moved(part: Tensor | np.ndarray, device: torch.device) -> Tensor:
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Return float32 (B, 3, H, W) in [-1, 1] for uint8 (B, H, W, 3).
+    """Return bytes (B, H, W, 3) as float32 (B, 3, H, W).
 
     They are arcface_torch's (x / 255 - 0.5) / 0.5 to the last bit, as factors of two change no rounding.
     """
@@ -69,7 +71,7 @@ def collate(items: Any) -> Read | DataError:
     """Return a batch of items, or its first error.
 
     Args:
-        items: pairs (uint8 (H, W, 3), target), with errors among them; or what a data set has made of them itself.
+        items: pairs (uint8 (3, H, W), target), with errors among them; or what a data set has made of them itself.
     """
     if isinstance(items, Read | DataError):
         return items
@@ -77,7 +79,7 @@ def collate(items: Any) -> Read | DataError:
     if error is not None:
         return error
     pixels, *rest = default_collate(items)
-    return Read(pixels, rest)
+    return Read(pixels.permute(0, 2, 3, 1), rest)
 
 
 def read_batches(batches: Iterator[Any], shared: SharedPixels | None) -> Iterator[Read]:

@@ -23,7 +23,7 @@ class Turn(NamedTuple):
 
 
 class SharedPixels:
-    """Places for batches, shared by a run and its workers, and used again.
+    """Places for batches, shared with workers and used again.
 
     New shared memory for each batch costs half as much as decoding it: the system clears its pages, and both sides ask for them one by
     one. Here the pages are asked for once, and only a place's number goes from a worker to the run.
@@ -55,7 +55,11 @@ class SharedPixels:
         self._taken = 0
 
     def take(self) -> tuple[Turn, np.ndarray]:
-        """Return this process's next place, and its uint8 (batch, 112, 112, 3) to write."""
+        """Return this process's next place, and its bytes to write.
+
+        Shape:
+            (batch, 112, 112, 3), uint8.
+        """
         worker = get_worker_info()
         turn = Turn(0 if worker is None else worker.id, self._taken % self._places)
         self._taken += 1

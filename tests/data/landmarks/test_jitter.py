@@ -67,9 +67,9 @@ def test_points_stay_on_their_spots(tmp_path):
     for index in range(12):
         pixels, placed = faces[index]
         x, y = ((placed.view(-1, 2) + 1) * 56 - 0.5).round().int()[2].tolist()
-        assert float(pixels[y, x, 2]) > 0.85 * float(pixels[..., 2].max()), "the nose is blue alone"
+        assert float(pixels[2, y, x]) > 0.85 * float(pixels[2].max()), "the nose is blue alone"
         eye = ((placed.view(-1, 2) + 1) * 56 - 0.5).round().int()[0].tolist()
-        sides.add(bool(pixels[eye[1], eye[0], 0] > pixels[eye[1], eye[0], 1]))
+        sides.add(bool(pixels[0, eye[1], eye[0]] > pixels[1, eye[1], eye[0]]))
     assert sides == {True, False}, "some are mirrored, and then the left eye is the one that was right"
 
 

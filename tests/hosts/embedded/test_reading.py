@@ -95,9 +95,11 @@ def test_only_the_named_rows_are_mirrored():
 
 
 def test_items_are_joined_and_the_first_error_among_them_is_the_batch():
-    item = (torch.zeros(2, 2, 3, dtype=torch.uint8), 7)
+    item = (torch.arange(12, dtype=torch.uint8).view(3, 2, 2), 7)
     read = collate([item, item])
-    assert (read.pixels.shape, read.rest[0].tolist(), read.mirrored) == ((2, 2, 2, 3), [7, 7], None)
+    images, target = read.on(CPU)
+    assert torch.equal(images, (torch.stack([item[0]] * 2).float() / 255 - 0.5) / 0.5)
+    assert target.tolist() == [7, 7]
     first = DataError("first")
     assert collate([item, first, DataError("second")]) is first
     assert collate(read) is read
