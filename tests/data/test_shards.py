@@ -10,6 +10,7 @@ from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.data.shards import ShardedFaces, join
 from insightface_cakd.errors import DataError
 from insightface_cakd.hosts.embedded.dataset import get_dataloader
+from tests.commands import cakd
 from tests.data.record_files import image_record, insightface_set, jpeg, write_set
 
 
@@ -113,3 +114,9 @@ def test_errors_of_an_item_name_its_own_file(folders, tmp_path):
         faces[12]
     with pytest.raises(IndexError):
         faces[13]
+
+
+def test_the_command_says_what_was_joined(folders, tmp_path):
+    ran = cakd("data", "join", *folders, "--labels", "own", "--out", tmp_path / "both")
+    assert ran.code == 0, ran.err
+    assert ran.out == f"{tmp_path / 'both'}: 11 images of 5 people in 2 record files\n"
