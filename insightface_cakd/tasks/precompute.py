@@ -8,11 +8,11 @@ import numpy as np
 
 from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.embedding_cache import CacheMeta, write_cache
+from insightface_cakd.data.face_folder import open_face_folder
 from insightface_cakd.data.folders import require_new_folder
 from insightface_cakd.data.label_order import order_of
 from insightface_cakd.data.prototypes import PrototypesMeta, write_prototypes
 from insightface_cakd.data.prototypes.writing import LabelledFaces, count_images
-from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.dataset import open_faces
 from insightface_cakd.recipe import load_recipe
@@ -30,16 +30,17 @@ def cache_teacher(
     settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> CacheMeta:
-    """Write the teacher's embeddings of a record folder's images and their mirrors.
+    """Write the teacher's embeddings of a set's images and their mirrors.
 
     Prompts are left out, since they change.
 
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.
+        records: folder with train.rec or shards.yaml, or one folder of images per person.
         settings: `KEY=VALUE` changes to the recipe.
         progress: called with the number of images done and of all.
     """
-    faces = FaceRecords(records)
+    faces = open_face_folder(records)
     return write_cache(_teacher(recipe, settings), _batches(faces), out, progress, total=len(faces))
 
 
