@@ -23,6 +23,7 @@ from benchmarks.long_jobs import jobs_table, long_jobs
 from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.on_gpu import Plan, on_gpu
+from benchmarks.reading import reading
 from benchmarks.seeds import seeds_table
 from benchmarks.students import student_steps, table
 from benchmarks.tuning import tune as tuned
@@ -421,6 +422,9 @@ def curve(
     write_text(picture, draw_curves(facts, x, teacher), EvaluationError)
     for title, points in facts.items():
         print(f"{title}:\n\n{curve_table(points, x)}\n")
+
+
+app.command("reading")(reading)
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     for name, command in (
         ("pack", _pack),
         ("unpack", _unpack),
+        ("join", _join),
         ("info", _info),
         ("check", _check),
         ("make-bin", _make_bin),
@@ -72,6 +73,24 @@ def _unpack(
     with progress_bar("unpacking") as progress:
         images = unpack(records, out, progress=progress)
     print(f"{out}: {images} images")
+
+
+def _join(
+    folders: Annotated[list[Path], typer.Argument(help="Folders with train.rec and train.idx.")],
+    out: Annotated[Path, typer.Option(help="New folder, for shards.yaml alone.")],
+    labels: Annotated[Literal["own", "shared"], typer.Option(help="Of people of each folder, or of all.")],
+) -> None:
+    """Let several record files be one training set, without a copy.
+
+    With `own` labels each folder counts its people from 0, and nobody is in two of them; with `shared` ones a label means the same
+    person in all.
+
+    Example: `cakd data join ms1mv3 glint --labels own --out both`.
+    """
+    from insightface_cakd.data.shards import join
+
+    faces = join(folders, out, labels)
+    print(f"{out}: {len(faces)} images of {faces.num_classes} people in {len(folders)} record files")
 
 
 def _info(records: Records) -> None:

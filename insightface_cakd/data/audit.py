@@ -10,7 +10,8 @@ import numpy as np
 from insightface_cakd.data.framing import read_framed
 from insightface_cakd.data.image_damage import image_fault
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb
-from insightface_cakd.data.recordio import Record, RecordReader
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordReader
 from insightface_cakd.data.records import FLOAT32_EXACT, label_fault, read_header
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.progress import Progress

@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from insightface_cakd.data.folder_faces import FolderFaces
-from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.data.face_folder import open_face_folder
 
 # A larger set is represented by this many evenly spaced images: about 40 MB to read.
 SAMPLED = 4096
@@ -42,13 +41,7 @@ def data_set_hash(folder: str | Path) -> str:
     larger set a change may go unseen. A folder of people and the record file that `cakd data pack` makes of it have the
     same hash, where packing keeps the bytes.
     """
-    return sample_hash(open_stored(folder), SAMPLED)
-
-
-def open_stored(folder: str | Path) -> Stored:
-    """Open a folder with train.rec, or one of people."""
-    path = Path(folder)
-    return FaceRecords(path) if (path / "train.rec").exists() else FolderFaces(path)
+    return sample_hash(open_face_folder(folder), SAMPLED)
 
 
 def sample_hash(faces: Stored, most: int) -> str:

@@ -1,36 +1,30 @@
 """Faces in batches of a fixed size, decoded by workers where asked."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, overload
+from typing import Any, overload
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from insightface_cakd.data.aligned_faces import AlignedFaces
+from insightface_cakd.data.images import FACE_SHAPE
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.workers import worker_failures, workers_with_patience
 
 BATCH = 64
 
 
-class Faces(Protocol):
-    """Decoded faces with labels, by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]: ...
-
-
 class FaceBatches(Sequence[np.ndarray]):
     """Faces as a sequence of batches, in their order.
 
-    Each is uint8 (B, S, S, 3). The last may be smaller. A batch is decoded when it is asked for.
+    Each is uint8 (B, 112, 112, 3). The last may be smaller. A batch is decoded when it is asked for.
 
     Args:
-        faces: their images, uint8 (S, S, 3), with labels.
+        faces: the images.
         size: B.
     """
 
-    def __init__(self, faces: Faces, size: int = BATCH) -> None:
+    def __init__(self, faces: AlignedFaces, size: int = BATCH) -> None:
         self.faces = faces
         self.size = size
 
@@ -47,7 +41,10 @@ class FaceBatches(Sequence[np.ndarray]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         start = index * self.size
-        return np.stack([self.faces[number][0] for number in range(start, min(start + self.size, len(self.faces)))])
+        batch = np.empty((min(self.size, len(self.faces) - start), *FACE_SHAPE), np.uint8)
+        for place, pixels in enumerate(batch, start=start):
+            self.faces.read_into(place, pixels)
+        return batch
 
 
 def read_ahead(batches: Sequence[Any], numbers: Sequence[int], workers: int = 0) -> Iterator[Any]:

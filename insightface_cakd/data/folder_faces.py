@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from insightface_cakd.data.aligned_faces import EncodedFaces
 from insightface_cakd.data.folders import find_people, shown
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
-from insightface_cakd.errors import DataError
+from insightface_cakd.data.images import read_bytes
 
 
-class FolderFaces:
+class FolderFaces(EncodedFaces):
     """Aligned images, one folder per person, ordered like `cakd data pack`.
 
     Item i is `(uint8 (112, 112, 3) RGB, label)`.
@@ -37,10 +37,6 @@ class FolderFaces:
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        path, label = self.items[index]
-        return read_aligned(path), label
-
     def stored(self, index: int) -> tuple[int, bytes]:
         """Return the label of an item, and its file's content.
 
@@ -50,21 +46,14 @@ class FolderFaces:
         path, label = self.items[index]
         return label, read_bytes(path)
 
+    def where(self, index: int) -> str:
+        """Return what names an item in an error: its path.
+
+        Args:
+            index: of the item.
+        """
+        return str(self.items[index][0])
+
     def labels(self) -> np.ndarray:
         """Return the label of every item."""
         return np.array([label for _, label in self.items])
-
-
-def read_aligned(path: Path) -> np.ndarray:
-    """Return an aligned image, uint8 (112, 112, 3) RGB.
-
-    Args:
-        path: the image.
-
-    Raises:
-        DataError: it cannot be read, or has another size.
-    """
-    rgb = decode_rgb(read_bytes(path), str(path))
-    if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-        raise DataError(f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. Align the faces first.")
-    return rgb

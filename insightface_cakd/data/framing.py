@@ -42,42 +42,59 @@ def _cut(data: bytes) -> list[bytes]:
     return [*parts, data[start:]]
 
 
-def read_framed(descriptor: int, offset: int, where: str) -> tuple[bytes, int]:
-    """Return the record at `offset` without frame, and the offset behind."""
-    flag, data, offset = _read_part(descriptor, offset, where)
+def read_framed(descriptor: int, offset: int, where: object, ahead: int = PART.size) -> tuple[bytes, int]:
+    """Return the record at `offset` without frame, and the offset behind.
+
+    Args:
+        descriptor: of the file.
+        offset: where its first part begins.
+        where: names the record in an error.
+        ahead: bytes to read at once; a part that is no longer takes one call of the system instead of three.
+
+    Raises:
+        DataError: there is no complete record.
+    """
+    flag, data, offset = _read_part(descriptor, offset, where, ahead)
     if flag not in (0, 1):
         raise DataError(
             f"{where}: part {flag} of a longer record; expected its first. The index does not fit the file."
         )
     parts = [data]
     while flag in (1, 2):
-        flag, data, offset = _read_part(descriptor, offset, where)
+        flag, data, offset = _read_part(descriptor, offset, where, ahead)
         if flag not in (2, 3):
             raise DataError(f"{where}: a record of several parts lacks its last; the file is damaged. Copy it again.")
         parts.append(data)
     return MAGIC_BYTES.join(parts), offset
 
 
-def _read_part(descriptor: int, offset: int, where: str) -> tuple[int, bytes, int]:
+def _read_part(descriptor: int, offset: int, where: object, ahead: int) -> tuple[int, bytes, int]:
     """Return cflag, bytes and the offset behind the padding of one part."""
-    head = os.pread(descriptor, PART.size, offset) if offset >= 0 else b""
+    head = os.pread(descriptor, ahead, offset) if offset >= 0 else b""
     if len(head) < PART.size:
         raise DataError(f"{where}: the file ends there; expected a record. It is truncated, or the index is another's.")
-    magic, flag_and_length = PART.unpack(head)
+    magic, flag_and_length = PART.unpack_from(head)
     if magic != MAGIC:
         raise DataError(
             f"{where}: found 0x{magic:08x}; expected the RecordIO magic 0x{MAGIC:08x}. "
             "The index does not fit the file, or the file is damaged."
         )
     length = flag_and_length & LENGTH_MASK
+    data = head[PART.size : PART.size + length]
+    if len(data) < length:
+        data = _read_long(descriptor, offset + PART.size, length, where)
+    return flag_and_length >> LENGTH_BITS, data, offset + PART.size + length + -length % 4
+
+
+def _read_long(descriptor: int, offset: int, length: int, where: object) -> bytes:
     # Before it is read: the length of a damaged record may be half a gigabyte.
-    there = max(0, os.fstat(descriptor).st_size - offset - PART.size)
-    data = os.pread(descriptor, length, offset + PART.size) if length <= there else b""
+    there = max(0, os.fstat(descriptor).st_size - offset)
+    data = os.pread(descriptor, length, offset) if length <= there else b""
     if len(data) < length:
         raise DataError(
             f"{where}: the file ends after {min(there, length)} of {length} bytes; it is truncated. Copy it again."
         )
-    return flag_and_length >> LENGTH_BITS, data, offset + PART.size + length + -length % 4
+    return data
 
 
 def read_index(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from insightface_cakd.data.data_set_hash import Stored, open_stored, sample_hash
+from insightface_cakd.data.data_set_hash import Stored, sample_hash
+from insightface_cakd.data.face_folder import open_face_folder
 from insightface_cakd.errors import CAKDError
 
 # Its key in checkpoints and in the metadata of prototypes.
@@ -66,7 +67,7 @@ def label_order(data: str | Path) -> LabelOrder | None:
 
     None for data in which nobody has a label: noise.
     """
-    return None if str(data) == _SYNTHETIC else order_of(open_stored(data), str(data))
+    return None if str(data) == _SYNTHETIC else order_of(open_face_folder(data), str(data))
 
 
 def as_saved(order: LabelOrder | None) -> dict[str, Any] | None:

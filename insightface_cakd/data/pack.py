@@ -8,7 +8,8 @@ from insightface_cakd.data.folders import People, find_people, require_new_folde
 from insightface_cakd.data.image_damage import image_fault
 from insightface_cakd.data.image_header import image_format
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes
-from insightface_cakd.data.recordio import Record, RecordWriter
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordWriter
 from insightface_cakd.data.records import FLOAT32_EXACT, FaceRecords
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.progress import Progress

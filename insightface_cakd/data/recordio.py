@@ -1,66 +1,19 @@
 """Reads and writes mxnet's `train.rec` and `train.idx` without mxnet, byte for byte."""
 
 import os
-import struct
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from insightface_cakd.data.framing import LENGTH_BITS, LENGTH_MASK, MAGIC, PART, frame, read_framed, read_index
+from insightface_cakd.data.framing import frame, read_framed, read_index
+from insightface_cakd.data.record import SCAN_ROWS, SCANNED, Place, Record, first_label_and_image, scan_words
 from insightface_cakd.errors import DataError
 
-_HEADER = struct.Struct("<IfQQ")
-_SCAN_ROWS = 1 << 16
-_SCAN_DTYPE = np.dtype([("flag", np.int64), ("label", np.float32), ("payload_bytes", np.int64)])
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record: labels, two ids and the encoded image.
-
-    With `flag` 0 there is one label, stored in the header; with `flag` n > 0 there are n labels after the header.
-
-    Args:
-        labels: float32 values; ids above 16,777,216 are not exact.
-        id, id2: unsigned 64-bit, by convention the record's key, and 0 for images.
-    """
-
-    flag: int
-    labels: tuple[float, ...]
-    id: int
-    id2: int = 0
-    payload: bytes = b""
-
-    def __post_init__(self) -> None:
-        if len(self.labels) != (self.flag or 1):
-            raise DataError(
-                f"record {self.id}: {len(self.labels)} labels with flag {self.flag}; "
-                f"expected {self.flag or 1}. Give as many labels as the flag says (one for flag 0)."
-            )
-
-    def to_bytes(self) -> bytes:
-        """Return header, labels and payload as stored inside the frame."""
-        label, several = (0.0, self.labels) if self.flag else (self.labels[0], ())
-        return (
-            _HEADER.pack(self.flag, label, self.id, self.id2) + struct.pack(f"<{self.flag}f", *several) + self.payload
-        )
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> "Record":
-        """Parse the bytes that `to_bytes` returns."""
-        flag, label, identity, identity2 = _HEADER.unpack_from(data) if len(data) >= _HEADER.size else (0, 0.0, 0, 0)
-        start = _HEADER.size + 4 * flag
-        if len(data) < start:
-            raise DataError(
-                f"{where}: {len(data)} bytes for a header with {flag} labels; expected at least {start}. "
-                "It is not an image record: make the file anew."
-            )
-        labels = struct.unpack_from(f"<{flag}f", data, _HEADER.size) if flag else (label,)
-        return cls(flag, labels, identity, identity2, data[start:])
+# Of the bytes that are read at once.
+_LEAST_AHEAD, _MOST_AHEAD = 1 << 8, 1 << 16
 
 
 class RecordReader:
@@ -88,6 +41,9 @@ class RecordReader:
         self.keys, self.offsets = read_index(idx)
         self._order = np.argsort(self.keys, kind="stable")
         self._sorted = self.keys[self._order]
+        # Half more than the mean length: most records are read by one call, and little is read in vain.
+        mean = self.path.stat().st_size // len(self.keys)
+        self._ahead = min(max(mean + mean // 2, _LEAST_AHEAD), _MOST_AHEAD)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_descriptors": {}}
@@ -128,13 +84,18 @@ class RecordReader:
         found = np.searchsorted(self._sorted, keys, side="right") - 1
         return (found >= 0) & (self._sorted[found] == keys)
 
-    def _offsets_of(self, keys: np.ndarray) -> np.ndarray:
+    def offsets_of(self, keys: np.ndarray) -> np.ndarray:
+        """Return where records begin, in bytes.
+
+        Shape:
+            keys: (N,), integers. Result: (N,), int64.
+
+        Raises:
+            DataError: a key is not in the index.
+        """
         missing = ~self.has(keys)
         if missing.any():
-            raise DataError(
-                f"{self.index_path}: no key {keys[missing][0]}; it has {len(self.keys)} keys from {self._sorted[0]} "
-                f"to {self._sorted[-1]}. Index and records must come from the same run."
-            )
+            raise self._no_key(int(keys[missing][0]))
         return self.offsets[self._order[np.searchsorted(self._sorted, keys, side="right") - 1]]
 
     def where(self, key: int) -> str:
@@ -148,7 +109,20 @@ class RecordReader:
         Raises:
             DataError: the key is not in the index.
         """
-        return f"{self.path}: record {key} at offset {self._offsets_of(np.array([key]))[0]}"
+        return str(self._place(key))
+
+    def _place(self, key: int) -> Place:
+        # As `offsets_of`, which takes several times as long for one key.
+        row = int(self._sorted.searchsorted(key, side="right")) - 1
+        if row < 0 or self._sorted.item(row) != key:
+            raise self._no_key(key)
+        return Place(self.path, key, self.offsets.item(self._order.item(row)))
+
+    def _no_key(self, key: int) -> DataError:
+        return DataError(
+            f"{self.index_path}: no key {key}; it has {len(self.keys)} keys from {self._sorted[0]} to {self._sorted[-1]}. Index and "
+            "records must come from the same run."
+        )
 
     def read(self, key: int) -> Record:
         """Return one record.
@@ -159,9 +133,22 @@ class RecordReader:
         Raises:
             DataError: the key is not in the index, or there is no complete record at its offset.
         """
-        offset = int(self._offsets_of(np.array([key]))[0])
-        where = f"{self.path}: record {key} at offset {offset}"
-        return Record.from_bytes(read_framed(self.descriptor(), offset, where)[0], where)
+        place = self._place(key)
+        return Record.from_bytes(self._content(place), place)
+
+    def image_at(self, place: Place) -> tuple[float, bytes]:
+        """Return first label and image of a record whose offset is known.
+
+        Args:
+            place: of this file, the offset as from `offsets_of`.
+
+        Raises:
+            DataError: there is no complete record.
+        """
+        return first_label_and_image(self._content(place), place)
+
+    def _content(self, place: Place) -> bytes:
+        return read_framed(self.descriptor(), place.offset, place, self._ahead)[0]
 
     def scan(self, keys: np.ndarray) -> np.ndarray:
         """Return flag, first label and payload size of several records.
@@ -177,30 +164,16 @@ class RecordReader:
         Raises:
             DataError: as `read`.
         """
-        result = np.empty(len(keys), _SCAN_DTYPE)
+        result = np.empty(len(keys), SCANNED)
         size = self.path.stat().st_size
         words = np.memmap(self.path, "<u4", "r", shape=(size // 4,)) if size >= 4 else np.zeros(1, "<u4")
-        for start in range(0, len(keys), _SCAN_ROWS):
-            rows = slice(start, start + _SCAN_ROWS)
-            result[rows], unusual = _scan_words(words, self._offsets_of(keys[rows]), size)
+        for start in range(0, len(keys), SCAN_ROWS):
+            rows = slice(start, start + SCAN_ROWS)
+            result[rows], unusual = scan_words(words, self.offsets_of(keys[rows]), size)
             for row in start + np.flatnonzero(unusual):
                 record = self.read(int(keys[row]))
                 result[row] = record.flag, record.labels[0], len(record.payload)
         return result
-
-
-def _scan_words(words: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read headers at `offsets` (N,); also return which rows need a full read."""
-    first = np.clip(offsets // 4, 0, len(words) - 1)
-    rows = words[np.minimum(first[:, None] + np.arange(9), len(words) - 1)]  # (N, 9): frame 2, header 6, first label
-    length = (rows[:, 1] & LENGTH_MASK).astype(np.int64)
-    result = np.empty(len(offsets), _SCAN_DTYPE)
-    result["flag"] = rows[:, 2]
-    result["label"] = np.where(rows[:, 2] == 0, rows[:, 3], rows[:, 8]).view(np.float32)
-    result["payload_bytes"] = length - _HEADER.size - 4 * result["flag"]
-    unusual = (rows[:, 0] != MAGIC) | (rows[:, 1] >> LENGTH_BITS != 0) | (result["payload_bytes"] < 0)
-    unusual |= (offsets < 0) | (offsets % 4 != 0) | (offsets + PART.size + length > size)
-    return result, unusual
 
 
 class RecordWriter:

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb
+from insightface_cakd.data.aligned_faces import EncodedFaces
+from insightface_cakd.data.record import Place
 from insightface_cakd.data.recordio import RecordReader
 from insightface_cakd.errors import DataError
 
@@ -74,12 +75,12 @@ def _check_end(reader: RecordReader, behind: int) -> None:
 
 def label_fault(label: float) -> str | None:
     """Return why a first label is not an identity, or None."""
-    if not np.isfinite(label) or label != int(label) or not 0 <= label <= FLOAT32_EXACT:
+    if not (0 <= label <= FLOAT32_EXACT and float(label).is_integer()):
         return f"label {label:g} is not an identity; expected a whole number from 0 to {FLOAT32_EXACT}"
     return None
 
 
-class FaceRecords:
+class FaceRecords(EncodedFaces):
     """Faces and labels of a record folder, in arcface_torch's order.
 
     InsightFace style (header record key 0): keys 1 to a-1. im2rec style: all keys in the order of the index, with gaps.
@@ -109,6 +110,7 @@ class FaceRecords:
                 f"{self.reader.index_path}: {len(missing)} of the {len(self.keys)} images of the header are not in it, "
                 f"first key {missing[0]}. Index and records must come from the same run."
             )
+        self._offsets = self.reader.offsets_of(self.keys)
         if self.header is not None:
             _check_end(self.reader, self.header[0])
 
@@ -121,25 +123,22 @@ class FaceRecords:
         Args:
             index: of the item.
         """
-        key = int(self.keys[index])
-        record = self.reader.read(key)
-        if fault := label_fault(record.labels[0]):
-            raise DataError(f"{self.reader.where(key)}: {fault}. Run the data check.")
-        return int(record.labels[0]), bytes(record.payload)
+        place = self._place(index)
+        label, image = self.reader.image_at(place)
+        if fault := label_fault(label):
+            raise DataError(f"{place}: {fault}. Run the data check.")
+        return int(label), image
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        key = int(self.keys[index])
-        label, payload = self.stored(index)
-        try:
-            rgb = decode_rgb(payload, "")
-        except DataError as error:
-            raise DataError(f"{self.reader.where(key)}{error}") from error
-        if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-            raise DataError(
-                f"{self.reader.where(key)}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected 112 x 112. "
-                "Align the faces and pack again."
-            )
-        return rgb, label
+    def where(self, index: int) -> str:
+        """Return what names an item in an error: file, key and offset.
+
+        Args:
+            index: of the item.
+        """
+        return str(self._place(index))
+
+    def _place(self, index: int) -> Place:
+        return Place(self.reader.path, self.keys.item(index), self._offsets.item(index))
 
     def labels(self) -> np.ndarray:
         """Return the label of every item, int64 (len,).

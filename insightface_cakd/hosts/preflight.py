@@ -11,6 +11,7 @@ from easydict import EasyDict
 from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, first_names, shown
 from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.data.shards import SHARDS
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.generations import checkpoint_path, exists, newest
 from insightface_cakd.hosts.job_spec import CheckoutJobSpec, check_job
@@ -60,6 +61,11 @@ def check_data(rec: str, num_classes: int, total_batch: int) -> None:
     """Check that data other than "synthetic" fits `num_classes` and fills a batch."""
     if rec == "synthetic":
         return
+    if (Path(rec) / SHARDS).exists() and not (Path(rec) / "train.rec").exists():
+        raise RunError(
+            f"{rec}: holds {SHARDS}, several record files; expected one train.rec, which is all that arcface_torch reads. Train without "
+            "--host, or on one of the files."
+        )
     # The images of folders are not counted, since that is slow.
     images, classes = count_records(rec) if (Path(rec) / "train.rec").exists() else (None, _count_folders(rec))
     if classes > num_classes:

@@ -25,8 +25,13 @@ def reading(
     except CAKDError:
         raise
     except caught as error:
-        said = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise kind(f"{where}: cannot be read ({in_one_line(said)[:200]}); expected {expected}") from error
+        raise unreadable(where, kind, expected, error) from error
+
+
+def unreadable(where: str | os.PathLike[str], kind: type[CAKDError], expected: str, error: Exception) -> CAKDError:
+    """Return the error of a file that cannot be read; see `reading`."""
+    said = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    return kind(f"{where}: cannot be read ({in_one_line(said)[:200]}); expected {expected}")
 
 
 def parse_json(text: str) -> Any:

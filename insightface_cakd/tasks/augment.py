@@ -9,7 +9,8 @@ import torch
 
 from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.images import FACE_SIZE, encode_jpeg
-from insightface_cakd.data.recordio import Record, RecordWriter
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordWriter
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.hosts.embedded.dataset import open_faces
 from insightface_cakd.recipe import load_recipe

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from insightface_cakd.errors import RunError
-from insightface_cakd.hosts.embedded.dataset import Batches, loader_settings, open_faces, read_batches
+from insightface_cakd.hosts.embedded.dataset import Batches, loader_settings, open_faces
+from insightface_cakd.hosts.embedded.read_batch import read_batches
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -22,7 +23,8 @@ class TaskBatches(DataLoader[Any]):
     epoch on the sampler of a `DataLoader`. The last incomplete batch is left out.
 
     Args:
-        dataset: items (uint8 (3, H, W), target), or a `DataError` in place of one; may have an `epoch` tensor.
+        dataset: items (uint8 (3, H, W), target), or a `DataError` in place of one, or whole batches, see `Read`;
+            may have an `epoch` tensor.
         request: what the loop asks for.
         order: this rank's images of an epoch, with a length and `set_epoch(epoch, first)`; a share of all in random order when not given.
 
@@ -42,7 +44,7 @@ class TaskBatches(DataLoader[Any]):
             dataset,
             batch_size=request.batch_size,
             sampler=sampler,
-            **loader_settings(request.seed, request.workers, request.device),
+            **loader_settings(request.seed, request.workers),
         )
         self.device = request.device
 
@@ -56,9 +58,8 @@ class TaskBatches(DataLoader[Any]):
         self.sampler.set_epoch(epoch, first * (self.batch_size or 1))  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]
-        for batch in read_batches(super().__iter__()):
-            pixels, target = (part.to(self.device, non_blocking=True) for part in batch)
-            yield [pixels.float().div_(127.5).sub_(1), target]
+        for read in read_batches(super().__iter__(), getattr(self.dataset, "shared", None)):
+            yield read.on(self.device)
 
 
 class _EpochSampler(Sampler[int]):

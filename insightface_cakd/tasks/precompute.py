@@ -6,11 +6,11 @@ from pathlib import Path
 from insightface_cakd.data.data_set_hash import data_set_hash
 from insightface_cakd.data.embedding_cache import FLOAT16, CacheMeta, write_cache
 from insightface_cakd.data.face_batches import FaceBatches
+from insightface_cakd.data.face_folder import open_face_folder
 from insightface_cakd.data.folders import require_new_folder
 from insightface_cakd.data.label_order import order_of
 from insightface_cakd.data.prototypes import PrototypesMeta, write_prototypes
 from insightface_cakd.data.prototypes.writing import LabelledFaces, count_images
-from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.dataset import open_faces
 from insightface_cakd.recipe import load_recipe
@@ -28,18 +28,19 @@ def cache_teacher(
     workers: int = 0,
     storage: str = FLOAT16,
 ) -> CacheMeta:
-    """Write the teacher's embeddings of a record folder's images and their mirrors.
+    """Write the teacher's embeddings of a set's images and their mirrors.
 
     Prompts are left out, since they change.
 
     Args:
         recipe: name or path; its teacher is run, its losses are ignored.
+        records: folder with train.rec or shards.yaml, or one folder of images per person.
         settings: `KEY=VALUE` changes to the recipe.
         progress: called with the number of images done and of all.
         workers: processes that read images beside the teacher.
         storage: how an embedding is kept, `float16` or `int8`.
     """
-    faces = FaceRecords(records)
+    faces = open_face_folder(records)
     data, teacher = data_set_hash(records), _teacher(recipe, settings)
     return write_cache(teacher, FaceBatches(faces), out, progress, len(faces), data, workers, storage)
 

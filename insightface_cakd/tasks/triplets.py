@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from insightface_cakd.distill.gather import gather, gather_constant
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.hosts.embedded.dataset import FlippedFaces, open_faces
+from insightface_cakd.hosts.embedded.shared_pixels import SharedPixels
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER
 from insightface_cakd.hosts.embedded.utils.utils_people_sampler import PeopleSampler
 from insightface_cakd.losses.base import masked_mean, squared_distances, unit
@@ -64,7 +65,8 @@ class Triplets(Task):
         sampler = PeopleSampler(faces.labels(), people, self.images, world_size(), rank(), request.seed)
         if sampler.left_out and rank() == 0:
             LOGGER.info("triplets: %d people with one image are left out", sampler.left_out)
-        return TaskBatches(FlippedFaces(faces, request.seed), request, sampler)
+        shared = SharedPixels(request.workers, request.batch_size)
+        return TaskBatches(FlippedFaces(faces, request.seed, shared), request, sampler)
 
     def head(self, host_head: type[nn.Module]) -> type[nn.Module]:
         """Return the triplet loss as a head.

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from insightface_cakd.data.recordio import Record, RecordReader, RecordWriter
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordReader, RecordWriter
 from insightface_cakd.errors import DataError
 from tests.data.record_files import MAGIC, image_record, whole_part, write_set
 

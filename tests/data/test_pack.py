@@ -7,7 +7,8 @@ import pytest
 from insightface_cakd.data.images import decode_rgb, encode_png
 from insightface_cakd.data.inspect import check
 from insightface_cakd.data.pack import pack, unpack
-from insightface_cakd.data.recordio import Record, RecordReader
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordReader
 from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError
 from tests.data.record_files import content, disk_full_after, image_record, jpeg, people_folder, picture, write_set

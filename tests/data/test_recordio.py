@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from insightface_cakd.data.images import decode_rgb
-from insightface_cakd.data.recordio import Record, RecordReader, RecordWriter
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordReader, RecordWriter
 from insightface_cakd.errors import DataError
 from tests.data.record_files import MAGIC, image_record, labelled_record, write_set
 
@@ -149,3 +150,12 @@ def test_handles_do_not_pile_up(tmp_path: Path) -> None:
 def test_a_writer_that_cannot_open_its_index_closes_its_records(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         RecordWriter(tmp_path / "train.rec", tmp_path / "absent" / "train.idx")
+
+
+def test_records_of_any_length_beside_many_short_ones_are_read_whole(tmp_path: Path) -> None:
+    lengths = [0, 1, 7, 300, 5_000, 70_000, 200_000, *[10] * 50]
+    payloads = {key: os.urandom(length) for key, length in enumerate(lengths)}
+    folder = write_set(tmp_path, {key: image_record(key, key, payload) for key, payload in payloads.items()})
+    reader = reader_of(folder)
+    for key, payload in payloads.items():
+        assert reader.read(key).payload == payload

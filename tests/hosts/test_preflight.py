@@ -5,6 +5,7 @@ import pytest
 from easydict import EasyDict
 
 from insightface_cakd.data.bins import write_bin
+from insightface_cakd.data.shards import join
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts import preflight
 from insightface_cakd.hosts.preflight import check_data, check_run, count_records
@@ -136,3 +137,9 @@ def test_a_set_that_is_not_there_is_passed_over_as_upstream_does(records, tmp_pa
     cfg = config(records, tmp_path, val_targets=["lfw"])
     check_run(cfg, world_size=1)
     assert preflight.verification_sets(cfg) == []
+
+
+def test_several_record_files_are_not_for_arcface_torch(records, tmp_path):
+    join([records], tmp_path / "joined", "own")
+    with pytest.raises(RunError, match=r"joined: holds shards\.yaml, several record files; expected one train\.rec"):
+        check_data(str(tmp_path / "joined"), 3, 2)

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from insightface_cakd.data.images import decode_rgb
 from insightface_cakd.data.landmarks.flips import check_flip
 from insightface_cakd.data.landmarks.points import PointSet
-from insightface_cakd.data.recordio import Record, RecordReader, RecordWriter
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordReader, RecordWriter
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.reading import reading
 

@@ -7,24 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
+from insightface_cakd.data.aligned_faces import AlignedFaces
+from insightface_cakd.data.face_folder import open_face_folder
 from insightface_cakd.data.folder_faces import FolderFaces
 from insightface_cakd.data.folders import skipped_line
-from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.data.label_order import LabelOrder, order_of
-from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.errors import DataError, RunError
+from insightface_cakd.hosts.embedded.draws import first_below_half
 from insightface_cakd.hosts.embedded.landmarks import mirror, read_landmarks
+from insightface_cakd.hosts.embedded.read_batch import Read, collate, read_batches
+from insightface_cakd.hosts.embedded.shared_pixels import PREFETCH, SharedPixels
+from insightface_cakd.hosts.embedded.synthetic_faces import SyntheticFaces
 from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import DistributedSampler
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.runtime.workers import workers_with_patience
-
-_SYNTHETIC_IMAGES = 4096
-_SYNTHETIC_CLASSES = 64
-
-
-_Item = tuple[Tensor, int] | tuple[Tensor, int, Tensor]
 
 
 class SeededDataset(Dataset[Any]):
@@ -49,64 +47,41 @@ def as_bytes(image: np.ndarray) -> Tensor:
 
 
 class FlippedFaces(SeededDataset):
-    """Faces as uint8 (3, 112, 112), randomly mirrored.
+    """Whole batches of faces as bytes, randomly mirrored.
 
-    For a record that cannot be read the item is the error itself, which the consumer raises: it arrives as one exception,
-    not as a worker's traceback. `faces` has items (uint8 (112, 112, 3), label).
+    For a record that cannot be read the batch is the error itself, which the consumer raises: it arrives as one exception, not as a
+    worker's traceback.
+
+    Args:
+        faces: the images.
+        seed: of the mirror images.
+        shared: where the pixels go; its batches are those of the loader.
     """
 
-    def __init__(self, faces: Any, seed: int) -> None:
+    def __init__(self, faces: AlignedFaces, seed: int, shared: SharedPixels) -> None:
         super().__init__(seed)
-        self.faces = faces
+        self.faces, self.shared = faces, shared
         self.landmarks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, index: int) -> _Item | DataError:
+    def __getitems__(self, indices: list[int]) -> Read | DataError:
+        place, pixels = self.shared.take()
+        labels = np.empty(len(indices), np.int64)
         try:
-            rgb, label = self.faces[index]
+            for row, index in enumerate(indices):
+                labels[row] = self.faces.read_into(index, pixels[row])
         except DataError as error:
             return error
-        mirrored = self.random(index).random() < 0.5
-        if mirrored:
-            rgb = rgb[:, ::-1]
-        pixels = as_bytes(rgb)
+        # What `random(index).random() < 0.5` says.
+        mirrored = np.flatnonzero(first_below_half((self.seed, int(self.epoch)), np.array(indices)))
         if self.landmarks is None:
-            return pixels, label
-        points = self.landmarks[index]
-        return pixels, label, torch.from_numpy(mirror(points) if mirrored else points.copy())
-
-
-class _SyntheticFaces:
-    """Noise images, each from its own seed, to time a step."""
-
-    num_classes = _SYNTHETIC_CLASSES
-
-    def __len__(self) -> int:
-        return _SYNTHETIC_IMAGES
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
-        pixels = np.random.default_rng(index).integers(0, 256, (FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
-        return pixels, index % _SYNTHETIC_CLASSES
-
-    def labels(self) -> np.ndarray:
-        """Return the label of every item."""
-        return np.arange(_SYNTHETIC_IMAGES) % _SYNTHETIC_CLASSES
-
-
-def collate(items: list[_Item | DataError]) -> list[Tensor] | DataError:
-    """Return a batch's images, labels and any landmarks, or its first error."""
-    error = next((item for item in items if isinstance(item, DataError)), None)
-    return error if error is not None else default_collate(items)
-
-
-def read_batches(batches: Iterator[Any]) -> Iterator[list[Tensor]]:
-    """Yield a loader's batches; raise its first error, as `collate` found it."""
-    for batch in batches:
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+            return Read(place, [labels], mirrored)
+        points = self.landmarks[indices]
+        for row in mirrored.tolist():
+            points[row] = mirror(points[row])
+        return Read(place, [labels, points], mirrored)
 
 
 class Batches:
@@ -115,8 +90,8 @@ class Batches:
     Images are float32 (B, 3, 112, 112), RGB in [-1, 1]; labels are int64 (B,). After `with_landmarks` each batch ends
     with float32 (B, 5, 2), mirrored as its images are.
 
-    The loader gives uint8 images on the CPU: they are copied to the device as bytes and normalised there. An exception in
-    a worker is raised here; nothing waits for a dead thread.
+    The loader gives bytes, which the device makes images of, see `Read`. An exception in a worker is raised here; nothing waits for a
+    dead thread.
     """
 
     def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
@@ -133,7 +108,7 @@ class Batches:
             data: where the images are.
         """
         faces = self.loader.dataset.faces  # type: ignore[attr-defined]
-        return None if isinstance(faces, _SyntheticFaces) else order_of(faces, data)
+        return None if isinstance(faces, SyntheticFaces) else order_of(faces, data)
 
     def with_landmarks(self, folder: Path) -> None:
         """Read the landmarks of every image once; see `read_landmarks`."""
@@ -151,23 +126,21 @@ class Batches:
         self.loader.dataset.epoch.fill_(epoch)  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        for batch in read_batches(iter(self.loader)):
-            pixels, *rest = (part.to(self.device, non_blocking=True) for part in batch)
-            yield [pixels.float().div_(255).sub_(0.5).div_(0.5), *rest]
+        shared = self.loader.dataset.shared  # type: ignore[attr-defined]
+        for read in read_batches(iter(self.loader), shared):
+            yield read.on(self.device)
 
 
 def open_faces(root_dir: str) -> Any:
-    """Open "synthetic", a folder with train.rec, or one of people."""
+    """Open "synthetic", a folder with train.rec or shards.yaml, or one of people."""
     if root_dir == "synthetic":
-        return _SyntheticFaces()
+        return SyntheticFaces()
     folder = Path(root_dir)
-    if (folder / "train.rec").exists():
-        return FaceRecords(folder)
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder; expected train.rec and train.idx, or one folder of images per person. Correct rec."
         )
-    return FolderFaces(folder)
+    return open_face_folder(folder)
 
 
 def get_dataloader(
@@ -209,12 +182,12 @@ def get_dataloader(
 
 
 def batches_of(
-    faces: Any, root_dir: str, batch_size: int, seed: int, num_workers: int, device: torch.device
+    faces: AlignedFaces, root_dir: str, batch_size: int, seed: int, num_workers: int, device: torch.device
 ) -> Batches:
     """Return this rank's batches of images that are open, as `get_dataloader`.
 
     Args:
-        faces: items (uint8 (112, 112, 3) RGB, label).
+        faces: the images.
         root_dir: where they are, for errors.
 
     Raises:
@@ -226,15 +199,15 @@ def batches_of(
             f"{root_dir}: {len(sampler)} images per rank; expected at least one batch of {batch_size}. Lower batch_size."
         )
     loader = DataLoader(
-        FlippedFaces(faces, seed),
+        FlippedFaces(faces, seed, SharedPixels(num_workers, batch_size)),
         batch_size=batch_size,
         sampler=sampler,
-        **loader_settings(seed, num_workers, device),
+        **loader_settings(seed, num_workers),
     )
     return Batches(loader, device)
 
 
-def loader_settings(seed: int, num_workers: int, device: torch.device) -> dict[str, Any]:
+def loader_settings(seed: int, num_workers: int) -> dict[str, Any]:
     """Return what every loader of this package is made with.
 
     Workers take their seeds from a generator of the loader's own: otherwise each start of workers would draw from torch's, and a resumed
@@ -244,13 +217,12 @@ def loader_settings(seed: int, num_workers: int, device: torch.device) -> dict[s
     Args:
         seed: of the run.
         num_workers: reading processes.
-        device: of the run.
     """
     return {
         "num_workers": num_workers,
         "drop_last": True,
         "collate_fn": collate,
-        "pin_memory": device.type == "cuda",
+        "prefetch_factor": PREFETCH if num_workers else None,
         "persistent_workers": num_workers > 0,
         "generator": torch.Generator().manual_seed(seed),
         **workers_with_patience(num_workers),

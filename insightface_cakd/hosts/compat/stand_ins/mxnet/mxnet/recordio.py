@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from insightface_cakd.data.recordio import Record, RecordReader, RecordWriter
+from insightface_cakd.data.record import Record
+from insightface_cakd.data.recordio import RecordReader, RecordWriter
 from insightface_cakd.runtime.atomic import replacing
 
 from .refusal import not_served, refuse
