@@ -42,10 +42,10 @@ class Job:
         data: folder of the training data; replaces the config's `rec`.
         output: folder of the run; replaces the config's `output`.
         resume: continue from the checkpoint in the output folder.
-        auto_resume: the same if there is one, and begin if not.
         host: an arcface_torch checkout, any folder of its clone; None trains on the embedded host.
         fixes: fixes of the checkout that change results and are wanted.
         no_fixes: fixes of the checkout to leave out.
+        auto_resume: continue from a checkpoint if there is one, and begin if not.
     """
 
     config: str | None
