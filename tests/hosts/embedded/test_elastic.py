@@ -46,6 +46,11 @@ class Agents:
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **OWN_STORE},
         )
 
+    def meet(self):
+        """Return whether an agent keeps the store."""
+        with socket.socket() as other:
+            return other.connect_ex(("127.0.0.1", self.port)) == 0
+
     def said(self):
         return "".join((self.folder / f"{name}.log").read_text(errors="replace") for name in ("first", "second"))
 
@@ -76,9 +81,12 @@ def test_a_lost_machine_is_done_without_and_taken_back(face_set, tmp_path):
     torch.save(get_model("vit_tiny", num_features=64).state_dict(), tmp_path / "teacher.pt")
     agents = Agents(tmp_path, [*command, "--teacher", str(tmp_path / "teacher.pt")])
     with ExitStack() as stack:
-        first, second = agents.start("first"), agents.start("second")
-        for agent in (first, second):
-            stack.callback(lambda pid=agent.pid: kill_all(pid))
+        first = agents.start("first")
+        stack.callback(lambda: kill_all(first.pid))
+        # Whoever comes first keeps the store of all; it must not be the one that is lost.
+        until(agents.meet, "the first agent")
+        second = agents.start("second")
+        stack.callback(lambda: kill_all(second.pid))
         until(lambda: saved_epochs(output)[0] >= 2, "two epochs of both")
         assert saved_epochs(output)[1] == 2
         kill_all(second.pid)
