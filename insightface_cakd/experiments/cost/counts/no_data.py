@@ -84,6 +84,17 @@ class NoData:
             _forget_constants(own)
 
 
+def tensors_of(step: Any) -> list[Tensor]:
+    """Return the tensors that a step without data reaches, each once.
+
+    Args:
+        step: inside `NoData.taken`; the state of its optimiser is not among them.
+    """
+    conversion = _Conversion(torch.device("cpu"), OURS)
+    conversion.convert(step)
+    return list(conversion.found.values())
+
+
 @contextmanager
 def ranks_that_answer_nothing(count: int) -> Iterator[None]:
     """Be the first of so many ranks, whose collectives send nothing."""
@@ -150,6 +161,7 @@ class _Conversion:
         self.device = device
         self.own = own
         self.done: dict[int, Any] = {}
+        self.found: dict[int, Tensor] = {}
 
     def convert(self, thing: Any) -> None:
         """Replace what an object holds, and what that holds."""
@@ -201,7 +213,10 @@ class _Conversion:
     def _new(self, value: Any) -> Any:
         if isinstance(value, torch.device):
             return self.device
-        if not isinstance(value, Tensor) or (isinstance(value, FakeTensor) and value.device.type == self.device.type):
+        if not isinstance(value, Tensor):
+            return value
+        if isinstance(value, FakeTensor) and value.device.type == self.device.type:
+            self.found[id(value)] = value
             return value
         if id(value) not in self.done:
             make = _empty_parameter if isinstance(value, nn.Parameter) else _empty
