@@ -71,7 +71,7 @@ class Maker(Protocol):
 class WithData:
     """Makes everything as it is in a run."""
 
-    head = PartialFC_V2
+    head: type[nn.Module] = PartialFC_V2
 
     def network(self, build: Callable[[], nn.Module]) -> nn.Module:
         """Build a network."""
@@ -97,7 +97,7 @@ def timed_runs(
     them, the teacher's embeddings without prompts, by another forward or with `prompts.plain` by a look-up in a cache,
     which here is in memory and has one batch; the distillation step. Where no size of the head is given, it has 1,000 classes and uses all.
     """
-    size, maker = head or HeadSize(), maker or WithData()
+    size, makes = head or HeadSize(), maker or WithData()
     if precision == "fp16" and device.type != "cuda":
         raise RunError(
             f"bench: --training-precision fp16 on {device.type}; the hosts compute in float16 on CUDA only. Use fp32 or bf16."
@@ -105,22 +105,25 @@ def timed_runs(
     images = torch.randint(0, 256, (batch, 3, 112, 112), device=device) / 127.5 - 1
     labels = torch.randint(0, size.classes, (batch,), device=device)
     specs = recipe.named_teachers.items()
-    teachers = {name: untrained_teacher(spec, get_model, WIDTH, device, maker.network) for name, spec in specs}
+    teachers = {name: untrained_teacher(spec, get_model, WIDTH, device, makes.network) for name, spec in specs}
     for teacher in teachers.values():
         if isinstance(teacher, PromptedTeacher) and teacher.spec.plain is not None:
             teacher.remembered = _remember(teacher, images)
 
     def made(name: str, **options: Any) -> nn.Module:
-        return maker.network(lambda: get_model(name, **options))
+        return makes.network(lambda: get_model(name, **options))
 
-    host: Any = SimpleNamespace(get_model=made, CombinedMarginLoss=CombinedMarginLoss, PartialFC_V2=maker.head)
+    host: Any = SimpleNamespace(get_model=made, CombinedMarginLoss=CombinedMarginLoss, PartialFC_V2=makes.head)
     runs: dict[str, Run] = {ALONE: TrainingStep(host, student, images, labels, precision, size)}
     runs |= _teaching(recipe, list(teachers.values()), images)
     task = task_of(recipe)
     target = task.target(batch, WIDTH)
-    _install(host, recipe, teachers, task, size.classes, maker)
+    _install(host, recipe, teachers, task, size.classes, makes)
     target = labels if target is None else target.to(device)
     runs[DISTILLATION] = TrainingStep(host, student, images, target, precision, size)
+    for teacher in teachers.values():
+        # A head has taken its own rows of them.
+        teacher.centres = None
     return runs
 
 
@@ -211,17 +214,15 @@ class TrainingStep:
         )
         margin = host.CombinedMarginLoss(64, 1.0, 0.5, 0.0)
         self.head: nn.Module = host.PartialFC_V2(margin, WIDTH, head.classes, head.sample_rate).to(device).train()
+        # Whether optimiser and clipping treat all parameters in one call; None leaves it to torch, which does so on a GPU.
+        self.foreach: bool | None = None
         self.optimizer = self.new_optimizer()
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
-    def new_optimizer(self, foreach: bool | None = None) -> torch.optim.Optimizer:
-        """Return the optimiser of backbone and head, without a state.
-
-        Args:
-            foreach: whether it treats all parameters in one call, as torch chooses to on a GPU; None leaves the choice to torch.
-        """
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        """Return an optimiser of backbone and head, without a state."""
         groups = [{"params": list(part.parameters())} for part in (self.backbone, self.head)]
-        return torch.optim.SGD(groups, lr=1e-3, momentum=0.9, weight_decay=WEIGHT_DECAY, foreach=foreach)
+        return torch.optim.SGD(groups, lr=1e-3, momentum=0.9, weight_decay=WEIGHT_DECAY, foreach=self.foreach)
 
     def loss(self) -> Tensor:
         """Return the loss of the batch."""
@@ -234,7 +235,7 @@ class TrainingStep:
         """Take the step."""
         self.scaler.scale(self.loss()).backward()
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.backbone.parameters(), 5)
+        nn.utils.clip_grad_norm_(self.backbone.parameters(), 5, foreach=self.foreach)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()

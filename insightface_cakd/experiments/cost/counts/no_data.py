@@ -1,14 +1,14 @@
 """A training step on tensors without data: any size, on any machine.
 
-`FakeTensorMode` runs every operator on shapes alone, so that networks and heads of any size fit, and what a GPU would refuse or wait for shows
-without one: it refuses operands on two devices, and it cannot answer a read of a value (`.item()`, `nonzero`, an index by a mask).
+`FakeTensorMode` runs every operator on shapes alone, so that networks and heads of any size fit, and what a GPU would refuse or wait for
+shows without one: it refuses operands on two devices, and it cannot answer a read of a value (`.item()`, `nonzero`, an index by a mask).
 """
 
 import functools
 import gc
 import types
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ OURS = ("insightface_cakd",)
 class NoData:
     """Makes networks of tensors without data, and takes the data from what refers to tensors.
 
-    What is built from such networks, such as projectors by the shapes of a blank image, may be built of real tensors: `taken` replaces them.
+    What is built from such networks, such as projectors by the shapes of a blank image, may have data: `taken` replaces it.
     """
 
     def __init__(self) -> None:
@@ -99,11 +99,12 @@ def tensors_of(step: Any) -> list[Tensor]:
 def ranks_that_answer_nothing(count: int) -> Iterator[None]:
     """Be the first of so many ranks, whose collectives send nothing."""
     if count == 1:
-        with nullcontext():
-            yield
+        yield
         return
     if has_group():
-        raise RunError("ranks: this process is a rank of a run already; expected a process of its own. Start it without torchrun.")
+        raise RunError(
+            "ranks: this process is a rank of a run already; expected a process of its own. Start it without torchrun."
+        )
     # The backend `fake` exists once this is imported.
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
@@ -118,7 +119,7 @@ def ranks_that_answer_nothing(count: int) -> Iterator[None]:
 def _no_check_of_values() -> Iterator[None]:
     """Leave out the look for NaN, which a GPU has every ten steps."""
     check = DistillationStep.check_finite
-    DistillationStep.check_finite = lambda _: None  # type: ignore[method-assign]
+    DistillationStep.check_finite = lambda self: None  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -150,7 +151,7 @@ def _empty(like: Tensor, device: torch.device | str) -> Tensor:
     return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=device)
 
 
-def _empty_parameter(like: nn.Parameter, device: torch.device | str) -> nn.Parameter:
+def _empty_parameter(like: Tensor, device: torch.device | str) -> nn.Parameter:
     return nn.Parameter(_empty(like, device), requires_grad=like.requires_grad)
 
 
@@ -219,8 +220,8 @@ class _Conversion:
             self.found[id(value)] = value
             return value
         if id(value) not in self.done:
-            make = _empty_parameter if isinstance(value, nn.Parameter) else _empty
-            made = make(value, self.device)
+            is_parameter = isinstance(value, nn.Parameter)
+            made = _empty_parameter(value, self.device) if is_parameter else _empty(value, self.device)
             self.done[id(value)] = made
             self.done[id(made)] = made
             # Keeps the address of what was replaced from being given to another tensor.

@@ -27,7 +27,7 @@ class Parts:
 
     def now(self) -> tuple[Part, bool]:
         """Return the part of the operator that runs, and whether a backward runs it."""
-        node = torch._C._current_autograd_node()  # type: ignore[attr-defined]
+        node = torch._C._current_autograd_node()
         if node is None:
             return self._open[-1], False
         found = bisect_right(self._starts, node._sequence_nr()) - 1
@@ -51,7 +51,7 @@ class Parts:
                 self._leave()
 
         with ExitStack() as stack:
-            heads.forward = counted  # type: ignore[assignment]
+            heads.forward = counted
             stack.callback(setattr, heads, "forward", forward)
             for module, part in modules.items():
                 before = module.register_forward_pre_hook(lambda *_, part=part: self._enter(part))

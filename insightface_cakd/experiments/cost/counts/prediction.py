@@ -1,8 +1,8 @@
 """Predicts what a step costs, from counts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.cost.counts.no_data import NoData, ranks_that_answer_nothing, tensors_of
 from insightface_cakd.experiments.cost.counts.operations import Operation, Operations, ring_all_reduce
-from insightface_cakd.experiments.cost.counts.parts import PARTS, Part, Parts
+from insightface_cakd.experiments.cost.counts.parts import Part, Parts
 from insightface_cakd.experiments.cost.memory import LiveTensors
 from insightface_cakd.experiments.cost.steps import (
     ALONE,
@@ -25,11 +25,12 @@ from insightface_cakd.experiments.cost.steps import (
 from insightface_cakd.hosts.embedded.backbones.prelu import PReLU
 from insightface_cakd.recipe import Recipe
 
-MEMORY = ("weights", "gradients", "optimiser", "class centres", "activations")
-
 
 class Rates(Protocol):
     """How fast a device is."""
+
+    def assumptions(self) -> str:
+        """Return one line about what is assumed."""
 
     def seconds(self, operation: Operation, ranks: int) -> float:
         """Return how long an operator takes."""
@@ -45,7 +46,7 @@ class Job:
         batch: images of a rank.
         ranks: how many.
         precision: of the student.
-        on_gpu: whether operators are those of a GPU: teachers in half precision, torch's own PReLU, an optimiser for all parameters at once.
+        on_gpu: whether operators are a GPU's: teachers in half precision, torch's own PReLU, an optimiser for all parameters at once.
     """
 
     recipe: Recipe
@@ -75,9 +76,7 @@ class Counts:
 
     def flops(self, part: Part, backward: bool) -> int:
         """Return the floating-point operations of a part of the distillation step."""
-        return sum(
-            one.flops for one in self.operations[DISTILLATION] if one.part == part and one.backward == backward
-        )
+        return sum(one.flops for one in self.operations[DISTILLATION] if one.part == part and one.backward == backward)
 
     def sent(self, part: Part) -> int:
         """Return the bytes that a part sends; `update` are the student's gradients."""
@@ -88,10 +87,16 @@ class Counts:
         return {name: sum(rates.seconds(one, ranks) for one in done) for name, done in self.operations.items()}
 
 
-def ratio_to_floor(seconds: Mapping[str, float]) -> float:
-    """Return the step's time over that of the student alone and the teacher."""
+def ratios(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the step's time over its floor's, and over that with the anchors.
+
+    The floor is the student alone and the teacher, as in `cakd bench`.
+    """
     floor = sum(taken for kind, taken in seconds.items() if kind not in (ANCHOR, DISTILLATION))
-    return seconds[DISTILLATION] / floor
+    found = {"floor": seconds[DISTILLATION] / floor}
+    if ANCHOR in seconds:
+        found[f"(floor + {ANCHOR})"] = seconds[DISTILLATION] / (floor + seconds[ANCHOR])
+    return found
 
 
 def count(job: Job, head: HeadSize) -> Counts:
@@ -110,55 +115,53 @@ def count(job: Job, head: HeadSize) -> Counts:
     maker = NoData()
     with ranks_that_answer_nothing(job.ranks):
         runs = timed_runs(job.recipe, job.student, job.batch, torch.device("cpu"), job.precision, head, maker)
+        steps = [run for run in (runs[ALONE], runs[DISTILLATION]) if isinstance(run, TrainingStep)]
         if job.on_gpu:
-            _as_on_gpu(runs[DISTILLATION], runs[ALONE])
+            _as_on_gpu(steps)
         with maker.taken(runs.values(), "cpu"):
-            steps = [run for run in runs.values() if isinstance(run, TrainingStep)]
             for step in steps:
-                step.optimizer = step.new_optimizer(foreach=job.on_gpu)
                 step()
-            operations, live = {}, LiveTensors()
-            for name, run in runs.items():
-                operations[name] = _operations(run, runs[DISTILLATION], maker.head, job)
-            step = steps[-1]
-            with live, live.watching(_parameters(step)):
-                step()
-            return Counts(operations, _memory(step, live, job.ranks))
+            operations = {name: _operations(run, steps[-1], maker.head, job) for name, run in runs.items()}
+            return Counts(operations, _memory(steps[-1], job.ranks))
 
 
 def _check(job: Job, head: HeadSize) -> None:
     term = job.recipe.needs_prototypes
     if term is not None:
         raise RunError(
-            f"bench: term '{term}' reads prototypes, which are not counted; expected a recipe without. Time it with `cakd bench`."
+            f"cost: term '{term}' reads prototypes, which are not counted; expected a recipe without. Time it with `cakd bench`."
         )
     rows = int(head.sample_rate * (head.classes // job.ranks))
     if head.sample_rate < 1 and rows < job.batch * job.ranks:
         raise RunError(
-            f"bench: {head.classes} classes at sample rate {head.sample_rate} are {rows} a rank, fewer than the {job.batch * job.ranks} images "
-            "of all ranks, so that labels decide how many are used; expected at least as many. Raise --sample-rate or --classes."
+            f"cost: {head.classes} classes at sample rate {head.sample_rate} are {rows} a rank, fewer than the {job.batch * job.ranks} "
+            "images of all ranks, so that their labels decide how many are used; expected at least as many. Raise --sample-rate or "
+            "--classes."
         )
 
 
-def _as_on_gpu(*steps: Run) -> None:
-    """Let networks compute as they do on a GPU, though their tensors are the CPU's."""
+def _as_on_gpu(steps: Sequence[TrainingStep]) -> None:
+    """Let steps compute as they do on a GPU, though their tensors are the CPU's."""
     for step in steps:
-        assert isinstance(step, TrainingStep)
+        step.foreach = True
         for teacher in getattr(step.backbone, "teachers", {}).values():
             teacher.compute_in_half()
         for module in step.backbone.modules():
             if isinstance(module, PReLU):
-                module.__class__ = nn.PReLU
+                module.__class__ = nn.PReLU  # type: ignore[assignment]
 
 
-def _operations(run: Run, distilling: Run, heads: type[nn.Module], job: Job) -> list[Operation]:
-    assert isinstance(distilling, TrainingStep)
+def _operations(run: Run, distilling: TrainingStep, heads: type[nn.Module], job: Job) -> list[Operation]:
     parts = Parts()
     marks: dict[nn.Module, Part] = {}
-    for teacher in distilling.backbone.teachers.values():  # type: ignore[union-attr]
+    for teacher in distilling.backbone.teachers.values():  # type: ignore[operator]
         marks |= {teacher: "teacher", teacher.embedder: "teacher"}
     if isinstance(run, TrainingStep):
-        marks |= {run.backbone: "method", run.head: "method", getattr(run.backbone, "backbone", run.backbone): "student"}
+        marks |= {
+            run.backbone: "method",
+            run.head: "method",
+            getattr(run.backbone, "backbone", run.backbone): "student",
+        }
     counted = Operations(parts, job.ranks)
     with parts.marked(marks, heads), counted:
         run()
@@ -177,12 +180,11 @@ def _trained_bytes(step: TrainingStep) -> int:
     return sum(one.numel() * one.element_size() for one in step.backbone.parameters() if one.requires_grad)
 
 
-def _parameters(step: TrainingStep) -> list[nn.Parameter]:
-    return [*step.backbone.parameters(), *step.head.parameters()]
-
-
-def _memory(step: TrainingStep, live: LiveTensors, ranks: int) -> dict[str, int]:
-    """Return the bytes at the peak of a step, by what they are for."""
+def _memory(step: TrainingStep, ranks: int) -> dict[str, int]:
+    """Run a step, and return the bytes at its peak by what they are for."""
+    live = LiveTensors()
+    with live, live.watching([*step.backbone.parameters(), *step.head.parameters()]):
+        step()
     state = [one for values in step.optimizer.state.values() for one in values.values() if isinstance(one, Tensor)]
     held = tensors_of(step)
     rows = {getattr(step.head, "num_local", None), getattr(step.head, "num_classes", None)}
