@@ -50,8 +50,8 @@ class CPU:
     """This machine's CPU, by the operators of calls that ran on it.
 
     An operator takes a start, f seconds for each FLOP and b for each byte; f and b are fitted to all calls of its name, or for a name that
-    was not met, of its kind. The start is that of the quickest twentieth. Seconds are those of the process, so that other processes do
-    not count; of one thread.
+    was not met, of its kind. The start is that of the quickest twentieth. All is multiplied by one factor, since a call takes longer than
+    its operators. Seconds are those of the process, so that other processes do not count; of one thread.
 
     Args:
         runs: calls whose operators are timed.
@@ -61,7 +61,11 @@ class CPU:
     name = "cpu"
 
     def __init__(self, runs: Iterable[Callable[[], object]], repetitions: int = 5) -> None:
-        timed = [pair for run in runs for pair in _timed(run, repetitions)]
+        timed: list[tuple[Operation, float]] = []
+        whole = 0.0
+        for run in runs:
+            operators, taken = _timed(run, repetitions)
+            timed, whole = timed + operators, whole + taken
         self.start = quantiles([seconds for _, seconds in timed], n=20)[0]
         found: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
         for operation, seconds in timed:
@@ -71,6 +75,8 @@ class CPU:
                 for key in (_key(operation), operation.kind):
                     found[key].append(work)
         self.rates = {key: _fitted(np.array(works)) for key, works in found.items()}
+        self.factor = 1.0
+        self.factor = whole / sum(self.seconds(operation, 1) for operation, _ in timed)
 
     def assumptions(self) -> str:
         """Return one line about what is assumed."""
@@ -78,13 +84,14 @@ class CPU:
         speeds = ", ".join(f"{1e-9 / rate:.0f} GFLOP/s of {kind}" for kind, rate in rates.items() if rate)
         return (
             f"cpu: CPU seconds of each operator, fitted now to the steps {' and '.join(map(' of '.join, REFERENCE))} with {TEACHER}, batch "
-            f"{BATCH} ({speeds}; an operator takes at least {1e6 * self.start:.0f} us)"
+            f"{BATCH} ({speeds}; an operator takes at least {1e6 * self.start:.0f} us, and "
+            f"all together {self.factor:.2f} times as long)"
         )
 
     def seconds(self, operation: Operation, ranks: int) -> float:
         """Return how long an operator takes."""
         per_flop, per_byte = self.rates.get(_key(operation)) or self.rates.get(operation.kind, (0.0, 0.0))
-        return self.start + operation.flops * per_flop + operation.moved * per_byte
+        return self.factor * (self.start + operation.flops * per_flop + operation.moved * per_byte)
 
 
 def fitted_cpu() -> CPU:
@@ -112,18 +119,22 @@ def _fitted(works: np.ndarray) -> tuple[float, float]:
     return (alone[0], 0.0) if errors[0] < errors[1] else (0.0, alone[1])
 
 
-def _timed(run: Callable[[], object], repetitions: int) -> list[tuple[Operation, float]]:
-    """Return a call's operators with the seconds of each."""
+def _timed(run: Callable[[], object], repetitions: int) -> tuple[list[tuple[Operation, float]], float]:
+    """Return a call's operators with the seconds of each, and the seconds of the call."""
     run()
     each: dict[int, list[Timed]] = defaultdict(list)
+    whole = []
     for _ in range(repetitions):
+        started = time.process_time()
+        run()
+        whole.append(time.process_time() - started)
         with Timed() as timed:
             run()
         each[len(timed.done)].append(timed)
     # Every ten steps a run measures its gradients by some operators more.
     usual = max(each.values(), key=len)
     seconds = [median(one) for one in zip(*(timed.seconds for timed in usual), strict=True)]
-    return list(zip(usual[0].done, seconds, strict=True))
+    return list(zip(usual[0].done, seconds, strict=True)), median(whole)
 
 
 def _key(operation: Operation) -> str:

@@ -55,12 +55,15 @@ class Cost:
         per_image = {
             part: {way: n / GIGA / self.job.batch for way, n in ways.items()} for part, ways in facts["flops"].items()
         }
+        memory = {kind: size for kind, size in facts["memory"].items() if kind != "peak"}
+        peak = facts["memory"]["peak"]
         names = {"gradients": "student's gradients", "head": "head", "method": "method"}
         return {
             **{f"GFLOPs an image: {part} {way}": f"{per_image[part][way]:.2f}" for part in NETWORKS for way in WAYS},
             **{f"GFLOPs an image: {part}": f"{sum(per_image[part].values()):.2f}" for part in ("method", "head")},
             **{f"MiB sent: {names[kind]}": f"{size / MIB:.1f}" for kind, size in facts["sent"].items()},
-            **{f"GiB: {kind}": f"{size / GIB:.2f}" for kind, size in facts["memory"].items()},
+            **{f"GiB: {kind}": f"{size / GIB:.2f}" for kind, size in memory.items()},
+            "GiB: peak": f"{peak / GIB:.2f}{'' if facts['fits'] else ' (too much)'}",
             **{f"ms: {kind}": f"{1000 * taken:.1f}" for kind, taken in facts["seconds"].items()},
             **{f"step / {name}": f"{ratio:.3f}" for name, ratio in facts["ratios"].items()},
         }
