@@ -1,8 +1,9 @@
-"""How fast this machine's CPU is, operator by operator, from steps that run on it."""
+"""How fast this CPU is, from the operators of steps on it."""
 
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from math import inf
 from statistics import median, quantiles
 from typing import Any
 
@@ -58,7 +59,8 @@ class CPU:
         repetitions: of each, of which the median counts.
     """
 
-    name = "cpu"
+    # That of a CPU is not predicted.
+    memory = inf
 
     def __init__(self, runs: Iterable[Callable[[], object]], repetitions: int = 5) -> None:
         timed: list[tuple[Operation, float]] = []

@@ -26,7 +26,7 @@ OURS = ("insightface_cakd",)
 
 
 class NoData:
-    """Makes networks of tensors without data, and takes the data from what refers to tensors.
+    """Makes networks without data, and takes the data from steps.
 
     What is built from such networks, such as projectors by the shapes of a blank image, may have data: `taken` replaces it.
     """
@@ -60,7 +60,9 @@ class NoData:
 
     @contextmanager
     def taken(self, steps: Iterable[Any], device: str, own: tuple[str, ...] = OURS) -> Iterator[None]:
-        """Give steps that were built on the CPU, and all that they reach, tensors without data.
+        """Take the data from steps that were built on the CPU.
+
+        All that they reach gets tensors of the same shapes and layouts.
 
         Args:
             steps: calls, `TrainingStep`s among them.

@@ -153,5 +153,5 @@ def _sent(name: str, args: Sequence[Any], ranks: int) -> int:
 
 
 def ring_all_reduce(size: int, ranks: int) -> int:
-    """Return the bytes that a rank sends to sum so many over a ring."""
+    """Return the bytes that a rank sends in a ring's all-reduce."""
     return 2 * size * (ranks - 1) // ranks

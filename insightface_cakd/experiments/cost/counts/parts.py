@@ -26,7 +26,7 @@ class Parts:
         self._parts: list[Part] = []
 
     def now(self) -> tuple[Part, bool]:
-        """Return the part of the operator that runs, and whether a backward runs it."""
+        """Return whose operator runs, and whether a backward runs it."""
         node = torch._C._current_autograd_node()
         if node is None:
             return self._open[-1], False

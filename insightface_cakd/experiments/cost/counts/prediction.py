@@ -29,6 +29,10 @@ from insightface_cakd.recipe import Recipe
 class Rates(Protocol):
     """How fast a device is."""
 
+    @property
+    def memory(self) -> float:
+        """Bytes that it has."""
+
     def assumptions(self) -> str:
         """Return one line about what is assumed."""
 
@@ -88,9 +92,9 @@ class Counts:
 
 
 def ratios(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Return the step's time over its floor's, and over that with the anchors.
+    """Return the step's time over that of its floor.
 
-    The floor is the student alone and the teacher, as in `cakd bench`.
+    The floor is the student alone and the teacher, as in `cakd bench`; where there are anchors, the time over both together is another.
     """
     floor = sum(taken for kind, taken in seconds.items() if kind not in (ANCHOR, DISTILLATION))
     found = {"floor": seconds[DISTILLATION] / floor}

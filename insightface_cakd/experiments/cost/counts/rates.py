@@ -1,4 +1,4 @@
-"""How fast a device computes, moves and sends: the assumptions of a prediction."""
+"""How fast a device is: the assumptions of a prediction."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ TERA, GIGA, MICRO = 1e12, 1e9, 1e-6
 
 @dataclass(frozen=True)
 class GPU:
-    """A GPU, by its data sheet and the share of it that is reached.
+    """A GPU, by its data sheet and what of it is reached.
 
     An operator takes as long as its computation or its traffic with the memory, whichever takes longer, and never less than its start.
     Collectives overlap with nothing.

@@ -21,7 +21,7 @@ NETWORKS: tuple[Part, ...] = ("student", "teacher")
 
 @dataclass(frozen=True)
 class Cost:
-    """The counts of steps with heads of several sizes, and the device that they are for.
+    """The counts of a step with heads of several sizes.
 
     Args:
         title: what is counted.
@@ -36,7 +36,10 @@ class Cost:
     counts: dict[HeadSize, Counts]
 
     def text(self) -> str:
-        """Return what is counted, the assumptions, and a table with one column for each size of the head."""
+        """Return what is counted, the assumptions, and a table.
+
+        It has one column for each size of the head.
+        """
         columns = {f"{head.classes:,} x {head.sample_rate:g}": self._column(head) for head in self.counts}
         kinds = next(iter(columns.values()))
         rows = [{"classes x used": kind, **{name: column[kind] for name, column in columns.items()}} for kind in kinds]
@@ -78,7 +81,7 @@ class Cost:
             "flops": {part: {way: counts.flops(part, back) for way, back in WAYS.items()} for part in parts},
             "sent": {"gradients": counts.sent("update"), "head": counts.sent("head"), "method": counts.sent("method")},
             "memory": {**counts.memory, "peak": counts.peak},
-            "fits": counts.peak <= getattr(self.rates, "memory", counts.peak),
+            "fits": counts.peak <= self.rates.memory,
             "seconds": seconds,
             "ratios": ratios(seconds),
         }

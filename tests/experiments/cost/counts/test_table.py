@@ -53,6 +53,8 @@ def test_this_machine_is_fitted_first(monkeypatch):
     class Steady:
         """A CPU on which each operator takes a second."""
 
+        memory = 1e12
+
         def assumptions(self):
             return "steady"
 
