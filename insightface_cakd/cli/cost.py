@@ -1,7 +1,7 @@
 """`cakd cost`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -10,12 +10,12 @@ from insightface_cakd.cli import options
 HELP = """Predict what a recipe's step costs on GPUs, without one.
 
 A step of the given networks runs on tensors without data: floating-point operations, bytes that a rank sends and its peak memory are
-counted, and the time follows from the data sheet of the GPU. Teachers are networks by name with random weights. --on cpu predicts this
-machine.
+counted, and the time follows from the data sheet of the GPU. Teachers are networks by name with random weights. --hardware cpu predicts
+this machine.
 
 Example:
 
-    cakd cost --on h100 --ranks 8 --distill cakd --network r50 --recipe-set teacher.network=vit_l_dp005_mask_005
+    cakd cost --hardware h100 --ranks 8 --distill cakd --network r50 --recipe-set teacher.network=vit_l_dp005_mask_005
 """
 # Of MS1MV3, Glint360K and WebFace42M, and what is to come.
 CLASSES = (93_431, 360_232, 2_059_906, 10_000_000)
@@ -28,21 +28,19 @@ def register(app: typer.Typer) -> None:
 
 
 def _cost(
-    device: Annotated[str, typer.Option("--on", help="h100, a100 or cpu.")] = "h100",
+    device: Annotated[str, typer.Option("--hardware", help="h100, a100 or cpu.")] = "h100",
     distill: Annotated[str, options.DISTILL] = "cosine",
     network: Annotated[str, options.NETWORK] = "mbf",
     recipe_settings: options.RecipeSettings = None,
     ranks: Annotated[int, typer.Option("--ranks", min=1, help="GPUs.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images of a rank.")] = 128,
+    batch_size: options.BatchSize = 128,
     classes: Annotated[
         list[int] | None, typer.Option("--classes", help="Of all ranks; may be given several times.")
     ] = None,
     sample_rate: Annotated[
         list[float] | None, typer.Option("--sample-rate", help="Share of the classes in a step; several times too.")
     ] = None,
-    training_precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="Of the student; bf16 stands for fp16 too.")
-    ] = "bf16",
+    training_precision: options.TrainingPrecision = "bf16",
     json: options.Json = None,
 ) -> None:
     from insightface_cakd.experiments.cost.counts.prediction import Job

@@ -102,10 +102,10 @@ def cost(name: str, job: Job, device: str, heads: Sequence[HeadSize]) -> Cost:
         RunError: an unknown device, several ranks on the CPU, or a step that cannot be counted.
     """
     if device != "cpu" and device not in GPUS:
-        raise RunError(f"--on {device}: is not a known device; known: {', '.join(GPUS)}, cpu.")
+        raise RunError(f"--hardware {device}: is not a known device; known: {', '.join(GPUS)}, cpu.")
     if device == "cpu" and job.ranks > 1:
         raise RunError(
-            f"--on cpu: {job.ranks} ranks, and what CPUs send to each other is not predicted; expected 1. Leave --ranks out."
+            f"--hardware cpu: {job.ranks} ranks, and what CPUs send to each other is not predicted; expected 1. Leave --ranks out."
         )
     networks = " and ".join(spec.network for spec in job.recipe.named_teachers.values()) or job.recipe.teacher.network
     title = (

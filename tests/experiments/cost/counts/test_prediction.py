@@ -146,6 +146,11 @@ def test_a_bf16_student_keeps_half_of_its_activations():
     assert half["weights"] == single["weights"]
 
 
+def test_on_a_gpu_fp16_costs_what_bf16_does():
+    half, brain = (count(job(on_gpu=True, precision=kind), HeadSize()) for kind in ("fp16", "bf16"))
+    assert half == brain
+
+
 def test_ratios_are_over_student_and_teacher_and_over_these_and_the_anchors():
     assert ratios({ALONE: 3.0, FORWARD: 1.0, DISTILLATION: 5.0}) == {"floor": 1.25}
     assert list(ratios({ALONE: 3.0, FORWARD: 1.0, ANCHOR: 1.0, DISTILLATION: 5.0}).values()) == [1.25, 1.0]

@@ -20,7 +20,7 @@ def cells(text):
 def test_the_command_prints_assumptions_and_a_column_for_each_size(tmp_path):
     sizes = ["--sample-rate", 1, "--sample-rate", 0.5]
     ran = cakd(
-        "cost", "--on", "a100", *TINY, *sizes, "--distill", "cakd", "--ranks", 2, "--json", tmp_path / "cost.json"
+        "cost", "--hardware", "a100", *TINY, *sizes, "--distill", "cakd", "--ranks", 2, "--json", tmp_path / "cost.json"
     )
     assert ran.code == 0, ran.err
     first, second = ran.out.split("\n\n")[:2]
@@ -44,7 +44,7 @@ def test_the_command_prints_assumptions_and_a_column_for_each_size(tmp_path):
 
 
 def test_what_does_not_fit_is_marked():
-    ran = cakd("cost", "--on", "h100", "--network", "cnn_tiny", "--classes", 50_000_000, "--sample-rate", 1)
+    ran = cakd("cost", "--hardware", "h100", "--network", "cnn_tiny", "--classes", 50_000_000, "--sample-rate", 1)
     (peak,) = cells(ran.out)["GiB: peak"]
     assert re.fullmatch(r"[\d.]+ \(too much\)", peak)
 
@@ -62,7 +62,7 @@ def test_this_machine_is_fitted_first(monkeypatch):
             return 1.0
 
     monkeypatch.setattr(module, "fitted_cpu", Steady)
-    ran = cakd("cost", "--on", "cpu", *TINY, "--training-precision", "fp32", "--sample-rate", 1)
+    ran = cakd("cost", "--hardware", "cpu", *TINY, "--training-precision", "fp32", "--sample-rate", 1)
     assert ran.out.split("\n\n")[1] == "steady"
     assert float(cells(ran.out)["ms: teacher forward"][0]) > 1000
 
@@ -70,10 +70,10 @@ def test_this_machine_is_fitted_first(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--on", "v100"], "--on v100: is not a known device; known: h100, a100, cpu."),
+        (["--hardware", "v100"], "--hardware v100: is not a known device; known: h100, a100, cpu."),
         (
-            ["--on", "cpu", "--ranks", 2],
-            "--on cpu: 2 ranks, and what CPUs send to each other is not predicted; expected 1. Leave --ranks out.",
+            ["--hardware", "cpu", "--ranks", 2],
+            "--hardware cpu: 2 ranks, and what CPUs send to each other is not predicted; expected 1. Leave --ranks out.",
         ),
     ],
 )
