@@ -24,6 +24,7 @@ from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.on_gpu import Plan, on_gpu
 from benchmarks.reading import reading
+from benchmarks.predicted import predicted_table
 from benchmarks.seeds import seeds_table
 from benchmarks.students import student_steps, table
 from benchmarks.tuning import tune as tuned
@@ -248,6 +249,20 @@ def pairs(
     if json is not None:
         write_json(json, found.facts())
     print(found.text())
+
+
+@app.command("predicted")
+def predicted(
+    repeats: Annotated[int, typer.Option(min=1, help="Timed steps of each kind.")] = 9,
+) -> None:
+    """Compare what `cakd cost` predicts with steps measured on this CPU.
+
+    Example: `OMP_NUM_THREADS=1 python -m benchmarks predicted`
+    \f
+    Args:
+        repeats: timed steps of each kind.
+    """
+    print(predicted_table(repeats))
 
 
 @app.command("students")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -20,6 +20,7 @@ SETS = typer.Option("--sets", help="Verification sets: a .bin or a folder of the
 STUDENT = typer.Option("--student", help="The recogniser, an .onnx as `cakd export` writes it.")
 
 Batch = Annotated[int, BATCH]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=2, help="Images a step, of one rank.")]
 Centres = Annotated[
     list[str] | None,
     typer.Option("--centres", help="Files with the teacher's class centres, in rank order, or its prototypes' folder."),
@@ -66,6 +67,10 @@ Teacher = Annotated[
     str | None, typer.Option("--teacher", help="Teacher's weights, run, ONNX file or cache; replaces the recipe's.")
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Of the runtimes, in the timing.")]
+TrainingPrecision = Annotated[
+    Literal["fp32", "bf16", "fp16"],
+    typer.Option("--training-precision", help="Of the student; fp16 on CUDA only."),
+]
 Workers = Annotated[
     int, typer.Option("--workers", min=1, help="Processes or threads; the result is the same for any number.")
 ]

@@ -1,13 +1,11 @@
 """`cakd quickstart`, `cakd train` and `cakd bench`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from insightface_cakd.cli import options
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 QUICKSTART_HELP = """Watch a teacher teach a small network, from data to report.
 
@@ -90,9 +88,9 @@ def _bench(
     distill: Annotated[str, options.DISTILL] = "cosine",
     network: Annotated[str, options.NETWORK] = "mbf",
     recipe_settings: options.RecipeSettings = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
+    batch_size: options.BatchSize = 32,
     steps: Annotated[int, typer.Option(min=3, help="Timed steps of each kind.")] = 10,
-    training_precision: Annotated[Precision, typer.Option(help="Of the student; fp16 on CUDA only.")] = "fp32",
+    training_precision: options.TrainingPrecision = "fp32",
     data: options.Data = None,
 ) -> None:
     """Time a recipe's step and its parts, and measure their peak memory.

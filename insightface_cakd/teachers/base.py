@@ -58,6 +58,8 @@ class Teacher(nn.Module):
         self.embedder = self._placed(embedder)
         self._tappable = tappable
         self.prompts: nn.Module | None = None
+        # (classes, D), of its head, where they come from no file.
+        self.centres: Tensor | None = None
         self._channels_last = is_convolutional(embedder)
         self.training = False
 
@@ -79,6 +81,10 @@ class Teacher(nn.Module):
         teacher = cls(network, name, embedding_size, device)
         measure_answer(teacher.embedder, teacher.device, teacher.input_size, f"teacher {name}")
         return teacher
+
+    def compute_in_half(self) -> None:
+        """Run the embedder in half precision on any device, as on CUDA."""
+        self._autocasts = True
 
     @property
     def embedding_size(self) -> int:

@@ -63,10 +63,20 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
         return _from_weights(spec, device, get_model)
 
 
-def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device: torch.device) -> Teacher:
+def untrained_teacher(
+    spec: TeacherSpec,
+    get_model: GetModel,
+    width: int,
+    device: torch.device,
+    make: Callable[[Callable[[], nn.Module]], nn.Module] = lambda build: build(),
+) -> Teacher:
     """Build the teacher of a recipe with random weights, for timing.
 
-    No file is read. `width` is that of the embedding where the recipe gives none.
+    No file is read.
+
+    Args:
+        width: of the embedding where the recipe gives none.
+        make: calls the function that builds the network.
     """
     _check_learns(spec)
     if spec.network in _CANNOT_LEARN:
@@ -74,7 +84,8 @@ def untrained_teacher(spec: TeacherSpec, get_model: GetModel, width: int, device
             f"teacher {spec.network}: nothing to time without its file; expected a network with random weights in its place. Pass "
             "--teacher NETWORK (vit_t, timm:NAME)."
         )
-    network = freeze(_torch_network(spec, spec.embedding_size or width, get_model, device, face_head=True), device)
+    size = spec.embedding_size or width
+    network = freeze(make(lambda: _torch_network(spec, size, get_model, device, face_head=True)), device)
     found = measure_answer(network, device, spec.input_size, f"teacher {spec.network}", trained=False)
     return _teacher_of(spec, network, found, device)
 

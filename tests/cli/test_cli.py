@@ -13,6 +13,7 @@ COMMANDS = [
     ["quickstart"],
     ["train"],
     ["bench"],
+    ["cost"],
     ["eval"],
     ["eval", "bin"],
     ["eval", "mixed"],

@@ -103,6 +103,8 @@ class Setting:
         Raises:
             RecipeError: the recipe names no file.
         """
+        if self.teacher.centres is not None:
+            return self.teacher.centres
         if not self.recipe.teacher.centres:
             reader = "a logits term" if self.recipe.needs_logits else "head.centres: teacher"
             raise RecipeError(

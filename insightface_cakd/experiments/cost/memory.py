@@ -1,11 +1,12 @@
 """Peak memory of one call, above what was allocated before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -40,13 +41,28 @@ class LiveTensors(TorchDispatchMode):
     Attributes:
         now: bytes of the storages that are alive now.
         peak: largest value of `now` so far.
+        gradients: bytes of those that are gradients of parameters, now.
+        gradients_at_peak: the same when `now` was largest.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0
         self.peak = 0
+        self.gradients = 0
+        self.gradients_at_peak = 0
         self._known: dict[int, ref] = {}
+        self._of_gradients: set[int] = set()
+
+    @contextmanager
+    def watching(self, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+        """Tell the gradients of parameters from other tensors, within a `with` block."""
+        hooks = [one.register_post_accumulate_grad_hook(self._note_gradient) for one in parameters if one.requires_grad]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator, and count the storages that it made."""
@@ -64,10 +80,21 @@ class LiveTensors(TorchDispatchMode):
         def forget(_: ref) -> None:
             del self._known[key]
             self.now -= size
+            if key in self._of_gradients:
+                self._of_gradients.remove(key)
+                self.gradients -= size
 
         self._known[key] = ref(storage, forget)
         self.now += size
-        self.peak = max(self.peak, self.now)
+        if self.now > self.peak:
+            self.peak, self.gradients_at_peak = self.now, self.gradients
+
+    def _note_gradient(self, parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        storage = parameter.grad.untyped_storage()
+        if storage._cdata in self._known.keys() - self._of_gradients:
+            self._of_gradients.add(storage._cdata)
+            self.gradients += storage.nbytes()
 
 
 def _storages(tree: Any) -> list[torch.UntypedStorage]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,34 +39,91 @@ FORWARD = "teacher forward"
 LEARNING = "teacher forward, backward to prompts"
 ANCHOR = "plain embeddings for anchors"
 DISTILLATION = "distillation step"
+# That of arcface_torch's configs.
+WEIGHT_DECAY = 5e-4
 
 
-def timed_runs(recipe: Recipe, student: str, batch: int, device: torch.device, precision: Precision) -> dict[str, Run]:
+@dataclass(frozen=True)
+class HeadSize:
+    """How large the head of a step is.
+
+    Args:
+        classes: of all ranks.
+        sample_rate: share of them that a step uses.
+    """
+
+    classes: int = CLASSES
+    sample_rate: float = 1.0
+
+
+class Maker(Protocol):
+    """Makes what of a step may be too large to have."""
+
+    head: type[nn.Module]
+
+    def network(self, build: Callable[[], nn.Module]) -> nn.Module:
+        """Return the network that a function builds."""
+
+    def tensor(self, *shape: int) -> Tensor:
+        """Return random numbers."""
+
+
+class WithData:
+    """Makes everything as it is in a run."""
+
+    head: type[nn.Module] = PartialFC_V2
+
+    def network(self, build: Callable[[], nn.Module]) -> nn.Module:
+        """Build a network."""
+        return build()
+
+    def tensor(self, *shape: int) -> Tensor:
+        """Draw normal random numbers."""
+        return torch.randn(*shape)
+
+
+def timed_runs(
+    recipe: Recipe,
+    student: str,
+    batch: int,
+    device: torch.device,
+    precision: Precision,
+    head: HeadSize | None = None,
+    maker: Maker | None = None,
+) -> dict[str, Run]:
     """Return the calls by name, in the order of timing.
 
     They are: the student's step; the teacher's forward, with prompts forward and backward to the prompts; if anchors need
     them, the teacher's embeddings without prompts, by another forward or with `prompts.plain` by a look-up in a cache,
-    which here is in memory and has one batch; the distillation step.
+    which here is in memory and has one batch; the distillation step. Where no size of the head is given, it has 1,000 classes and uses all.
     """
+    size, makes = head or HeadSize(), maker or WithData()
     if precision == "fp16" and device.type != "cuda":
         raise RunError(
             f"bench: --training-precision fp16 on {device.type}; the hosts compute in float16 on CUDA only. Use fp32 or bf16."
         )
     images = torch.randint(0, 256, (batch, 3, 112, 112), device=device) / 127.5 - 1
-    labels = torch.randint(0, CLASSES, (batch,), device=device)
+    labels = torch.randint(0, size.classes, (batch,), device=device)
     specs = recipe.named_teachers.items()
-    teachers = {name: untrained_teacher(spec, get_model, WIDTH, device) for name, spec in specs}
+    teachers = {name: untrained_teacher(spec, get_model, WIDTH, device, makes.network) for name, spec in specs}
     for teacher in teachers.values():
         if isinstance(teacher, PromptedTeacher) and teacher.spec.plain is not None:
             teacher.remembered = _remember(teacher, images)
-    host: Any = SimpleNamespace(get_model=get_model, CombinedMarginLoss=CombinedMarginLoss, PartialFC_V2=PartialFC_V2)
-    runs: dict[str, Run] = {ALONE: TrainingStep(host, student, images, labels, precision)}
+
+    def made(name: str, **options: Any) -> nn.Module:
+        return makes.network(lambda: get_model(name, **options))
+
+    host: Any = SimpleNamespace(get_model=made, CombinedMarginLoss=CombinedMarginLoss, PartialFC_V2=makes.head)
+    runs: dict[str, Run] = {ALONE: TrainingStep(host, student, images, labels, precision, size)}
     runs |= _teaching(recipe, list(teachers.values()), images)
     task = task_of(recipe)
     target = task.target(batch, WIDTH)
-    _install(host, recipe, teachers, task)
+    _install(host, recipe, teachers, task, size.classes, makes)
     target = labels if target is None else target.to(device)
-    runs[DISTILLATION] = TrainingStep(host, student, images, target, precision)
+    runs[DISTILLATION] = TrainingStep(host, student, images, target, precision, size)
+    for teacher in teachers.values():
+        # A head has taken its own rows of them.
+        teacher.centres = None
     return runs
 
 
@@ -106,7 +164,9 @@ def _remember(teacher: PromptedTeacher, images: Tensor) -> CachedEmbeddings:
     return CachedEmbeddings(EmbeddingCache(Path(), meta, hashes[rows], rows, stored))
 
 
-def _install(host: Any, recipe: Recipe, teachers: Mapping[str, Teacher], task: Task) -> None:
+def _install(
+    host: Any, recipe: Recipe, teachers: Mapping[str, Teacher], task: Task, classes: int, maker: Maker
+) -> None:
     """Install the recipe in the host, as a run does.
 
     Class centres and prototypes, where the recipe needs them, are random.
@@ -114,23 +174,21 @@ def _install(host: Any, recipe: Recipe, teachers: Mapping[str, Teacher], task: T
     with TemporaryDirectory() as folder:
         for teacher in [*teachers.values()][:1]:
             if recipe.needs_centres:
-                centres = Path(folder) / "centres.pt"
-                torch.save({"weight": torch.randn(CLASSES, teacher.embedding_size)}, centres)
-                recipe.teacher.centres = [str(centres)]
+                teacher.centres = maker.tensor(classes, teacher.embedding_size)
             if recipe.needs_prototypes:
-                recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher))
+                recipe.teacher.prototypes = str(_random_prototypes(Path(folder) / "prototypes", teacher, classes))
         # As a resumed run, which reads no initial weights.
         install(host, recipe, teachers, plan=RunPlan(Length(1, 1), resumes=True), task=task)
 
 
-def _random_prototypes(folder: Path, teacher: Teacher) -> Path:
+def _random_prototypes(folder: Path, teacher: Teacher, classes: int) -> Path:
     """Write random prototypes with 100 hardest others each, as in the paper."""
-    rows = torch.nn.functional.normalize(torch.randn(CLASSES, teacher.embedding_size))
-    hardest = torch.randint(0, CLASSES, (CLASSES, NEAREST), dtype=torch.int32)
+    rows = torch.nn.functional.normalize(torch.randn(classes, teacher.embedding_size))
+    hardest = torch.randint(0, classes, (classes, NEAREST), dtype=torch.int32)
     meta = PrototypesMeta(
-        teacher.name, None, "", CLASSES, teacher.embedding_size, NEAREST, CLASSES, CLASSES, __version__
+        teacher.name, None, "", classes, teacher.embedding_size, NEAREST, classes, classes, __version__
     )
-    save_prototypes(folder, meta, rows.numpy(), hardest.numpy(), torch.ones(CLASSES, dtype=torch.int64).numpy())
+    save_prototypes(folder, meta, rows.numpy(), hardest.numpy(), torch.ones(classes, dtype=torch.int64).numpy())
     return folder
 
 
@@ -143,19 +201,28 @@ class TrainingStep:
         images: (B, 3, 112, 112); their device is that of the step.
         labels: (B,), or the target of a task.
         precision: of the student.
+        head: how many classes it has, and uses in a step.
     """
 
-    def __init__(self, host: Any, student: str, images: Tensor, labels: Tensor, precision: Precision) -> None:
+    def __init__(
+        self, host: Any, student: str, images: Tensor, labels: Tensor, precision: Precision, head: HeadSize
+    ) -> None:
         self.images, self.labels, self.precision = images, labels, precision
         device = images.device
         self.backbone: nn.Module = (
             host.get_model(student, num_features=WIDTH, fp16=precision == "fp16").to(device).train()
         )
         margin = host.CombinedMarginLoss(64, 1.0, 0.5, 0.0)
-        self.head: nn.Module = host.PartialFC_V2(margin, WIDTH, CLASSES).to(device).train()
-        groups = [{"params": list(self.backbone.parameters())}, {"params": list(self.head.parameters())}]
-        self.optimizer = torch.optim.SGD(groups, lr=1e-3, momentum=0.9)
+        self.head: nn.Module = host.PartialFC_V2(margin, WIDTH, head.classes, head.sample_rate).to(device).train()
+        # Whether optimiser and clipping treat all parameters in one call; None leaves it to torch, which does so on a GPU.
+        self.foreach: bool | None = None
+        self.optimizer = self.new_optimizer()
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        """Return an optimiser of backbone and head, without a state."""
+        groups = [{"params": list(part.parameters())} for part in (self.backbone, self.head)]
+        return torch.optim.SGD(groups, lr=1e-3, momentum=0.9, weight_decay=WEIGHT_DECAY, foreach=self.foreach)
 
     def loss(self) -> Tensor:
         """Return the loss of the batch."""
@@ -168,7 +235,7 @@ class TrainingStep:
         """Take the step."""
         self.scaler.scale(self.loss()).backward()
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.backbone.parameters(), 5)
+        nn.utils.clip_grad_norm_(self.backbone.parameters(), 5, foreach=self.foreach)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()

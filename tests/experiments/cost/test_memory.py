@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from insightface_cakd.experiments.cost.memory import peak_memory
+from insightface_cakd.experiments.cost.memory import LiveTensors, peak_memory
 from insightface_cakd.experiments.cost.steps import timed_runs
 from insightface_cakd.recipe import load_recipe
 
@@ -44,6 +44,19 @@ def test_activations_kept_for_the_backward_count_and_gradients_too():
     with torch.no_grad():
         assert peak_memory(forward, CPU) == 2 * 1000 * FLOAT
     assert peak_memory(lambda: forward().sum().backward(), CPU) >= 3 * 1000 * FLOAT
+
+
+def test_gradients_are_told_from_activations_until_they_are_freed():
+    """y = w v at v = 2 of 1000: the gradient of w stays; the peak is at the end, beside two temporary tensors at most."""
+    weight = nn.Parameter(torch.ones(1000))
+    with LiveTensors() as live, live.watching([weight]):
+        (weight * 2).sum().backward()
+        assert live.gradients == 1000 * FLOAT
+        kept = weight * 3
+        assert live.peak >= live.gradients_at_peak + kept.numel() * FLOAT
+        weight.grad = None
+        assert live.gradients == 0
+    assert live.gradients_at_peak == 1000 * FLOAT
 
 
 @pytest.mark.parametrize("recipe", ["urfm", "cakd"])
