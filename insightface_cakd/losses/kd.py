@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from insightface_cakd.losses.base import DistillLoss, precise
+from insightface_cakd.losses.blocks import column_blocks
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
-from insightface_cakd.losses.thresholds import row_chunks
 
 
 class SoftTargetLoss(DistillLoss):
@@ -62,7 +62,7 @@ class SoftTargetLoss(DistillLoss):
 
 
 class _Divergence(torch.autograd.Function):
-    """Value and gradient together, a few rows at a time.
+    """Value and gradient together, a few columns at a time.
 
     Of all intermediate results, only one matrix is kept after the call.
     """
@@ -71,20 +71,20 @@ class _Divergence(torch.autograd.Function):
     def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, classes: ClassAxis) -> Tensor:
         largest = classes.max(student), classes.max(teacher)
         parts = []
-        for rows in row_chunks(student):
-            ours, theirs = _softened(student, teacher, largest, temperature, rows)
+        for block in column_blocks(student):
+            ours, theirs = _softened(student, teacher, largest, temperature, block)
             ratio = theirs - ours
             masses = ours.exp_(), theirs.exp_()
             ratio *= masses[1]
             parts.append(torch.stack([values.sum(dim=1) for values in (*masses, ratio)], dim=1))
-        sums = classes.sum(torch.cat(parts).view(-1, 1)).view(-1, 3)  # sum e^S, sum e^T, sum e^T (log e^T - log e^S)
+        sums = classes.sum(torch.stack(parts).sum(0).view(-1, 1)).view(-1, 3)  # sum e^S, sum e^T, sum e^T (log e^T - log e^S)
         if ctx.needs_input_grad[0]:
             gradient = torch.empty_like(student)
             factors = temperature / len(student) / sums
-            for rows in row_chunks(student):
-                ours, theirs = _softened(student, teacher, largest, temperature, rows)
-                ours, theirs = ours.exp_().mul_(factors[rows, :1]), theirs.exp_().mul_(factors[rows, 1:2])
-                torch.sub(ours, theirs, out=gradient[rows])
+            for block in column_blocks(student):
+                ours, theirs = _softened(student, teacher, largest, temperature, block)
+                ours, theirs = ours.exp_().mul_(factors[:, :1]), theirs.exp_().mul_(factors[:, 1:2])
+                torch.sub(ours, theirs, out=gradient[:, block])
             ctx.save_for_backward(gradient)
         return temperature**2 * (sums[:, 2] / sums[:, 1] - sums[:, 1].log() + sums[:, 0].log()).mean()
 
@@ -96,10 +96,10 @@ class _Divergence(torch.autograd.Function):
 
 
 def _softened(
-    student: Tensor, teacher: Tensor, largest: tuple[Tensor, Tensor], temperature: float, rows: slice
+    student: Tensor, teacher: Tensor, largest: tuple[Tensor, Tensor], temperature: float, block: slice
 ) -> tuple[Tensor, Tensor]:
-    """Return softened logits of some rows, shifted to a largest of 0."""
+    """Return softened logits of some columns, shifted to a largest of 0."""
     ours, theirs = (
-        z[rows].sub(top[rows]).div_(temperature) for z, top in zip((student, teacher), largest, strict=True)
+        z[:, block].sub(top).div_(temperature) for z, top in zip((student, teacher), largest, strict=True)
     )
     return ours, theirs

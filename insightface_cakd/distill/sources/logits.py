@@ -12,13 +12,14 @@ from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import RunError, ShapeError
 from insightface_cakd.losses import DistillLoss
 from insightface_cakd.losses.classes import WHOLE_ROWS
-from insightface_cakd.losses.thresholds import row_chunks
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.runtime.ranks import world_size
 
 _PROMPTED = "prompted_logits"
 # (N, 1): the column of each sample's class among this rank's classes, -1 where another rank has the class.
 _COLUMNS = "columns"
+# Parts of the rows that pass the margin one after another.
+_PARTS = 8
 
 
 class SeenMargin(nn.Module):
@@ -134,7 +135,7 @@ class Logits(Source):
         if everyone.requires_grad:
             return seen.margin((everyone @ rows.T).clamp(-1, 1), columns)
         # A margin treats each row by itself, so a constant teacher needs no second matrix of this size.
-        logits = everyone.new_empty(len(everyone), len(rows))
-        for part in row_chunks(logits):
-            logits[part] = seen.margin((everyone[part] @ rows.T).clamp_(-1, 1), columns[part])
+        logits = (everyone @ rows.T).clamp_(-1, 1)
+        for part, own in zip(logits.chunk(_PARTS), columns.chunk(_PARTS), strict=True):
+            part.copy_(seen.margin(part, own))
         return logits
