@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,7 @@ from insightface_cakd.distill.head import distilled_head
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.sources import Setting
 from insightface_cakd.distill.sources.logits import Logits, SeenMargin
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.cost.memory import peak_memory
@@ -128,21 +130,29 @@ def head_step(size: HeadSize, term: TermSpec | None) -> Callable[[], object]:
     if term is None:
         plain = PartialFC_V2(margin, size.width, size.classes, size.sample_rate)
         return lambda: _run(plain, plain(student.clone().requires_grad_(), labels))
-    with tempfile.TemporaryDirectory() as folder:
-        sources = _sources(size, term, Path(folder) / "centres.pt")
+    sources = [_DrawnLogits(_setting(size, term))]
     distillation = Distillation(DistillationStep([term], sources), Monitor(None, 1), sources)
     head = distilled_head(PartialFC_V2, distillation)(SeenMargin(margin), size.width, size.classes, size.sample_rate)
 
     return lambda: _run(head, head((student.clone().requires_grad_(), {"teacher.embedding": teacher}), labels))
 
 
-def _sources(size: HeadSize, term: TermSpec, path: Path) -> list[Logits]:
-    """Return a logits term's source, for a teacher with random class centres."""
-    centres = torch.randn(size.classes, size.width, generator=torch.Generator().manual_seed(0))
-    torch.save({"weight": centres}, path)
-    recipe = Recipe(teacher=TeacherSpec(network="random", centres=[str(path)]), losses=[term])
+class _DrawnLogits(Logits):
+    """Logits of a teacher with random class centres, of which a rank draws its own alone."""
+
+    def __init__(self, setting: Setting) -> None:
+        Source.__init__(self, setting)
+
+    def own_centres(self, head: Any) -> torch.Tensor:
+        """Draw this rank's rows."""
+        generator = torch.Generator().manual_seed(head.class_start)
+        return torch.randn(head.num_local, self.setting.teacher.embedding_size, generator=generator)
+
+
+def _setting(size: HeadSize, term: TermSpec) -> Setting:
+    recipe = Recipe(teacher=TeacherSpec(network="random"), losses=[term])
     teacher = Teacher(nn.Identity(), "random", size.width, "cpu")
-    return [Logits(Setting(recipe, {"teacher": teacher}, [term]))]
+    return Setting(recipe, {"teacher": teacher}, [term])
 
 
 def _run(head: nn.Module, loss: torch.Tensor) -> None:

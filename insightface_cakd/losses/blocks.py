@@ -7,7 +7,7 @@ from torch import Tensor
 
 # Entries of a block: on a CPU, what stays in its cache through several operators; elsewhere, an eighth of a large matrix, and not
 # fewer than this, below which launching costs more than memory.
-CACHED = 2**15
+CACHED = 2**17
 ENTRIES = 2**18
 
 

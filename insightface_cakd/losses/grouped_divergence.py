@@ -31,8 +31,8 @@ def grouped_divergence(
 
     T^2 / N sum_i (primary KL(p^T_P || p^S_P) + binary KL(b^T || b^S) + secondary KL(p^T_P' || p^S_P'))
 
-    And the mean number of classes in the group. The gradient is computed with the value, so that of all that is made on the way one matrix
-    of the logits' size outlives the call. A part of weight 0 is not computed. A group without classes counts 0. It takes one reduction.
+    And the mean number of classes in the group. No matrix of the logits' size is made but the gradient. A part of weight 0 is not
+    computed. A group without classes counts 0. It takes one reduction.
 
     Args:
         student: (N, n), N > 0, float32 or float64.
@@ -57,8 +57,8 @@ class _GroupedDivergence(torch.autograd.Function):
         pair = _Pair(student, teacher, group, temperature)
         sums = joined(classes.gather(pair.sums(weights)), temperature)
         values, shares = _divergences(sums, temperature, weights)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(pair.gradient(sums, shares, weights))
+        ctx.save_for_backward(student, teacher, sums, shares, group.low, group.top, group.last, group.columns)
+        ctx.weights, ctx.temperature = weights, temperature
         size = sums[:, _SIZE, 0].double().mean()
         ctx.mark_non_differentiable(size)
         return temperature**2 * values.mean(), size
@@ -66,8 +66,9 @@ class _GroupedDivergence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        (columns,) = ctx.saved_tensors
-        return columns * gradient, None, None, None, None, None
+        student, teacher, sums, shares, *group = ctx.saved_tensors
+        pair = _Pair(student, teacher, Group(*group), ctx.temperature)
+        return pair.gradient(gradient, sums, shares, ctx.weights), None, None, None, None, None
 
 
 class _Pair:
@@ -84,13 +85,13 @@ class _Pair:
         parts = [self._block_sums(block, weights) for block in column_blocks(student)]
         return joined(torch.stack(parts), self.temperature)
 
-    def gradient(self, sums: Tensor, shares: Tensor, weights: GroupWeights) -> Tensor:
-        """Return the gradient of the mean times T^2, (N, n).
+    def gradient(self, gradient: Tensor, sums: Tensor, shares: Tensor, weights: GroupWeights) -> Tensor:
+        """Return a multiple of the gradient of the mean times T^2, (N, n).
 
         `shares` are (N, 2, 2), b by side and group; the sums are of all ranks.
         """
         within = sums.new_tensor([weights.primary, weights.secondary])
-        scale = self.temperature / len(sums)
+        scale = gradient * self.temperature / len(sums)
         # A group without classes has sum 0, and no column that would read its factor; it must be finite.
         masses = sums[:, _MASSES].masked_fill(sums[:, _MASSES] == 0, 1)
         factors = torch.stack([weights.binary * (shares[:, 0] - shares[:, 1]) + within, within.expand(len(sums), 2)], 1)

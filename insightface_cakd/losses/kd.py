@@ -1,5 +1,6 @@
 """Softened class probabilities, on whole or sharded logits."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -17,8 +18,7 @@ class SoftTargetLoss(DistillLoss):
 
     T^2 / N sum_i KL(softmax(z^T_i / T) || softmax(z^S_i / T))
 
-    Only maxima and sums over classes travel between ranks. The gradient T (p^S - p^T) / N, of a rank's own columns, has a closed form and
-    is computed with the value.
+    Only maxima and sums over classes travel between ranks. The gradient of a rank's own columns, T (p^S - p^T) / N, has a closed form.
 
     Shape:
         student, teacher: (N, n) logits of the same samples and classes, margin and scale inside.
@@ -62,9 +62,9 @@ class SoftTargetLoss(DistillLoss):
 
 
 class _Divergence(torch.autograd.Function):
-    """Value and gradient together, a few columns at a time.
+    """Value and gradient, a few columns at a time.
 
-    Of all intermediate results, only one matrix is kept after the call.
+    What is kept for the gradient are the logits themselves.
     """
 
     @staticmethod
@@ -77,26 +77,27 @@ class _Divergence(torch.autograd.Function):
             masses = ours.exp_(), theirs.exp_()
             ratio *= masses[1]
             parts.append(torch.stack([values.sum(dim=1) for values in (*masses, ratio)], dim=1))
-        sums = classes.sum(torch.stack(parts).sum(0).view(-1, 1)).view(-1, 3)  # sum e^S, sum e^T, sum e^T (log e^T - log e^S)
-        if ctx.needs_input_grad[0]:
-            gradient = torch.empty_like(student)
-            factors = temperature / len(student) / sums
-            for block in column_blocks(student):
-                ours, theirs = _softened(student, teacher, largest, temperature, block)
-                ours, theirs = ours.exp_().mul_(factors[:, :1]), theirs.exp_().mul_(factors[:, 1:2])
-                torch.sub(ours, theirs, out=gradient[:, block])
-            ctx.save_for_backward(gradient)
+        sums = torch.stack(parts).sum(0)
+        sums = classes.sum(sums.view(-1, 1)).view_as(sums)  # sum e^S, sum e^T, sum e^T (log e^T - log e^S)
+        ctx.save_for_backward(student, teacher, *largest, sums)
+        ctx.temperature = temperature
         return temperature**2 * (sums[:, 2] / sums[:, 1] - sums[:, 1].log() + sums[:, 0].log()).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (columns,) = ctx.saved_tensors
-        return columns * gradient, None, None, None
+        student, teacher, *largest, sums = ctx.saved_tensors
+        factors = gradient * ctx.temperature / len(student) / sums
+        columns = torch.empty_like(student)
+        for block in column_blocks(student):
+            ours, theirs = _softened(student, teacher, largest, ctx.temperature, block)
+            ours, theirs = ours.exp_().mul_(factors[:, :1]), theirs.exp_().mul_(factors[:, 1:2])
+            torch.sub(ours, theirs, out=columns[:, block])
+        return columns, None, None, None
 
 
 def _softened(
-    student: Tensor, teacher: Tensor, largest: tuple[Tensor, Tensor], temperature: float, block: slice
+    student: Tensor, teacher: Tensor, largest: Sequence[Tensor], temperature: float, block: slice
 ) -> tuple[Tensor, Tensor]:
     """Return softened logits of some columns, shifted to a largest of 0."""
     ours, theirs = (

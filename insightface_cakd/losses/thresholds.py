@@ -86,7 +86,7 @@ class Search:
 
     def _weighed(self, numbers: Tensor, weigh: Weigh | None) -> tuple[Tensor, Tensor]:
         """Return the places of numbers (N, c), and what they weigh there."""
-        keys = _ordered(numbers + 0.0) >> (self._below - self._bits)  # no -0.0
+        keys = _ordered(numbers + 0.0).bitwise_right_shift_(self._below - self._bits)  # no -0.0
         weights = None if weigh is None else weigh(numbers)
         if self._level == 0:
             keys += 2 ** (self._bits - 1)
@@ -110,4 +110,5 @@ class Search:
 def _ordered(numbers: Tensor) -> Tensor:
     """Map floating-point numbers to integers in the same order; its own inverse."""
     bits = numbers.view(torch.int32 if numbers.element_size() == 4 else torch.int64)
-    return bits ^ ((bits >> (8 * bits.element_size() - 1)) & torch.iinfo(bits.dtype).max)
+    signs = bits >> (8 * bits.element_size() - 1)
+    return signs.bitwise_and_(torch.iinfo(bits.dtype).max).bitwise_xor_(bits)
