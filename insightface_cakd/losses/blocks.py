@@ -13,8 +13,7 @@ ENTRIES = 2**18
 
 def column_blocks(matrix: Tensor) -> Iterator[slice]:
     """Yield slices of the columns, of equal size but for the last."""
-    rows, columns = matrix.shape
-    size = block_size(matrix)
+    columns, size = matrix.shape[1], block_size(matrix)
     for start in range(0, columns, size):
         yield slice(start, min(start + size, columns))
 

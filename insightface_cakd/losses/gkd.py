@@ -109,9 +109,7 @@ class GroupedLoss(DistillLoss):
                 self.mean_size = student.new_zeros(())
                 return student.sum() * 0
             group = self.primary_group(student, columns.view(-1, 1), classes)
-            value, self.mean_size = grouped_divergence(
-                student, teacher, group, self.weights, self.temperature, classes
-            )
+            value, self.mean_size = grouped_divergence(student, teacher, group, self.weights, self.temperature, classes)
             return value
 
     @torch.no_grad()

@@ -118,7 +118,8 @@ class _Pair:
             (differences * part).sum(1) if weight else peaks.new_zeros(len(peaks))
             for part, weight in zip(split, (weights.primary, weights.secondary), strict=True)
         ]
-        size = torch.stack([part.sum(1) for part in split], dim=1)
+        inside = split[0].sum(1)
+        size = torch.stack([inside, split[0].shape[1] - inside], dim=1)
         return torch.cat([peaks, torch.stack([*summed, torch.stack(crossed, dim=1), size], dim=1)], dim=1)
 
     def _split(self, block: slice) -> tuple[Tensor, Tensor]:
@@ -135,7 +136,9 @@ class _Pair:
 
     def _softened(self, side: int, block: slice, split: tuple[Tensor, Tensor], peaks: Tensor) -> Tensor:
         """Return (z - peak of its group) / T, as a new tensor."""
-        return (self.sides[side][:, block] - _of_group(split, peaks)).div_(self.temperature)
+        inside, outside = split
+        logs = torch.addcmul(self.sides[side][:, block], inside, peaks[:, :1], value=-1)
+        return logs.addcmul_(outside, peaks[:, 1:], value=-1).div_(self.temperature)
 
 
 def joined(parts: Tensor, temperature: float) -> Tensor:

@@ -100,7 +100,5 @@ def _softened(
     student: Tensor, teacher: Tensor, largest: Sequence[Tensor], temperature: float, block: slice
 ) -> tuple[Tensor, Tensor]:
     """Return softened logits of some columns, shifted to a largest of 0."""
-    ours, theirs = (
-        z[:, block].sub(top).div_(temperature) for z, top in zip((student, teacher), largest, strict=True)
-    )
+    ours, theirs = (z[:, block].sub(top).div_(temperature) for z, top in zip((student, teacher), largest, strict=True))
     return ours, theirs

@@ -92,7 +92,7 @@ class Search:
             keys += 2 ** (self._bits - 1)
             return keys.long(), torch.ones_like(keys) if weights is None else weights
         alike = (keys >> self._bits).eq_(self._found)
-        weights = alike if weights is None else weights * alike
+        weights = alike if weights is None else weights.mul_(alike.double())
         return keys.bitwise_and_(2**self._bits - 1).long(), weights
 
     def _keys(self, places: Tensor) -> Tensor:
