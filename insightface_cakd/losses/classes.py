@@ -9,12 +9,11 @@ class ClassAxis(Protocol):
     """Reductions over all classes of the rows of a logit matrix.
 
     This process may hold only some of the columns.
-
-    Attributes:
-        place: of this process among those that hold columns, in the order of the columns.
     """
 
-    place: int
+    @property
+    def place(self) -> int:
+        """This process's place among those that hold columns, in the columns' order."""
 
     def max(self, logits: Tensor) -> Tensor:
         """Return the largest entry of each row, (N, 1), without gradient."""

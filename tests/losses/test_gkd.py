@@ -1,20 +1,16 @@
 """GKD: groups, parts and gradients; what shards, ties and empty groups can get wrong."""
 
 from itertools import product
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from insightface_cakd.distill.gather import ShardedClasses
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.losses.classes import WHOLE_ROWS
-from insightface_cakd.losses.gkd import GroupedLoss, Grouping
-from insightface_cakd.losses.groups import EXACT
+from insightface_cakd.losses.gkd import GroupedLoss
 from insightface_cakd.losses.kd import SoftTargetLoss
-from insightface_cakd.losses.thresholds import Search
 from insightface_cakd.runtime.ranks import rank
 from tests import group_oracles
 from tests.losses.cases import LOGITS
@@ -229,67 +225,6 @@ def test_shards_of_unequal_size_give_the_dense_value_group_and_gradient(world, w
             assert size == loss.mean_size
         gradient = torch.cat([result[grouping][2] for result in results], dim=1)
         torch.testing.assert_close(gradient, dense.grad, rtol=1e-10, atol=1e-14)
-
-
-class Reductions(TorchDispatchMode):
-    """Counts what is sent between the ranks: every collective of torch passes here."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func.namespace == "c10d"
-        return func(*args, **(kwargs or {}))
-
-
-def reductions():
-    """Return by grouping how many collectives a step of the loss takes."""
-    student, teacher, columns = batch(dtype=torch.float32)
-    columns = torch.where(columns % 2 == rank(), columns, -1)
-    found = {}
-    for grouping in get_args(Grouping):
-        mine = student.clone().requires_grad_()
-        with Reductions() as seen:
-            GroupedLoss(grouping)(mine, teacher, columns, classes=ShardedClasses()).backward()
-        assert mine.grad.abs().sum() > 0
-        found[grouping] = seen.count
-    return found
-
-
-def test_a_step_takes_at_most_four_reductions():
-    for found in run_ranks(reductions, 2):
-        assert set(found) == set(get_args(Grouping))
-        assert all(1 <= count <= 4 for count in found.values()), found
-
-
-def test_the_adaptive_grouping_tells_logits_apart_by_15_bits_of_the_mantissa():
-    loss, own = GroupedLoss("adaptive", step=1, share=0.4), torch.tensor([[0]])
-    inside = []
-    for larger in (1 + 2**-14, 1 + 2**-16):
-        student = torch.tensor([[1.0, 1.0, larger, -9.0]])
-        inside.append(loss.primary_group(student, own, WHOLE_ROWS).members(student, slice(0, 4)).tolist())
-    assert inside == [[[1, 0, 1, 0]], [[1, 1, 0, 0]]]
-
-
-def test_zeros_of_both_signs_are_equal():
-    student = torch.tensor([[-0.0, 0.0, -0.0, -1.0], [-1.0, 0.0, -0.0, 5.0]])
-    for dtype in (torch.float32, torch.float64):
-        group = GroupedLoss("fixed", size=2).primary_group(student.to(dtype), torch.tensor([[3], [3]]), WHOLE_ROWS)
-        inside = group.members(student.to(dtype), slice(0, 4))
-        assert inside.tolist() == [[1, 0, 0, 1], [0, 1, 0, 1]]
-
-
-@pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
-def test_a_search_finds_the_ranked_numbers_of_any_size(seed, scale):
-    """Digits of a threshold are those of a number of the row, also across signs and beside the smallest."""
-    student = batch(5, 60, seed, torch.float32)[0] * scale
-    ranks = torch.tensor([[1.0], [7.0], [30.0], [59.0], [60.0]], dtype=torch.float64)
-    search = Search(student, torch.full((5, 1), -1), EXACT[4])
-    for _ in EXACT[4]:
-        search.choose(search.histogram().double(), ranks)
-    expected = student.sort(dim=1, descending=True).values.gather(1, ranks.long() - 1)
-    assert [torch.equal(end, expected) for end in search.range()] == [True, True]
-    assert torch.equal(search.above, ranks - 1)
 
 
 @pytest.mark.parametrize(
