@@ -47,7 +47,8 @@ class GroupedLoss(DistillLoss):
     Edge cases:
         Equal logits at the edge of a group: lower classes first, on any number of ranks. A group of all classes has mass 1 on both sides.
         A sum that misses the share by less than a millionth reaches it. "adaptive" takes logits for equal that agree in sign, exponent and
-        15 bits of the mantissa, and sums over the batch, where they reach the share, within 2^-11. N = 0 returns a differentiable 0; extreme logits stay finite.
+        15 bits of the mantissa, and sums over the batch, where they reach the share, within 2^-11. N = 0 returns a differentiable 0;
+        extreme logits stay finite.
     Source:
         Zhao et al., AAAI 2023 (2304.04462): groups per sample by cumulative probability; fixed and adaptive as in the authors' files,
         of which the fixed one has primary = 8, as the paper, and the adaptive one 4.
