@@ -50,7 +50,7 @@ def test_a_rank_holds_its_own_classes_only(first_of_eight):
     everything = size.classes * size.width * 4
     for term in (None, *TERMS.values()):
         with LiveTensors() as live:
-            step = head_step(size, term)
+            step = head_step(size, term, {})
         assert everything / 8 < live.peak < everything / 2
         del step
 

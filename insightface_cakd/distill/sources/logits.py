@@ -84,13 +84,13 @@ class Logits(Source):
     def begin(self, head: Any, classes: int) -> None:
         """Take this rank's rows of the teacher's unit centres; release the others."""
         head.margin_softmax.clones = not getattr(head, "keeps_logits", False)
-        self.rows = normalize(self.own_centres(head).float(), eps=1e-6)
+        self.rows = self.own_rows(head)
         self.centres = None
 
-    def own_centres(self, head: Any) -> Tensor:
-        """Return this rank's rows of the teacher's centres."""
+    def own_rows(self, head: Any) -> Tensor:
+        """Return the teacher's unit centres of this rank's classes."""
         start, end = head.class_start, head.class_start + head.num_local
-        return self._fitting(end)[start:end]
+        return normalize(self._fitting(end)[start:end].float(), eps=1e-6)
 
     def _fitting(self, classes: int) -> Tensor:
         expected = self.setting.teacher.embedding_size
