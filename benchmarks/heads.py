@@ -9,16 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.nn.functional import normalize
 
 from insightface_cakd.distill.distillation import Distillation
 from insightface_cakd.distill.head import distilled_head
 from insightface_cakd.distill.monitor import Monitor
 from insightface_cakd.distill.sources import Setting
 from insightface_cakd.distill.sources.logits import Logits, SeenMargin
+from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.distill.step import DistillationStep
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.cost.memory import peak_memory
@@ -103,16 +106,26 @@ def bench_head(size: HeadSize, ranks: int) -> str:
 def head_costs(size: HeadSize) -> dict[str, tuple[float, int]]:
     """Return seconds and peak bytes of each kind of head.
 
-    The result is the same on every rank of the process group.
+    The kinds take their steps in turn, so that what else the machine does meets them alike. The result is the same on every rank of the
+    process group.
 
     Args:
         size: size of head and batch.
     """
     kinds: dict[str, TermSpec | None] = {PLAIN: None, **TERMS}
-    return {kind: _cost(head_step(size, term), size.steps) for kind, term in kinds.items()}
+    rows: dict[str, torch.Tensor] = {}
+    runs = {kind: head_step(size, term, rows) for kind, term in kinds.items()}
+    for run in runs.values():
+        run()
+    seconds = [[_seconds(run) for run in runs.values()] for _ in range(size.steps)]
+    peaks = [peak_memory(run, torch.device("cpu")) for run in runs.values()]
+    costs = torch.tensor([[median(taken) for taken in zip(*seconds, strict=True)], peaks], dtype=torch.float64)
+    if world_size() > 1:
+        dist.all_reduce(costs, op=dist.ReduceOp.MAX)
+    return {kind: (float(cost[0]), int(cost[1])) for kind, cost in zip(runs, costs.T, strict=True)}
 
 
-def head_step(size: HeadSize, term: TermSpec | None) -> Callable[[], object]:
+def head_step(size: HeadSize, term: TermSpec | None, rows: dict[str, torch.Tensor]) -> Callable[[], object]:
     """Return one step of this rank, on random embeddings.
 
     A step is forward and backward of the head.
@@ -120,29 +133,48 @@ def head_step(size: HeadSize, term: TermSpec | None) -> Callable[[], object]:
     Args:
         size: size of head and batch.
         term: term that is added to the margin loss; None for the plain head.
+        rows: this rank's class centres, which the heads of one benchmark share; those that are missing are drawn.
     """
     torch.manual_seed(rank())
     student, teacher = (torch.randn(size.batch, size.width) for _ in range(2))
     labels = torch.randint(0, size.classes, (size.batch,))
     margin = CombinedMarginLoss(64, 1.0, 0.0, 0.4)
     if term is None:
-        plain = PartialFC_V2(margin, size.width, size.classes, size.sample_rate)
+        plain = _sharing(PartialFC_V2(margin, size.width, size.classes, size.sample_rate), rows)
         return lambda: _run(plain, plain(student.clone().requires_grad_(), labels))
-    with tempfile.TemporaryDirectory() as folder:
-        sources = _sources(size, term, Path(folder) / "centres.pt")
+    sources = [_DrawnLogits(_setting(size, term), rows)]
     distillation = Distillation(DistillationStep([term], sources), Monitor(None, 1), sources)
-    head = distilled_head(PartialFC_V2, distillation)(SeenMargin(margin), size.width, size.classes, size.sample_rate)
-
+    distilled = distilled_head(PartialFC_V2, distillation)
+    head = _sharing(distilled(SeenMargin(margin), size.width, size.classes, size.sample_rate), rows)
     return lambda: _run(head, head((student.clone().requires_grad_(), {"teacher.embedding": teacher}), labels))
 
 
-def _sources(size: HeadSize, term: TermSpec, path: Path) -> list[Logits]:
-    """Return a logits term's source, for a teacher with random class centres."""
-    centres = torch.randn(size.classes, size.width, generator=torch.Generator().manual_seed(0))
-    torch.save({"weight": centres}, path)
-    recipe = Recipe(teacher=TeacherSpec(network="random", centres=[str(path)]), losses=[term])
+class _DrawnLogits(Logits):
+    """Logits of a teacher with random class centres, of which a rank draws its own alone."""
+
+    def __init__(self, setting: Setting, drawn: dict[str, torch.Tensor]) -> None:
+        Source.__init__(self, setting)
+        self.drawn = drawn
+
+    def own_rows(self, head: Any) -> torch.Tensor:
+        """Return this rank's rows, which are drawn once."""
+        if "teacher" not in self.drawn:
+            generator = torch.Generator().manual_seed(head.class_start)
+            rows = torch.randn(head.num_local, self.setting.teacher.embedding_size, generator=generator)
+            self.drawn["teacher"] = normalize(rows, eps=1e-6)
+        return self.drawn["teacher"]
+
+
+def _sharing(head: nn.Module, rows: dict[str, torch.Tensor]) -> nn.Module:
+    """Give a head the student's rows that another one drew."""
+    head.weight = rows.setdefault("student", head.weight)
+    return head
+
+
+def _setting(size: HeadSize, term: TermSpec) -> Setting:
+    recipe = Recipe(teacher=TeacherSpec(network="random"), losses=[term])
     teacher = Teacher(nn.Identity(), "random", size.width, "cpu")
-    return [Logits(Setting(recipe, {"teacher": teacher}, [term]))]
+    return Setting(recipe, {"teacher": teacher}, [term])
 
 
 def _run(head: nn.Module, loss: torch.Tensor) -> None:
@@ -150,20 +182,12 @@ def _run(head: nn.Module, loss: torch.Tensor) -> None:
     head.zero_grad()
 
 
-def _cost(run: Callable[[], object], steps: int) -> tuple[float, int]:
-    """Return the largest seconds and the largest peak bytes of all ranks."""
-    run()
-    seconds = []
-    for _ in range(steps):
-        if world_size() > 1:
-            dist.barrier()
-        started = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - started)
-    cost = torch.tensor([median(seconds), peak_memory(run, torch.device("cpu"))], dtype=torch.float64)
+def _seconds(run: Callable[[], object]) -> float:
     if world_size() > 1:
-        dist.all_reduce(cost, op=dist.ReduceOp.MAX)
-    return float(cost[0]), int(cost[1])
+        dist.barrier()
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def _on_ranks(size: HeadSize, ranks: int) -> dict[str, tuple[float, int]]:

@@ -92,6 +92,11 @@ class ShardedClasses:
     gather (sum, times W) that is what the head needs.
     """
 
+    @property
+    def place(self) -> int:
+        """Return the rank, which is the place among the ranks' columns."""
+        return rank()
+
     def max(self, logits: Tensor) -> Tensor:
         """Return each row's largest logit over all ranks, (N, 1), without gradient."""
         largest = logits.detach().amax(dim=1, keepdim=True)
@@ -102,7 +107,17 @@ class ShardedClasses:
         """Return the sum of each row over all ranks, (N, 1)."""
         return _SumOverRanks.apply(values.sum(dim=1, keepdim=True))
 
-    def before(self, counts: Tensor) -> Tensor:
-        """Return the summed counts of the ranks before this one, without gradient."""
-        parts = gather_constant(counts).chunk(world_size())
-        return torch.zeros_like(counts) + sum(parts[: rank()])
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the values (...) of each rank, (R, ...), without gradient."""
+        return gather_constant(values.unsqueeze(0))
+
+    def sum_and_gather(self, summed: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum over ranks, and each one's own values (R, ...), in one reduction.
+
+        A rank adds zeros to the values of the others.
+        """
+        own = own.detach()
+        slots = [own if number == self.place else torch.zeros_like(own) for number in range(world_size())]
+        both = sum_over_ranks(torch.cat([summed.flatten(), *(slot.flatten() for slot in slots)]))
+        total, each = both.split([summed.numel(), world_size() * own.numel()])
+        return total.view_as(summed), each.view(-1, *own.shape)

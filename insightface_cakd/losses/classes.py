@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 
@@ -12,18 +11,30 @@ class ClassAxis(Protocol):
     This process may hold only some of the columns.
     """
 
+    @property
+    def place(self) -> int:
+        """This process's place among those that hold columns, in the columns' order."""
+
     def max(self, logits: Tensor) -> Tensor:
         """Return the largest entry of each row, (N, 1), without gradient."""
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of each row of (N, n), (N, 1)."""
 
-    def before(self, counts: Tensor) -> Tensor:
-        """Return the counts (N, 1) of processes with earlier classes, without gradient."""
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the values (...) of each process, (R, ...), without gradient."""
+
+    def sum_and_gather(self, summed: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum over processes, and each one's own values (R, ...), in one reduction.
+
+        Both are of one type; without gradient.
+        """
 
 
 class WholeRows(ClassAxis):
     """All classes are here."""
+
+    place = 0
 
     def max(self, logits: Tensor) -> Tensor:
         """Return the largest entry of each row, (N, 1), without gradient."""
@@ -33,9 +44,13 @@ class WholeRows(ClassAxis):
         """Return the sum of each row, (N, 1)."""
         return values.sum(dim=1, keepdim=True)
 
-    def before(self, counts: Tensor) -> Tensor:
-        """Return 0 for each row."""
-        return torch.zeros_like(counts)
+    def gather(self, values: Tensor) -> Tensor:
+        """Return these values alone."""
+        return values.detach().unsqueeze(0)
+
+    def sum_and_gather(self, summed: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both as they are."""
+        return summed.detach(), own.detach().unsqueeze(0)
 
 
 WHOLE_ROWS = WholeRows()

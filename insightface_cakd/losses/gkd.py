@@ -9,7 +9,7 @@ from torch import Tensor
 from insightface_cakd.losses.base import DistillLoss, precise
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
 from insightface_cakd.losses.grouped_divergence import GroupWeights, grouped_divergence
-from insightface_cakd.losses.groups import Group, largest, probable, shared_size
+from insightface_cakd.losses.groups import Group, largest, probable, shared
 from insightface_cakd.losses.options import OldName, one_above_0, only_with
 
 Grouping = Literal["adaptive", "fixed", "per_sample"]
@@ -46,7 +46,9 @@ class GroupedLoss(DistillLoss):
         ShapeError: not one column for each row.
     Edge cases:
         Equal logits at the edge of a group: lower classes first, on any number of ranks. A group of all classes has mass 1 on both sides.
-        A sum that misses the share by less than a millionth reaches it. N = 0 returns a differentiable 0; extreme logits stay finite.
+        A sum that misses the share by less than a millionth reaches it. "adaptive" takes logits for equal that agree in sign, exponent and
+        15 bits of the mantissa, and sums over the batch, where they reach the share, within 2^-11. N = 0 returns a differentiable 0;
+        extreme logits stay finite.
     Source:
         Zhao et al., AAAI 2023 (2304.04462): groups per sample by cumulative probability; fixed and adaptive as in the authors' files,
         of which the fixed one has primary = 8, as the paper, and the adaptive one 4.
@@ -109,13 +111,14 @@ class GroupedLoss(DistillLoss):
                 self.mean_size = student.new_zeros(())
                 return student.sum() * 0
             group = self.primary_group(student, columns.view(-1, 1), classes)
-            self.mean_size = group.size.double().mean()
-            return grouped_divergence(student, teacher, group, self.weights, self.temperature, classes)
+            value, self.mean_size = grouped_divergence(student, teacher, group, self.weights, self.temperature, classes)
+            return value
 
     @torch.no_grad()
     def primary_group(self, student: Tensor, columns: Tensor, classes: ClassAxis) -> Group:
         """Return each sample's primary group; student (N, n), columns (N, 1)."""
         if self.grouping == "per_sample":
             return probable(student, columns, self.share, self.temperature, classes)
-        size = self.size if self.grouping == "fixed" else shared_size(student, self.share, self.step, classes)
-        return largest(student, columns, size, classes)
+        if self.grouping == "adaptive":
+            return shared(student, columns, self.share, self.step, classes)
+        return largest(student, columns, self.size, classes)

@@ -1,5 +1,6 @@
 """Softened class probabilities, on whole or sharded logits."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -8,8 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from insightface_cakd.losses.base import DistillLoss, precise
+from insightface_cakd.losses.blocks import column_blocks
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
-from insightface_cakd.losses.thresholds import row_chunks
 
 
 class SoftTargetLoss(DistillLoss):
@@ -17,8 +18,7 @@ class SoftTargetLoss(DistillLoss):
 
     T^2 / N sum_i KL(softmax(z^T_i / T) || softmax(z^S_i / T))
 
-    Only maxima and sums over classes travel between ranks. The gradient T (p^S - p^T) / N, of a rank's own columns, has a closed form and
-    is computed with the value.
+    Only maxima and sums over classes travel between ranks. The gradient of a rank's own columns, T (p^S - p^T) / N, has a closed form.
 
     Shape:
         student, teacher: (N, n) logits of the same samples and classes, margin and scale inside.
@@ -62,44 +62,43 @@ class SoftTargetLoss(DistillLoss):
 
 
 class _Divergence(torch.autograd.Function):
-    """Value and gradient together, a few rows at a time.
+    """Value and gradient, a few columns at a time.
 
-    Of all intermediate results, only one matrix is kept after the call.
+    What is kept for the gradient are the logits themselves.
     """
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float, classes: ClassAxis) -> Tensor:
         largest = classes.max(student), classes.max(teacher)
         parts = []
-        for rows in row_chunks(student):
-            ours, theirs = _softened(student, teacher, largest, temperature, rows)
+        for block in column_blocks(student):
+            ours, theirs = _softened(student, teacher, largest, temperature, block)
             ratio = theirs - ours
             masses = ours.exp_(), theirs.exp_()
             ratio *= masses[1]
             parts.append(torch.stack([values.sum(dim=1) for values in (*masses, ratio)], dim=1))
-        sums = classes.sum(torch.cat(parts).view(-1, 1)).view(-1, 3)  # sum e^S, sum e^T, sum e^T (log e^T - log e^S)
-        if ctx.needs_input_grad[0]:
-            gradient = torch.empty_like(student)
-            factors = temperature / len(student) / sums
-            for rows in row_chunks(student):
-                ours, theirs = _softened(student, teacher, largest, temperature, rows)
-                ours, theirs = ours.exp_().mul_(factors[rows, :1]), theirs.exp_().mul_(factors[rows, 1:2])
-                torch.sub(ours, theirs, out=gradient[rows])
-            ctx.save_for_backward(gradient)
+        sums = torch.stack(parts).sum(0)
+        sums = classes.sum(sums.view(-1, 1)).view_as(sums)  # sum e^S, sum e^T, sum e^T (log e^T - log e^S)
+        ctx.save_for_backward(student, teacher, *largest, sums)
+        ctx.temperature = temperature
         return temperature**2 * (sums[:, 2] / sums[:, 1] - sums[:, 1].log() + sums[:, 0].log()).mean()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (columns,) = ctx.saved_tensors
-        return columns * gradient, None, None, None
+        student, teacher, *largest, sums = ctx.saved_tensors
+        factors = gradient * ctx.temperature / len(student) / sums
+        columns = torch.empty_like(student)
+        for block in column_blocks(student):
+            ours, theirs = _softened(student, teacher, largest, ctx.temperature, block)
+            ours, theirs = ours.exp_().mul_(factors[:, :1]), theirs.exp_().mul_(factors[:, 1:2])
+            torch.sub(ours, theirs, out=columns[:, block])
+        return columns, None, None, None
 
 
 def _softened(
-    student: Tensor, teacher: Tensor, largest: tuple[Tensor, Tensor], temperature: float, rows: slice
+    student: Tensor, teacher: Tensor, largest: Sequence[Tensor], temperature: float, block: slice
 ) -> tuple[Tensor, Tensor]:
-    """Return softened logits of some rows, shifted to a largest of 0."""
-    ours, theirs = (
-        z[rows].sub(top[rows]).div_(temperature) for z, top in zip((student, teacher), largest, strict=True)
-    )
+    """Return softened logits of some columns, shifted to a largest of 0."""
+    ours, theirs = (z[:, block].sub(top).div_(temperature) for z, top in zip((student, teacher), largest, strict=True))
     return ours, theirs

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from insightface_cakd.losses.base import DistillLoss, precise
+from insightface_cakd.losses.blocks import column_blocks
 from insightface_cakd.losses.classes import WHOLE_ROWS, ClassAxis
-from insightface_cakd.losses.thresholds import row_chunks
 
 
 class LogitRegressionLoss(DistillLoss):
@@ -51,27 +51,22 @@ class LogitRegressionLoss(DistillLoss):
 
 
 class _HalfSquares(torch.autograd.Function):
-    """Value and gradient together, a few rows at a time.
+    """Value and gradient, a few columns at a time.
 
-    Of all intermediate results, only one matrix is kept after the call.
+    What is kept for the gradient are the logits themselves.
     """
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, teacher: Tensor, classes: ClassAxis) -> Tensor:
-        needed = ctx.needs_input_grad[0]
-        gradient = torch.empty_like(student) if needed else None
-        parts = []
-        for rows in row_chunks(student):
-            difference = student[rows] - teacher[rows]
-            parts.append(difference.square().sum(dim=1, keepdim=True))
-            if gradient is not None:
-                torch.div(difference, len(student), out=gradient[rows])
-        if gradient is not None:
-            ctx.save_for_backward(gradient)
-        return classes.sum(torch.cat(parts)).mean() / 2
+        ctx.save_for_backward(student, teacher)
+        parts = [
+            (student[:, block] - teacher[:, block]).square_().sum(dim=1, keepdim=True)
+            for block in column_blocks(student)
+        ]
+        return classes.sum(torch.cat(parts, dim=1)).mean() / 2
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (columns,) = ctx.saved_tensors
-        return columns * gradient, None, None
+        student, teacher = ctx.saved_tensors
+        return (student - teacher).mul_(gradient / len(student)), None, None

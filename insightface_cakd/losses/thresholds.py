@@ -1,136 +1,114 @@
-"""Counts and sums above a value of each row, in chunks."""
+"""Thresholds of the rows of a sharded matrix, found digit by digit.
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+The bits of a floating-point number, read as an integer, have its order. A search reads them from the top, some at a time: a digit. Each
+rank adds up by their next digit what its own entries weigh that have the digits found so far; the sums over ranks say which digit comes
+next. What travels is a row of sums for each digit, whatever the number of columns.
+"""
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from insightface_cakd.losses.classes import ClassAxis
+from insightface_cakd.losses.blocks import column_blocks
 
-Compare = Callable[[Tensor, Tensor], Tensor]
-# Chunks do not get smaller than this many entries: below it, launching costs more than memory.
-ENTRIES = 2**18
-
-
-class Weights(Protocol):
-    """What is added up above a threshold."""
-
-    def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Return the weight of this rank's entries beyond a value, own excluded."""
-
-    def of(self, value: Tensor) -> Tensor:
-        """Return the weight of one entry with this logit, (N, 1)."""
+# Returns what numbers weigh, float64 and at least 0; equal numbers weigh the same.
+Weigh = Callable[[Tensor], Tensor]
 
 
-class Counts(Weights):
-    """Every class weighs 1.
+class Search:
+    """Finds for each row the largest number above which weights reach a goal.
 
-    Args:
-        entries: (N, n), entries of each row; the k largest suffice if no more than k are ever asked for.
-        own: (N, 1), the own classes' logits, NaN where another rank has them.
-    """
-
-    def __init__(self, entries: Tensor, own: Tensor) -> None:
-        self.entries, self.own = entries, own
-
-    def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Count."""
-        return count(self.entries, self.own, compare, value)
-
-    def of(self, value: Tensor) -> Tensor:
-        """Return 1."""
-        return torch.ones_like(value, dtype=torch.float64)
-
-
-class Masses(Weights):
-    """A class weighs exp((z - shift) / temperature) / total.
+    The number itself counts, the own class does not.
 
     Args:
         logits: (N, n).
-        own: (N, 1), the own classes' logits, NaN where another rank has them.
+        columns: (N, 1), the own class's column, -1 if it is not among these.
+        digits: bits of each digit, the highest first. Numbers that agree in all of them are not told apart.
+    Attributes:
+        above: (N, 1), float64, weight of what is larger than all numbers with the digits found so far.
     """
 
-    def __init__(self, logits: Tensor, own: Tensor, temperature: float, classes: ClassAxis) -> None:
-        self.logits, self.own, self.temperature = logits, own, temperature
-        self.shift = classes.max(logits)
-        self.masses = ((logits - self.shift) / temperature).exp_()
-        self.total = classes.sum(self.masses).double()
+    def __init__(self, logits: Tensor, columns: Tensor, digits: Sequence[int]) -> None:
+        self.logits, self.columns, self.digits = logits, columns, digits
+        self.own = logits.gather(1, columns.clamp_min(0))
+        self.above = torch.zeros_like(self.own, dtype=torch.float64)
+        self._level = 0
+        self._found = torch.zeros_like(_ordered(self.own))
 
-    def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Add up."""
-        parts = [
-            (compare(self.logits[rows], value[rows]) * self.masses[rows]).sum(dim=1, keepdim=True)
-            for rows in row_chunks(self.logits)
-        ]
-        return torch.cat(parts) / self.total - torch.where(compare(self.own, value), self.of(self.own), 0)
+    def histogram(self, weigh: Weigh | None = None) -> Tensor:
+        """Return the weight of this rank's entries by their next digit, (N, 2^bits).
 
-    def of(self, value: Tensor) -> Tensor:
-        """Return the probability of a logit."""
-        return ((value - self.shift) / self.temperature).double().exp() / self.total
+        Digits rise. Without `weigh` everything weighs 1, and the result is of whole numbers.
+        """
+        kind = self._found.dtype if weigh is None else torch.float64
+        sums = torch.zeros(len(self.logits), 2**self._bits, dtype=kind, device=self.logits.device)
+        for block in column_blocks(self.logits):
+            numbers = self.logits[:, block]
+            places, weights = self._weighed(numbers, weigh)
+            sums.scatter_add_(1, places, weights)
+        places, weights = self._weighed(self.own, weigh)
+        return sums.scatter_add_(1, places, -weights * (self.columns >= 0))
 
+    def choose(self, weights: Tensor, goal: Tensor) -> Tensor:
+        """Fix the next digit, by the weights of all ranks; return its place, (N, 1).
 
-class Values(Weights):
-    """Entries, all >= 0, weigh their own value.
+        It is the largest that reaches the goal (N, 1) together with all above it, or the smallest if none does.
+        """
+        sums = weights.flip(1).cumsum(1).flip(1)
+        reached = sums + self.above >= goal
+        place = (reached * torch.arange(weights.shape[1], device=weights.device)).amax(1, keepdim=True)
+        self.above = self.above + (sums - weights).gather(1, place)
+        self._found = self._keys(place)
+        self._level += 1
+        return place
 
-    No class is a sample's own.
+    def values(self) -> Tensor:
+        """Return the smallest number of each value of the next digit, (N, 2^bits)."""
+        places = torch.arange(2**self._bits, device=self.logits.device).unsqueeze(0)
+        return self._number(self._keys(places) << (self._below - self._bits))
 
-    Args:
-        entries: (N, n).
-    """
+    def range(self) -> tuple[Tensor, Tensor]:
+        """Return the smallest and the largest number with the digits found, (N, 1)."""
+        low = self._found << self._below
+        top = low + ((1 << self._below) - 1)
+        # The last below 0.0 would be -0.0, which is no smaller; the search knows no -0.0.
+        return self._number(low), self._number(torch.where((top == -1) & (low < top), top - 1, top))
 
-    def __init__(self, entries: Tensor) -> None:
-        self.entries = entries
+    @property
+    def _bits(self) -> int:
+        return self.digits[self._level]
 
-    def where(self, compare: Compare, value: Tensor) -> Tensor:
-        """Add up."""
-        return (compare(self.entries, value) * self.entries).sum(dim=1, keepdim=True, dtype=torch.float64)
+    @property
+    def _below(self) -> int:
+        """Return the number of bits below the digits found."""
+        return 8 * self._found.element_size() - sum(self.digits[: self._level])
 
-    def of(self, value: Tensor) -> Tensor:
-        """Return the entry."""
-        return value.double()
+    def _weighed(self, numbers: Tensor, weigh: Weigh | None) -> tuple[Tensor, Tensor]:
+        """Return the places of numbers (N, c), and what they weigh there."""
+        keys = _ordered(numbers + 0.0).bitwise_right_shift_(self._below - self._bits)  # no -0.0
+        weights = None if weigh is None else weigh(numbers)
+        if self._level == 0:
+            keys += 2 ** (self._bits - 1)
+            return keys.long(), torch.ones_like(keys) if weights is None else weights
+        alike = (keys >> self._bits).eq_(self._found)
+        weights = alike if weights is None else weights.mul_(alike.double())
+        return keys.bitwise_and_(2**self._bits - 1).long(), weights
 
+    def _keys(self, places: Tensor) -> Tensor:
+        """Return the digits found and one more, at these places."""
+        places = places.to(self._found.dtype)
+        if self._level == 0:
+            return places - 2 ** (self._bits - 1)
+        return (self._found << self._bits) | places
 
-def highest(holds: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """Return the largest numbers (N, 1) for which `holds` is true.
-
-    It is true for all smaller ones too. Found by bisection over the bits; `like` has the result's shape and type.
-    """
-    low = _ordered(torch.full_like(like, -torch.inf))
-    high = _ordered(torch.full_like(like, torch.inf)) + 1
-    for _ in range(8 * like.element_size()):
-        middle = (low & high) + ((low ^ high) >> 1)  # the mean, without overflow
-        yes = holds(_ordered(middle).view(like.dtype))
-        low, high = torch.where(yes, middle, low), torch.where(yes, high, middle)
-    return _ordered(low).view(like.dtype)
+    def _number(self, keys: Tensor) -> Tensor:
+        low, high = (_ordered(torch.full_like(self.own[:1], end)) for end in (-torch.inf, torch.inf))
+        return _ordered(keys.maximum(low).minimum(high)).view(self.own.dtype)
 
 
 def _ordered(numbers: Tensor) -> Tensor:
     """Map floating-point numbers to integers in the same order; its own inverse."""
     bits = numbers.view(torch.int32 if numbers.element_size() == 4 else torch.int64)
-    return bits ^ ((bits >> (8 * bits.element_size() - 1)) & torch.iinfo(bits.dtype).max)
-
-
-def own_logits(logits: Tensor, columns: Tensor) -> Tensor:
-    """Return the own classes' logits, (N, 1); NaN where elsewhere."""
-    return torch.where(columns >= 0, logits.gather(1, columns.clamp_min(0)), torch.nan)
-
-
-def top(logits: Tensor, count: int) -> Tensor:
-    """Return the `count` largest entries of each row, in no order."""
-    return torch.cat([logits[rows].topk(count, sorted=False).values for rows in row_chunks(logits)])
-
-
-def row_chunks(matrix: Tensor) -> Iterator[slice]:
-    """Yield slices of the rows, an eighth of a large matrix each."""
-    size = max(-(-matrix.shape[0] // 8), ENTRIES // max(matrix.shape[1], 1), 1)
-    for start in range(0, matrix.shape[0], size):
-        yield slice(start, start + size)
-
-
-def count(entries: Tensor, own: Tensor, compare: Compare, value: Tensor) -> Tensor:
-    """Return how many entries lie beyond a value (N, 1), own excluded."""
-    parts = [
-        compare(entries[rows], value[rows]).sum(1, keepdim=True, dtype=torch.int32) for rows in row_chunks(entries)
-    ]
-    return torch.cat(parts).long() - compare(own, value).long()
+    signs = bits >> (8 * bits.element_size() - 1)
+    return signs.bitwise_and_(torch.iinfo(bits.dtype).max).bitwise_xor_(bits)

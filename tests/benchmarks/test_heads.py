@@ -3,10 +3,13 @@
 import re
 
 import pytest
+import torch.distributed as dist
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from benchmarks.heads import PLAIN, TERMS, HeadSize, bench_head, head_costs
+from benchmarks.heads import PLAIN, TERMS, HeadSize, bench_head, head_costs, head_step
 from insightface_cakd.errors import RunError
+from insightface_cakd.experiments.cost.memory import LiveTensors
 from tests.commands import benchmark, benchmark_refused
 
 LINE = re.compile(r"^(\S.*?) +([\d.]+) s +([\d.]+) MiB +([\d.]+) x time +([\d.]+) x memory$", re.MULTILINE)
@@ -32,6 +35,24 @@ def test_where_logits_are_the_most_of_it_distillation_needs_less_than_twice_the_
     assert costs[PLAIN][1] > 3 * logits
     for kind in TERMS:
         assert costs[kind][1] < 1.6 * costs[PLAIN][1], kind
+
+
+@pytest.fixture
+def first_of_eight():
+    """The first of eight ranks, of which the others answer nothing."""
+    dist.init_process_group("fake", rank=0, world_size=8, store=FakeStore())
+    yield
+    dist.destroy_process_group()
+
+
+def test_a_rank_holds_its_own_classes_only(first_of_eight):
+    size = HeadSize(classes=400_000, width=8, batch=1, sample_rate=1.0, steps=1)
+    everything = size.classes * size.width * 4
+    for term in (None, *TERMS.values()):
+        with LiveTensors() as live:
+            step = head_step(size, term, {})
+        assert everything / 8 < live.peak < everything / 2
+        del step
 
 
 @pytest.mark.slow

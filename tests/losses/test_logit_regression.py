@@ -38,8 +38,8 @@ def test_shards_of_unequal_size_give_the_dense_value_and_gradient(bounds):
 
 def test_large_matrices_go_in_chunks_and_give_the_same(monkeypatch):
     found = []
-    for entries in (2**18, 1):
-        monkeypatch.setattr("insightface_cakd.losses.thresholds.ENTRIES", entries)
+    for entries in (2**15, 19):
+        monkeypatch.setattr("insightface_cakd.losses.blocks.CACHED", entries)
         student, teacher = logits(19, 50)
         student.requires_grad_()
         loss = LogitRegressionLoss()(student, teacher)

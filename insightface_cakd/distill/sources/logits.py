@@ -12,40 +12,45 @@ from insightface_cakd.distill.sources.source import Source
 from insightface_cakd.errors import RunError, ShapeError
 from insightface_cakd.losses import DistillLoss
 from insightface_cakd.losses.classes import WHOLE_ROWS
-from insightface_cakd.losses.thresholds import row_chunks
 from insightface_cakd.recipe import TermSpec
 from insightface_cakd.runtime.ranks import world_size
 
 _PROMPTED = "prompted_logits"
 # (N, 1): the column of each sample's class among this rank's classes, -1 where another rank has the class.
 _COLUMNS = "columns"
+# Parts of the rows that pass the margin one after another.
+_PARTS = 8
 
 
 class SeenMargin(nn.Module):
-    """Wraps the host's margin and keeps a copy of its logits.
+    """Wraps the host's margin and keeps its logits, as a part of the graph.
 
-    PartialFC overwrites the margin's output in place with probabilities, so what is kept is a clone; it is part of the graph.
+    arcface_torch's PartialFC overwrites the margin's output in place with probabilities, so what is kept is a clone.
+
+    Attributes:
+        clones: False if the head leaves the margin's output as it is.
     """
 
     def __init__(self, margin: nn.Module) -> None:
         super().__init__()
         self.margin = margin
+        self.clones = True
         self.logits: Tensor | None = None
         self.labels: Tensor | None = None
 
     def forward(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """Return the margin's scaled logits and keep a clone of them.
+        """Return the margin's scaled logits, and keep them.
 
         Shape:
             cosines: (N, n). labels: (N, 1), -1 for classes of other ranks. Returns (N, n).
         """
         self.labels = labels.clone()
         logits = self.margin(cosines, labels)
-        self.logits = logits.clone()
+        self.logits = logits.clone() if self.clones else logits
         return logits
 
     def taken(self) -> tuple[Tensor, Tensor]:
-        """Return the clones of the last logits and labels."""
+        """Return the last logits and labels."""
         if self.logits is None or self.labels is None:
             raise RunError(
                 "head: a term reads the logits, but the head has not called its margin; expected an arcface_torch head."
@@ -78,9 +83,14 @@ class Logits(Source):
 
     def begin(self, head: Any, classes: int) -> None:
         """Take this rank's rows of the teacher's unit centres; release the others."""
-        start, end = head.class_start, head.class_start + head.num_local
-        self.rows = normalize(self._fitting(end)[start:end].float(), eps=1e-6)
+        head.margin_softmax.clones = not getattr(head, "keeps_logits", False)
+        self.rows = self.own_rows(head)
         self.centres = None
+
+    def own_rows(self, head: Any) -> Tensor:
+        """Return the teacher's unit centres of this rank's classes."""
+        start, end = head.class_start, head.class_start + head.num_local
+        return normalize(self._fitting(end)[start:end].float(), eps=1e-6)
 
     def _fitting(self, classes: int) -> Tensor:
         expected = self.setting.teacher.embedding_size
@@ -134,7 +144,7 @@ class Logits(Source):
         if everyone.requires_grad:
             return seen.margin((everyone @ rows.T).clamp(-1, 1), columns)
         # A margin treats each row by itself, so a constant teacher needs no second matrix of this size.
-        logits = everyone.new_empty(len(everyone), len(rows))
-        for part in row_chunks(logits):
-            logits[part] = seen.margin((everyone[part] @ rows.T).clamp_(-1, 1), columns[part])
+        logits = (everyone @ rows.T).clamp_(-1, 1)
+        for part, own in zip(logits.chunk(_PARTS), columns.chunk(_PARTS), strict=True):
+            part.copy_(seen.margin(part, own))
         return logits

@@ -29,7 +29,11 @@ class PartialFC_V2(nn.Module):
         margin_loss: (cosines (N, n), labels (N, 1), -1 for classes of other ranks) -> logits (N, n).
         num_classes: C, at least one per rank.
         sample_rate: share of the rows used in a step, in [0, 1]; at least one row is.
+    Attributes:
+        keeps_logits: that the margin's output is left as it is; arcface_torch's head writes probabilities over it.
     """
+
+    keeps_logits = True
 
     def __init__(
         self,

@@ -1,0 +1,42 @@
+"""A large matrix a few columns at a time."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+# Entries of a block: on a CPU, what stays in its cache through several operators; elsewhere, an eighth of a large matrix, and not
+# fewer than this, below which launching costs more than memory.
+CACHED = 2**17
+ENTRIES = 2**18
+
+
+def column_blocks(matrix: Tensor) -> Iterator[slice]:
+    """Yield slices of the columns, of equal size but for the last."""
+    columns, size = matrix.shape[1], block_size(matrix)
+    for start in range(0, columns, size):
+        yield slice(start, min(start + size, columns))
+
+
+def block_size(matrix: Tensor) -> int:
+    """Return the columns of a block, at least 1."""
+    entries = CACHED if matrix.device.type == "cpu" else max(ENTRIES, -(-matrix.numel() // 8))
+    return max(entries // max(matrix.shape[0], 1), 1)
+
+
+def within(columns: Tensor, block: slice) -> tuple[Tensor, Tensor]:
+    """Return columns as positions in a block, and whether they lie in it.
+
+    Those that do not have the nearest position.
+    """
+    at = columns - block.start
+    length = block.stop - block.start
+    return at.clamp(0, length - 1), (at >= 0) & (at < length)
+
+
+def compared(numbers: Tensor, compare: Callable[..., Tensor], value: Tensor) -> Tensor:
+    """Return 1 where a comparison holds, else 0, in the numbers' own type.
+
+    Operators on it are several times faster on a CPU than on booleans.
+    """
+    return compare(numbers, value, out=torch.empty_like(numbers))
