@@ -23,8 +23,8 @@ from benchmarks.long_jobs import jobs_table, long_jobs
 from benchmarks.long_run import long_run, quarters
 from benchmarks.low_resolution import bench_low_resolution
 from benchmarks.on_gpu import Plan, on_gpu
-from benchmarks.reading import reading
 from benchmarks.predicted import predicted_table
+from benchmarks.reading import reading
 from benchmarks.seeds import seeds_table
 from benchmarks.students import student_steps, table
 from benchmarks.tuning import tune as tuned
