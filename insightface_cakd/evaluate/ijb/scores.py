@@ -1,9 +1,8 @@
 """Scores of pairs of templates: dot products in float64."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from queue import SimpleQueue
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from insightface_cakd.evaluate.ijb.lists import Pairs
 from insightface_cakd.evaluate.ijb.templates import Templates
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.threads import one_thread_each
 
 # A dot product within a matrix product takes an eighth of the time of one computed alone.
 DENSE = 8
@@ -107,7 +107,7 @@ def look_up(
         finally:
             free.put(memory)
 
-    with _one_thread_each():
+    with one_thread_each():
         _in_threads(work, range(len(strips)), workers, progress, total)
     return scores
 
@@ -128,17 +128,6 @@ def _by_strip(find: FindRows, ids: np.ndarray, width: int, strips: int, workers:
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(sort, chunks))
     return order, bounds
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let PyTorch compute in the thread that asks; others of its own would wait for those beside."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(count)
 
 
 def score_by_strips(
