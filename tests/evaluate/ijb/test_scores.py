@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from insightface_cakd.evaluate.ijb import scores as module
 from insightface_cakd.evaluate.ijb.lists import Pairs
@@ -57,17 +56,6 @@ def test_products_need_not_fit_in_memory_at_once(monkeypatch, held):
     monkeypatch.setattr(module, "score_by_strips", None)
     for workers in (1, 3):
         assert np.abs(score_pairs(templates, pairs, workers) - expected).max() < 1e-14
-
-
-def test_pytorch_has_as_many_threads_afterwards():
-    templates, pairs, _ = draw("among")
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        score_pairs(templates, pairs)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 @WAYS
