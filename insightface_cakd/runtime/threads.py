@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Let PyTorch compute in the thread that asks for it, and in no other.
+    """Let PyTorch compute in the thread that asks for it alone.
 
     For blocks that start as many threads as there are cores: PyTorch's own would only wait for those. Threads take over
     the number when they first compute.

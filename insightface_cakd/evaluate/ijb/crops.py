@@ -67,7 +67,10 @@ def batches_in_threads(
     work: Callable[[Batch], Found],
     threads: int,
 ) -> Iterator[Found]:
-    """Yield what `work` makes of each batch of `aligned_batches`; one thread decodes a batch and works on it."""
+    """Yield what `work` makes of each batch, in order.
+
+    The batches are those of `aligned_batches`. The thread that decodes a batch works on it too.
+    """
 
     def do(first: int) -> Found:
         return work(_batch(first, _piece(folder, names, points, first, min(first + batch_size, len(names)))))

@@ -58,7 +58,7 @@ def _occurring(templates: Templates, ids: np.ndarray) -> Templates:
 
 
 def row_finder(ids: np.ndarray) -> FindRows:
-    """Return the function that says where ids are in an ascending list, as int32."""
+    """Return what finds ids in an ascending list, as int32 rows."""
     if ids[-1] >= 1 << 22:
         return lambda wanted: np.searchsorted(ids, wanted).astype(np.int32)
     table = np.zeros(int(ids[-1]) + 1, np.int32)

@@ -1,4 +1,4 @@
-"""Reads text tables of millions of lines: whole numbers, or a name and numbers."""
+"""Reads text tables of millions of lines."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
