@@ -87,7 +87,8 @@ class Words:
 def find_words(data: bytes, columns: int) -> Words | None:
     """Return the words of lines, all with so many words.
 
-    Returns None if a line has another number of them. Each line ends with a newline. Words are separated by ASCII blanks, as `bytes.split` does it; empty lines are left out.
+    Returns None if a line has another number of them. Each line ends with a newline. Words are separated by ASCII blanks,
+    as `bytes.split` does it; empty lines are left out.
     """
     text = np.frombuffer(b"".join([b" " * MARGIN, data, b" " * MARGIN]), np.uint8)
     blank = (text == SPACE) | (text - np.uint8(9) < 5)  # tab, newline and others up to carriage return are 9 to 13
