@@ -83,7 +83,7 @@ def ijb(
 ) -> None:
     """Measure an IJB evaluation against upstream's functions.
 
-    Seconds and memory of templates, scores and ROC, on random embeddings of IJB-C's size. With --model and --root
+    Seconds and memory of lists, templates, scores and ROC, on a random set of IJB-C's size. With --model and --root
     instead: faces per second from images to embeddings, against upstream's loop.
 
     Example: `python -m benchmarks ijb --host ~/insightface/recognition/arcface_torch`

@@ -19,16 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.ijb_draw import Drawn, Size, draw
-from insightface_cakd.evaluate.ijb.lists import Pairs
+from benchmarks.ijb_draw import Size, draw, write_lists
+from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces
+from insightface_cakd.evaluate.ijb.measure import read_lists
 from insightface_cakd.evaluate.ijb.presets import FARS, PRESETS
 from insightface_cakd.evaluate.ijb.roc import roc_of
 from insightface_cakd.evaluate.ijb.scores import score_pairs
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.ijb.templates import Weighting, pool_templates
 
-STEPS = ("templates", "scores", "roc")
+STEPS = ("lists", "templates", "scores", "roc")
 GIB = 2**30
+
+Side = Callable[[np.ndarray, Path, Path | None], tuple["Cost", np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,9 @@ class Cost:
 
 
 def bench_ijb(size: Size, checkout: Path | None) -> str:
-    """Return a table of seconds and memory of templates, scores and ROC.
+    """Return a table of seconds and memory of lists, templates, scores and ROC.
 
-    Each side runs in its own process.
+    Each side runs in its own process, and reads the same lists from files.
 
     Args:
         size: size of the random set; the default of `Size` is that of IJB-C.
@@ -61,6 +64,7 @@ def bench_ijb(size: Size, checkout: Path | None) -> str:
         RunError: the checkout cannot be used.
     """
     with tempfile.TemporaryDirectory() as folder:
+        write_lists(draw(size), Path(folder))
         ours = _apart(_ours, size, None, Path(folder) / "ours.npy")
         lines = [
             f"{size.images} images, {size.templates} templates, {size.pairs} pairs {'of' if size.among else 'between'} "
@@ -78,49 +82,72 @@ def bench_ijb(size: Size, checkout: Path | None) -> str:
     return "\n".join(lines)
 
 
-def _apart(side: Callable[[Drawn, Path | None], tuple[Cost, np.ndarray]], *given: Any) -> Cost:
-    """Run one side in a fresh process, with its own peak memory."""
+def _apart(side: Side, size: Size, checkout: Path | None, saved: Path) -> Cost:
+    """Run one side in a fresh process, with its own peak memory.
+
+    The lists are beside the file for the scores.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_run, (side, *given))
+        return pool.apply(_run, (side, size, checkout, saved))
 
 
-def _run(
-    side: Callable[[Drawn, Path | None], tuple[Cost, np.ndarray]], size: Size, checkout: Path | None, saved: Path
-) -> Cost:
-    cost, scores = side(draw(size), checkout)
+def _run(side: Side, size: Size, checkout: Path | None, saved: Path) -> Cost:
+    cost, scores = side(draw(size).features, saved.parent, checkout)
     np.save(saved, scores)
     return cost
 
 
-def _ours(drawn: Drawn, _: Path | None) -> tuple[Cost, np.ndarray]:
-    preset = PRESETS["eval_ijbc"]
-    weighting = Weighting(Embeddings(drawn.features, None, {}), np.empty(0), preset.mode("N1D0F0"), preset)
+def _ours(features: np.ndarray, root: Path, _: Path | None) -> tuple[Cost, np.ndarray]:
+    preset, workers = PRESETS["eval_ijbc"], os.cpu_count() or 1
     clock = _Clock()
-    templates = pool_templates(weighting, drawn.templates, drawn.medias, workers=os.cpu_count() or 1)
+    tree = find_tree(root, "IJBC")
+    faces = read_faces(tree, workers)
+    pairs = read_lists(tree, faces, "11", workers).pairs
+    assert pairs is not None  # of the protocol asked for
+    clock.lap("lists")
+    weighting = Weighting(Embeddings(features, None, {}), faces.scores, preset.mode("N1D0F0"), preset)
+    templates = pool_templates(weighting, faces.templates, faces.medias, workers)
     clock.lap("templates")
-    scores = score_pairs(templates, Pairs(drawn.first, drawn.second, drawn.same))
+    scores = score_pairs(templates, pairs, workers)
     clock.lap("scores")
-    roc = roc_of(scores, drawn.same)
+    roc = roc_of(scores, pairs.same)
     tars = [roc.tar_nearest(far) for far in FARS]
     clock.lap("roc")
     return Cost(clock.seconds, clock.processor, _peak(), tars), scores
 
 
-def _theirs(drawn: Drawn, checkout: Path | None) -> tuple[Cost, np.ndarray]:
+def _theirs(features: np.ndarray, root: Path, checkout: Path | None) -> tuple[Cost, np.ndarray]:
     from sklearn.metrics import roc_curve
 
+    meta = root / "IJBC" / "meta"
     with upstream_script(checkout, "onnx_ijbc.py") as script:
         clock = _Clock()
-        features, ids = script["image2template_feature"](drawn.features, drawn.templates, drawn.medias)
+        templates, medias = script["read_template_media_list"](meta / "ijbc_face_tid_mid.txt")
+        first, second, label = script["read_template_pair_list"](meta / "ijbc_template_pair_label.txt")
+        _landmarks(meta / "ijbc_name_5pts_score.txt")
+        clock.lap("lists")
+        pooled, ids = script["image2template_feature"](features, templates, medias)
         clock.lap("templates")
-        scores = script["verification"](features, ids, drawn.first, drawn.second)
+        scores = script["verification"](pooled, ids, first, second)
         clock.lap("scores")
-    fpr, tpr, _ = roc_curve(drawn.same.astype(int), scores)
+    fpr, tpr, _ = roc_curve(label, scores)
     fpr, tpr = np.flipud(fpr), np.flipud(tpr)
     # Upstream's script searches the nearest rate in a list of Python tuples too.
     tars = [float(tpr[min(list(zip(abs(fpr - far), range(len(fpr)), strict=True)))[1]]) for far in FARS]
     clock.lap("roc")
     return Cost(clock.seconds, clock.processor, _peak(), tars), scores
+
+
+def _landmarks(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
+    """Convert the lines of landmarks and detector scores as upstream's script does, where it reads each image."""
+    with path.open() as file:
+        lines = file.readlines()
+    points = []
+    for line in lines:
+        words = line.strip().split(" ")
+        points.append(np.array([float(x) for x in words[1:-1]], dtype=np.float32).reshape((5, 2)))
+    scores = [line.split()[-1] for line in lines]
+    return points, np.array(scores).astype(np.float32)
 
 
 @contextlib.contextmanager

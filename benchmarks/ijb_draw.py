@@ -1,6 +1,8 @@
-"""Random image embeddings, templates and pairs of an IJB set's size."""
+"""Random image embeddings, templates and pairs of an IJB set's size, and the lists that name them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -141,3 +143,31 @@ def _pairs(size: Size, random: np.random.Generator) -> tuple[np.ndarray, np.ndar
     first = np.concatenate([probes % size.galleries, first[differ]])[order]
     second = np.concatenate([probes, second[differ]])[order]
     return first.astype(np.int32), second.astype(np.int32)
+
+
+def write_lists(drawn: Drawn, root: Path, seed: int = 0) -> None:
+    """Write the lists of a set as those of IJB-C, with random landmarks and detector scores.
+
+    Args:
+        drawn: the set.
+        root: folder that gets `IJBC/meta`.
+        seed: seed of the random numbers.
+    """
+    meta = root / "IJBC" / "meta"
+    meta.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    count = len(drawn.templates)
+    points = random.uniform(20, 120, (count, 10))
+    numbers = np.concatenate([points, random.uniform(0.5, 1, (count, 1))], axis=1)
+    landmarks = (f"{row}.jpg " + " ".join(f"{one:.3f}" for one in some) for row, some in enumerate(numbers.tolist(), 1))
+    faces = (f"{row}.jpg {one} {other}" for row, (one, other) in enumerate(_rows(drawn.templates, drawn.medias), 1))
+    pairs = (f"{one} {other} {label:d}" for one, other, label in _rows(drawn.first, drawn.second, drawn.same))
+    for name, lines in (("name_5pts_score", landmarks), ("face_tid_mid", faces), ("template_pair_label", pairs)):
+        with (meta / f"ijbc_{name}.txt").open("w") as file:
+            file.writelines(line + "\n" for line in lines)
+
+
+def _rows(*columns: np.ndarray) -> Iterator[tuple[int, ...]]:
+    """Yield rows as Python's numbers, not all in memory at once."""
+    for start in range(0, len(columns[0]), 100_000):
+        yield from zip(*(column[start : start + 100_000].tolist() for column in columns), strict=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ijb_draw import Size, draw, size_of
+from benchmarks.ijb_draw import Size, draw, size_of, write_lists
+from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces, read_pairs
 from tests.commands import benchmark, benchmark_refused
 from tests.evaluate.ijb.trees import Projection, write_onnx, write_tree
 
@@ -26,12 +27,26 @@ def test_drawn_sets_are_of_their_size():
     assert size_of(469_375, 23_124, 15_658_489, False) == Size()
 
 
+def test_the_lists_are_those_of_the_set(tmp_path):
+    drawn = draw(size_of(3000, 1000, 20_000, False))
+    write_lists(drawn, tmp_path)
+    tree = find_tree(tmp_path, "IJBC")
+    faces = read_faces(tree)
+    assert np.array_equal(faces.templates, drawn.templates)
+    assert np.array_equal(faces.medias, drawn.medias)
+    pairs = read_pairs(tree, np.unique(faces.templates))
+    for name in ("first", "second", "same"):
+        assert np.array_equal(getattr(pairs, name), getattr(drawn, name))
+
+
 @pytest.mark.slow
 def test_ours_alone_has_a_line(monkeypatch):
     monkeypatch.delenv("ARCFACE_TORCH", raising=False)
     ran = benchmark("ijb", *SMALL)
     assert ran.code == 0, ran.err
-    assert re.search(r"^ours +templates +[\d.]+ s +scores +[\d.]+ s +roc +[\d.]+ s +together", ran.out, re.MULTILINE)
+    assert re.search(
+        r"^ours +lists +[\d.]+ s +templates +[\d.]+ s +scores +[\d.]+ s +roc +[\d.]+ s +together", ran.out, re.MULTILINE
+    )
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Aligned faces of an IJB tree in batches, decoded ahead by threads."""
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ PIECE = 8
 AHEAD = 3
 
 Piece = list[tuple[np.ndarray | None, str]]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,56 @@ def aligned_batches(
     Args:
         points: float32 (N, 5, 2).
     """
-    starts = range(start, len(names), batch_size)
-    with ThreadPoolExecutor(workers) as pool:
+    with _threads(workers) as pool:
 
-        def ask(first: int) -> list[Future[Piece]]:
+        def ask(first: int) -> Callable[[], Batch]:
             end = min(first + batch_size, len(names))
             pieces = range(first, end, PIECE)
-            return [pool.submit(_piece, folder, names, points, at, min(at + PIECE, end)) for at in pieces]
+            asked = [pool.submit(_piece, folder, names, points, at, min(at + PIECE, end)) for at in pieces]
+            return lambda: _batch(first, [face for future in asked for face in future.result()])
 
+        yield from _in_order(ask, range(start, len(names), batch_size), AHEAD)
+
+
+def batches_in_threads(
+    folder: Path,
+    names: list[str],
+    points: np.ndarray,
+    start: int,
+    batch_size: int,
+    work: Callable[[Batch], Found],
+    threads: int,
+) -> Iterator[Found]:
+    """Yield what `work` makes of each batch, in order.
+
+    The batches are those of `aligned_batches`. The thread that decodes a batch works on it too.
+    """
+
+    def do(first: int) -> Found:
+        return work(_batch(first, _piece(folder, names, points, first, min(first + batch_size, len(names)))))
+
+    with _threads(threads) as pool:
+        starts = range(start, len(names), batch_size)
+        yield from _in_order(lambda first: pool.submit(do, first).result, starts, 2 * threads)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads; what they have not begun at the end of the block is left undone."""
+    with ThreadPoolExecutor(count) as pool:
         try:
-            waiting = deque(map(ask, starts[:AHEAD]))
-            for number, first in enumerate(starts, AHEAD):
-                faces = [face for future in waiting.popleft() for face in future.result()]
-                waiting.extend(map(ask, starts[number : number + 1]))
-                yield _batch(first, faces)
+            yield pool
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _in_order(ask: Callable[[int], Callable[[], Found]], starts: range, ahead: int) -> Iterator[Found]:
+    """Yield what is asked for, in order, with some asked for ahead."""
+    waiting = deque(map(ask, starts[:ahead]))
+    for number in range(len(starts)):
+        found = waiting.popleft()()
+        waiting.extend(map(ask, starts[number + ahead : number + ahead + 1]))
+        yield found
 
 
 def read_face(path: Path, points: np.ndarray) -> tuple[np.ndarray | None, str]:

@@ -77,8 +77,8 @@ def _evaluate(
     execution: Execution,
 ) -> IjbResult | MixedIjb:
     tree = find_tree(question.root, question.target)
-    faces = read_faces(tree)
-    lists = read_lists(tree, faces, question.protocol)
+    faces = read_faces(tree, execution.workers)
+    lists = read_lists(tree, faces, question.protocol, execution.workers)
     extraction = Extraction(preset, tree, faces, execution, question.max_corrupt, get_model)
     models = [ModelOrSaved(entry, folder, extraction) for entry, folder in entries]
     # The deployed model comes first in errors about both.

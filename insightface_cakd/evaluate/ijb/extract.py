@@ -1,23 +1,25 @@
 """Embeds all faces of an IJB tree, batch by batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
-from insightface_cakd.evaluate.ijb.crops import Batch, aligned_batches
+from insightface_cakd.evaluate.ijb.crops import Batch, aligned_batches, batches_in_threads
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, require_images
 from insightface_cakd.evaluate.ijb.presets import PIXELS, Pixels
 from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, open_store, require_origin
 from insightface_cakd.evaluate.ijb.writer import Writer
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
+from insightface_cakd.networks.onnx import OnnxNetwork
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.threads import one_thread_each
 
 
 def extract(
@@ -45,11 +47,10 @@ def extract(
         embed = load()
         require_scale(embed, origin)
         writer = Writer(folder, origin)
-        with torch.inference_mode(), evaluating(embed), writer.opened():
-            size, workers = execution.batch_size, execution.workers
-            for batch in aligned_batches(tree.images, faces.names, faces.points, writer.done, size, workers):
+        with evaluating(embed), writer.opened():
+            for batch, found in _embedded(embed, tree, faces, writer.done, origin.pixels, execution):
                 require_few(writer.corrupt | batch.corrupt, faces.names, max_corrupt, tree)
-                plain, mirrored = _embed(embed, batch, origin.pixels, execution.device, faces.names, writer.width)
+                plain, mirrored = _rows(found, batch, faces.names, writer.width)
                 writer.append(plain, mirrored, batch.corrupt)
                 if progress:
                     progress(writer.done, len(faces.names))
@@ -87,12 +88,32 @@ def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
     return int(found.shape[1])
 
 
-def _embed(
-    embed: Embed, batch: Batch, pixels: str, device: torch.device, names: list[str], width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _embedded(
+    embed: Embed, tree: Tree, faces: Faces, start: int, pixels: str, execution: Execution
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Yield batches from a row on, and the embeddings of both their views.
+
+    On a CPU, each thread embeds batches of its own. PyTorch's threads would share a batch instead, and wait for each other
+    after every layer: longer than they compute, where another process or decoding has one of their cores.
+    """
+    device = execution.device
+
+    @torch.inference_mode()
+    def both(batch: Batch) -> tuple[Batch, Tensor]:
+        return batch, embed(both_views(batch.images, pixels, device))
+
+    given = tree.images, faces.names, faces.points, start, execution.batch_size
+    if device.type == "cpu" and isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork):
+        threads = max(execution.workers, torch.get_num_threads())
+        with one_thread_each():
+            yield from batches_in_threads(*given, both, threads)
+    else:
+        yield from map(both, aligned_batches(*given, execution.workers))
+
+
+def _rows(found: Tensor, batch: Batch, names: list[str], width: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the embeddings of both views, NaN for corrupt images."""
     count = len(batch.images)
-    found = embed(both_views(batch.images, pixels, device))
     _require_rows(found, 2 * count, width)
     rows = found.float().cpu().numpy()
     bad = ~np.isfinite(rows).all(axis=1).reshape(2, count).all(axis=0)

@@ -73,7 +73,7 @@ def _read_enrolment(path: Path, templates: np.ndarray) -> Enrolment:
         raise DataError(
             f"{path}: template {unique[counts.argmax()]} shows {counts.max()} subjects; expected one. Get it again."
         )
-    require_known(path, "lists", unique, templates)
+    require_known(path, "lists", [unique], templates)
     return Enrolment(both[:, 0], both[:, 1])
 
 

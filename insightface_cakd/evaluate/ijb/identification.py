@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from insightface_cakd.evaluate.ijb.gallery import Enrolment, Search
-from insightface_cakd.evaluate.ijb.scores import places
+from insightface_cakd.evaluate.ijb.scores import row_finder
 from insightface_cakd.evaluate.ijb.templates import Templates
 from insightface_cakd.evaluate.pairs.verification import ROUNDING
 
@@ -98,8 +98,8 @@ def identify(templates: Templates, search: Search, enrolled: Templates | None = 
 
 
 def _search_one(known: Templates, templates: Templates, gallery: Enrolment, probes: Enrolment) -> GalleryResult:
-    enrolled = known.features[places(known.ids, gallery.templates)]
-    rows = places(templates.ids, probes.templates)
+    enrolled = known.features[row_finder(known.ids)(gallery.templates)]
+    rows = row_finder(templates.ids)(probes.templates)
     by_subject = np.argsort(gallery.subjects)
     near = np.searchsorted(gallery.subjects, probes.subjects, sorter=by_subject).clip(max=len(by_subject) - 1)
     mates = by_subject[near]  # row in the gallery, valid where the subject is enrolled

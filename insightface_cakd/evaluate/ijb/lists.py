@@ -1,6 +1,6 @@
 """The lists of an IJB tree: faces and pairs of templates."""
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from insightface_cakd.errors import DataError
 from insightface_cakd.evaluate.ijb.presets import Target
-from insightface_cakd.runtime.reading import read_text, reading
+from insightface_cakd.evaluate.ijb.tables import DIGITS, read_integers, read_rows
 
 POINTS = 5
-LINES_AT_ONCE = 20_000
 # Larger coordinates cannot be pixels, and their squares overflow.
 LARGEST = 1e9
-LONGEST = 9  # digits: every such number fits int32
+# Ids looked up at a time.
+CHUNK = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -78,39 +78,36 @@ def find_tree(root: Path, target: Target) -> Tree:
     raise DataError(f"{root}: holds neither {target}/meta nor meta; expected an IJB tree. Correct --root or --target.")
 
 
-def read_faces(tree: Tree) -> Faces:
+def read_faces(tree: Tree, workers: int = 2) -> Faces:
     """Read both lists of faces, which name the same images in order."""
-    names, numbers = _read_landmarks(tree.meta("name_5pts_score.txt"))
+    names, points, scores = _read_landmarks(tree.meta("name_5pts_score.txt"), workers)
     path = tree.meta("face_tid_mid.txt")
-    named, ids = _read_rows(path, 2, "`image template media`", np.int64)
+    named, (templates, medias) = read_rows(path, 2, "`image template media`", "int", workers)
     if len(named) != len(names):
         raise DataError(
             f"{path}: {len(named)} images, {tree.meta('name_5pts_score.txt').name} has {len(names)}; expected the same "
             "images in the same order. Get both files from one release."
         )
-    for line, (one, other) in enumerate(zip(named, names, strict=True), 1):
-        if one != other:
-            raise DataError(
-                f"{path}, face {line}: is {one}, in {tree.meta('name_5pts_score.txt').name} it is {other}; expected the "
-                "same images in the same order. Get both files from one release."
-            )
-    if ids.min() < 0 or ids.max() >= 10**9:
-        raise DataError(f"{path}: ids from {ids.min()} to {ids.max()}; expected 0 to 999999999. Get the file again.")
-    points = numbers[:, : 2 * POINTS].reshape(-1, POINTS, 2)
-    templates, medias = (np.ascontiguousarray(column, dtype=np.int32) for column in ids.T)
-    return Faces(names, np.ascontiguousarray(points), np.ascontiguousarray(numbers[:, -1]), templates, medias)
+    if named != names:
+        row = next(row for row, (one, other) in enumerate(zip(named, names, strict=True)) if one != other)
+        raise DataError(
+            f"{path}, face {row + 1}: is {named[row]}, in {tree.meta('name_5pts_score.txt').name} it is {names[row]}; "
+            "expected the same images in the same order. Get both files from one release."
+        )
+    lowest, highest = (find([find(templates), find(medias)]) for find in (np.min, np.max))
+    if lowest < 0 or highest >= 10**DIGITS:
+        raise DataError(f"{path}: ids from {lowest} to {highest}; expected 0 to {10**DIGITS - 1}. Get the file again.")
+    return Faces(names, points, scores, templates, medias)
 
 
-def read_pairs(tree: Tree, templates: np.ndarray) -> Pairs:
+def read_pairs(tree: Tree, templates: np.ndarray, workers: int = 2) -> Pairs:
     """Read the pairs of templates."""
     path = tree.meta("template_pair_label.txt")
-    table = read_integers(path, 3, "`template template label`, whole numbers")
-    labels = table[:, 2]
+    first, second, labels = read_integers(path, 3, "`template template label`, whole numbers", workers)
     if labels.max() > 1:
         row = int(np.argmax(labels > 1))
         raise DataError(f"{path}, pair {row + 1}: label {labels[row]}; expected 0 or 1. Correct the line.")
-    first, second = (np.ascontiguousarray(table[:, column]) for column in (0, 1))
-    require_known(path, "pairs name", np.concatenate([np.unique(first), np.unique(second)]), templates)
+    require_known(path, "pairs name", (first, second), templates)
     same = labels == 1
     if same.all() or not same.any():
         raise DataError(
@@ -119,9 +116,10 @@ def read_pairs(tree: Tree, templates: np.ndarray) -> Pairs:
     return Pairs(first, second, same)
 
 
-def require_known(path: Path, what: str, ids: np.ndarray, templates: np.ndarray) -> None:
+def require_known(path: Path, what: str, columns: Sequence[np.ndarray], templates: np.ndarray) -> None:
     """Check that every template has an image; `what` words the message."""
-    unknown = np.setdiff1d(ids, templates)
+    parts = [ids[start : start + CHUNK] for ids in columns for start in range(0, len(ids), CHUNK)]
+    unknown = np.unique(np.concatenate([part[~np.isin(part, templates)] for part in parts]))
     if len(unknown):
         shown = ", ".join(map(str, unknown[:5])) + (", ..." if len(unknown) > 5 else "")
         raise DataError(
@@ -144,87 +142,17 @@ def require_images(tree: Tree, names: list[str]) -> None:
         )
 
 
-def _read_landmarks(path: Path) -> tuple[list[str], np.ndarray]:
-    """Return names, and float32 (N, 11): points and score."""
-    names, numbers = _read_rows(
-        path, 2 * POINTS + 1, f"`image x1 y1 .. x{POINTS} y{POINTS} score`, {POINTS} points", np.float64
-    )
-    # NaN fails this comparison too; numbers that pass are finite in float32.
-    finite = (np.abs(numbers) <= LARGEST).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
+def _read_landmarks(path: Path, workers: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return names, points float32 (N, 5, 2) and scores float32 (N,)."""
+    expected = f"`image x1 y1 .. x{POINTS} y{POINTS} score`, {POINTS} points"
+    names, numbers = read_rows(path, 2 * POINTS + 1, expected, "float", workers)  # (11, N)
+    # NaN fails these comparisons too; numbers that pass are finite in float32.
+    if not -LARGEST <= numbers.min() <= numbers.max() <= LARGEST:
+        row = int(np.argmin((np.abs(numbers) <= LARGEST).all(axis=0)))
         raise DataError(
             f"{path}, face {row + 1} ({names[row]}): has a number that is not finite or beyond {LARGEST:g}; expected pixels "
             "and a score. Correct the line."
         )
-    return names, numbers.astype(np.float32)
-
-
-def _read_rows(path: Path, columns: int, expected: str, kind: type) -> tuple[list[str], np.ndarray]:
-    """Return names and numbers of lines of a name and `columns` numbers."""
-    names: list[str] = []
-    tables = []
-    lines = read_text(path, DataError, f"lines of {expected}. Is it a whole IJB tree?").rstrip().splitlines()
-    for start in range(0, len(lines), LINES_AT_ONCE):
-        rows = [line.split() for line in lines[start : start + LINES_AT_ONCE]]
-        for number, row in enumerate(rows, start + 1):
-            if len(row) != columns + 1:
-                raise DataError(
-                    f"{path}, line {number}: {len(row)} words; expected {columns + 1}: {expected}. Correct the line, or get "
-                    "the file again."
-                )
-        names += [row[0] for row in rows]
-        tables.append(_numbers([row[1:] for row in rows], kind, path, start + 1, expected))
-    if not names:
-        raise DataError(f"{path}: holds no line; expected lines of {expected}. Get the file again.")
-    return names, np.concatenate(tables)
-
-
-def _numbers(words: list[list[str]], kind: type, path: Path, first_line: int, expected: str) -> np.ndarray:
-    try:
-        return np.array(words).astype(kind)
-    except (ValueError, OverflowError):
-        for number, row in enumerate(words, first_line):
-            try:
-                np.array(row).astype(kind)
-            except (ValueError, OverflowError) as error:
-                raise DataError(
-                    f"{path}, line {number}: {' '.join(row)[:60]!r}; expected {expected}. Correct the line."
-                ) from error
-        raise
-
-
-def read_integers(path: Path, columns: int, expected: str) -> np.ndarray:
-    """Return a text table of non-negative numbers as int32 (rows, columns).
-
-    Numbers are separated by blanks; empty lines are skipped.
-    """
-    with reading(path, DataError, f"lines of {expected}. Is it a whole IJB tree?"), path.open("rb"):
-        pass
-    try:
-        with warnings.catch_warnings():
-            # NumPy only warns of an empty table and of a number such as 5.0.
-            warnings.simplefilter("error")
-            # NumPy reads a path nearly twice as fast as a file.
-            table = np.loadtxt(path, np.int32, comments=None, ndmin=2, encoding="latin-1")
-    except (ValueError, Warning) as error:
-        raise _wrong_line(path, columns, expected) from error
-    if table.shape[1] != columns or table.min() < 0 or table.max() >= 10**LONGEST:
-        raise _wrong_line(path, columns, expected)
-    return table
-
-
-def _wrong_line(path: Path, columns: int, expected: str) -> DataError:
-    """Return the error for the first wrong line or an empty table."""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            words = line.split()
-            whole = all(word.isascii() and word.isdigit() for word in words)
-            short = all(len(word) <= LONGEST for word in words)
-            if words and not (len(words) == columns and whole and short):
-                limit = "" if short or not whole else f", numbers of at most {LONGEST} digits"
-                return DataError(
-                    f"{path}, line {number}: {line.strip()[:60]!r}; expected {expected}{limit}. Correct the line, or get the file "
-                    "again."
-                )
-    return DataError(f"{path}: holds no line; expected lines of {expected}. Get the file again.")
+    points = np.empty((len(names), 2 * POINTS), np.float32)
+    points[...] = numbers[:-1].T
+    return names, points.reshape(-1, POINTS, 2), numbers[-1].astype(np.float32)

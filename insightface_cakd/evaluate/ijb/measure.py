@@ -39,10 +39,10 @@ class Measured:
     identification: Identification | None
 
 
-def read_lists(tree: Tree, faces: Faces, protocol: Protocol) -> Lists:
+def read_lists(tree: Tree, faces: Faces, protocol: Protocol, workers: int = 2) -> Lists:
     """Read a protocol's lists; `auto` includes 1:N if one of its exists."""
     ids = np.unique(faces.templates)
-    pairs = read_pairs(tree, ids) if protocol != "1N" else None
+    pairs = read_pairs(tree, ids, workers) if protocol != "1N" else None
     searched = protocol in ("1N", "both") or (protocol == "auto" and any(path.exists() for path in search_lists(tree)))
     return Lists(faces, pairs, read_search(tree, ids) if searched else None)
 

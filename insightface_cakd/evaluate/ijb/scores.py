@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -11,15 +12,18 @@ from torch import Tensor
 from insightface_cakd.evaluate.ijb.lists import Pairs
 from insightface_cakd.evaluate.ijb.templates import Templates
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.threads import one_thread_each
 
 # A dot product within a matrix product takes an eighth of the time of one computed alone.
 DENSE = 8
-# Products in memory at a time: 1 GiB; IJB-C's galleries and probes need half of that.
-HELD = 1 << 27
+# Products that a thread holds at a time: 16 MiB, so that they are looked up in the processor's cache.
+HELD = 1 << 21
 # Pairs looked up at a time.
-CHUNK = 1 << 16
+CHUNK = 1 << 18
 # Second templates compared at a time: 2 MiB at 512 numbers each, which stay in the processor's cache.
 STRIP = 512
+
+FindRows = Callable[[np.ndarray], np.ndarray]
 
 
 def score_pairs(
@@ -39,84 +43,115 @@ def score_pairs(
         progress: called with (pairs done, pairs in all).
         enrolled: the first templates of pairs as another model embeds them; None where one model embeds both.
     """
-    gallery = enrolled or templates
-    first, second = places(gallery.ids, pairs.first), places(templates.ids, pairs.second)
-    rows, columns = _used(first, len(gallery.ids)), _used(second, len(templates.ids))
-    if len(rows) * len(columns) <= min(DENSE * len(first), HELD):
-        first, second = places(rows, first), places(columns, second)
-        return look_up(gallery.features[rows], templates.features[columns], first, second, workers, progress)
-    return score_by_strips(gallery.features, templates.features, first, second, workers, progress)
+    gallery, probe = _occurring(enrolled or templates, pairs.first), _occurring(templates, pairs.second)
+    if len(gallery.ids) * len(probe.ids) <= DENSE * len(pairs.first):
+        return look_up(gallery, probe, pairs, workers, progress)
+    return score_by_strips(enrolled or templates, templates, pairs, workers, progress)
 
 
-def places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return where each wanted id is in an ascending list, as int32."""
-    if ids[-1] < max(1 << 22, 4 * len(wanted)):
-        table = np.zeros(int(ids[-1]) + 1, np.int32)
-        table[ids] = np.arange(len(ids), dtype=np.int32)
-        return table[wanted]
-    return np.searchsorted(ids, wanted).astype(np.int32)
+def _occurring(templates: Templates, ids: np.ndarray) -> Templates:
+    """Return the templates that occur in a column of pairs."""
+    find, seen = row_finder(templates.ids), np.zeros(len(templates.ids), bool)
+    for start in range(0, len(ids), CHUNK):
+        seen[find(ids[start : start + CHUNK])] = True
+    return Templates(templates.ids[seen], templates.features[seen])
 
 
-def _used(places: np.ndarray, limit: int) -> np.ndarray:
-    """Return, ascending, the positions below a limit that occur."""
-    seen = np.zeros(limit, bool)
-    seen[places] = True
-    return np.flatnonzero(seen)
+def row_finder(ids: np.ndarray) -> FindRows:
+    """Return what finds ids in an ascending list, as int32 rows."""
+    if ids[-1] >= 1 << 22:
+        return lambda wanted: np.searchsorted(ids, wanted).astype(np.int32)
+    table = np.zeros(int(ids[-1]) + 1, np.int32)
+    table[ids] = np.arange(len(ids), dtype=np.int32)
+    return table.take
 
 
 def look_up(
-    gallery: np.ndarray,
-    probe: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    workers: int = 2,
-    progress: Progress | None = None,
+    gallery: Templates, probe: Templates, pairs: Pairs, workers: int = 2, progress: Progress | None = None
 ) -> np.ndarray:
-    """Return dot products (P,) of pairs of rows, from one matrix product.
+    """Return the cosines (P,) of pairs, from matrix products.
+
+    One product is of the whole gallery and a strip of the probe; its pairs are looked up before its memory is used for
+    another one. Each thread computes and looks up products of its own.
 
     Args:
-        gallery: float64 (R, D), of first templates, as `probe` (C, D) of second ones.
-        first: int32 (P,), rows of the gallery, as `second` of the probe.
+        gallery: first templates, as `probe` second ones.
     """
-    products = (gallery @ probe.T).reshape(-1)
-    scores = np.empty(len(first))
+    width = max(HELD // len(gallery.ids), 1)
+    strips = range(0, len(probe.ids), width)
+    first, second = row_finder(gallery.ids), row_finder(probe.ids)
+    order, bounds = _by_strip(second, pairs.second, width, len(strips), workers)
+    rows, columns = torch.from_numpy(gallery.features), torch.from_numpy(probe.features)
+    total = len(order)
+    scores = np.empty(total)
+    free: SimpleQueue[Tensor] = SimpleQueue()
+    for _ in range(workers):
+        free.put(torch.empty(width * len(rows), dtype=torch.float64))
 
-    def work(start: int) -> int:
-        some = slice(start, start + CHUNK)
-        place = first[some] * np.int64(len(probe)) + second[some]
-        np.take(products, place, out=scores[some], mode="clip")  # in its checking mode NumPy copies `out`
-        return len(place)
+    def compute(number: int, memory: Tensor) -> int:
+        some, left = columns[strips[number] : strips[number] + width], strips[number]
+        products = torch.mm(some, rows.T, out=memory[: len(some) * len(rows)].view(len(some), len(rows)))
+        done = 0
+        for start, (low, high) in zip(range(0, total, CHUNK), bounds[:, number : number + 2].tolist(), strict=True):
+            part, chosen = slice(start, start + CHUNK), order[start + low : start + high].astype(np.int64)
+            place = (second(pairs.second[part].take(chosen)) - np.int64(left)) * len(rows)
+            place += first(pairs.first[part].take(chosen))
+            scores[part][chosen] = products.numpy().reshape(-1).take(place)
+            done += len(chosen)
+        return done
 
-    _in_threads(work, range(0, len(first), CHUNK), workers, progress, len(first))
+    def work(number: int) -> int:
+        memory = free.get()
+        try:
+            return compute(number, memory)
+        finally:
+            free.put(memory)
+
+    with one_thread_each():
+        _in_threads(work, range(len(strips)), workers, progress, total)
     return scores
 
 
+def _by_strip(find: FindRows, ids: np.ndarray, width: int, strips: int, workers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each chunk of pairs sorted by strips of their second templates, which `ids` are.
+
+    Returns uint32 (P,), numbers of pairs within their chunk, and int64 (chunks, strips + 1), where each strip starts.
+    """
+    chunks = range(0, len(ids), CHUNK)
+    order, bounds = np.empty(len(ids), np.uint32), np.zeros((len(chunks), strips + 1), np.int64)
+
+    def sort(start: int) -> None:
+        strip = _narrow(find(ids[start : start + CHUNK]) // np.int32(width), strips)
+        order[start : start + CHUNK] = np.argsort(strip, kind="stable")
+        bounds[start // CHUNK, 1:] = np.cumsum(np.bincount(strip, minlength=strips))
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(sort, chunks))
+    return order, bounds
+
+
 def score_by_strips(
-    gallery: np.ndarray,
-    probe: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    workers: int = 2,
-    progress: Progress | None = None,
+    gallery: Templates, probe: Templates, pairs: Pairs, workers: int = 2, progress: Progress | None = None
 ) -> np.ndarray:
-    """Return the dot products (P,) of pairs of rows, each computed alone.
+    """Return the cosines (P,) of pairs, each computed alone.
 
     The order is such that rows are found in the cache: pairs are sorted by strips of second templates, and within a
     strip by the first template. A strip's pairs are the entries of a sparse matrix, and PyTorch computes no other
     entries. Arguments are those of `look_up`.
     """
+    first, second = row_finder(gallery.ids)(pairs.first), row_finder(probe.ids)(pairs.second)
     strip = second // np.int32(STRIP)
-    order = np.argsort(_narrow(strip, len(probe) // STRIP + 1), kind="stable")
+    order = np.argsort(_narrow(strip, len(probe.ids) // STRIP + 1), kind="stable")
     counts = np.bincount(strip)
     del strip
     ends = np.cumsum(counts)
-    rows, columns = torch.from_numpy(gallery), torch.from_numpy(probe)
+    rows, columns = torch.from_numpy(gallery.features), torch.from_numpy(probe.features)
     scores = np.empty(len(order))
 
     def work(number: int) -> int:
         some = order[ends[number] - counts[number] : ends[number]]
         row = first[some]
-        inner = np.argsort(_narrow(row, len(gallery)), kind="stable")
+        inner = np.argsort(_narrow(row, len(gallery.ids)), kind="stable")
         some, left = some[inner], number * STRIP
         found = _sampled(rows, columns[left : left + STRIP], row[inner], second[some] - np.int32(left))
         scores[some] = found.numpy()

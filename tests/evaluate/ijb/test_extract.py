@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,51 @@ class Counting(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         self.images += len(images)
         return self.net(images)
+
+
+class Watching(torch.nn.Module):
+    """Notes in which threads it runs, and with how many of PyTorch's; the first batch waits for the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.seen, self.met = Projection(), [], threading.Barrier(2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen.append((threading.get_ident(), torch.get_num_threads(), torch.is_inference_mode_enabled()))
+        if len(self.seen) <= 2:
+            self.met.wait(60)
+        return self.net(images)
+
+
+def test_on_a_cpu_threads_embed_batches_side_by_side(tree, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        model = Watching()
+        found = run(tree, tmp_path / "e", 4, 2, model)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert len(model.seen) == 12  # batches of 48 faces
+    assert len({thread for thread, _, _ in model.seen}) > 1
+    assert {(count, inference) for _, count, inference in model.seen} == {(1, True)}
+    assert threading.get_ident() not in {thread for thread, _, _ in model.seen}
+    plain, _ = one_by_one(tree)
+    assert np.abs(found.plain - plain).max() < 1e-5
+
+
+def test_a_fault_of_the_network_ends_the_run(tree, tmp_path):
+    class Faulty(Counting):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            super().forward(images)
+            raise ValueError("a fault of its own")
+
+    model = Faulty()
+    with pytest.raises(ValueError, match="a fault of its own"):
+        run(tree, tmp_path / "e", 1, 2, model)
+    # Only the batches asked for ahead were begun, not all 48.
+    assert model.images <= 2 * 2 * max(2, torch.get_num_threads())
+    assert not (tmp_path / "e").exists()
 
 
 def test_a_killed_run_goes_on_where_it_was(tree, tmp_path):

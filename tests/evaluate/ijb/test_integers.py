@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from insightface_cakd.errors import DataError
-from insightface_cakd.evaluate.ijb.lists import read_integers
+from insightface_cakd.evaluate.ijb.tables import read_integers
 
 
 def read(tmp_path, text: bytes, columns: int = 3) -> np.ndarray:
     path = tmp_path / "table.txt"
     path.write_bytes(text)
-    return read_integers(path, columns, "three numbers")
+    return np.stack(read_integers(path, columns, "three numbers"), axis=1)
 
 
 def test_numbers_of_all_lengths_come_back(tmp_path):

@@ -39,16 +39,23 @@ def test_scores_are_dot_products(monkeypatch, kind, size, dense):
     assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
 
 
-def test_products_are_looked_up_where_pairs_are_dense_and_memory_suffices(monkeypatch):
+def test_products_are_looked_up_where_pairs_are_dense(monkeypatch):
     templates, pairs, expected = draw("among")  # 2000 of 8100
-    for limits in ({"DENSE": 4}, {"HELD": 8099}):
+    for dense, unused in ((4, "look_up"), (5, "score_by_strips")):
         with monkeypatch.context() as patch:
-            patch.setattr(module, "look_up", None)
-            for name, value in limits.items():
-                patch.setattr(module, name, value)
+            patch.setattr(module, unused, None)
+            patch.setattr(module, "DENSE", dense)
             assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
+
+
+@pytest.mark.parametrize("held", [1, 90, 700, 8100])
+def test_products_need_not_fit_in_memory_at_once(monkeypatch, held):
+    """Strips of 1, 1, 7 and 90 of the 90 second templates: the last one is narrower, and each thread has several."""
+    templates, pairs, expected = draw("among")
+    monkeypatch.setattr(module, "HELD", held)
     monkeypatch.setattr(module, "score_by_strips", None)
-    assert np.abs(score_pairs(templates, pairs) - expected).max() < 1e-14
+    for workers in (1, 3):
+        assert np.abs(score_pairs(templates, pairs, workers) - expected).max() < 1e-14
 
 
 @WAYS
