@@ -205,7 +205,7 @@ def _cache_teacher(
     out: Annotated[Path, typer.Argument(help="New folder of the cache; pass it as --teacher of a `cached` recipe.")],
     teacher: Teacher = None,
     recipe_settings: RecipeSettings = None,
-    workers: Readers = 2,
+    readers: Readers = 2,
     storage: Annotated[
         Literal["float16", "int8"], typer.Option(help="How an embedding is kept; int8 takes half the room.")
     ] = "float16",
@@ -225,7 +225,7 @@ def _cache_teacher(
 
     with process_group():
         with progress_bar("embedding") as progress:
-            cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress, workers, storage)
+            cache_teacher(recipe, records, out, given(teacher, more=recipe_settings), progress, readers, storage)
         if rank() == 0:
             print(out)
 
@@ -239,7 +239,7 @@ def _prototypes(
     teacher: Teacher = None,
     recipe_settings: RecipeSettings = None,
     nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
-    workers: Readers = 2,
+    readers: Readers = 2,
 ) -> None:
     """Write the teacher's prototypes and most similar people, for CoupleFace.
 
@@ -254,7 +254,7 @@ def _prototypes(
 
     with process_group():
         with progress_bar("prototypes") as progress:
-            meta = make_prototypes(recipe, data, out, given(teacher, more=recipe_settings), nearest, progress, workers)
+            meta = make_prototypes(recipe, data, out, given(teacher, more=recipe_settings), nearest, progress, readers)
         if rank() == 0:
             print(f"{out}: {meta.num_classes} people of {meta.images} images, {meta.single} of them with one image")
             fewer = f", not {nearest}: there are no more" if meta.nearest < nearest else ""

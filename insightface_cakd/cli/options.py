@@ -75,7 +75,7 @@ Workers = Annotated[
     int, typer.Option("--workers", min=1, help="Processes or threads; the result is the same for any number.")
 ]
 
-Readers = Annotated[int, typer.Option("--workers", min=0, help="Processes that read images beside the network.")]
+Readers = Annotated[int, typer.Option("--readers", min=0, help="Processes that read images beside the network.")]
 
 
 def _now(option: str) -> Callable[[str], list[str] | None]:

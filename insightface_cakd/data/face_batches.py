@@ -64,7 +64,7 @@ def read_ahead(batches: Sequence[Any], numbers: Sequence[int], workers: int = 0)
     loader = DataLoader(
         _Read(batches), batch_size=None, sampler=list(numbers), num_workers=workers, **workers_with_patience(workers)
     )
-    with worker_failures("--workers 0", "run it again"):
+    with worker_failures("--readers 0", "run it again"):
         for batch in loader:
             if isinstance(batch, DataError):
                 raise batch

@@ -24,7 +24,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 @pytest.mark.parametrize("job", ["cache-teacher", "prototypes"])
 def test_ranks_and_kills_change_no_byte(job, face_set, tmp_path):
     torch.save(get_model("vit_tiny").eval().state_dict(), tmp_path / "teacher.pt")
-    command = f"data {job} cosine {face_set} OUT --teacher {tmp_path / 'teacher.pt'} --workers 0"
+    command = f"data {job} cosine {face_set} OUT --teacher {tmp_path / 'teacher.pt'} --readers 0"
     ran = benchmark("jobs", tmp_path / "jobs", command, "--kills", 2)
     assert ran.code == 0, ran.out + ran.err
     assert ran.out.count("equal") == 3
