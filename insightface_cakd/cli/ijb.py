@@ -56,7 +56,7 @@ def _ijb(
     from insightface_cakd.evaluate.execution import Execution
     from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb, faces_at_a_time
     from insightface_cakd.hosts.embedded.backbones import get_model
-    from insightface_cakd.runtime.devices import choose_device
+    from insightface_cakd.runtime.devices import choose_device, process_group
     from insightface_cakd.runtime.progress import progress_bar
 
     question = Question(
@@ -75,4 +75,7 @@ def _ijb(
     )
     where = choose_device(device)
     execution = Execution(where, batch or faces_at_a_time(where), workers, progress_bar)
-    print(evaluate_ijb(question, get_model, execution).text(), end="")
+    with process_group():
+        result = evaluate_ijb(question, get_model, execution)
+        if result is not None:
+            print(result.text(), end="")

@@ -118,12 +118,12 @@ def long_job(target: Path, origin: Mapping[str, Any] | None, kind: type[CAKDErro
     Raises:
         CAKDError: what is there is of another origin; or another run writes the target.
     """
-    folder = target.with_name(f"{target.name}.partial")
+    folder = _folder_of(target)
     first = rank() == 0
     with only_writer(target, kind, moved=True) if first else nullcontext():
         with first_decides():
             if first:
-                _begin_or_go_on(folder, origin, kind)
+                _begin_or_go_on(target, origin, kind)
         job = LongJob(folder, kind)
         try:
             yield job
@@ -141,15 +141,22 @@ def _refuses(error: BaseException) -> bool:
     return isinstance(error, CAKDError) and not isinstance(error, RunError) and not isinstance(error.__cause__, OSError)
 
 
-def _begin_or_go_on(folder: Path, origin: Mapping[str, Any] | None, kind: type[CAKDError]) -> None:
-    """Make the folder, or check that it is of the same origin."""
-    if origin is None or not (folder / ORIGIN).is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise kind(f"{folder}: {unwritable(error)}") from error
-        write_json(folder / ORIGIN, dict(origin or {}), kind)
+def has_begun(target: Path) -> bool:
+    """Return whether a job for a target was stopped, or runs."""
+    return _folder_of(target).is_dir()
+
+
+def require_begun_by(target: Path, origin: Mapping[str, Any], kind: type[CAKDError]) -> None:
+    """Check that a stopped job for a target, if there is one, has an origin.
+
+    Args:
+        target: what the job makes.
+        origin: all that its result depends on.
+        kind: of the error.
+    """
+    folder = _folder_of(target)
+    if not (folder / ORIGIN).is_file():
+        _require_nothing_else(folder, kind)
         return
     try:
         noted = parse_json((folder / ORIGIN).read_text(encoding="utf-8"))
@@ -163,3 +170,31 @@ def _begin_or_go_on(folder: Path, origin: Mapping[str, Any] | None, kind: type[C
             f"{folder}: holds a stopped job whose {other} is {found!r}; expected {wanted.get(other)!r}. Run that one to its end, remove "
             "the folder, or choose another place."
         )
+
+
+def _require_nothing_else(folder: Path, kind: type[CAKDError]) -> None:
+    """Refuse a folder that no job has begun, such as a user's own."""
+    if folder.is_dir() and not (folder / ORIGIN).is_file() and any(folder.iterdir()):
+        raise kind(
+            f"{folder}: is in the way of a job, and holds no {ORIGIN}; expected a stopped job. Move it, or choose another place."
+        )
+
+
+def _folder_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.partial")
+
+
+def _begin_or_go_on(target: Path, origin: Mapping[str, Any] | None, kind: type[CAKDError]) -> None:
+    """Make the folder, or check that it is of the same origin."""
+    folder = _folder_of(target)
+    if origin is not None:
+        require_begun_by(target, origin, kind)
+        if (folder / ORIGIN).is_file():
+            return
+    _require_nothing_else(folder, kind)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise kind(f"{folder}: {unwritable(error)}") from error
+    write_json(folder / ORIGIN, dict(origin or {}), kind)

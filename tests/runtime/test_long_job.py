@@ -113,3 +113,13 @@ def test_a_damaged_origin_is_refused(target, text):
     (target.with_name("squares.npy.partial") / "origin.json").write_text(text)
     with pytest.raises(DataError, match=r"squares\.npy\.partial: "):
         squares(target)
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, None])
+def test_a_folder_that_no_job_has_begun_is_left_alone(target, origin):
+    mine = target.with_name("squares.npy.partial") / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(DataError, match=r"is in the way of a job, and holds no origin\.json; expected a stopped job"):
+        squares(target, origin=origin)
+    assert mine.read_text() == "mine"

@@ -1,7 +1,7 @@
 """Aligned faces of an IJB tree in batches, decoded ahead by threads."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,32 +38,31 @@ class Batch:
 
 
 def aligned_batches(
-    folder: Path, names: list[str], points: np.ndarray, start: int, batch_size: int, workers: int
+    folder: Path, names: list[str], points: np.ndarray, batches: Sequence[range], workers: int
 ) -> Iterator[Batch]:
-    """Yield batches of faces from row `start` on, in their order.
+    """Yield batches of faces, in their order.
 
-    The batches do not depend on `workers`. OpenCV decodes and warps without Python's lock, so threads are enough.
+    OpenCV decodes and warps without Python's lock, so threads are enough.
 
     Args:
         points: float32 (N, 5, 2).
+        batches: the rows of each.
     """
     with _threads(workers) as pool:
 
-        def ask(first: int) -> Callable[[], Batch]:
-            end = min(first + batch_size, len(names))
-            pieces = range(first, end, PIECE)
-            asked = [pool.submit(_piece, folder, names, points, at, min(at + PIECE, end)) for at in pieces]
-            return lambda: _batch(first, [face for future in asked for face in future.result()])
+        def ask(rows: range) -> Callable[[], Batch]:
+            pieces = [rows[at : at + PIECE] for at in range(0, len(rows), PIECE)]
+            asked = [pool.submit(_piece, folder, names, points, piece) for piece in pieces]
+            return lambda: _batch(rows.start, [face for future in asked for face in future.result()])
 
-        yield from _in_order(ask, range(start, len(names), batch_size), AHEAD)
+        yield from _in_order(ask, batches, AHEAD)
 
 
 def batches_in_threads(
     folder: Path,
     names: list[str],
     points: np.ndarray,
-    start: int,
-    batch_size: int,
+    batches: Sequence[range],
     work: Callable[[Batch], Found],
     threads: int,
 ) -> Iterator[Found]:
@@ -72,12 +71,11 @@ def batches_in_threads(
     The batches are those of `aligned_batches`. The thread that decodes a batch works on it too.
     """
 
-    def do(first: int) -> Found:
-        return work(_batch(first, _piece(folder, names, points, first, min(first + batch_size, len(names)))))
+    def do(rows: range) -> Found:
+        return work(_batch(rows.start, _piece(folder, names, points, rows)))
 
     with _threads(threads) as pool:
-        starts = range(start, len(names), batch_size)
-        yield from _in_order(lambda first: pool.submit(do, first).result, starts, 2 * threads)
+        yield from _in_order(lambda rows: pool.submit(do, rows).result, batches, 2 * threads)
 
 
 @contextmanager
@@ -90,12 +88,12 @@ def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
             pool.shutdown(cancel_futures=True)
 
 
-def _in_order(ask: Callable[[int], Callable[[], Found]], starts: range, ahead: int) -> Iterator[Found]:
+def _in_order(ask: Callable[[range], Callable[[], Found]], batches: Sequence[range], ahead: int) -> Iterator[Found]:
     """Yield what is asked for, in order, with some asked for ahead."""
-    waiting = deque(map(ask, starts[:ahead]))
-    for number in range(len(starts)):
+    waiting = deque(map(ask, batches[:ahead]))
+    for number in range(len(batches)):
         found = waiting.popleft()()
-        waiting.extend(map(ask, starts[number + ahead : number + ahead + 1]))
+        waiting.extend(map(ask, batches[number + ahead : number + ahead + 1]))
         yield found
 
 
@@ -120,8 +118,8 @@ def read_face(path: Path, points: np.ndarray) -> tuple[np.ndarray | None, str]:
     return (face, "") if face is not None else (None, "its five points are one point")
 
 
-def _piece(folder: Path, names: list[str], points: np.ndarray, start: int, end: int) -> Piece:
-    return [read_face(folder / names[row], points[row]) for row in range(start, end)]
+def _piece(folder: Path, names: list[str], points: np.ndarray, rows: range) -> Piece:
+    return [read_face(folder / names[row], points[row]) for row in rows]
 
 
 def _batch(start: int, faces: Piece) -> Batch:

@@ -1,6 +1,7 @@
 """An IJB run from a model or saved embeddings to a report."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from insightface_cakd.evaluate.mixed.mixed import require_one_width
 from insightface_cakd.networks.entries import Entry, title
 from insightface_cakd.networks.models import GetModel
 from insightface_cakd.runtime.folder_lock import only_writer
+from insightface_cakd.runtime.ranks import rank
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,11 @@ class Question:
         return self.out or Path("ijb_result") / f"{title(self.model)}_{self.target}_{self.preset}"
 
 
-def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) -> IjbResult | MixedIjb:
-    """Measure, and write the folder of the report."""
+def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) -> IjbResult | MixedIjb | None:
+    """Measure, and write the folder of the report.
+
+    All ranks of a group embed their part of the faces. The first one measures; the others return None.
+    """
     if question.enrolled is None and question.enrolled_network is not None:
         raise EvaluationError(
             f"--enrolled-network {question.enrolled_network}: there is no --enrolled; expected both or none. Give --enrolled, "
@@ -64,7 +69,7 @@ def evaluate_ijb(question: Question, get_model: GetModel, execution: Execution) 
     preset = find_preset(question.preset)
     modes = choose_modes(preset, question.mode)
     entries = _entries(question)
-    with only_writer(question.folder, EvaluationError):
+    with only_writer(question.folder, EvaluationError) if rank() == 0 else nullcontext():
         return _evaluate(question, preset, modes, entries, get_model, execution)
 
 
@@ -75,7 +80,7 @@ def _evaluate(
     entries: Sequence[tuple[Entry, Path]],
     get_model: GetModel,
     execution: Execution,
-) -> IjbResult | MixedIjb:
+) -> IjbResult | MixedIjb | None:
     tree = find_tree(question.root, question.target)
     faces = read_faces(tree, execution.workers)
     lists = read_lists(tree, faces, question.protocol, execution.workers)
@@ -85,6 +90,8 @@ def _evaluate(
     if len(models) == 2:
         require_one_width(*((model.entry.name, model.width()) for model in reversed(models)))
     found = [_embed(model, f"{question.target} faces") for model in models]
+    if rank() != 0:
+        return None
     with execution.bar(f"{question.target} pairs") as progress:
         if len(models) == 2:
             student, teacher = (Model(model.entry.name, rows) for model, rows in zip(models, found, strict=True))

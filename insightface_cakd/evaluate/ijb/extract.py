@@ -1,6 +1,7 @@
 """Embeds all faces of an IJB tree, batch by batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,18 @@ from insightface_cakd.evaluate.ijb.crops import Batch, aligned_batches, batches_
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, require_images
 from insightface_cakd.evaluate.ijb.presets import PIXELS, Pixels
 from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, open_store, require_origin
-from insightface_cakd.evaluate.ijb.writer import Writer
+from insightface_cakd.evaluate.ijb.writing import as_block, require_room, save_store
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.networks.onnx import OnnxNetwork
+from insightface_cakd.runtime.long_job import LongJob, long_job
 from insightface_cakd.runtime.progress import Progress
+from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.runtime.threads import one_thread_each
+
+# Faces of a block, which is lost when the work is killed within it.
+BLOCK = 512
+EMBEDDED = "embedded"
 
 
 def extract(
@@ -34,7 +41,8 @@ def extract(
 ) -> Embeddings:
     """Return the embeddings of all faces and of their mirror images.
 
-    What the folder already contains is not computed again; a stopped extraction is resumed.
+    What the folder already contains is not computed again. All ranks of a group share the faces, and a stopped extraction is gone on
+    with: the embeddings are the same, see `long_job`.
 
     Args:
         load: returns the model, which maps (B, 3, 112, 112) to (B, D); not called when everything is saved.
@@ -46,18 +54,52 @@ def extract(
         require_images(tree, faces.names)
         embed = load()
         require_scale(embed, origin)
-        writer = Writer(folder, origin)
-        with evaluating(embed), writer.opened():
-            for batch, found in _embedded(embed, tree, faces, writer.done, origin.pixels, execution):
-                require_few(writer.corrupt | batch.corrupt, faces.names, max_corrupt, tree)
-                plain, mirrored = _rows(found, batch, faces.names, writer.width)
-                writer.append(plain, mirrored, batch.corrupt)
-                if progress:
-                    progress(writer.done, len(faces.names))
+        count = -(-len(faces.names) // BLOCK)
+        with long_job(folder, origin.decisive, EvaluationError) as job:
+            with evaluating(embed):
+                _embed_mine(embed, origin, tree, faces, job, count, execution, max_corrupt, progress)
+            blocks = job.blocks(EMBEDDED, count)
+            if rank() == 0:
+                save_store(folder, origin, blocks)
     meta, embeddings = open_store(folder)
     require_origin(folder, meta, origin)
     require_few(embeddings.corrupt, faces.names, max_corrupt, tree)
     return embeddings
+
+
+def _embed_mine(
+    embed: Embed,
+    origin: Origin,
+    tree: Tree,
+    faces: Faces,
+    job: LongJob,
+    count: int,
+    execution: Execution,
+    max_corrupt: int,
+    progress: Progress | None,
+) -> None:
+    """Embed the blocks of this rank that are missing."""
+    total, size = len(faces.names), execution.batch_size
+    spans = {number: range(number * BLOCK, min((number + 1) * BLOCK, total)) for number in job.mine(EMBEDDED, count)}
+    batches = {number: [span[at : at + size] for at in range(0, len(span), size)] for number, span in spans.items()}
+    embedded = _embedded(
+        embed, tree, faces, [rows for some in batches.values() for rows in some], origin.pixels, execution
+    )
+    corrupt: dict[int, str] = {}
+    width = 0
+    for number, some in batches.items():
+        done, parts, faults = job.finished(EMBEDDED) * BLOCK, list[tuple[np.ndarray, np.ndarray]](), dict[int, str]()
+        for batch, found in islice(embedded, len(some)):
+            corrupt, faults = corrupt | batch.corrupt, faults | batch.corrupt
+            require_few(corrupt, faces.names, max_corrupt, tree)
+            parts.append(_rows(found, batch, faces.names, width))
+            if not width:
+                width = found.shape[1]
+                require_room(job.folder, total, width)
+            done += len(batch.images)
+            if progress:
+                progress(min(done, total), total)
+        job.save(EMBEDDED, number, as_block(parts, faults))
 
 
 def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tree) -> None:
@@ -89,9 +131,9 @@ def embedding_width(embed: Embed, pixels: str, device: torch.device) -> int:
 
 
 def _embedded(
-    embed: Embed, tree: Tree, faces: Faces, start: int, pixels: str, execution: Execution
+    embed: Embed, tree: Tree, faces: Faces, batches: Sequence[range], pixels: str, execution: Execution
 ) -> Iterator[tuple[Batch, Tensor]]:
-    """Yield batches from a row on, and the embeddings of both their views.
+    """Yield batches, and the embeddings of both their views.
 
     On a CPU, each thread embeds batches of its own. PyTorch's threads would share a batch instead, and wait for each other
     after every layer: longer than they compute, where another process or decoding has one of their cores.
@@ -102,7 +144,7 @@ def _embedded(
     def both(batch: Batch) -> tuple[Batch, Tensor]:
         return batch, embed(both_views(batch.images, pixels, device))
 
-    given = tree.images, faces.names, faces.points, start, execution.batch_size
+    given = tree.images, faces.names, faces.points, batches
     if device.type == "cpu" and isinstance(embed, nn.Module) and not isinstance(embed, OnnxNetwork):
         threads = max(execution.workers, torch.get_num_threads())
         with one_thread_each():

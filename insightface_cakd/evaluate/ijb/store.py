@@ -10,10 +10,11 @@ import numpy as np
 from insightface_cakd.data.npy import map_npy, read_member
 from insightface_cakd.errors import EvaluationError, in_one_line
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree
+from insightface_cakd.runtime.long_job import has_begun, require_begun_by
 from insightface_cakd.runtime.reading import parse_json, reading
 
 FORMAT = 1
-META, PROGRESS = "meta.json", "progress.json"
+META = "meta.json"
 PLAIN, MIRRORED = "plain.npy", "mirrored.npy"
 FILES = (".npy", ".npz")
 # Bytes of an embedding of another program, of at most 4096 numbers, and of the header before them.
@@ -36,6 +37,14 @@ class Origin:
     target: str
     faces_sha256: str
     count: int
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What the embeddings depend on.
+
+        The same weights under another file name are the same model.
+        """
+        return {key: value for key, value in asdict(self).items() if key != "model"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ def faces_sha256(tree: Tree, faces: Faces) -> str:
 
 def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
     """Return a finished folder's metadata, and its embeddings, mapped from disk."""
-    if partial_folder(folder).is_dir() and not folder.exists():
+    if has_begun(folder) and not folder.exists():
         raise EvaluationError(
             f"{folder}: its extraction was stopped; expected finished embeddings. Run the extraction again with the model, "
             "it goes on where it stopped."
@@ -88,9 +97,8 @@ def open_store(folder: Path) -> tuple[dict[str, Any], Embeddings]:
 
 def require_origin(folder: Path, meta: dict[str, Any], origin: Origin) -> None:
     """Check that embeddings have the expected model, faces and input scale."""
-    for key, value in asdict(origin).items():
-        # The same weights under another file name are the same model.
-        if key != "model" and meta.get(key) != value:
+    for key, value in origin.decisive.items():
+        if meta.get(key) != value:
             raise EvaluationError(
                 f"{folder}: embeddings of {meta.get('model')}, their {key} is {str(meta.get(key))[:16]}; expected "
                 f"{str(value)[:16]} of {origin.model}. Remove the folder, or choose another --embeddings."
@@ -106,15 +114,8 @@ def require_place(folder: Path, origin: Origin) -> Embeddings | None:
         meta, found = open_store(folder)
         require_origin(folder, meta, origin)
         return found
-    partial = partial_folder(folder)
-    if (partial / META).is_file():
-        require_origin(partial, read_table(partial / META, partial), origin)
+    require_begun_by(folder, origin.decisive, EvaluationError)
     return None
-
-
-def partial_folder(folder: Path) -> Path:
-    """Return where an unfinished extraction to a folder is stored."""
-    return folder.with_name(f"{folder.name}.partial")
 
 
 def read_table(path: Path, folder: Path) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def is_saved(path: Path) -> bool:
 
     Embeddings are .npy and .npz files, folders with a `meta.json`, and folders whose extraction was stopped.
     """
-    stopped = partial_folder(path).is_dir() and not path.exists()
+    stopped = has_begun(path) and not path.exists()
     return stopped or (path / META).is_file() or (path.suffix.lower() in FILES and not path.is_dir())
 
 

@@ -14,12 +14,12 @@ import torch
 
 from insightface_cakd.errors import DataError, EvaluationError
 from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.ijb import extract as module
 from insightface_cakd.evaluate.ijb.crops import read_face
 from insightface_cakd.evaluate.ijb.extract import both_views, extract
 from insightface_cakd.evaluate.ijb.lists import Faces, Tree, find_tree, read_faces
 from insightface_cakd.evaluate.ijb.presets import PIXELS, PRESETS
-from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256, open_saved, partial_folder
-from insightface_cakd.evaluate.ijb.writer import NOTE_EVERY
+from insightface_cakd.evaluate.ijb.store import Embeddings, Origin, faces_sha256, open_saved
 from tests.evaluate.ijb.trees import Projection, write_tree
 
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def test_batch_and_workers_do_not_matter(tree, tmp_path, batch, workers):
         alone = run(tree, tmp_path / "other", batch, 1)
         assert np.array_equal(found.plain, alone.plain)
         assert np.array_equal(found.mirrored, alone.mirrored)
-    assert not partial_folder(tmp_path / "e").exists()
+    assert not (tmp_path / "e.partial").exists()
 
 
 @pytest.mark.parametrize("pixels", PIXELS)
@@ -144,17 +144,18 @@ def test_a_fault_of_the_network_ends_the_run(tree, tmp_path):
     assert not (tmp_path / "e").exists()
 
 
-def test_a_killed_run_goes_on_where_it_was(tree, tmp_path):
+def test_a_killed_run_goes_on_where_it_was(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 16)
     folder = tmp_path / "e"
     torch.set_num_threads(1)
-    killed = multiprocessing.get_context("fork").Process(target=run, args=(tree, folder, 1, 1, Deadly(NOTE_EVERY + 5)))
+    killed = multiprocessing.get_context("fork").Process(target=run, args=(tree, folder, 1, 1, Deadly(21)))
     killed.start()
     killed.join()
     assert killed.exitcode == -signal.SIGKILL
     assert not folder.exists()
     model = Counting()
     found = run(tree, folder, 1, 1, model)
-    assert model.images == 2 * (48 - NOTE_EVERY)
+    assert model.images == 2 * (48 - 16)
     whole = run(tree, tmp_path / "whole", 1, 1)
     assert np.array_equal(found.plain, whole.plain)
     assert np.array_equal(found.mirrored, whole.mirrored)
@@ -182,7 +183,9 @@ def test_embeddings_of_something_else_are_refused(tree, tmp_path, other, message
         run(tree, tmp_path / "e", **other)
 
 
-def test_a_stopped_run_is_not_continued_by_another_model(tree, tmp_path):
+def test_a_stopped_run_is_not_continued_by_another_model(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 5)
+
     class Failing(torch.nn.Module):
         calls = 0
 
@@ -194,7 +197,7 @@ def test_a_stopped_run_is_not_continued_by_another_model(tree, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(tree, tmp_path / "e", model=Failing())
-    with pytest.raises(EvaluationError, match="e.partial: embeddings of m.onnx, their model_sha256"):
+    with pytest.raises(EvaluationError, match="e.partial: holds a stopped job whose model_sha256 is"):
         run(tree, tmp_path / "e", model_sha256="b" * 64)
     faces = read_faces(tree)
     with pytest.raises(EvaluationError, match="its extraction was stopped"):

@@ -151,14 +151,18 @@ def test_both_models_are_checked_before_a_face_is_embedded(root, tmp_path, no_fa
 
 def test_enrolled_embeddings_of_something_else_are_told_before_a_face_is_embedded(root, tmp_path, no_face):
     new, old = write_run(tmp_path / "new"), write_run(tmp_path / "old", 1)
-    for folder in ("embeddings_enrolled", "embeddings_enrolled.partial"):
+    for folder, message in (
+        ("embeddings_enrolled", "embeddings of None, their model_sha256 is bbbbbbbbbbbbbbbb"),
+        ("embeddings_enrolled.partial", "holds a stopped job whose model_sha256 is 'b+'; expected"),
+    ):
         out = tmp_path / folder
         (out / folder).mkdir(parents=True)
         np.save(out / folder / "plain.npy", np.zeros((IMAGES, 64), np.float32))
         np.save(out / folder / "mirrored.npy", np.zeros((IMAGES, 64), np.float32))
-        (out / folder / "meta.json").write_text(json.dumps({"model_sha256": "b" * 64, "count": IMAGES}))
+        for name in ("meta.json", "origin.json"):
+            (out / folder / name).write_text(json.dumps({"model_sha256": "b" * 64, "count": IMAGES}))
         command = ["eval", "ijb", new, "--enrolled", old, "--root", root, "--out", out]
-        refused(command, rf".*{folder}: embeddings of None, their model_sha256 is bbbbbbbbbbbbbbbb", tmp_path)
+        refused(command, rf".*{folder}: {message}", tmp_path)
 
 
 @pytest.mark.parametrize("out", ["file", "file/x", "file/x/y"])
