@@ -165,7 +165,7 @@ class _DrawnLogits(Logits):
         return self.drawn["teacher"]
 
 
-def _sharing(head: nn.Module, rows: dict[str, torch.Tensor]) -> nn.Module:
+def _sharing(head: Any, rows: dict[str, torch.Tensor]) -> nn.Module:
     """Give a head the student's rows that another one drew."""
     assert isinstance(head.weight, nn.Parameter)
     head.weight = rows.setdefault("student", head.weight)

@@ -112,9 +112,9 @@ class ShardedClasses:
         return gather_constant(values.unsqueeze(0))
 
     def sum_and_gather(self, summed: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum over ranks, and each one's own values (R, ...), in one reduction.
+        """Return the sum over ranks, and each one's own values (R, ...).
 
-        A rank adds zeros to the values of the others.
+        One reduction: a rank adds zeros to the values of the others.
         """
         own = own.detach()
         slots = [own if number == self.place else torch.zeros_like(own) for number in range(world_size())]

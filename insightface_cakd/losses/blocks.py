@@ -25,7 +25,7 @@ def block_size(matrix: Tensor) -> int:
 
 
 def within(columns: Tensor, block: slice) -> tuple[Tensor, Tensor]:
-    """Return columns as positions in a block, and whether they lie in it.
+    """Return columns' positions in a block, and whether they lie there.
 
     Those that do not have the nearest position.
     """
@@ -35,8 +35,8 @@ def within(columns: Tensor, block: slice) -> tuple[Tensor, Tensor]:
 
 
 def compared(numbers: Tensor, compare: Callable[..., Tensor], value: Tensor) -> Tensor:
-    """Return 1 where a comparison holds, else 0, in the numbers' own type.
+    """Return 1 where a comparison holds, else 0.
 
-    Operators on it are several times faster on a CPU than on booleans.
+    It has the numbers' own type: operators on it are several times faster on a CPU than on booleans.
     """
     return compare(numbers, value, out=torch.empty_like(numbers))

@@ -25,9 +25,9 @@ class ClassAxis(Protocol):
         """Return the values (...) of each process, (R, ...), without gradient."""
 
     def sum_and_gather(self, summed: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum over processes, and each one's own values (R, ...), in one reduction.
+        """Return the sum over processes, and each one's own values (R, ...).
 
-        Both are of one type; without gradient.
+        It is one reduction. Both are of one type; without gradient.
         """
 
 

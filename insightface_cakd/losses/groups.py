@@ -42,7 +42,10 @@ class Group:
     columns: Tensor
 
     def members(self, logits: Tensor, block: slice) -> Tensor:
-        """Return which entries of a block of columns belong, 1 or 0, (N, c), in the logits' type."""
+        """Return 1 for entries of a block that belong, else 0.
+
+        (N, c), in the logits' type.
+        """
         ours = logits[:, block]
         above = compared(ours, torch.gt, self.top)
         inside = compared(ours, torch.ge, self.low).sub_(above)
@@ -80,9 +83,9 @@ def probable(logits: Tensor, columns: Tensor, share: float, temperature: float, 
 
 
 def shared(logits: Tensor, columns: Tensor, share: float, step: int, classes: ClassAxis) -> Group:
-    """Return the own class and the largest others, of a number all rows share.
+    """Return the own class and equally many largest others of each row.
 
-    It is that of `shared_size`. Logits that agree in the first 15 bits of the mantissa are equal here: a number that is known only after
+    How many says `shared_size`. Logits that agree in the first 15 bits of the mantissa are equal here: a number that is known only after
     two reductions leaves one for the rest of the search. `columns` as in `largest`.
     """
     search = Search(logits, columns, COARSE[logits.element_size()])
@@ -95,7 +98,10 @@ def shared(logits: Tensor, columns: Tensor, share: float, step: int, classes: Cl
 
 
 def first_counts(search: Search) -> Tensor:
-    """Return entries of this rank by the first digit, all, and own classes, (N, 2^bits + 2)."""
+    """Return entries of this rank by digit, all, and own classes.
+
+    (N, 2^bits + 2), by the first digit.
+    """
     counts = search.histogram().double()
     own = (search.columns >= 0).double()
     return torch.cat([counts, counts.sum(1, keepdim=True) + own, own], dim=1)
@@ -128,7 +134,7 @@ def reach(search: Search, first: Tensor, goal: Tensor, masses: Masses | None, cl
 
 
 def last_of(search: Search, low: Tensor, top: Tensor, wanted: Tensor) -> Tensor:
-    """Return the column of the `wanted`-th entry of each row in a range.
+    """Return the column of each row's `wanted`-th entry in a range.
 
     The own class is left out; -1 where none is wanted. Range, wanted and result are (N, 1). Blocks are counted first, and then only the
     block with the entry is looked at, another one for each row.

@@ -30,22 +30,25 @@ class Masses:
         return logits.sub(self.peak).div_(self.temperature).exp_()
 
     def of(self, numbers: Tensor) -> Tensor:
-        """Return the masses of any numbers, float64; above the peak, that of the peak."""
+        """Return masses of any numbers, at most that of the peak."""
         return self(numbers.double().minimum(self.peak))
 
 
 def peak_and_total(logits: Tensor) -> Tensor:
-    """Return each row's peak, and its total mass beside it at T = 1, float64 (N, 2)."""
+    """Return each row's peak, and its total mass beside it.
+
+    At T = 1; float64 (N, 2).
+    """
     masses = Masses(logits.amax(1, keepdim=True), 1.0)
     parts = [masses.softened(logits[:, block]).sum(1, keepdim=True) for block in column_blocks(logits)]
     return torch.cat([masses.peak.double(), torch.cat(parts, dim=1).double().sum(1, keepdim=True)], dim=1)
 
 
 def beside_common_peak(each: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Return the peak of all ranks (N, 1), and each rank's masses beside it, (R, N, k).
+    """Return the peak of all ranks, and their masses beside it.
 
     Shape:
-        each: (R, N, 1 + k), a rank's peak and masses beside it.
+        each: (R, N, 1 + k), a rank's peak and masses beside it. Returns (N, 1) and (R, N, k).
     """
     peaks = each[..., :1]
     peak = peaks.amax(0)
@@ -53,10 +56,11 @@ def beside_common_peak(each: Tensor, temperature: float) -> tuple[Tensor, Tensor
 
 
 def first_masses(search: Search, temperature: float, classes: ClassAxis) -> tuple[Masses, Tensor, Tensor, Tensor]:
-    """Return what a search for a share of the mass begins with, in one reduction.
+    """Return what a search for a share of the mass begins with.
 
-    The ranks have no common peak yet, and so no common unit. They send masses in units of exp(edge / T), with the edge where a digit ends;
-    but of the digit of a rank's own peak the height beside that peak. What is lost of the others lies too far below the peak to count.
+    It takes one reduction. The ranks have no common peak yet, and so no common unit. They send masses in units of exp(edge / T), with the
+    edge where a digit ends; but of the digit of a rank's own peak the height beside that peak. What is lost of the others lies too far
+    below the peak to count.
 
     Returns:
         Masses beside the common peak; those of the first digit (N, 2^bits); the own class's and all of a row, (N, 1).

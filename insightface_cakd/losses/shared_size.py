@@ -15,10 +15,10 @@ _LOWEST = (127 - HALVINGS) << BITS  # exponent and mantissa of 2^-HALVINGS, as a
 def shared_size(
     logits: Tensor, masses: Masses, total: Tensor, share: float, step: int, number: Tensor, classes: ClassAxis
 ) -> Tensor:
-    """Return one size for all rows, by their summed probabilities at T = 1.
+    """Return one size for all rows, by their summed probabilities.
 
-    It is the first k of 1, 1 + step, 1 + 2 step, ... whose k largest sums reach the share of the batch; C - 1 if no k below C does. Sums
-    within 2^-11 of each other count with their mean where the share is reached among them. It takes one reduction.
+    At T = 1, it is the first k of 1, 1 + step, 1 + 2 step, ... whose k largest sums reach the share of the batch; C - 1 if no k below C
+    does. Sums within 2^-11 of each other count with their mean where the share is reached among them. It takes one reduction.
 
     Shape:
         logits: (N, n). total: (N, 1), all of a row's masses. number: (1, 1), C. Returns (1, 1).

@@ -17,9 +17,9 @@ Weigh = Callable[[Tensor], Tensor]
 
 
 class Search:
-    """Finds for each row the largest number above which weights reach a goal.
+    """Finds the largest number of each row that reaches a goal.
 
-    The number itself counts, the own class does not.
+    What lies at or above it must weigh as much as the goal; the own class weighs nothing.
 
     Args:
         logits: (N, n).
@@ -37,9 +37,9 @@ class Search:
         self._found = torch.zeros_like(_ordered(self.own))
 
     def histogram(self, weigh: Weigh | None = None) -> Tensor:
-        """Return the weight of this rank's entries by their next digit, (N, 2^bits).
+        """Return the weight of this rank's entries by their next digit.
 
-        Digits rise. Without `weigh` everything weighs 1, and the result is of whole numbers.
+        (N, 2^bits), digits rising. Without `weigh` everything weighs 1, and the result is of whole numbers.
         """
         kind = self._found.dtype if weigh is None else torch.float64
         sums = torch.zeros(len(self.logits), 2**self._bits, dtype=kind, device=self.logits.device)
@@ -51,9 +51,9 @@ class Search:
         return sums.scatter_add_(1, places, -weights * (self.columns >= 0))
 
     def choose(self, weights: Tensor, goal: Tensor) -> Tensor:
-        """Fix the next digit, by the weights of all ranks; return its place, (N, 1).
+        """Fix the next digit by all ranks' weights; return its place.
 
-        It is the largest that reaches the goal (N, 1) together with all above it, or the smallest if none does.
+        (N, 1). It is the largest that reaches the goal (N, 1) together with all above it, or the smallest if none does.
         """
         sums = weights.flip(1).cumsum(1).flip(1)
         reached = sums + self.above >= goal
@@ -64,12 +64,12 @@ class Search:
         return place
 
     def values(self) -> Tensor:
-        """Return the smallest number of each value of the next digit, (N, 2^bits)."""
+        """Return the smallest number of each next digit, (N, 2^bits)."""
         places = torch.arange(2**self._bits, device=self.logits.device).unsqueeze(0)
         return self._number(self._keys(places) << (self._below - self._bits))
 
     def range(self) -> tuple[Tensor, Tensor]:
-        """Return the smallest and the largest number with the digits found, (N, 1)."""
+        """Return the smallest and largest number with the digits found."""
         low = self._found << self._below
         top = low + ((1 << self._below) - 1)
         # The last below 0.0 would be -0.0, which is no smaller; the search knows no -0.0.

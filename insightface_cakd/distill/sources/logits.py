@@ -23,9 +23,10 @@ _PARTS = 8
 
 
 class SeenMargin(nn.Module):
-    """Wraps the host's margin and keeps its logits, as a part of the graph.
+    """Wraps the host's margin and keeps its logits.
 
-    arcface_torch's PartialFC overwrites the margin's output in place with probabilities, so what is kept is a clone.
+    They are part of the graph. arcface_torch's PartialFC overwrites the margin's output in place with probabilities, so what is kept is a
+    clone.
 
     Attributes:
         clones: False if the head leaves the margin's output as it is.
