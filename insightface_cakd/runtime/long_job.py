@@ -147,7 +147,7 @@ def has_begun(target: Path) -> bool:
 
 
 def require_begun_by(target: Path, origin: Mapping[str, Any], kind: type[CAKDError]) -> None:
-    """Check that a stopped job for a target, if there is one, has an origin.
+    """Check the origin of a stopped job for a target, if there is one.
 
     Args:
         target: what the job makes.
