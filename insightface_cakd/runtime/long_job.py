@@ -147,7 +147,7 @@ def has_begun(target: Path) -> bool:
 
 
 def require_begun_by(target: Path, origin: Mapping[str, Any], kind: type[CAKDError]) -> None:
-    """Check the origin of a job that was stopped, if there is one.
+    """Check the origin of a stopped job, where there is one.
 
     Args:
         target: what the job makes.
