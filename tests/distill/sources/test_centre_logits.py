@@ -8,6 +8,7 @@ from insightface_cakd.distill.sources import Context, Seen, Setting
 from insightface_cakd.distill.sources.centre_logits import CentreLogits
 from insightface_cakd.errors import RecipeError, ShapeError
 from insightface_cakd.recipe import parse_recipe
+from insightface_cakd.teachers import Teacher
 
 CLASSES, WIDTH = 7, 4
 
@@ -25,7 +26,8 @@ def source(centres, **term):
         "losses": [{"loss": "kd", "reads": "centre_logits", "weight": 1, **term}],
     }
     recipe = parse_recipe(content, "recipe")
-    return CentreLogits(Setting(recipe, {"teacher": None}, recipe.terms)), recipe.terms[0]
+    teacher = Teacher(torch.nn.Identity(), "toy", WIDTH, "cpu")
+    return CentreLogits(Setting(recipe, {"teacher": teacher}, recipe.terms)), recipe.terms[0]
 
 
 def context(student=WIDTH, teacher=WIDTH, rows=3, **taps):
