@@ -12,6 +12,8 @@ from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.workers import worker_failures, workers_with_patience
 
 BATCH = 64
+# Batches for which a process is worth starting.
+WORTH = 8
 
 
 class FaceBatches(Sequence[np.ndarray]):
@@ -53,11 +55,12 @@ def read_ahead(batches: Sequence[Any], numbers: Sequence[int], workers: int = 0)
     Args:
         batches: all of them.
         numbers: those that are wanted.
-        workers: processes that read them beside this one; 0 reads here.
+        workers: processes that read them beside this one, at most; 0 reads here.
 
     Raises:
         DataError: an image cannot be read; or as `worker_failures`.
     """
+    workers = min(workers, len(numbers) // WORTH)
     if not workers:
         yield from (batches[number] for number in numbers)
         return

@@ -15,6 +15,7 @@ import numpy as np
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.runtime.atomic import replacing, write_json
 from insightface_cakd.runtime.folder_lock import only_writer, unwritable
+from insightface_cakd.runtime.made_folders import made_folders
 from insightface_cakd.runtime.ranks import barrier, first_decides, rank, world_size
 from insightface_cakd.runtime.reading import parse_json
 
@@ -120,7 +121,10 @@ def long_job(target: Path, origin: Mapping[str, Any] | None, kind: type[CAKDErro
     """
     folder = _folder_of(target)
     first = rank() == 0
-    with only_writer(target, kind, moved=True) if first else nullcontext():
+    with (
+        only_writer(target, kind, moved=True) if first else nullcontext(),
+        made_folders(target.parent) if first else nullcontext(),
+    ):
         with first_decides():
             if first:
                 _begin_or_go_on(target, origin, kind)
