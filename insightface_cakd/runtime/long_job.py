@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,30 @@ from insightface_cakd.runtime.ranks import barrier, first_decides, rank, world_s
 from insightface_cakd.runtime.reading import parse_json
 
 ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a job: items cut into blocks.
+
+    Args:
+        name: of its files.
+        items: how many there are.
+        size: items of a block; the last may have fewer.
+    """
+
+    name: str
+    items: int
+    size: int
+
+    @property
+    def blocks(self) -> range:
+        """The numbers of its blocks."""
+        return range(-(-self.items // self.size))
+
+    def span(self, number: int) -> range:
+        """Return the items of a block."""
+        return range(number * self.size, min((number + 1) * self.size, self.items))
 
 
 class LongJob:
@@ -37,30 +62,29 @@ class LongJob:
         self.folder = folder
         self.kind = kind
 
-    def mine(self, phase: str, count: int) -> list[int]:
-        """Return the missing blocks that are this rank's, in order.
+    def mine(self, phase: Phase) -> dict[int, range]:
+        """Return the items of this rank's missing blocks, in order.
 
         All ranks call it before any of them saves a block of the phase.
-
-        Args:
-            phase: a part of the job.
-            count: number of its blocks.
         """
         there = self._there(phase)
-        missing = [number for number in range(count) if number not in there]
+        missing = [number for number in phase.blocks if number not in there]
         # No rank may save a block before all have seen the same ones.
         barrier()
-        return missing[rank() :: world_size()]
+        return {number: phase.span(number) for number in missing[rank() :: world_size()]}
 
-    def finished(self, phase: str) -> int:
-        """Return how many blocks of a phase are finished, by all ranks."""
-        return len(self._there(phase))
+    def done(self, phase: Phase) -> int:
+        """Return how many items all ranks have finished.
 
-    def save(self, phase: str, number: int, block: Mapping[str, np.ndarray]) -> None:
+        A smaller last block counts as a whole one.
+        """
+        return len(self._there(phase)) * phase.size
+
+    def save(self, phase: Phase, number: int, block: Mapping[str, np.ndarray]) -> None:
         """Write a finished block, completely or not at all.
 
         Args:
-            phase: a part of the job.
+            phase: that it belongs to.
             number: of the block.
             block: its arrays by name, without objects.
 
@@ -75,7 +99,7 @@ class LongJob:
                 f"{self.folder}: {unwritable(error)} The finished blocks are kept, and the next call goes on."
             ) from error
 
-    def blocks(self, phase: str, count: int) -> Iterator[dict[str, np.ndarray]]:
+    def blocks(self, phase: Phase) -> Iterator[dict[str, np.ndarray]]:
         """Return the arrays of all blocks of a phase, in order.
 
         All ranks call it, and wait for each other here; those that need no block leave the iterator alone.
@@ -84,7 +108,7 @@ class LongJob:
             RunError: while they are read, a block is damaged or missing.
         """
         barrier()
-        return (self._read(self._path(phase, number)) for number in range(count))
+        return (self._read(self._path(phase, number)) for number in phase.blocks)
 
     def _read(self, path: Path) -> dict[str, np.ndarray]:
         try:
@@ -96,11 +120,11 @@ class LongJob:
                 f"{path}: cannot be read; expected a finished block. Remove it and run the job again."
             ) from error
 
-    def _there(self, phase: str) -> set[int]:
-        return {int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"{phase}-*.npz")}
+    def _there(self, phase: Phase) -> set[int]:
+        return {int(path.stem.rpartition("-")[2]) for path in self.folder.glob(f"{phase.name}-*.npz")}
 
-    def _path(self, phase: str, number: int) -> Path:
-        return self.folder / f"{phase}-{number:07d}.npz"
+    def _path(self, phase: Phase, number: int) -> Path:
+        return self.folder / f"{phase.name}-{number:07d}.npz"
 
 
 @contextmanager
@@ -191,11 +215,10 @@ def _folder_of(target: Path) -> Path:
 def _begin_or_go_on(target: Path, origin: Mapping[str, Any] | None, kind: type[CAKDError]) -> None:
     """Make the folder, or check that it is of the same origin."""
     folder = _folder_of(target)
-    if origin is not None:
-        require_begun_by(target, origin, kind)
-        if (folder / ORIGIN).is_file():
-            return
     _require_nothing_else(folder, kind)
+    if origin is not None and (folder / ORIGIN).is_file():
+        require_begun_by(target, origin, kind)
+        return
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)

@@ -7,22 +7,23 @@ import pytest
 
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.runtime import long_job as module
-from insightface_cakd.runtime.long_job import long_job
+from insightface_cakd.runtime.long_job import Phase, long_job
 
 ORIGIN = {"data": "a" * 8, "size": 3}
 BLOCKS = 5
+SQUARES = Phase("square", BLOCKS, 1)
 
 
 def squares(target, origin=ORIGIN, stop=None, made=None):
     """Write the squares of 0 to 4, a number a block; stop before one of them with an exception."""
     with long_job(target, origin, DataError) as job:
-        for number in job.mine("square", BLOCKS):
+        for number in job.mine(SQUARES):
             if stop is not None and number == stop[0]:
                 raise stop[1]
             if made is not None:
                 made.append(number)
-            job.save("square", number, {"square": np.array([number**2])})
-        found = np.concatenate([block["square"] for block in job.blocks("square", BLOCKS)])
+            job.save(SQUARES, number, {"square": np.array([number**2])})
+        found = np.concatenate([block["square"] for block in job.blocks(SQUARES)])
         np.save(target, found)
     return np.load(target)
 

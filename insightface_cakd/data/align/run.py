@@ -27,7 +27,7 @@ from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import draw_pairs
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.runtime.atomic import work_folder
-from insightface_cakd.runtime.long_job import LongJob, long_job
+from insightface_cakd.runtime.long_job import LongJob, Phase, long_job
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.runtime.ranks import first_decides, gathered, rank
 from insightface_cakd.runtime.workers import PATIENCE
@@ -38,7 +38,6 @@ REPORT = "align.json"
 AHEAD = 16
 # Photos of a block, which is lost when the work is killed within it.
 BLOCK = 64
-ALIGNED = "aligned"
 
 _own: tuple[Detector, Rules] | None = None
 
@@ -93,10 +92,10 @@ def align_photos(folder: Path, out: Path, work: Work, progress: Progress | None 
         "size": work.size,
         "version": __version__,
     }
-    count = -(-len(photos.files) // BLOCK)
+    phase = Phase("aligned", len(photos.files), BLOCK)
     with long_job(out, origin, DataError) as job:
-        _align_mine(photos.files, own, job, count, work, progress)
-        blocks, made = job.blocks(ALIGNED, count), None
+        _align_mine(photos.files, own, job, phase, work, progress)
+        blocks, made = job.blocks(phase), None
         with first_decides():
             if rank() == 0:
                 made = _write_all(folder, out, photos, blocks, work, digest)
@@ -135,19 +134,19 @@ def report_path(out: Path, kind: Kind) -> Path:
 
 
 def _align_mine(
-    photos: Sequence[Path], own: Detector, job: LongJob, count: int, work: Work, progress: Progress | None
+    photos: Sequence[Path], own: Detector, job: LongJob, phase: Phase, work: Work, progress: Progress | None
 ) -> None:
     """Align the blocks of this rank that are missing."""
-    parts = {block: photos[block * BLOCK : (block + 1) * BLOCK] for block in job.mine(ALIGNED, count)}
-    outcomes = _align_all([photo for part in parts.values() for photo in part], own, work)
-    for block, part in parts.items():
-        done = job.finished(ALIGNED) * BLOCK
+    spans = job.mine(phase)
+    outcomes = _align_all([photos[number] for span in spans.values() for number in span], own, work)
+    for block, part in spans.items():
+        done = job.done(phase)
         found = []
         for outcome in islice(outcomes, len(part)):
             found.append(outcome)
             if progress:
                 progress(min(done + len(found), len(photos)), len(photos))
-        job.save(ALIGNED, block, as_block(found))
+        job.save(phase, block, as_block(found))
 
 
 def _write_faces(folder: Path, photos: Photos, blocks: Iterator[Block], faces: Path) -> Alignment:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,13 +28,12 @@ from insightface_cakd.data.embedding_cache.storage import FLOAT16, STORAGES, enc
 from insightface_cakd.data.face_batches import read_ahead
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.atomic import require_new, writing
-from insightface_cakd.runtime.long_job import LongJob, long_job
+from insightface_cakd.runtime.long_job import LongJob, Phase, long_job
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.runtime.ranks import first_decides, rank
 
 # Batches of a block, which is lost when the job is killed within it.
 BLOCK = 16
-EMBEDDED = "embedded"
 SILENT = "Nothing is written. Are its weights, and the order and range of colours that it is given, right?"
 
 
@@ -94,11 +93,11 @@ def write_cache(
     if not len(images):
         raise DataError(f"{where}: no image came; expected at least one. Is the record file empty?")
     report = progress or (lambda done, total: None)
-    origin = None if data is None else _origin(teacher, data, storage)
-    count = -(-len(images) // BLOCK)
+    origin = None if data is None else origin_of("teacher cache", teacher, data, storage=storage)
+    phase = Phase("embedded", len(images), BLOCK)
     with long_job(target, origin, DataError) as job:
-        _embed_mine(teacher, images, job, count, where, storage, lambda done: report(done, total), workers)
-        blocks = job.blocks(EMBEDDED, count)
+        _embed_mine(teacher, images, job, phase, where, storage, lambda done: report(done, total), workers)
+        blocks = job.blocks(phase)
         if rank() == 0:
             with writing(target, DataError, where) as temporary:
                 temporary.mkdir()
@@ -106,16 +105,23 @@ def write_cache(
     return EmbeddingCache.open(target).meta
 
 
-def _origin(teacher: Embeds, data: str, storage: str) -> dict[str, Any]:
+def origin_of(kind: str, teacher: Embeds, data: str, **more: object) -> dict[str, object]:
+    """Return what a job depends on that runs a teacher over images.
+
+    Args:
+        kind: of the job.
+        data: identifies the images.
+        more: what else it depends on.
+    """
     return {
-        "kind": "teacher cache",
+        "kind": kind,
         "data": data,
         "version": __version__,
         "teacher": teacher.name,
         "teacher_sha256": teacher.sha256,
         "takes": str(teacher.takes),
         "embedding_size": teacher.embedding_size,
-        "storage": storage,
+        **more,
     }
 
 
@@ -123,19 +129,18 @@ def _embed_mine(
     teacher: Embeds,
     images: Sequence[np.ndarray | Tensor],
     job: LongJob,
-    count: int,
+    phase: Phase,
     where: str,
     storage: str,
     progress: Callable[[int], None],
     workers: int,
 ) -> None:
     """Embed the blocks of this rank that are missing."""
-    mine = job.mine(EMBEDDED, count)
-    spans = {block: range(block * BLOCK, min((block + 1) * BLOCK, len(images))) for block in mine}
+    spans = job.mine(phase)
     batches = read_ahead(images, [number for span in spans.values() for number in span], workers)
     side, size = 0, len(images[0])
     for block, span in spans.items():
-        done = job.finished(EMBEDDED) * BLOCK * size
+        done = job.done(phase) * size
         seen = Answers(f"teacher {teacher.name}", SILENT, first=2 * size * span[0])
         rows: list[np.ndarray] = []
         hashes: list[np.ndarray] = []
@@ -149,7 +154,7 @@ def _embed_mine(
                 hashes.append(np.stack([image_hash(view, seed).cpu().numpy() for seed in (0, 1)]))
             progress(done)
         joined = {"rows": np.concatenate(rows), "hashes": np.concatenate(hashes, axis=1), "side": np.array(side)}
-        job.save(EMBEDDED, block, joined)
+        job.save(phase, block, joined)
 
 
 def _join(blocks: Iterable[dict[str, np.ndarray]], folder: Path, teacher: Embeds, where: str, storage: str) -> None:

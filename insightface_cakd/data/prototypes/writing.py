@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +12,14 @@ from torch import Tensor
 
 from insightface_cakd import __version__
 from insightface_cakd.data.answers import check_answers
-from insightface_cakd.data.embedding_cache.writing import BLOCK, SILENT, Embeds
+from insightface_cakd.data.embedding_cache.writing import BLOCK, SILENT, Embeds, origin_of
 from insightface_cakd.data.face_batches import read_ahead
 from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.label_order import LabelOrder, as_saved
 from insightface_cakd.data.prototypes.mining import nearest_others
 from insightface_cakd.data.prototypes.reading import HARDEST, IMAGES, KIND, META, PROTOTYPES, PrototypesMeta
 from insightface_cakd.errors import DataError, TeacherError
-from insightface_cakd.runtime.long_job import LongJob, long_job
+from insightface_cakd.runtime.long_job import LongJob, Phase, long_job
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.runtime.ranks import first_decides, rank
 
@@ -28,7 +27,6 @@ from insightface_cakd.runtime.ranks import first_decides, rank
 SHORTEST = 1e-6
 # Identities of a block of the search for the nearest.
 MINED = 8192
-SUMS, NEAREST = "sums", "nearest"
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def write_prototypes(
     images = count_images(faces)
     report = progress or (lambda done, total: None)
     count, total = len(faces.labels), len(faces.labels) + faces.num_classes
-    with long_job(Path(out), _origin(teacher, faces, nearest), DataError) as job:
+    with long_job(Path(out), origin_of(KIND, teacher, faces.data, nearest=nearest), DataError) as job:
         sums = _sum_features(teacher, faces, job, lambda done: report(done, total), workers)
         rows = _directions(sums, teacher.name)
         hardest = _mine_nearest(rows, nearest, teacher.device, job, lambda done: report(count + done, total))
@@ -100,32 +98,18 @@ def write_prototypes(
     return meta
 
 
-def _origin(teacher: Embeds, faces: LabelledFaces, nearest: int) -> dict[str, Any]:
-    return {
-        "kind": KIND,
-        "data": faces.data,
-        "version": __version__,
-        "teacher": teacher.name,
-        "teacher_sha256": teacher.sha256,
-        "takes": str(teacher.takes),
-        "embedding_size": teacher.embedding_size,
-        "nearest": nearest,
-    }
-
-
 def _mine_nearest(
     rows: Tensor, nearest: int, device: torch.device, job: LongJob, progress: Callable[[int], None]
 ) -> np.ndarray:
     """Return the numbers of each row's nearest others, found by all ranks."""
     # Metal has no float64.
     there = rows.to(torch.device("cpu") if device.type == "mps" else device)
-    count = -(-len(rows) // MINED)
-    for number in job.mine(NEAREST, count):
-        done = job.finished(NEAREST) * MINED
-        wanted = range(number * MINED, min((number + 1) * MINED, len(rows)))
+    phase = Phase("nearest", len(rows), MINED)
+    for number, wanted in job.mine(phase).items():
+        done = job.done(phase)
         found = nearest_others(there, nearest, _further(progress, done), wanted=wanted)
-        job.save(NEAREST, number, {"found": found.numpy()})
-    return np.concatenate([block["found"] for block in job.blocks(NEAREST, count)])
+        job.save(phase, number, {"found": found.numpy()})
+    return np.concatenate([block["found"] for block in job.blocks(phase)])
 
 
 def _further(progress: Callable[[int], None], before: int) -> Callable[[int], None]:
@@ -174,12 +158,11 @@ def _sum_features(
 
     A block's sums are added in the order of its images, and the blocks' in their order: the number of ranks changes no rounding.
     """
-    count, size = -(-len(faces.batches) // BLOCK), len(faces.batches[0])
-    mine = job.mine(SUMS, count)
-    spans = {block: range(block * BLOCK, min((block + 1) * BLOCK, len(faces.batches))) for block in mine}
+    phase, size = Phase("sums", len(faces.batches), BLOCK), len(faces.batches[0])
+    spans = job.mine(phase)
     batches = read_ahead(faces.batches, [number for span in spans.values() for number in span], workers)
     for block, span in spans.items():
-        before, first = job.finished(SUMS) * BLOCK * size, span.start * size
+        before, first = job.done(phase) * size, span.start * size
         people, which = np.unique(faces.labels[first : span.stop * size], return_inverse=True)
         sums, done = torch.zeros(len(people), teacher.embedding_size), 0
         for batch in islice(batches, len(span)):
@@ -187,9 +170,9 @@ def _sum_features(
             sums.index_add_(0, torch.from_numpy(which[done : done + len(batch)]), units)
             done += len(batch)
             progress(before + done)
-        job.save(SUMS, block, {"people": people, "sums": sums.numpy()})
+        job.save(phase, block, {"people": people, "sums": sums.numpy()})
     total = np.zeros((faces.num_classes, teacher.embedding_size), np.float32)
-    for part in job.blocks(SUMS, count):
+    for part in job.blocks(phase):
         total[part["people"]] += part["sums"]
     return torch.from_numpy(total)
 

@@ -19,14 +19,13 @@ from insightface_cakd.evaluate.ijb.writing import as_block, require_room, save_s
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.networks.onnx import OnnxNetwork
-from insightface_cakd.runtime.long_job import LongJob, long_job
+from insightface_cakd.runtime.long_job import LongJob, Phase, long_job
 from insightface_cakd.runtime.progress import Progress
 from insightface_cakd.runtime.ranks import rank
 from insightface_cakd.runtime.threads import one_thread_each
 
 # Faces of a block, which is lost when the work is killed within it.
 BLOCK = 512
-EMBEDDED = "embedded"
 
 
 def extract(
@@ -54,11 +53,11 @@ def extract(
         require_images(tree, faces.names)
         embed = load()
         require_scale(embed, origin)
-        count = -(-len(faces.names) // BLOCK)
+        phase = Phase("embedded", len(faces.names), BLOCK)
         with long_job(folder, origin.decisive, EvaluationError) as job:
             with evaluating(embed):
-                _embed_mine(embed, origin, tree, faces, job, count, execution, max_corrupt, progress)
-            blocks = job.blocks(EMBEDDED, count)
+                _embed_mine(embed, origin, tree, faces, job, phase, execution, max_corrupt, progress)
+            blocks = job.blocks(phase)
             if rank() == 0:
                 save_store(folder, origin, blocks)
     meta, embeddings = open_store(folder)
@@ -73,14 +72,14 @@ def _embed_mine(
     tree: Tree,
     faces: Faces,
     job: LongJob,
-    count: int,
+    phase: Phase,
     execution: Execution,
     max_corrupt: int,
     progress: Progress | None,
 ) -> None:
     """Embed the blocks of this rank that are missing."""
     total, size = len(faces.names), execution.batch_size
-    spans = {number: range(number * BLOCK, min((number + 1) * BLOCK, total)) for number in job.mine(EMBEDDED, count)}
+    spans = job.mine(phase)
     batches = {number: [span[at : at + size] for at in range(0, len(span), size)] for number, span in spans.items()}
     embedded = _embedded(
         embed, tree, faces, [rows for some in batches.values() for rows in some], origin.pixels, execution
@@ -88,7 +87,7 @@ def _embed_mine(
     corrupt: dict[int, str] = {}
     width = 0
     for number, some in batches.items():
-        done, parts, faults = job.finished(EMBEDDED) * BLOCK, list[tuple[np.ndarray, np.ndarray]](), dict[int, str]()
+        done, parts, faults = job.done(phase), list[tuple[np.ndarray, np.ndarray]](), dict[int, str]()
         for batch, found in islice(embedded, len(some)):
             corrupt, faults = corrupt | batch.corrupt, faults | batch.corrupt
             require_few(corrupt, faces.names, max_corrupt, tree)
@@ -99,7 +98,7 @@ def _embed_mine(
             done += len(batch.images)
             if progress:
                 progress(min(done, total), total)
-        job.save(EMBEDDED, number, as_block(parts, faults))
+        job.save(phase, number, as_block(parts, faults))
 
 
 def require_few(corrupt: dict[int, str], names: list[str], limit: int, tree: Tree) -> None:
