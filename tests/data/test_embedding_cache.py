@@ -1,4 +1,4 @@
-"""The cache of teacher embeddings: the hash, the files, and what is refused."""
+"""The cache of teacher embeddings: the files, and what is refused."""
 
 import errno
 import hashlib
@@ -17,7 +17,6 @@ from insightface_cakd.data.embedding_cache import (
     STORAGES,
     EmbeddingCache,
     image_hash,
-    looks_altered,
     write_cache,
     writing,
 )
@@ -25,23 +24,6 @@ from insightface_cakd.errors import DataError, TeacherError
 from insightface_cakd.networks.image_format import ImageFormat
 from insightface_cakd.teachers import Teacher
 from tests.teachers.faces import ChannelMeans, as_input, faces
-
-ALL = (1 << 64) - 1
-
-
-def mix(word: int) -> int:
-    """splitmix64's finaliser on Python's unbounded integers."""
-    word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & ALL
-    word = ((word ^ (word >> 27)) * 0x94D049BB133111EB) & ALL
-    return word ^ (word >> 31)
-
-
-def slow_hash(content: bytes, seed: int = 0) -> int:
-    """The documented hash of one image's channel-first bytes, word by word."""
-    content += bytes(-len(content) % 8)
-    words = [int.from_bytes(content[place : place + 8], "little") for place in range(0, len(content), 8)]
-    keys = [mix(0x9E3779B97F4A7C15 * (number + (seed << 32)) & ALL) for number in range(1, len(words) + 1)]
-    return mix(sum(mix(word ^ key) for word, key in zip(words, keys, strict=True)) & ALL)
 
 
 def means() -> Teacher:
@@ -52,41 +34,6 @@ def means() -> Teacher:
 def cache(tmp_path):
     write_cache(means(), [faces(4), faces(2, seed=1)], tmp_path / "cache")
     return tmp_path / "cache"
-
-
-@pytest.mark.parametrize("side", [112, 5])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_hash_is_the_documented_one(side, seed):
-    pixels = faces(2, side=side).permute(0, 3, 1, 2).contiguous()
-    expected = [slow_hash(image.numpy().tobytes(), seed) for image in pixels]
-    assert [value & ALL for value in image_hash(pixels, seed).tolist()] == expected
-
-
-def test_every_pixel_value_survives_every_way_to_normalise_it():
-    pixels = torch.arange(256, dtype=torch.uint8).repeat(3 * 8 * 8 // 64).reshape(1, 3, 16, 16)
-    expected = image_hash(pixels)
-    for images in ((pixels / 255 - 0.5) / 0.5, (pixels.float() - 127.5) / 127.5, pixels / 127.5 - 1):
-        assert torch.equal(image_hash(images), expected)
-        assert torch.equal(image_hash(images.half()), expected)
-        assert not looks_altered(images)
-        assert not looks_altered(images.half())
-
-
-def test_the_hash_tells_apart_what_is_nearly_the_same():
-    image = faces(1, side=16).permute(0, 3, 1, 2)
-    variants = [image, image.flip(-1), image.flip(-2), image.roll(1, -1), image[:, [2, 1, 0]], image.transpose(-1, -2)]
-    for place in range(3 * 16 * 16):
-        changed = image.clone(memory_format=torch.contiguous_format).flatten()
-        changed[place] ^= 128
-        variants.append(changed.view_as(image))
-    hashes = image_hash(torch.cat(variants))
-    assert len(hashes.unique()) == len(variants)
-
-
-def test_the_hash_spreads_over_all_bits():
-    bits = image_hash(torch.arange(4096).to(torch.uint8).reshape(-1, 1, 1, 1) + faces(4096, side=2).permute(0, 3, 1, 2))
-    ones = torch.stack([(bits >> bit) & 1 for bit in range(64)]).double().mean(dim=1)
-    assert (ones - 0.5).abs().max() < 0.05
 
 
 def test_what_is_written_is_what_the_teacher_said_about_both_flips(cache):
