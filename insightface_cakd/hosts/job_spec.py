@@ -68,7 +68,7 @@ class EmbeddedJobSpec(JobSpec):
 
     momentum: float | None = _number()
     precision: Literal["fp32", "bf16"] | None = Field(
-        None, description="fp32, or bf16 for the student's forward pass in training"
+        None, description="fp32, or bf16 for the forward passes of student and teachers in training"
     )
     sample_rate: float | None = _number()
     seed: int | None = _whole(0, most=2**32 - 1, above="NumPy's generators take none")

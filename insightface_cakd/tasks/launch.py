@@ -24,6 +24,7 @@ from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
+from insightface_cakd.hosts.job_spec import BF16
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.report.teaching import against_teacher
@@ -148,6 +149,9 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
     task = task_of(recipe)
     task.fill(cfg)
     teaching = make_teachers(loop.namespace, recipe, loop.device, first, data, sets_of(cfg, task))
+    if cfg.get("precision") == BF16:
+        for one in teaching.teachers.values():
+            one.compute_in_half()
     log_dir = log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     plan = RunPlan(loop.length(task) if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))

@@ -83,7 +83,7 @@ class Teacher(nn.Module):
         return teacher
 
     def compute_in_half(self) -> None:
-        """Run the embedder in half precision on any device, as on CUDA."""
+        """Run the embedder in half precision on any device from now on."""
         self._autocasts = True
 
     @property

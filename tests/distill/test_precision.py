@@ -83,5 +83,5 @@ def test_a_run_in_bfloat16_learns_as_one_in_float32(face_set, tmp_path, monkeypa
 
 
 def test_other_words_are_refused(face_set, tmp_path):
-    with pytest.raises(RunError, match="precision is 'half'; expected fp32, or bf16 for the student's forward pass"):
+    with pytest.raises(RunError, match="precision is 'half'; expected fp32, or bf16 for the forward passes"):
         train_v2.main(small_job(face_set, tmp_path / "out", precision="half"))

@@ -15,6 +15,7 @@ from insightface_cakd.recipe import find_recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.tasks.launch import train
 from insightface_cakd.tasks.precompute import cache_teacher
+from insightface_cakd.teachers import Teacher
 from tests.hosts.both_hosts import StoppedError
 from tests.jobs import job
 from tests.patched_runs import scalars
@@ -47,6 +48,25 @@ def test_a_student_starts_from_the_weights_that_it_is_given(teacher_files, face_
     assert (
         json.loads((tmp_path / "out" / "run.json").read_text())["recipe"]["student"]["weights"] == teacher_files["init"]
     )
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_teacher_computes_in_the_precision_of_the_run(
+    teacher_files, face_set, tmp_path, monkeypatch, precision, dtype
+):
+    """It teaches in it from the first step on; it is measured before, in float32."""
+    seen, embed = [], Teacher.forward
+
+    def watched(teacher, images):
+        layer = next(module for module in teacher.embedder.modules() if isinstance(module, torch.nn.Conv2d))
+        hook = layer.register_forward_hook(lambda _, __, maps: seen.append(maps.dtype))
+        embeddings = embed(teacher, images)
+        hook.remove()
+        return embeddings
+
+    monkeypatch.setattr(Teacher, "forward", watched)
+    distil("cosine", teacher_files, face_set, tmp_path / "out", settings=(f"precision={precision!r}",))
+    assert set(seen) == {dtype}
 
 
 def test_a_resumed_student_goes_on_from_its_checkpoint_and_does_not_read_its_initial_weights(

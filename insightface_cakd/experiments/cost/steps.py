@@ -107,6 +107,8 @@ def timed_runs(
     specs = recipe.named_teachers.items()
     teachers = {name: untrained_teacher(spec, get_model, WIDTH, device, makes.network) for name, spec in specs}
     for teacher in teachers.values():
+        if precision == "bf16":
+            teacher.compute_in_half()
         if isinstance(teacher, PromptedTeacher) and teacher.spec.plain is not None:
             teacher.remembered = _remember(teacher, images)
 

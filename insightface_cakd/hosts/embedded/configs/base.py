@@ -12,7 +12,7 @@ config.sample_rate = 1.0
 config.network = "r50"
 config.embedding_size = 512
 config.fp16 = False
-config.precision = "fp32"  # or bf16, for the student's forward pass in training
+config.precision = "fp32"  # or bf16, for the forward passes of student and teachers in training
 config.device = None  # cuda, mps or cpu; None takes the best there is
 
 config.optimizer = "sgd"  # or adamw
