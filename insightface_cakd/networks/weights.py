@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors.torch import load_file
@@ -94,16 +95,22 @@ def check_sha256(found: str | None, expected: str | None, where: str) -> None:
         )
 
 
-def read_tensors(path: Path, where: str, advice: Advice = TEACHER) -> dict[str, Any]:
+def read_tensors(path: Path, where: str, advice: Advice = TEACHER, mapped: bool = False) -> dict[str, Any]:
     """Read a dict of tensors and plain values written by `torch.save`.
 
     A `.safetensors` is a dict of tensors, too.
+
+    Args:
+        path: of the file.
+        where: beginning of every error message.
+        advice: end of the error messages.
+        mapped: leave the tensors in the file, which is mapped into memory; one in torch's format before 1.6 is read.
     """
     try:
         content = (
             load_file(path)
             if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
+            else torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and is_zipfile(path))
         )
     # Damaged bytes make torch.load raise nearly anything, KeyError included.
     except Exception as error:

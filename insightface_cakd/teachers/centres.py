@@ -1,6 +1,7 @@
 """Reads a teacher's class centres."""
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insightface_cakd.data.answers import check_answers
+from insightface_cakd.data.answers import ROWS, Answers
 from insightface_cakd.data.label_order import LABELS
 from insightface_cakd.data.prototypes import META, Prototypes
 from insightface_cakd.errors import TeacherError, in_one_line
@@ -18,21 +19,63 @@ from insightface_cakd.runtime.tensor_file import oddity
 HEAD, WEIGHT = "state_dict_softmax_fc", "weight"
 
 
-def load_centres(paths: Iterable[str]) -> Tensor:
+class ClassCentres:
+    """A teacher's class centres, which stay in their files.
+
+    The files are mapped into memory, so that a rank that takes its own rows holds no others.
+
+    Args:
+        shards: parts of the rows in their order, (C_k, D) each, of any float type.
+    """
+
+    def __init__(self, shards: Sequence[Tensor]) -> None:
+        self._shards = tuple(shards)
+        self.shape = (sum(map(len, shards)), shards[0].shape[1])
+
+    def rows(self, start: int = 0, end: int | None = None) -> Tensor:
+        """Return a copy of the rows from `start` to before `end`, of all when not given.
+
+        Shape:
+            Returns (end - start, D), float32 on the CPU, not normalised.
+        """
+        wanted = range(self.shape[0])[start:end]
+        found = torch.empty(len(wanted), self.shape[1])
+        first = 0
+        for shard in self._shards:
+            low, high = max(wanted.start, first), min(wanted.stop, first + len(shard))
+            if low < high:
+                found[low - wanted.start : high - wanted.start] = shard[low - first : high - first]
+            first += len(shard)
+        return found
+
+    def check(self, where: str, fix: str) -> None:
+        """Refuse centres that say nothing: not finite, zero, or all the same.
+
+        Args:
+            where: beginning of the error message.
+            fix: end of the error message.
+        """
+        seen = Answers(where, fix)
+        for shard in self._shards:
+            for part in shard.split(ROWS):
+                seen.add(part)
+        seen.require_different()
+
+
+def load_centres(paths: Iterable[str]) -> ClassCentres:
     """Join the shards of a teacher's head, given in rank order.
 
-    Returns (C, D) float32 on the CPU, one row per class, not normalised. Each path is a head file (`weight`), a
-    training checkpoint (`state_dict_softmax_fc`), or a folder of prototypes.
+    Each path is a head file (`weight`), a training checkpoint (`state_dict_softmax_fc`), or a folder of prototypes.
     """
     shards: list[Tensor] = []
     for number, path in enumerate(paths):
         where = f"teacher.centres[{number}]"
         if holds_prototypes(path):
-            shards.append(torch.from_numpy(np.array(Prototypes.open(path, where).rows)))
+            shards.append(_unwritten(Prototypes.open(path, where).rows))
         else:
             file = existing_file(path, where, "Correct teacher.centres, or pass --centres FILE.")
             where = f"{where} {file}"
-            shards.append(_read_shard(read_tensors(file, where), where))
+            shards.append(_read_shard(read_tensors(file, where, mapped=True), where))
         if shards[-1].shape[1] != shards[0].shape[1]:
             raise TeacherError(
                 f"{where}: its rows have {shards[-1].shape[1]} values, those of the first file {shards[0].shape[1]}; "
@@ -42,10 +85,8 @@ def load_centres(paths: Iterable[str]) -> Tensor:
         raise TeacherError(
             "teacher.centres: is empty; expected the files of the teacher's head, in rank order. Pass --centres FILE."
         )
-    centres = torch.cat(shards)
-    check_answers(
-        centres, "teacher.centres", "Expected the head of the teacher that is meant: correct teacher.centres."
-    )
+    centres = ClassCentres(shards)
+    centres.check("teacher.centres", "Expected the head of the teacher that is meant: correct teacher.centres.")
     return centres
 
 
@@ -80,4 +121,11 @@ def _read_shard(content: dict[str, object], where: str) -> Tensor:
         raise TeacherError(
             f"{where}: `{WEIGHT}` is {odd}; expected a dense tensor of real numbers. Save the head's own state dict."
         )
-    return weight.float()
+    return weight
+
+
+def _unwritten(rows: np.ndarray) -> Tensor:
+    """Return rows of a file that may only be read as a tensor on the same memory."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(rows)

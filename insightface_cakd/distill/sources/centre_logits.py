@@ -34,7 +34,7 @@ class CentreLogits(Source):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self.centres = normalize(setting.load_centres().float(), eps=1e-6)
+        self.centres = normalize(setting.load_centres().rows(), eps=1e-6)
 
     def build(self, blank: Context) -> nn.Module:
         """Return the projectors of the terms that name one.

@@ -12,6 +12,7 @@ from insightface_cakd.errors import RecipeError
 from insightface_cakd.recipe import Recipe, TermSpec
 from insightface_cakd.recipe.ensemble import ENSEMBLE
 from insightface_cakd.teachers import Teacher, load_centres
+from insightface_cakd.teachers.centres import ClassCentres
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,14 @@ class Setting:
         """
         return self.first if self.recipe.ensemble is None else ENSEMBLE
 
-    def load_centres(self) -> Tensor:
-        """Return the first teacher's class centres, (classes, D), on the CPU.
+    def load_centres(self) -> ClassCentres:
+        """Return the first teacher's class centres, (classes, D).
 
         Raises:
             RecipeError: the recipe names no file.
         """
         if self.teacher.centres is not None:
-            return self.teacher.centres
+            return ClassCentres([self.teacher.centres])
         if not self.recipe.teacher.centres:
             reader = "a logits term" if self.recipe.needs_logits else "head.centres: teacher"
             raise RecipeError(

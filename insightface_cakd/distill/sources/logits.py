@@ -74,35 +74,32 @@ class Logits(Source):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        # The centres of all classes, until `begin` takes this rank's own.
-        self.centres: Tensor | None = setting.load_centres()
+        self.centres = setting.load_centres()
         self.rows: Tensor | None = None
 
     def check(self, width: int, classes: int) -> None:
         """Check that each class has a class centre of the teacher's width."""
-        self._fitting(classes)
+        self._check_fit(classes)
 
     def begin(self, head: Any, classes: int) -> None:
-        """Take this rank's rows of the teacher's unit centres; release the others."""
+        """Take this rank's rows of the teacher's unit centres."""
         head.margin_softmax.clones = not getattr(head, "keeps_logits", False)
         self.rows = self.own_rows(head)
-        self.centres = None
 
     def own_rows(self, head: Any) -> Tensor:
         """Return the teacher's unit centres of this rank's classes."""
         start, end = head.class_start, head.class_start + head.num_local
-        return normalize(self._fitting(end)[start:end].float(), eps=1e-6)
+        self._check_fit(end)
+        return normalize(self.centres.rows(start, end), eps=1e-6)
 
-    def _fitting(self, classes: int) -> Tensor:
+    def _check_fit(self, classes: int) -> None:
         expected = self.setting.teacher.embedding_size
-        centres = self.setting.load_centres() if self.centres is None else self.centres
-        if centres.shape[1] != expected or centres.shape[0] < classes:
+        if self.centres.shape[1] != expected or self.centres.shape[0] < classes:
             raise ShapeError(
-                f"teacher centres {tuple(centres.shape)} do not fit a teacher of width {expected} and a head that reaches class "
+                f"teacher centres {self.centres.shape} do not fit a teacher of width {expected} and a head that reaches class "
                 f"{classes}; expected one row per class of the training set. Set teacher.centres to the head of this teacher on this data "
                 "set."
             )
-        return centres
 
     def after_loss(self, head: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return both sides' logits, and the column of each sample's class."""

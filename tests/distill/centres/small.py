@@ -20,6 +20,7 @@ from insightface_cakd.recipe.teacher import TeacherSpec
 from insightface_cakd.runtime.ranks import rank, world_size
 from insightface_cakd.tasks import seam
 from insightface_cakd.teachers import Teacher
+from insightface_cakd.teachers.centres import ClassCentres
 from tests.toy import WIDTH, of_ranks, teacher_file, toy_batch, toy_centres, toy_host, toy_teachers
 
 CLASSES = 11
@@ -38,9 +39,9 @@ class GivenCentres(Setting):
 
     centres: Tensor | None = None
 
-    def load_centres(self) -> Tensor:
+    def load_centres(self) -> ClassCentres:
         assert self.centres is not None
-        return self.centres
+        return ClassCentres([self.centres])
 
 
 def rule_of(kind: str, width: int, centres: Tensor | None = None, **options) -> Source:

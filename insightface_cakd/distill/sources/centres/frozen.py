@@ -48,7 +48,7 @@ class TeacherCentres(CentreRule):
         """Put this rank's rows into the head."""
         super().begin(head, classes)
         with torch.no_grad():
-            head.weight.copy_(self.centres[head.class_start : head.class_start + head.num_local])
+            head.weight.copy_(self.centres.rows(head.class_start, head.class_start + head.num_local))
 
     def check_state(self, head: Any, state: dict[str, Any]) -> None:
         """Refuse a checkpoint whose rows are not the teacher's."""
