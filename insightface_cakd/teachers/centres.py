@@ -33,7 +33,11 @@ class ClassCentres:
         self.shape = (sum(map(len, shards)), shards[0].shape[1])
 
     def rows(self, start: int = 0, end: int | None = None) -> Tensor:
-        """Return a copy of the rows from `start` to before `end`, of all when not given.
+        """Return a copy of the rows from `start` to before `end`.
+
+        Args:
+            start: the first row.
+            end: the row after the last; all when not given.
 
         Shape:
             Returns (end - start, D), float32 on the CPU, not normalised.
