@@ -94,13 +94,18 @@ def test_a_run_says_which_recogniser_taught_it(students, work):
     assert live["sha256"] == cached["sha256"]
 
 
-def test_the_tables_of_the_evidence_are_what_its_command_prints(shared_data):
+@pytest.mark.parametrize("runs", ["cnn_small", "three_seeds"])
+def test_the_tables_of_the_evidence_are_what_its_command_prints(shared_data, runs):
     sets = [shared_data / name for name in ("lfw_dev.bin", "lfw_dev_all.bin")]
-    ran = benchmark("pairs", ROOT / "benchmarks" / "evidence" / "cnn_small", *sets)
+    ran = benchmark("pairs", ROOT / "benchmarks" / "evidence" / runs, *sets)
     assert ran.code == 0, ran.err
     page = (ROOT / "docs" / "evidence.md").read_text()
     tables = ran.out[: ran.out.index("95 % intervals")].strip()
     assert tables in page
+
+
+def test_the_lengths_of_the_runs_are_those_of_the_evidence():
+    page = (ROOT / "docs" / "evidence.md").read_text()
     results = (ROOT / "benchmarks" / "evidence" / "cnn_small").glob("*/*/result.json")
     for path in results:
         name, result = path.parent.name, json.loads(path.read_text())
