@@ -19,6 +19,7 @@ from insightface_cakd.evaluate.liveness.scoring import Input
 from insightface_cakd.evaluate.pairs.sets import find_sets, load_sets
 from insightface_cakd.experiments.pairs import measure_on_pairs
 from insightface_cakd.experiments.runs import Comparison
+from insightface_cakd.experiments.table import ALONE
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.runtime.atomic import write_json, write_text
 from insightface_cakd.runtime.devices import choose_device
@@ -32,8 +33,9 @@ def register(app: typer.Typer) -> None:
 
 
 def pairs(
-    runs: Annotated[Path, typer.Argument(help="Has SEED/METHOD, one of them alone.")],
+    runs: Annotated[Path, typer.Argument(help="Has SEED/METHOD.")],
     sets: Annotated[list[Path], typer.Argument(help="A .bin or a folder of them; several.")],
+    against: Annotated[str, typer.Option(help="The METHOD that the others are compared with.")] = ALONE,
     json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
 ) -> None:
     """Measure runs of several seeds on the same pairs, as `cakd compare` does.
@@ -43,15 +45,16 @@ def pairs(
     Example: `python -m benchmarks pairs runs data/dev.bin`
     \f
     Args:
-        runs: has SEED/METHOD, one of the methods called alone.
+        runs: has SEED/METHOD.
         sets: .bin files, or folders of them.
+        against: the method that the others are compared with.
         json: file for all numbers.
     """
     seeds = sorted(int(folder.name) for folder in runs.glob("*") if folder.name.isdigit())
     if not seeds:
         raise EvaluationError(f"{runs}: has no SEED/METHOD; expected finished runs. Name their folder.")
     methods = sorted(folder.name for folder in (runs / str(seeds[0])).iterdir() if RunFolder(folder).finished)
-    found = measure_on_pairs(runs, load_sets(sets), methods, seeds)
+    found = measure_on_pairs(runs, load_sets(sets), methods, seeds, against)
     if json is not None:
         write_json(json, found.facts())
     print(found.text())

@@ -21,7 +21,7 @@ from insightface_cakd.runtime.run_folder import RunFolder
 
 FARS = (1e-2, 1e-3)
 HOW = (
-    f"{METHOD} Of a gain, the seeds are held. p: McNemar's exact test against the student alone of the same seed; of several seeds twice "
+    f"{METHOD} Of a gain, the seeds are held. p: McNemar's exact test against {{against}} of the same seed; of several seeds twice "
     "the median, which is valid however they depend on each other. Not corrected for several comparisons."
 )
 
@@ -31,7 +31,7 @@ Judged = Mapping[str, Mapping[str, Sequence[VerificationResult]]]
 
 @dataclass(frozen=True)
 class Gain:
-    """What a method gains over the student alone on one set.
+    """What a method gains over the one it is compared with, on one set.
 
     Args:
         accuracy: difference of accuracies.
@@ -51,22 +51,24 @@ class PairTables:
     Args:
         sets: name -> pairs.
         judged: the judgement of each student, in the order of the seeds.
+        against: the method that the others are compared with.
     """
 
     sets: Mapping[str, VerificationSet]
     judged: Judged
+    against: str = ALONE
 
     @cached_property
     def gains(self) -> dict[str, dict[str, Gain]]:
-        """Set -> method -> its gain over the student alone."""
+        """Set -> method -> its gain over the one it is compared with."""
         found: dict[str, dict[str, Gain]] = {}
         for number, (name, pairs) in enumerate(self.sets.items()):
             resamples = Resamples.of(pairs, seed=number)
-            alone = self.judged[name][ALONE]
+            base = self.judged[name][self.against]
             found[name] = {
-                method: _gain(students, alone, resamples)
+                method: _gain(students, base, resamples)
                 for method, students in self.judged[name].items()
-                if method not in (ALONE, TEACHER)
+                if method not in (self.against, TEACHER)
             }
         return found
 
@@ -92,7 +94,8 @@ class PairTables:
             f"On `{name}`, {len(pairs.same)} pairs:\n\n{markdown_table(self.rows(name))}"
             for name, pairs in self.sets.items()
         ]
-        return "\n\n".join([*tables, HOW])
+        how = HOW.format(against="the student alone" if self.against == ALONE else f"`{self.against}`")
+        return "\n\n".join([*tables, how])
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers by set and method."""
@@ -114,27 +117,34 @@ class PairTables:
 
 
 def measure_on_pairs(
-    runs: Path, sets: Mapping[str, VerificationSet], methods: Sequence[str], seeds: Sequence[int]
+    runs: Path,
+    sets: Mapping[str, VerificationSet],
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    against: str = ALONE,
 ) -> PairTables:
     """Measure every student of a comparison on the same pairs.
 
     Args:
         runs: has SEED/METHOD, each a finished run.
         sets: name -> pairs.
-        methods: names of the runs of each seed; one is `alone`.
+        methods: names of the runs of each seed.
         seeds: of the runs.
+        against: the method that the others are compared with.
 
     Raises:
-        EvaluationError: none of the methods is `alone`, or one lacks a seed.
+        EvaluationError: `against` is none of the methods, or one lacks a seed.
     """
-    if ALONE not in methods:
-        raise EvaluationError(f"{runs}: {', '.join(methods)}; expected one called {ALONE}, to compare with. Rename it.")
+    if against not in methods:
+        raise EvaluationError(
+            f"{runs}: {', '.join(methods)}; expected one called {against}, to compare with. Rename it."
+        )
     judged: dict[str, dict[str, list[VerificationResult]]] = {name: {method: [] for method in methods} for name in sets}
     for method in methods:
         for seed in seeds:
             for name, distances in distances_of(runs / str(seed) / method, sets).items():
                 judged[name][method].append(judge(distances, sets[name].same, f"{method} on {name}"))
-    return PairTables(sets, judged)
+    return PairTables(sets, judged, against)
 
 
 def shared_sets(output: Path, data: Path | None, seeds: Sequence[int]) -> dict[str, VerificationSet]:
@@ -152,8 +162,8 @@ def shared_sets(output: Path, data: Path | None, seeds: Sequence[int]) -> dict[s
     return load_sets([place for place in places if place.is_file()])
 
 
-def _gain(students: Sequence[VerificationResult], alone: Sequence[VerificationResult], resamples: Resamples) -> Gain:
-    both = list(zip(students, alone, strict=True))
+def _gain(students: Sequence[VerificationResult], base: Sequence[VerificationResult], resamples: Resamples) -> Gain:
+    both = list(zip(students, base, strict=True))
     drawn = [resamples.mean(one.right, one.weights) - resamples.mean(other.right, other.weights) for one, other in both]
     values = [paired(one.right, other.right).p for one, other in both]
     return Gain(

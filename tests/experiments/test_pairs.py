@@ -1,6 +1,7 @@
 """Students of several seeds on the same pairs: gains, intervals, tests, TAR@FAR."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -116,6 +117,10 @@ def test_runs_of_any_origin_are_measured_by_the_benchmark(face_set, teacher, tmp
     assert gain == {"accuracy": 0, "interval": [0, 0], "p": 1}
     (tmp_path / "runs" / "7" / ALONE).rename(tmp_path / "runs" / "7" / "other")
     assert "expected one called alone" in benchmark("pairs", tmp_path / "runs", face_set / "dev.bin").err
+    said = benchmark("pairs", tmp_path / "runs", face_set / "dev.bin", "--against", "other").out
+    assert "McNemar's exact test against `other` of the same seed" in said
+    assert re.search(r"^\| better .*\| \+0\.00 \[", said, re.MULTILINE)
+    assert re.search(r"^\| other +\| +[\d.]+ +\| +\| +\|$", said, re.MULTILINE)
     assert "has no SEED/METHOD" in benchmark("pairs", tmp_path / "none", face_set / "dev.bin").err
 
 
