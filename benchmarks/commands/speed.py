@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import students as of_students
+from benchmarks import teachers as of_teachers
 from benchmarks.cache_lookup import bench_cache
 from benchmarks.heads import HeadSize, bench_head
 from benchmarks.ijb import bench_ijb
@@ -13,7 +15,6 @@ from benchmarks.ijb_draw import size_of
 from benchmarks.ijb_extract import bench_extraction
 from benchmarks.predicted import predicted_table
 from benchmarks.reading import reading
-from benchmarks.students import student_steps, table
 from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.ijb.evaluate import Question
 from insightface_cakd.evaluate.ijb.presets import Target
@@ -21,7 +22,7 @@ from insightface_cakd.evaluate.ijb.presets import Target
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    for command in (head, ijb, cache, predicted, students, reading):
+    for command in (head, ijb, cache, predicted, students, teachers, reading):
         app.command(command.__name__)(command)
 
 
@@ -133,4 +134,23 @@ def students(
         batch: images of a step.
         repeats: timed steps of each kind.
     """
-    print(table(student_steps(networks.split(","), batch, repeats)))
+    print(of_students.table(of_students.student_steps(networks.split(","), batch, repeats)))
+
+
+def teachers(
+    networks: Annotated[str, typer.Argument(help="Names, with commas.")] = "timm:edgenext_x_small,vit_tiny,r50,vit_t",
+    batch: Annotated[int, typer.Option(min=2, help="Images at a time.")] = 64,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed forwards of each kind.")] = 3,
+) -> None:
+    """Measure the forward of teachers, as they teach.
+
+    As it is, in half precision, and with teacher.compile besides.
+
+    Example: `OMP_NUM_THREADS=1 python -m benchmarks teachers r50,timm:edgenext_x_small`
+    \f
+    Args:
+        networks: names of the host, or timm:NAME, separated by commas.
+        batch: images at a time.
+        repeats: timed forwards of each kind.
+    """
+    print(of_teachers.table(of_teachers.teacher_forwards(networks.split(","), batch, repeats)))

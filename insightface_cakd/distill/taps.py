@@ -78,6 +78,11 @@ class Taps:
 
 def teacher_taps(teacher: Teacher, paths: list[str]) -> Taps:
     """Return a teacher's taps; refuse them if it has no modules."""
+    if paths and teacher.compiled:
+        raise TapError(
+            f"teacher tap '{paths[0]}': teacher {teacher.name} is compiled, and shows no activations; expected teacher.compile with terms "
+            "on the embedding only. Remove teacher.compile."
+        )
     if paths and teacher.network is None:
         raise TapError(
             f"teacher tap '{paths[0]}': teacher {teacher.name} gives embeddings only, it has no modules to tap; "

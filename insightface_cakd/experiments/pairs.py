@@ -31,7 +31,7 @@ Judged = Mapping[str, Mapping[str, Sequence[VerificationResult]]]
 
 @dataclass(frozen=True)
 class Gain:
-    """What a method gains over the one it is compared with, on one set.
+    """What a method gains over another, on one set.
 
     Args:
         accuracy: difference of accuracies.
@@ -60,7 +60,7 @@ class PairTables:
 
     @cached_property
     def gains(self) -> dict[str, dict[str, Gain]]:
-        """Set -> method -> its gain over the one it is compared with."""
+        """Set -> method -> its gain over `against`."""
         found: dict[str, dict[str, Gain]] = {}
         for number, (name, pairs) in enumerate(self.sets.items()):
             resamples = Resamples.of(pairs, seed=number)

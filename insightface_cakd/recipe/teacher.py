@@ -67,6 +67,8 @@ class TeacherSpec(BaseModel):
         prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
         prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
         trains: its weights learn with the student, from the terms that do not treat it as a constant; then `weights` may be left out.
+        compile: let torch.compile make one program of its forward, which takes a minute at the start and saves time in every step; only
+            for a teacher of which nothing but the embedding is read.
         source: where the weights come from; saved with the run.
     """
 
@@ -85,6 +87,7 @@ class TeacherSpec(BaseModel):
     prototypes: str | None = None
     prompts: PromptSpec | None = None
     trains: bool = False
+    compile: bool = False
     source: str | None = None
     licence: str | None = None
 

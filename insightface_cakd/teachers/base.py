@@ -1,5 +1,7 @@
 """The class of all teachers, whatever computes their embeddings."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -57,6 +59,7 @@ class Teacher(nn.Module):
         self._precision = _half_precision(self.device)
         self.embedder = self._placed(embedder)
         self._tappable = tappable
+        self._compiled: Callable[[Tensor], Tensor] | None = None
         self.prompts: nn.Module | None = None
         # (classes, D), of its head, where they come from no file.
         self.centres: Tensor | None = None
@@ -85,6 +88,19 @@ class Teacher(nn.Module):
     def compute_in_half(self) -> None:
         """Run the embedder in half precision on any device from now on."""
         self._autocasts = True
+
+    def compile_forward(self) -> None:
+        """Let one program of torch.compile teach from now on.
+
+        It cannot be tapped. Batches are of one size while it teaches; what measures it, with sizes of its own, runs the network as it is.
+        """
+        embedder = self.embedder
+        self._compiled = torch.compile(lambda images: embedder(images), dynamic=False)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `forward` is a program of torch.compile."""
+        return self._compiled is not None
 
     @property
     def embedding_size(self) -> int:
@@ -123,7 +139,7 @@ class Teacher(nn.Module):
 
         None for a teacher that gives embeddings only.
         """
-        return self.embedder if self._tappable else None
+        return self.embedder if self._tappable and not self.compiled else None
 
     def train(self, mode: bool = True) -> "Teacher":
         """Stay in eval mode, whatever `mode` says.
@@ -144,7 +160,7 @@ class Teacher(nn.Module):
             ShapeError: the images are not (B, 3, H, W) floats, or the embeddings have another shape than the teacher was made for.
             TeacherError: the teacher has no answer for these images (a cache miss).
         """
-        return self._embed(images)
+        return self._embed(images, run=self._compiled)
 
     @torch.no_grad()
     def plain(self, images: Tensor) -> Tensor:
@@ -175,8 +191,9 @@ class Teacher(nn.Module):
         images: Tensor,
         fails: str = "fails",
         expected: str = "embeddings of these images. Correct the network.",
+        run: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Check the images, run the network, check the embeddings."""
+        """Check the images, run the network or what stands for it, check the embeddings."""
         if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
             raise ShapeError(
                 f"teacher {self.name}: images are {tuple(images.shape)} of {images.dtype}; expected (B, 3, H, W) "
@@ -189,7 +206,7 @@ class Teacher(nn.Module):
             foreign(f"teacher {self.name}", TeacherError, expected, of=self.embedder, fails=fails),
             torch.autocast(self.device.type, dtype=self._precision, enabled=self._autocasts),
         ):
-            embeddings = self.embedder(self._prepared(images))
+            embeddings = (run or self.embedder)(self._prepared(images))
         shape = (images.shape[0], *self.answer)
         if not isinstance(embeddings, Tensor) or tuple(embeddings.shape) != shape:
             raise ShapeError(f"teacher {self.name}: gave {describe(embeddings)}; expected embeddings of shape {shape}.")

@@ -52,7 +52,7 @@ def build_teacher(spec: TeacherSpec, get_model: GetModel, device: torch.device |
             `spec.embedding_size` wide; prompts are asked of a teacher that cannot learn.
     """
     device = torch.device(device)
-    _check_learns(spec)
+    _check_kind(spec)
     if spec.network == CACHED:
         return _cached(spec, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -78,7 +78,7 @@ def untrained_teacher(
         width: of the embedding where the recipe gives none.
         make: calls the function that builds the network.
     """
-    _check_learns(spec)
+    _check_kind(spec)
     if spec.network in _CANNOT_LEARN:
         raise TeacherError(
             f"teacher {spec.network}: nothing to time without its file; expected a network with random weights in its place. Pass "
@@ -192,7 +192,10 @@ def _teacher_of(
     if spec.trains:
         return TrainedTeacher(network, spec.network, width, device, **known)
     if spec.prompts is None:
-        return Teacher(network, spec.network, width, device, autocast=":" in spec.network, **known)
+        teacher = Teacher(network, spec.network, width, device, autocast=":" in spec.network, **known)
+        if spec.compile:
+            teacher.compile_forward()
+        return teacher
     return PromptedTeacher(
         network, spec.network, width, device, spec.prompts, autocast=True, remembered=remembered, **known
     )
@@ -240,8 +243,8 @@ def _torch_network(
     return host_network(spec.network, width, get_model, place)
 
 
-def _check_learns(spec: TeacherSpec) -> None:
-    """Refuse prompts and training for teachers that cannot learn."""
+def _check_kind(spec: TeacherSpec) -> None:
+    """Refuse prompts and training for teachers that cannot learn, and programs for those that cannot be one."""
     reason, instead = _CANNOT_LEARN.get(spec.network, ("its prompts learn in its place", None))
     if spec.trains and (instead is not None or spec.prompts is not None):
         raise TeacherError(
@@ -251,6 +254,11 @@ def _check_learns(spec: TeacherSpec) -> None:
         raise TeacherError(
             f"teacher {spec.network}: cannot learn prompts, {reason}; expected a torch Transformer. Remove "
             f"teacher.prompts, or set teacher.network to {instead}."
+        )
+    if spec.compile and (instead is not None or spec.trains or spec.prompts is not None):
+        kind = "is no network of torch" if instead is not None else "learns with the student"
+        raise TeacherError(
+            f"teacher {spec.network}: cannot be compiled, it {kind}; expected a frozen torch network. Remove teacher.compile."
         )
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from insightface_cakd.errors import ShapeError, TeacherError
+from insightface_cakd.distill.taps import teacher_taps
+from insightface_cakd.errors import ShapeError, TapError, TeacherError
 from insightface_cakd.networks.image_format import RGB, ImageFormat
 from insightface_cakd.teachers import Teacher
 from insightface_cakd.teachers.trial import measure_answer
@@ -77,6 +78,25 @@ def test_images_of_another_size_are_resized():
     teacher(torch.zeros(1, 3, 20, 20))
     teacher(torch.zeros(1, 3, 32, 32))
     assert seen == [(32, 32)] * 3
+
+
+@pytest.mark.slow
+def test_a_compiled_teacher_gives_the_same_and_measures_without_its_program():
+    teacher = Teacher(trained(), "tiny", WIDTH, CPU)
+    images = as_input(faces())
+    expected = teacher(images)
+    teacher.compile_forward()
+    runs = []
+    program = teacher._compiled
+    teacher._compiled = lambda given: runs.append(len(given)) or program(given)
+    torch.testing.assert_close(teacher(images), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(teacher.computed(images), expected)
+    assert runs == [len(images)]
+    assert "_compiled" not in "".join(teacher.state_dict())
+    with pytest.raises(
+        TapError, match=r"^teacher tap 'feature': teacher tiny is compiled, .* Remove teacher\.compile\.$"
+    ):
+        teacher_taps(teacher, ["feature"])
 
 
 def test_only_a_tappable_teacher_shows_its_network():

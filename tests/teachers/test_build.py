@@ -278,3 +278,22 @@ def test_a_published_network_that_takes_bgr_answers_as_before_live_cached_and_in
     assert [meta.takes.split(",")[0] for meta in found] == ["rgb", "bgr"]
     rows = [Prototypes.open(tmp_path / name).rows for name in ("rgb", "bgr")]
     np.testing.assert_allclose(*rows, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"network": "onnx", "weights": "a.onnx"}, "is no network of torch"),
+        ({"network": "cached", "weights": "cache"}, "is no network of torch"),
+        ({"network": "tiny", "trains": True, "embedding_size": 8}, "learns with the student"),
+        ({"network": "tiny", "prompts": {}}, "learns with the student"),
+    ],
+)
+def test_a_teacher_that_cannot_be_one_program_is_refused(content, reason):
+    with pytest.raises(TeacherError, match=rf"cannot be compiled, it {reason}; .* Remove teacher\.compile\."):
+        build(compile=True, **content)
+
+
+def test_a_teacher_is_compiled_if_its_recipe_says_so(tmp_path):
+    weights = str(saved(tmp_path))
+    assert [build(network="tiny", weights=weights, compile=kind).compiled for kind in (False, True)] == [False, True]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -164,7 +165,7 @@ class PromptedTeacher(Teacher):
         self._tokens = self._blocks.norm.forward(tokens) if self.spec.output == "norm" else tokens
 
     @property
-    def _limits(self) -> dict[str, str]:
+    def _limits(self) -> dict[str, Any]:
         """What a line says of a network that does not run with prompts."""
         return {
             "fails": f"cannot be run with {self.spec.tokens} more tokens",
