@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n auto --maxprocesses 4
 THREADS ?= 1
 PYTEST := OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest
 
-.PHONY: install quickstart docs test test-fast test-slow lint clean
+.PHONY: install quickstart pages docs test test-fast test-slow lint clean
 
 install: $(VENV)/.installed
 
@@ -21,6 +21,10 @@ $(VENV)/.installed: setup.py pyproject.toml
 
 quickstart: install
 	$(BIN)/cakd quickstart
+
+# The pages that come from the code, as docs/ has them.
+pages: install
+	$(BIN)/python -m docs.generator
 
 # Searching the site needs a server: `python3 -m http.server -d site`.
 docs: install
