@@ -22,8 +22,10 @@ from insightface_cakd.views.sides import VIEWS
 COLUMNS = ("key", "values", "default", "what it is")
 INTRO = """# Every key
 
-Written by `make pages` from the models that check a recipe, from the constructors of losses, views and tasks, and from the base config; a test compares. An empty default: nothing, or what the last column says.
-How the keys work together: [recipes.md](recipes.md). On the command line, `--recipe-set KEY=VALUE` sets a key of a recipe (`losses.TERM.KEY` by the term's name) and `--set KEY=VALUE` one of a config.
+Written by `make pages` from the models that check a recipe, from the constructors of losses, views and tasks, and from the base config;
+a test compares. An empty default: nothing, or what the last column says. How the keys work together: [recipes.md](recipes.md).
+On the command line, `--recipe-set KEY=VALUE` sets a key of a recipe (`losses.TERM.KEY` by the term's name) and `--set KEY=VALUE` one of
+a config.
 """
 LOSSES_TEXT = """## Options of losses
 
