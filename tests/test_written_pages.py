@@ -4,9 +4,12 @@ import re
 
 import pytest
 
+from docs.generator import methods
 from docs.generator.docstrings import arguments
+from docs.generator.lab_book import gains
+from docs.generator.site import ROOT
 from docs.generator.values import default_of, in_words
-from docs.generator.written import ROOT, written_pages
+from docs.generator.written import written_pages
 from insightface_cakd.hosts.embedded.configs.base import config
 from insightface_cakd.losses import LOSSES, facts_of
 from insightface_cakd.losses.options import option_names, options_model
@@ -18,6 +21,7 @@ from insightface_cakd.views.sides import VIEWS
 
 WRITTEN = written_pages()
 KEYS = WRITTEN["docs/keys.md"]
+METHODS = {name: text for name, text in WRITTEN.items() if "/methods/" in name and "README" not in name}
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -98,3 +102,50 @@ def test_arguments_of_bases_are_read_and_lines_joined():
 
     assert arguments(Kind) == {"a": "first line.", "b": "first line.", "c": "third."}
     assert options_model(Kind.__init__).model_fields == {}
+
+
+def test_every_recipe_is_on_the_page_of_one_method_and_in_the_index():
+    names = [path.stem for path in (ROOT / "recipes").glob("*.yaml")]
+    assert len(names) > 40
+    for name in names:
+        pages = [page for page, text in METHODS.items() if f"\n* `{name}`: " in text]
+        assert len(pages) == 1, (name, pages)
+        assert f"({pages[0].rpartition('/')[2]})" in WRITTEN["docs/methods/README.md"]
+
+
+def test_every_loss_has_its_equation_and_source_on_a_page():
+    whole = "\n".join(METHODS.values())
+    for name in LOSSES:
+        said = whole.split(f"\n### {name}\n", 1)
+        assert len(said) == 2, name
+        assert "```text\n" in said[1].split("\n#")[0], name
+        assert "* Source: " in said[1].split("\n#")[0], name
+
+
+def test_gains_are_those_of_the_lab_book():
+    found = [(gain.recipe, gain.seeds, gain.accuracy, gain.points) for gain in gains()]
+    assert ("kd", 3, "86.37 (0.35)", "**+7.35** (1.11)") in found
+    assert ("kd", 1, "88.67", "**+0.67**") in found
+    assert ("cached", 2, "89.83 (0.00)", "**+2.33** (0.71)") in found
+    assert not any(name in ("alone", "teacher") for name, *_ in found)
+
+
+def test_a_method_leads_to_the_page_of_its_system():
+    for name, page in (
+        ("aird", "low_resolution"),
+        ("ckd", "periocular"),
+        ("dtda", "liveness"),
+        ("gkd", "gkd"),
+        ("lora", "teachers"),
+    ):
+        assert f"(../{page}.md)" in WRITTEN[f"docs/methods/{name}.md"]
+
+
+def test_a_new_recipe_brings_its_page(tmp_path, monkeypatch):
+    path = tmp_path / "fresh.yaml"
+    path.write_text("about: new\npaper: Fresh (2501.00001)\nteacher: {network: r50}\nlosses: [{loss: kd, weight: 1}]\n")
+    monkeypatch.setattr(methods, "shipped_recipes", lambda: [path])
+    pages = methods.method_pages()
+    assert set(pages) == {"docs/methods/README.md", "docs/methods/fresh.md"}
+    assert "https://arxiv.org/abs/2501.00001" in pages["docs/methods/fresh.md"]
+    assert "--distill fresh --teacher TEACHER --centres CENTRES" in pages["docs/methods/fresh.md"]

@@ -29,7 +29,7 @@ a config.
 """
 LOSSES_TEXT = """## Options of losses
 
-An option is a key of the term, beside those of [`losses[]`](#losses)."""
+An option is a key of the term, beside those of [`losses[]`](#losses). What each loss computes: [the methods](methods/README.md)."""
 CONFIG_TEXT = """## Configs
 
 A config is a Python file that sets `config`, as in arcface_torch. The embedded host's defaults are `configs/base.py`:"""

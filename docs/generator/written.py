@@ -1,12 +1,9 @@
 """The pages that come from the code."""
 
-from pathlib import Path
-
 from docs.generator.keys import keys_page
-
-ROOT = Path(__file__).resolve().parents[2]
+from docs.generator.methods import method_pages
 
 
 def written_pages() -> dict[str, str]:
     """Return every page that comes from the code, by its path in the repository."""
-    return {"docs/keys.md": keys_page()}
+    return {"docs/keys.md": keys_page(), **method_pages()}
