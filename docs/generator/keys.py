@@ -53,7 +53,8 @@ def _recipe() -> Iterator[str]:
         places.setdefault(model, []).append(place)
     words = {model.__name__: f"[`{where[0]}`](#{_anchor(where[0])})" for model, where in places.items()}
     words[NamedSpec.__name__] = "a name, or [`kind`](#task) with options"
-    for model, (place, *more) in {Recipe: ["recipe"], **places}.items():
+    named: dict[type[BaseModel], list[str]] = {Recipe: ["recipe"], **places}
+    for model, (place, *more) in named.items():
         also = f" The same under {', '.join(f'`{one}`' for one in more)}." if more else ""
         yield f"### {place}\n\n{body(model)}{also}\n\n{_keys_of(model, words)}"
 
@@ -70,7 +71,8 @@ def _models(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield the models in an annotation, with what a key to them has behind it."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield "", annotation
-    suffix = {list: "[]", dict: ".NAME"}.get(get_origin(annotation) or object, "")
+    outer = get_origin(annotation)
+    suffix = "[]" if outer is list else ".NAME" if outer is dict else ""
     for inner in get_args(annotation):
         yield from ((suffix + more, model) for more, model in _models(inner))
 
@@ -123,8 +125,8 @@ def _configs() -> Iterator[str]:
     yield table(COLUMNS[:2], [(f"`{key}`", words) for key, words in there.items() if words != values.get(key)])
     yield SHIPPED_TEXT
     shipped = sorted(path for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base"))
-    rows = [(f"`{path.stem}`", ", ".join(f"`{key}={text}`" for key, text in _settings(path))) for path in shipped]
-    yield table(("config", "sets"), rows)
+    sets = [(f"`{path.stem}`", ", ".join(f"`{key}={text}`" for key, text in _settings(path))) for path in shipped]
+    yield table(("config", "sets"), sets)
 
 
 def _ranges(spec: type[BaseModel]) -> dict[str, str]:

@@ -36,7 +36,8 @@ def gains() -> list[Gain]:
 
 
 def _of_page(page: Path) -> Iterator[Gain]:
-    heading, before, columns = "", "", []
+    heading, before = "", ""
+    columns: list[str] = []
     for line in page.read_text("utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("| ") else []
         if line.startswith("## "):

@@ -14,7 +14,6 @@ from insightface_cakd.cli.recipe_table import LETTERS, NEEDS, cost, memory, need
 from insightface_cakd.distill.sources.centres import RULES
 from insightface_cakd.distill.sources.centres.adaface import AdaFaceMargin
 from insightface_cakd.distill.sources.centres.geometry import GeometryMargin
-from insightface_cakd.distill.sources.centres.rule import CentreRule
 from insightface_cakd.distill.sources.lora import LowRankUpdate
 from insightface_cakd.recipe import Recipe, load_recipe, recipe_name, shipped_recipes
 from insightface_cakd.recipe.teacher import NOBODY
@@ -125,9 +124,10 @@ def _parts(recipe: Recipe) -> Iterator[tuple[str, type]]:
     if recipe.student is not None and recipe.student.lora is not None:
         yield "student.lora", LowRankUpdate
     if (head := recipe.head) is not None:
-        rules = [rule for rule in RULES if issubclass(rule, CentreRule)]
         margin = "host" if head.margin == "adaface" else head.margin
-        yield from ((f"head.centres: {head.centres}", rule) for rule in rules if rule.rule == (head.centres, margin))
+        for rule in RULES:
+            if getattr(rule, "rule", None) == (head.centres, margin):
+                yield f"head.centres: {head.centres}", rule
         if head.margin == "adaface":
             yield "head.margin: adaface", AdaFaceMargin
         if head.geometry is not None:
@@ -174,8 +174,8 @@ def _when(recipes: dict[str, Recipe]) -> str:
         )
     if any(recipe.head is not None for recipe in every):
         lines.append(
-            "It takes the place of the head's own class centres or margin; with the teacher's centres, the student's embedding is as wide as "
-            "the teacher's."
+            "It takes the place of the head's own class centres or margin; with the teacher's centres, the student's embedding is as wide "
+            "as the teacher's."
         )
     if any(recipe.teacher.prompts is not None for recipe in every):
         lines.append("The teacher is a Transformer whose prompts learn too: a step costs the teacher's backward pass.")
@@ -193,7 +193,8 @@ def _teacher(every: list[Recipe]) -> str:
 
 
 def _costs(recipes: dict[str, Recipe]) -> str:
-    rows, words = [], {}
+    rows: list[tuple[str, ...]] = []
+    words: dict[str, str] = {}
     for name, recipe in recipes.items():
         words |= {need: NEEDS[need] for need in needs(recipe)}
         rows.append(

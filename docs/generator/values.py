@@ -1,6 +1,6 @@
 """What a key may hold, in words, from the JSON schema of its model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Schema = Mapping[str, Any]
@@ -75,7 +75,7 @@ def default_of(schema: Schema, required: bool) -> str:
     return f"`{value:.4g}`" if isinstance(value, float) else f"`{value}`"
 
 
-def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """Return a table in Markdown."""
     lines = [heads, ("---",) * len(heads), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)
