@@ -106,7 +106,7 @@ def _further(recipes: dict[str, Recipe], papers: str) -> Iterator[tuple[str, str
     navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]
     systems = next(part["Systems"] for part in navigation if "Systems" in part)
     named = {title: page for entry in systems for title, page in entry.items()} | {"Teachers": "docs/teachers.md"}
-    names = re.compile(rf"(?:--distill |cakd compare [\w ]*|recipes? )`?(?:{'|'.join(recipes)})\b")
+    names = re.compile(rf"(?:--distill |cakd compare [\w ]*|recipes? )`?\b(?:{'|'.join(recipes)})\b")
     ids = re.findall(r"\d{4}\.\d{4,5}", papers)
     for title, page in named.items():
         text = (ROOT / page).read_text("utf-8")
