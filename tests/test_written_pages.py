@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from docs.generator import methods
+from docs.generator import ROOT, methods
 from docs.generator.docstrings import arguments
 from docs.generator.lab_book import gains
-from docs.generator.site import ROOT
 from docs.generator.values import default_of, in_words
 from docs.generator.written import written_pages
 from insightface_cakd.hosts.embedded.configs.base import config

@@ -1,6 +1,6 @@
 """Writes the pages that come from the code: `python -m docs.generator`, or `make pages`."""
 
-from docs.generator.site import ROOT
+from docs.generator import ROOT
 from docs.generator.written import written_pages
 
 

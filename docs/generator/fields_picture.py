@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 import torch
 from PIL import Image
 
-from docs.generator.site import ROOT
+from docs.generator import ROOT
 from insightface_cakd.show.picture import save_picture
 from insightface_cakd.show.run import look, open_run, show_fields
 
 PICTURE = ROOT / "docs/pictures/fields.png"
-COLOURS = 128
+COLOURS = 256
 
 
 def main(run: Path) -> None:

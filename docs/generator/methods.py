@@ -6,9 +6,9 @@ from itertools import chain
 
 import yaml
 
+from docs.generator import ROOT
 from docs.generator.docstrings import body, section
 from docs.generator.lab_book import Gain, gains
-from docs.generator.site import ROOT
 from docs.generator.values import table
 from insightface_cakd.cli.recipe_table import LETTERS, NEEDS, cost, memory, needs, source
 from insightface_cakd.distill.sources.centres import RULES

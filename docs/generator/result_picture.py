@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from docs.generator.site import ROOT
+from docs.generator import ROOT
 
 RUNS = ROOT / "benchmarks/evidence/cnn_small/2048"
 # What each run of the evidence was taught on.

@@ -10,6 +10,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+# MkDocs loads this file by its path, outside of its package.
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("*.md", "recipes/*.md", "patches/*.md", "examples/*.md", "docs/**/*.md")
 # What pages link to or show.
