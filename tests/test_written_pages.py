@@ -129,6 +129,15 @@ def test_gains_are_those_of_the_lab_book():
     assert not any(name in ("alone", "teacher") for name, *_ in found)
 
 
+def test_what_a_task_leaves_to_another_class_is_on_its_page_too():
+    for method, name in (
+        ("ckd", "ConsistentHeads"),
+        ("dtda", "DomainAttack"),
+        ("margindistillation", "head.margin: quality"),
+    ):
+        assert f"\n### {name}\n" in WRITTEN[f"docs/methods/{method}.md"]
+
+
 def test_a_method_leads_to_the_page_of_its_system():
     for name, page in (
         ("aird", "low_resolution"),

@@ -7,18 +7,14 @@ from itertools import chain
 import yaml
 
 from docs.generator import ROOT
+from docs.generator.advice import advice
 from docs.generator.docstrings import body, section
 from docs.generator.lab_book import Gain, gains
+from docs.generator.parts import parts_of
 from docs.generator.values import table
 from insightface_cakd.cli.recipe_table import LETTERS, NEEDS, cost, memory, needs, source
-from insightface_cakd.distill.sources.centres import RULES
-from insightface_cakd.distill.sources.centres.adaface import AdaFaceMargin
-from insightface_cakd.distill.sources.centres.geometry import GeometryMargin
-from insightface_cakd.distill.sources.lora import LowRankUpdate
 from insightface_cakd.recipe import Recipe, load_recipe, recipe_name, shipped_recipes
 from insightface_cakd.recipe.teacher import NOBODY
-from insightface_cakd.tasks.known import TASKS
-from insightface_cakd.teachers.ensemble import Ensemble
 
 # Words of a source that say that something is not the paper's.
 UNSURE = re.compile(r"[Aa]ssum|inferred|\b[Oo]urs?\b|not known|unknown|not stated|not public|-style|\(own\)|additions")
@@ -78,7 +74,7 @@ def _page(method: str, recipes: dict[str, Recipe], found: list[Gain]) -> str:
         "## What it computes",
         *_parts_in_words(recipes),
         "## When to use it",
-        _when(recipes),
+        advice(recipes),
     ]
     blocks += ["## What it needs and costs", _costs(recipes), "## What it gained", _gained(recipes, found)]
     return "\n\n".join(blocks) + "\n"
@@ -115,33 +111,8 @@ def _further(recipes: dict[str, Recipe], papers: str) -> Iterator[tuple[str, str
             yield title, page.removeprefix("docs/")
 
 
-def _parts(recipe: Recipe) -> Iterator[tuple[str, type]]:
-    """Yield each part of a recipe that computes something, by name, with the class that says what."""
-    if recipe.task.kind != "identification":
-        yield f"task {recipe.task.kind}", TASKS[recipe.task.kind]
-    if recipe.ensemble is not None:
-        yield "ensemble", Ensemble
-    if recipe.student is not None and recipe.student.lora is not None:
-        yield "student.lora", LowRankUpdate
-    if (head := recipe.head) is not None:
-        margin = "host" if head.margin == "adaface" else head.margin
-        for rule in RULES:
-            if getattr(rule, "rule", None) == (head.centres, margin):
-                yield f"head.centres: {head.centres}", rule
-        if head.margin == "adaface":
-            yield "head.margin: adaface", AdaFaceMargin
-        if head.geometry is not None:
-            yield "head.geometry", GeometryMargin
-    for term in recipe.losses:
-        yield f"{term.loss}", term.facts
-
-
-def _all_parts(recipes: dict[str, Recipe]) -> dict[str, type]:
-    return dict(chain.from_iterable(map(_parts, recipes.values())))
-
-
 def _parts_in_words(recipes: dict[str, Recipe]) -> Iterator[str]:
-    for title, kind in _all_parts(recipes).items():
+    for title, kind in parts_of(recipes).items():
         first, _, rest = body(kind).partition("\n")
         text = f"\n\n```text\n{rest.strip()}\n```" if rest.strip() else ""
         said = {name: section(kind, name) for name in ("Units", "Source")}
@@ -151,45 +122,11 @@ def _parts_in_words(recipes: dict[str, Recipe]) -> Iterator[str]:
 
 def _sure(recipes: dict[str, Recipe]) -> str:
     """Return a sentence if a source names something that is not the paper's."""
-    said = [section(kind, "Source") for kind in _all_parts(recipes).values()]
+    said = [section(kind, "Source") for kind in parts_of(recipes).values()]
     said += [paper for recipe in recipes.values() for paper in (*_papers(recipe), recipe.about)]
     return (
         " Some details are our reading or our choice: see the sources below." if any(map(UNSURE.search, said)) else ""
     )
-
-
-def _when(recipes: dict[str, Recipe]) -> str:
-    every = list(recipes.values())
-    terms = [term for recipe in every for term in recipe.losses]
-    lines = [_teacher(every)]
-    if terms and all(not term.facts.same_shape or term.projector for term in terms):
-        lines.append("The student's embedding may have another width than the teacher's.")
-    if any(term.facts.needs_labels for term in terms):
-        lines.append("It compares pictures of one person: where a batch holds few of them, it has little to say.")
-    if any(term.facts.gathers for term in terms):
-        lines.append("It compares the images of a batch, of all ranks together: small batches hold few pairs.")
-    if any(recipe.needs_logits for recipe in every):
-        lines.append(
-            "It reads class logits: the teacher's head must be of the same people in the same order, and time grows with the classes."
-        )
-    if any(recipe.head is not None for recipe in every):
-        lines.append(
-            "It takes the place of the head's own class centres or margin; with the teacher's centres, the student's embedding is as wide "
-            "as the teacher's."
-        )
-    if any(recipe.teacher.prompts is not None for recipe in every):
-        lines.append("The teacher is a Transformer whose prompts learn too: a step costs the teacher's backward pass.")
-    return "\n".join(f"* {line}" for line in lines)
-
-
-def _teacher(every: list[Recipe]) -> str:
-    if all(not recipe.needs_teacher for recipe in every):
-        return "No teacher runs in the loop."
-    inside = [recipe for recipe in every if recipe.needs_network]
-    if not inside:
-        return "Any teacher that gives an embedding, ONNX files and cached embeddings included."
-    some = "Some of its recipes read" if len(inside) < len(every) else "It reads"
-    return f"{some} activations inside the teacher: a network in PyTorch whose modules can be named, no ONNX file and no cache."
 
 
 def _costs(recipes: dict[str, Recipe]) -> str:
