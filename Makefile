@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n auto --maxprocesses 4
 THREADS ?= 1
 PYTEST := OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest
 
-.PHONY: install quickstart test test-fast test-slow lint clean
+.PHONY: install quickstart pages docs test test-fast test-slow lint clean
 
 install: $(VENV)/.installed
 
@@ -21,6 +21,14 @@ $(VENV)/.installed: setup.py pyproject.toml
 
 quickstart: install
 	$(BIN)/cakd quickstart
+
+# The pages that come from the code, as docs/ has them.
+pages: install
+	$(BIN)/python -m docs.generator
+
+# Searching the site needs a server: `python3 -m http.server -d site`.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -36,4 +44,4 @@ test-slow: install
 test: lint test-fast test-slow
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

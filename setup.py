@@ -14,6 +14,9 @@ HOST = ["pandas", "prettytable", "scikit-image", "scikit-learn", "scipy", "tabul
 # Where `cakd export-runtime` can write to besides ONNX.
 RUNTIMES = {"ncnn": ["ncnn", "pnnx"], "openvino": ["openvino"]}
 
+# What makes the site of the pages: `make docs`.
+DOCS = ["mkdocs-material>=9.5"]
+
 setup(
     name="insightface-cakd",
     version=VERSION,
@@ -54,8 +57,10 @@ setup(
     extras_require={
         "host": HOST,
         **RUNTIMES,
+        "docs": DOCS,
         "test": [
             *HOST,
+            *DOCS,
             *RUNTIMES["ncnn"],
             *RUNTIMES["openvino"],
             "hypothesis",

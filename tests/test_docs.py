@@ -306,8 +306,8 @@ def leads_somewhere(page, target):
     return anchor in {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-def test_the_readme_names_files_and_folders_that_are_there():
-    tree = next(text for text in blocks(ROOT / "README.md", "text") if text.startswith("insightface_cakd/"))
+def test_how_it_works_names_files_and_folders_that_are_there():
+    tree = next(text for text in blocks(ROOT / "docs/how_it_works.md", "text") if text.startswith("insightface_cakd/"))
     folder = ROOT
     for line in tree.splitlines():
         names = line.strip().split("   ")[0].split()

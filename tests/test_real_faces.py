@@ -1,4 +1,4 @@
-"""A few steps on real faces with a published recogniser as teacher, where they are there; see recipes/README.md."""
+"""A few steps on real faces with a published recogniser as teacher, where they are there; see docs/lab_book/real_faces.md."""
 
 import json
 import re

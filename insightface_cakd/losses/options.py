@@ -63,7 +63,8 @@ def one_above_0(*others: str) -> AfterValidator:
 
 
 @functools.cache
-def _model(constructor: Callable[..., None]) -> type[BaseModel]:
+def options_model(constructor: Callable[..., None]) -> type[BaseModel]:
+    """Return the options of a constructor, with what each may be."""
     hints = get_type_hints(constructor, include_extras=True)
     fields: dict[str, Any] = {
         name: (hints.get(name, Any), ... if taken.default is taken.empty else taken.default)
@@ -82,7 +83,7 @@ def _parameters(constructor: Callable[..., None]) -> dict[str, inspect.Parameter
 def option_names(constructor: Callable[..., None]) -> dict[str, str]:
     """Return every name of an option in recipes, with its present name."""
     names = {name: name for name in _parameters(constructor)}
-    for name, field in _model(constructor).model_fields.items():
+    for name, field in options_model(constructor).model_fields.items():
         names |= {old.name: name for old in field.metadata if isinstance(old, OldName)}
     return names
 
@@ -100,7 +101,7 @@ def by_todays_names(constructor: Callable[..., None], given: Mapping[str, object
 
 def check_options(constructor: Callable[..., None], given: Mapping[str, object], where: str) -> None:
     """Refuse options of a loss's constructor that cannot be meant."""
-    model = _model(constructor)
+    model = options_model(constructor)
     try:
         model.model_validate(dict(given))
     except ValidationError as error:

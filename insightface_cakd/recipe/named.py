@@ -9,6 +9,10 @@ class NamedSpec(BaseModel):
     """The name of a class of ours or `package.module:Class`, with options.
 
     In the file, the options are keys beside `kind`; a class without options can be given as its name alone.
+
+    Args:
+        kind: the name.
+        options: by name; in the file they are keys beside `kind`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -30,6 +34,11 @@ class ViewsSpec(BaseModel):
     """The views through which student and teacher see an image, in order.
 
     Those of `both` are drawn once for the two, and applied before their own.
+
+    Args:
+        both: what student and teachers see alike.
+        student: what the student sees, on top of `both`.
+        teacher: what every teacher sees, on top of `both`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

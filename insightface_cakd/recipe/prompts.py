@@ -21,7 +21,7 @@ class PromptSpec(BaseModel):
         checkpoint: recompute the teacher's blocks in the backward pass instead of keeping their activations.
         rate: factor of the prompts' gradient, 0 to 1: with SGD, of their learning rate; and of what they add to the norm by which the
             host clips the student's gradient. Prompts that learn as fast as the student leave it no target to learn
-            (see the results in recipes/README.md).
+            (see the results in docs/lab_book/drawn_faces.md).
         output: what the teacher's tokens are: those after the network's last `norm`, or what its last `block` gives.
         plain: folder with the teacher's embeddings without prompts, for the anchors, as `cakd data cache-teacher` writes them (to
             float16); images are found by their pixels, and may be mirrored but not changed otherwise. When not given, each step

@@ -40,6 +40,7 @@ class ScheduleSpec(BaseModel):
         kind: `constant`: 1. `linear`: from 0 in the first step to 1 after `steps` steps or `epochs` epochs. `by_epoch`:
             min(e / epochs, 1), e the epoch, counted from 0: GKD's warm-up, so that the term does nothing in the first epoch.
             `cosine`: half a cosine from 1 in the first step to `to` at the end of the run.
+        steps: length of `linear`, in steps.
         epochs: length of `linear`, fractions allowed, or of `by_epoch`, in epochs; 10 for the latter if not given.
         to: final factor of `cosine`; 0 if not given.
     """

@@ -25,8 +25,10 @@ class TermSpec(BaseModel):
     """One term of the objective: `weight * loss(student, teacher)`.
 
     Args:
+        loss: by name, or a class of your own as `package.module:Class`.
         name: name of the term in the logs and in checkpoints, without dots; the loss's name when not given.
         weight: factor of the raw loss, >= 0; 0 leaves the term out.
+        schedule: how the weight changes over the run; it stays when not given.
         student: module path of the student's tap; the embedding when not given.
         teacher: module path of the teacher's tap; the embedding when not given.
         projector: how the student's activation gets the teacher's shape; a kind of `build_projector`.

@@ -36,6 +36,7 @@ class CheckSpec(BaseModel):
     """The measurement that a teacher must pass before step 1.
 
     Args:
+        bin: verification set, as a path, or beside the records.
         floor: lowest accepted 10-fold accuracy, in (0, 1].
     """
 
@@ -62,6 +63,7 @@ class TeacherSpec(BaseModel):
         mean: it takes (x - mean) / std of pixels x in [0, 1]; one value, or one for each channel in its order; 0.5 when not
             given.
         std: see `mean`.
+        check: what its accuracy must be before step 1; not measured against a floor when not given.
         centres: files with the teacher's class centres in rank order, or a folder of prototypes; only logits terms and
             `head.centres: teacher` need them.
         prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
@@ -70,6 +72,7 @@ class TeacherSpec(BaseModel):
         compile: let torch.compile make one program of its forward, which takes a minute at the start and saves time in every step; only
             for a teacher of which nothing but the embedding is read.
         source: where the weights come from; saved with the run.
+        licence: of the weights; saved with the run and in exported files.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -17,8 +17,11 @@ class URFMSpec(BaseModel):
         student: module path of the student's tap, a map or tokens.
         teacher: module path of the teacher's tap; the tokens of a prompted teacher when not given.
         student_extra: tokens at the student's tap that stand before its patches and have no place on the face (a class token).
+        teacher_extra: the same at the teacher's tap.
         centres: number L of local centres, at most 4096, whose attention grows with the square; a square number with `bias: query`.
         width: of fields and centres, at most 16384, where one matrix takes 1 GiB.
+        mapping_heads: heads of the attention by which centres look at tokens; a divisor of the width.
+        heads: heads of the self-attention over the fields; a divisor of the width.
         bias: where the positional vectors are added: to the keys of the tokens, so that a centre can look at places; to the queries of
             the centres, which then lie on a sqrt(L) x sqrt(L) grid over the face (the known text to the letter: it says nothing of
             where tokens lie, and student and teacher end up looking elsewhere); or nowhere.
@@ -26,8 +29,11 @@ class URFMSpec(BaseModel):
             distances to all five): the mean of the two (both), one, or none.
         landmarks: whose landmarks the structure distance and the nose are of: the alignment template's, or those of each image, where
             the host's batches have them (batch; the embedded host reads `landmarks.npy` beside the records).
+        gamma: factor of the structure distance, which is added to the distance in space.
         origin: the point that distances are measured to: tip of the nose, or centre of the image.
         cell: pixels of a 112x112 image that count as distance 1; 16 is a cell of a 7x7 grid.
+        alpha: the distance up to which every whole one has a bucket of its own (iRPE).
+        beta: the last bucket; there are floor(beta) + 1 (iRPE).
         reach: the distance from which on all share the last bucket; between alpha and it buckets grow logarithmically.
         spread: standard deviation of the initial centres and positional vectors; at 0.02 all centres look at everything alike.
         shared: what both sides share beside their own input projections: centres, buckets, all weights and the self-attention; all

@@ -1,4 +1,4 @@
-"""The README's loss as it is printed: one file of another package, or of this one, that holds what every loss must hold."""
+"""The loss of docs/own_loss.md as it is printed: one file of another package, or of this one, that holds what every loss must hold."""
 
 import os
 import re
@@ -23,7 +23,9 @@ CLASSES = 11
 @pytest.fixture(scope="module")
 def printed():
     """The block of the page."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "own_loss.md").read_text(encoding="utf-8"), re.M | re.S
+    )
     return next(block for block in blocks if re.search(r"^class \w+\(DistillLoss\):", block, re.M))
 
 
