@@ -1,13 +1,15 @@
 """Recipes against each other with the students that are shipped, in a given time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import torch
 
+from benchmarks.gpu_steps import measured, predicted
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.cost import machine, reading_speed, times
+from insightface_cakd.experiments.cost.counts.rates import GPUS
 from insightface_cakd.experiments.cost.steps import ALONE, DISTILLATION, Precision, timed_runs
 from insightface_cakd.experiments.runs import Comparison, compare
 from insightface_cakd.hosts.embedded.dataset import open_faces
@@ -36,6 +38,7 @@ class Plan:
         batch: images of a step.
         precision: of the student.
         workers: of the loader.
+        device: of everything; the best there is when not given.
     """
 
     data: Path
@@ -49,10 +52,35 @@ class Plan:
     batch: int = 256
     precision: Precision = "bf16"
     workers: int = 8
+    device: str | None = None
+
+
+def in_small(plan: Plan) -> Plan:
+    """Return a plan that ends on a CPU in minutes, to try it."""
+    return replace(
+        plan, networks=("cnn_tiny",), seeds=plan.seeds[:1], minutes=min(2.0, plan.minutes), batch=16, workers=0
+    )
+
+
+def on_paper(output: Path, plan: Plan, gpu: str) -> str:
+    """Write the page's steps as they are predicted for a GPU; train nothing.
+
+    Args:
+        output: folder of the page, `on_gpu.md`.
+        plan: what would be compared.
+        gpu: as `cakd cost` names it.
+
+    Returns:
+        The page.
+    """
+    table = predicted(plan.recipes, plan.recipe_settings, plan.networks, plan.batch, gpu)
+    page = f"# Steps of {plan.batch} images on {gpu}, predicted\n\n{GPUS[gpu].assumptions()}.\n\n{table}\n"
+    write_text(output / PAGE, page, RunError)
+    return page
 
 
 def on_gpu(output: Path, plan: Plan) -> str:
-    """Train every recipe with every student for equally many steps.
+    """Time steps, and train every recipe with every student for equally many.
 
     The steps are as many as fit into the time, by a trial of each step and of reading. Stopped comparisons go on.
 
@@ -66,7 +94,7 @@ def on_gpu(output: Path, plan: Plan) -> str:
     Raises:
         RunError: not even an epoch fits.
     """
-    device = choose_device(None)
+    device = choose_device(plan.device)
     images = len(open_faces(str(plan.data)))
     per_epoch = images // plan.batch
     read = _reading_seconds(plan)
@@ -81,7 +109,10 @@ def on_gpu(output: Path, plan: Plan) -> str:
         )
     parts = [
         f"# {' and '.join(plan.networks)}, {epochs * per_epoch} steps of {plan.batch}\n",
-        f"{machine(device)}; {plan.precision}, {images} images, {plan.workers} workers; at most {plan.minutes:g} minutes.",
+        f"{machine(device)}; {plan.precision}, {images} images, {plan.workers} workers; at most {plan.minutes:g} minutes of training.",
+        f"## Steps of {plan.batch}, random weights",
+        "The floor is the student alone and the teacher's forward; MiB are those that a distillation step allocates.",
+        measured(plan.recipes, plan.recipe_settings, plan.networks, plan.batch, device),
     ]
     for network in plan.networks:
         settings = _settings(plan, network, epochs, device)

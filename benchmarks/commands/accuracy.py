@@ -9,7 +9,7 @@ import typer
 from benchmarks.curve import curve_table, draw_curves, read_points
 from benchmarks.liveness import bench_liveness
 from benchmarks.low_resolution import bench_low_resolution
-from benchmarks.on_gpu import Plan, on_gpu
+from benchmarks.on_gpu import Plan, in_small, on_gpu, on_paper
 from benchmarks.seeds import seeds_table
 from benchmarks.tuning import tune as tuned
 from insightface_cakd.errors import EvaluationError
@@ -141,7 +141,9 @@ def gpu(
     data: Annotated[Path, typer.Argument(help="Folder with train.rec, or of people, and the .bin sets.")],
     teacher: Annotated[str, typer.Option(help="Its weights, run, .onnx or cache.")],
     output: Annotated[Path, typer.Option(help="Where runs and page go.")] = Path("on_gpu"),
-    recipes: Annotated[str, typer.Option(help="With commas.")] = "recommended,cosine,urfm",
+    recipes: Annotated[
+        str, typer.Option(help="With commas; taps must be there in every student.")
+    ] = "recommended,cosine,sp",
     recipe_set: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, overrides every recipe.")] = None,
     networks: Annotated[str, typer.Option(help="Students, with commas.")] = "mbf,r18",
     seeds: Annotated[str, typer.Option(help="With commas.")] = "2048,2049,2050",
@@ -149,10 +151,14 @@ def gpu(
     batch: Annotated[int, typer.Option(min=2, help="Images of a step.")] = 256,
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Of the student.")] = "bf16",
     workers: Annotated[int, typer.Option(min=0, help="Of the loader.")] = 8,
+    device: Annotated[str | None, typer.Option(help="cuda or cpu; the best there is.")] = None,
+    tiny: Annotated[bool, typer.Option(help="One small student, one seed: ends on a CPU.")] = False,
+    fake: Annotated[Literal["h100", "a100"] | None, typer.Option(help="Predict the steps on this GPU.")] = None,
 ) -> None:
-    """Compare recipes with the students that are shipped, in a given time.
+    """Time and compare recipes with the students that are shipped, in a given time.
 
-    The steps are as many as fit. Writes on_gpu.md; runs on a CPU too, where little fits.
+    Steps in each precision, then trainings of as many steps as fit. Writes on_gpu.md. To try it: --device cpu --tiny, or --fake h100, which
+    predicts the steps and trains nothing.
 
     Example: `python -m benchmarks gpu data --teacher edgeface_xs.pt --recipe-set teacher.network=timm:edgenext_x_small`
     \f
@@ -160,7 +166,7 @@ def gpu(
         data: folder with train.rec, or of people, and the verification sets, which are all measured.
         teacher: its weights, run, .onnx or cache.
         output: where runs and page go.
-        recipes: names or paths, separated by commas.
+        recipes: names or paths, separated by commas; what they tap must be in every student.
         recipe_set: overrides of every recipe.
         networks: students, separated by commas.
         seeds: separated by commas.
@@ -168,13 +174,17 @@ def gpu(
         batch: images of a step.
         precision: of the student.
         workers: of the loader.
+        device: of everything.
+        tiny: one small student and seed, two minutes, instead of what other options say.
+        fake: predict the steps on this GPU, and train nothing.
     """
     sets = tuple(find_sets([data]))
     numbers = tuple(int(seed) for seed in seeds.split(","))
     changes = tuple(recipe_set or ())
     plan = Plan(data, sets, teacher, tuple(recipes.split(",")), changes, tuple(networks.split(",")), numbers)
-    plan = replace(plan, minutes=minutes, batch=batch, precision=precision, workers=workers)
-    print(on_gpu(output, plan))
+    plan = replace(plan, minutes=minutes, batch=batch, precision=precision, workers=workers, device=device)
+    plan = in_small(plan) if tiny else plan
+    print(on_gpu(output, plan) if fake is None else on_paper(output, plan, fake))
 
 
 def lowres(
