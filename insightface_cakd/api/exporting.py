@@ -56,7 +56,9 @@ def export(
     width: int | None = None,
     landmarks: bool = False,
 ) -> Exported:
-    """Export a model to ONNX as InsightFace reads it, and check the file; `cakd export` in Python.
+    """Export a model to ONNX as InsightFace reads it, checked.
+
+    `cakd export` in Python.
 
     Args:
         model: a run's folder or what `train` returned, .pt weights with `network`, a float32 .onnx, or what `load` returned.

@@ -91,7 +91,9 @@ class Recogniser:
         return np.concatenate(rows).astype(np.float32)
 
     def faces(self, images: Image | Iterable[Image]) -> np.ndarray:
-        """Return the aligned faces that `embed` sees, uint8 (N, 112, 112, 3) RGB.
+        """Return the aligned faces that `embed` sees.
+
+        They are uint8 (N, 112, 112, 3) RGB.
 
         Shape:
             images: see `embed`.

@@ -24,9 +24,9 @@ def train(
     host: str | Path | None = None,
     **overrides: Any,
 ) -> RunFolder:
-    """Train a network, with a recipe under a teacher; `cakd train` in Python.
+    """Train a network, with a recipe under a teacher.
 
-    Under torchrun, each process calls it.
+    `cakd train` in Python. Under torchrun, each process calls it.
 
     Args:
         config: a job by name, such as `faces_cnn_tiny`, or the path of a config file.

@@ -1,4 +1,4 @@
-"""Turns what a user hands in, a path or pixels, into an aligned face."""
+"""Turns a path or pixels into an aligned face."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

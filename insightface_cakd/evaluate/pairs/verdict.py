@@ -1,4 +1,4 @@
-"""Whether two faces are of one person, and where the limit comes from."""
+"""Whether two faces are one person's, by a threshold of known origin."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -188,7 +188,7 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
 
 
 def allowed_accepts(impostors: int, far: float) -> int:
-    """Return how many of so many impostors a FAR lets in at most."""
+    """Return how many impostors, of so many, a FAR lets in."""
     return int(impostors * far + ROUNDING)
 
 
