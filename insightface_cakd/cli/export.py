@@ -93,9 +93,10 @@ def _pack(
 ) -> None:
     """Make a model pack of a student and a detector.
 
-    The pack is put in place only after insightface.app.FaceAnalysis has loaded it.
+    The pack is put in place only after insightface.app.FaceAnalysis has loaded it. FaceAnalysis(name="my_pack", root="packs") finds it in
+    packs/models/my_pack.
 
-    Example: `cakd export-pack --student student.onnx --detector scrfd.onnx --output my_pack --name my_pack`
+    Example: `cakd export-pack --student student.onnx --detector scrfd.onnx --output packs/models/my_pack --name my_pack`
     """
     from insightface_cakd.export.pack import make_pack
 

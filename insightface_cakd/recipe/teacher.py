@@ -62,12 +62,14 @@ class TeacherSpec(BaseModel):
         mean: it takes (x - mean) / std of pixels x in [0, 1]; one value, or one for each channel in its order; 0.5 when not
             given.
         std: see `mean`.
+        check: the measurement that it must pass before step 1.
         centres: files with the teacher's class centres in rank order, or a folder of prototypes; only logits terms and
             `head.centres: teacher` need them.
         prototypes: folder that `cakd data prototypes` wrote; only terms that look at other identities need it.
         prompts: tokens that learn inside the frozen teacher, a Transformer, while it teaches; none when not given.
         trains: its weights learn with the student, from the terms that do not treat it as a constant; then `weights` may be left out.
         source: where the weights come from; saved with the run.
+        licence: of the weights; saved with the run and written into exported files.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)

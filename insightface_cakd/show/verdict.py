@@ -29,8 +29,8 @@ def draw_verdict(faces: Sequence[np.ndarray], names: Sequence[str], verdict: Ver
         axes.set_xlabel(name if len(name) < 40 else f"...{name[-36:]}", fontsize=9)
     colour = COLOURS[verdict.same]
     text = f"similarity {verdict.similarity:.3f}" + ("" if verdict.same is None else f": {verdict.words}")
-    figure.text(0.5, 0.2, text, ha="center", fontsize=15, weight="bold", color=colour)
-    scale = figure.add_axes((0.1, 0.13, 0.8, 0.02))
+    figure.text(0.5, 0.21, text, ha="center", fontsize=15, weight="bold", color=colour)
+    scale = figure.add_axes((0.1, 0.145, 0.8, 0.02))
     scale.set(xlim=(-1, 1), ylim=(0, 1), yticks=[])
     scale.tick_params(labelsize=8)
     scale.axvspan(-1, 1, color="#dddddd")
@@ -40,5 +40,5 @@ def draw_verdict(faces: Sequence[np.ndarray], names: Sequence[str], verdict: Ver
         limit = verdict.threshold.cosine
         scale.plot(limit, 0.5, marker="|", markersize=18, markeredgewidth=2, color="black", clip_on=False)
         note = f"| threshold {limit:.3f}: {verdict.threshold.origin.partition(', where ')[0]}"
-    figure.text(0.5, 0.05, textwrap.fill(note, 95), ha="center", va="top", fontsize=8)
+    figure.text(0.5, 0.078, textwrap.fill(note, 95), ha="center", va="top", fontsize=8)
     return figure
