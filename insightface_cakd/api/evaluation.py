@@ -35,7 +35,7 @@ def evaluate(
         protocol: `bin`, `identify`, `landmarks`, `periocular`, or `package.module:Class`.
         network: name of the network of bare weights.
         batch_size: images per forward; the result does not depend on it.
-        device: cuda, mps or cpu; the best there is when not given.
+        device: cuda, mps or cpu; when not given that of a loaded model, else the best there is.
         bar: opens a progress bar, such as `insightface_cakd.runtime.progress.progress_bar`.
         options: of the protocol, such as `variant=["masked"]` of `bin`; an unknown one is an error.
 
@@ -46,8 +46,10 @@ def evaluate(
         EvaluationError: the model, the data or an option cannot be used.
     """
     chosen = build_protocol(protocol, options)
+    if isinstance(model, Recogniser):
+        network, device = model.entry.network, device or str(model.device)
     execution = Execution(choose_device(device), batch_size, bar=bar, shared=True)
-    named = read_entries([place_of(model)], model.entry.network if isinstance(model, Recogniser) else network)
+    (entry,) = read_entries([place_of(model)], network)
     places = [Path(one) for one in ([data] if isinstance(data, str | Path) else data)]
     with process_group():
-        return measured(chosen, named[0].load(get_model, execution.device, chosen.sides), places, execution)
+        return measured(chosen, entry.load(get_model, execution.device, chosen.sides), places, execution)
