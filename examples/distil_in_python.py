@@ -1,8 +1,8 @@
 """The whole job from Python: faces in folders, a teacher, a student alone, the same student distilled, and an ONNX file.
 
 The faces are drawn, so the script needs no data; put your own aligned 112x112 faces, one folder per person, in place of `draw_folders`.
-It trains on 240 pictures to end within a minute, too few to gain anything; `cakd quickstart` trains on 4000. The loop is arcface_torch's: a
-checkout of yours runs it with `host="insightface"`, and torchrun on several GPUs.
+It trains on 240 pictures to end within a minute, too few to gain anything; `cakd quickstart` trains on 4000. The loop is arcface_torch's:
+`cakd.train("configs/ms1mv3_mbf", "onnx", teacher="w600k_r50.onnx", host="insightface")` runs that of a checkout, with a config of its own.
 
     python examples/distil_in_python.py work
 """
