@@ -1,7 +1,8 @@
 """The whole job from Python: faces in folders, a teacher, a student alone, the same student distilled, and an ONNX file.
 
 The faces are drawn, so the script needs no data; put your own aligned 112x112 faces, one folder per person, in place of `draw_folders`.
-It trains on 240 pictures to end within a minute, too few to gain anything; `cakd quickstart` trains on 4000.
+It trains on 240 pictures to end within a minute, too few to gain anything; `cakd quickstart` trains on 4000. The loop is arcface_torch's:
+`cakd.train("configs/ms1mv3_mbf", "onnx", teacher="w600k_r50.onnx", host="insightface")` runs that of a checkout, with a config of its own.
 
     python examples/distil_in_python.py work
 """
@@ -9,21 +10,12 @@ It trains on 240 pictures to end within a minute, too few to gain anything; `cak
 import sys
 from pathlib import Path
 
+import insightface_cakd as cakd
 from insightface_cakd.data.bins import make_bin
 from insightface_cakd.data.faces.sets import draw_folders
 from insightface_cakd.data.pack import pack
-from insightface_cakd.export.student import export_run
-from insightface_cakd.hosts.embedded.backbones import get_model
-from insightface_cakd.tasks.launch import Job, train
 
-RECIPE = """
-teacher:
-  network: vit_tiny
-  weights: {weights}
-losses:
-  - loss: cosine
-    weight: 64
-"""
+SHORT = {"val_targets": ["dev"], "num_epoch": 3, "verify_epochs": 3}
 
 
 def write_data(folder: Path) -> Path:
@@ -35,33 +27,20 @@ def write_data(folder: Path) -> Path:
     return folder / "data"
 
 
-def run(config: str, output: Path, data: Path, recipe: Path | None = None) -> float:
-    """Train one network and return its accuracy on dev.bin."""
-    settings = (
-        f"rec={str(data)!r}",
-        f"output={str(output)!r}",
-        "val_targets=['dev']",
-        "num_epoch=3",
-        "verify_epochs=3",
-    )
-    result = train(Job(config, None if recipe is None else str(recipe), settings=settings))
-    return result.accuracy["dev"]
-
-
 def main(folder: Path) -> None:
     """Write everything into a new folder and print three accuracies."""
     data = write_data(folder)
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(RECIPE.format(weights=folder / "teacher" / "model.pt"), encoding="utf-8")
-    accuracies = {
-        "teacher": run("faces_vit_tiny", folder / "teacher", data),
-        "student alone": run("faces_cnn_tiny", folder / "alone", data),
-        "student + distillation": run("faces_cnn_tiny", folder / "student", data, recipe),
+    teacher = cakd.train("faces_vit_tiny", data=data, output=folder / "teacher", **SHORT)
+    runs = {
+        "teacher": teacher,
+        "student alone": cakd.train("faces_cnn_tiny", data=data, output=folder / "alone", **SHORT),
+        "student + distillation": cakd.train(
+            "faces_cnn_tiny", "cosine", teacher=teacher, data=data, output=folder / "student", **SHORT
+        ),
     }
-    exported = export_run(folder / "student", folder / "student.onnx", get_model)
-    print(exported.summary())
-    for name, accuracy in accuracies.items():
-        print(f"{name}: {100 * accuracy:.2f} %")
+    print(cakd.export(runs["student + distillation"], folder / "student.onnx"))
+    for name, run in runs.items():
+        print(f"{name}: {100 * run.result.accuracy['dev']:.2f} %")
 
 
 if __name__ == "__main__":

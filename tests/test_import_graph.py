@@ -1,6 +1,8 @@
 """Dependencies point one way: a room of the package imports those above it in this list, and no two files import each other."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "insightface_cakd"
@@ -24,10 +26,11 @@ ROOMS = (
     "show",
     "doctor",
     "quickstart",
+    "api",
     "cli",
     "__main__",
 )
-MOST = 21
+MOST = 22
 
 
 def dotted(path):
@@ -69,15 +72,17 @@ def test_no_room_imports_one_below_it():
         f"{name}:{line} imports {other}"
         for name, found in GRAPH.items()
         for other, line in found
-        if room(other) != "__init__" and ROOMS.index(room(other)) > ROOMS.index(room(name))
-        if room(name) != "__init__"
+        if "__init__" not in (room(name), room(other)) and ROOMS.index(room(other)) > ROOMS.index(room(name))
     ]
     assert not back, "\n".join(back)
 
 
 def test_no_two_files_import_each_other_on_any_path():
-    """Depth first; a package's own `__init__` counts as a file."""
-    done, path = set(), []
+    """Depth first; a package's own `__init__` counts as a file.
+
+    The root imports nothing when it runs, see the test below: what it names for type checkers leads to no circle.
+    """
+    done, path = {"insightface_cakd"}, []
 
     def visit(name):
         if name in path:
@@ -93,3 +98,9 @@ def test_no_two_files_import_each_other_on_any_path():
 
     for name in GRAPH:
         visit(name)
+
+
+def test_the_root_imports_nothing_of_the_package():
+    code = "import sys, insightface_cakd; print([name for name in sys.modules if name.startswith('insightface_cakd.')])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"

@@ -13,6 +13,7 @@ from docs.generator.lab_book import Gain, gains
 from docs.generator.parts import parts_of
 from docs.generator.values import table
 from insightface_cakd.cli.recipe_table import LETTERS, NEEDS, cost, memory, needs, source
+from insightface_cakd.losses import LossFacts
 from insightface_cakd.recipe import Recipe, load_recipe, recipe_name, shipped_recipes
 from insightface_cakd.recipe.teacher import NOBODY
 
@@ -117,6 +118,8 @@ def _parts_in_words(recipes: dict[str, Recipe]) -> Iterator[str]:
         text = f"\n\n```text\n{rest.strip()}\n```" if rest.strip() else ""
         said = {name: section(kind, name) for name in ("Units", "Source")}
         lines = [f"* {name if name != 'Units' else 'Range'}: {_linked(one)}" for name, one in said.items() if one]
+        if issubclass(kind, LossFacts):
+            lines.append(f"* In Python: `from insightface_cakd.losses import {kind.__name__}`")
         yield f"### {title}\n\n{first}{text}" + ("\n\n" + "\n".join(lines) if lines else "")
 
 

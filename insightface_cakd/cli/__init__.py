@@ -21,7 +21,21 @@ def build() -> typer.Typer:
 
     The modules of the subcommands are imported here, not by `import insightface_cakd`.
     """
-    from insightface_cakd.cli import compare, cost, data, doctor, evaluate, export, host, patch, recipes, show, train
+    from insightface_cakd.cli import (
+        compare,
+        cost,
+        data,
+        doctor,
+        evaluate,
+        export,
+        faces,
+        host,
+        patch,
+        recipes,
+        runs,
+        show,
+        train,
+    )
     from insightface_cakd.cli.options import take_former_names
 
     app = typer.Typer(
@@ -32,7 +46,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for module in (train, cost, compare, evaluate, show, export, data, recipes, host, patch, doctor):
+    for module in (train, cost, compare, runs, evaluate, faces, show, export, data, recipes, host, patch, doctor):
         module.register(app)
     take_former_names(app)
     return app

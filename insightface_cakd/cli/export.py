@@ -60,25 +60,23 @@ def _export(
         )
     if out is None:
         raise ExportError(f"export {run}: where to write is not said; expected a second path, such as student.onnx.")
-    from insightface_cakd.export.landmark_run import export_landmark_run, finds_landmarks
+    from insightface_cakd.api.exporting import export
 
-    if landmarks or finds_landmarks(run):
-        from insightface_cakd.hosts.embedded.backbones import get_model
-
-        if precision != "fp32" or fast_prelu or calibrate or sets:
-            raise ExportError(
-                f"export {run}: --precision, --fast-prelu, --calibrate and --sets are for recognisers; expected none of them for "
-                "landmarks. Leave them out."
-            )
-        print(export_landmark_run(run, out, get_model, network, exporter).summary())
-        return
-    from insightface_cakd.evaluate.pairs.sets import find_sets
-    from insightface_cakd.export.variant import Wish, export_variant, table
-    from insightface_cakd.hosts.embedded.backbones import get_model
-
-    wish = Wish(precision, exporter, fast_prelu, calibrate, list(find_sets(sets or ()).values()), threads, width=width)
-    report, variants = export_variant(run, out, get_model, network, wish)
-    print(f"{report.summary()}\n\n{table(variants, wish.bins, threads)}")
+    print(
+        export(
+            run,
+            out,
+            network=network,
+            precision=precision,
+            exporter=exporter,
+            calibrate=calibrate,
+            sets=sets or (),
+            fast_prelu=fast_prelu,
+            threads=threads,
+            width=width,
+            landmarks=landmarks,
+        )
+    )
 
 
 def _pack(
@@ -95,9 +93,10 @@ def _pack(
 ) -> None:
     """Make a model pack of a student and a detector.
 
-    The pack is put in place only after insightface.app.FaceAnalysis has loaded it.
+    The pack is put in place only after insightface.app.FaceAnalysis has loaded it. FaceAnalysis(name="my_pack", root="packs") finds it in
+    packs/models/my_pack.
 
-    Example: `cakd export-pack --student student.onnx --detector scrfd.onnx --output my_pack --name my_pack`
+    Example: `cakd export-pack --student student.onnx --detector scrfd.onnx --output packs/models/my_pack --name my_pack`
     """
     from insightface_cakd.export.pack import make_pack
 

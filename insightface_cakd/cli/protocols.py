@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from insightface_cakd.cli.options import Batch, Device, Json, MaxCorrupt, Network, Seed
-from insightface_cakd.evaluate.protocol import build_protocol, described, find_protocol, measured
+from insightface_cakd.evaluate.protocol import described, find_protocol
 
 if TYPE_CHECKING:
     from insightface_cakd.evaluate.execution import Execution
@@ -64,14 +64,16 @@ def command_of(name: str) -> Callable[..., None]:
     def run(
         model: Any, data: Any, network: Any, batch: Any, device: Any, json: Any, report: Any, **options: Any
     ) -> None:
-        from insightface_cakd.hosts.embedded.backbones import get_model
+        from insightface_cakd.api.evaluation import evaluate
         from insightface_cakd.networks.entries import read_entries
         from insightface_cakd.runtime.devices import process_group
+        from insightface_cakd.runtime.progress import progress_bar
 
-        protocol, execution = build_protocol(name, options), execution_of(device, batch)
-        (entry,) = read_entries([model], network)
+        how = {"network": network, "batch_size": batch, "device": device, "bar": progress_bar}
+        # Ranks stay together until the first of them has written.
         with process_group():
-            result = measured(protocol, entry.load(get_model, execution.device, kind.sides), data, execution)
+            result = evaluate(model, data, name, **how, **options)
+            (entry,) = read_entries([model], network)
             say(result, json, report, f"{name}: {entry.name}")
 
     run.__doc__ = text

@@ -19,10 +19,10 @@ def _list() -> None:
 
     For an ablation, its change is printed instead.
     """
+    from insightface_cakd.api.recipes import recipes
     from insightface_cakd.cli.recipe_table import list_recipes
-    from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
 
-    print(list_recipes({recipe_name(path): load_recipe(str(path)) for path in shipped_recipes()}))
+    print(list_recipes(recipes()))
 
 
 def _show(recipe: Annotated[str, typer.Argument(help="Name or path.")]) -> None:

@@ -1,6 +1,6 @@
 """The distillation losses: one file each, found by its name.
 
-Nothing here imports torch before a loss is asked for.
+Each is a module for anyone's loop, `from insightface_cakd.losses import CosineLoss`. Nothing here imports torch before a loss is asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,4 +19,11 @@ def __getattr__(name: str) -> Any:
         from insightface_cakd.losses.base import DistillLoss
 
         return DistillLoss
+    for loss in LOSSES:
+        if facts_of(loss).__name__ == name:
+            return LOSSES[loss]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(facts_of(loss).__name__ for loss in LOSSES)])

@@ -110,7 +110,11 @@ class EvaluationRankLoss(DistillLoss):
         )
 
     def pairs(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Pairs:
-        """Return pairs of unit rows in batch and queue; queue the batch."""
+        """Return pairs of unit rows in batch and queue; queue the batch.
+
+        Shape:
+            student, teacher: (B, D), of length 1. labels: (B,).
+        """
         first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
         same = labels[first] == labels[second]
         ours, theirs = ((rows @ rows.T)[first, second] for rows in (student, teacher))

@@ -116,7 +116,14 @@ class GroupedLoss(DistillLoss):
 
     @torch.no_grad()
     def primary_group(self, student: Tensor, columns: Tensor, classes: ClassAxis) -> Group:
-        """Return each sample's primary group; student (N, n), columns (N, 1)."""
+        """Return each sample's primary group.
+
+        Shape:
+            student: (N, n), of this rank's classes. columns: (N, 1).
+
+        Args:
+            classes: how the columns lie on the ranks.
+        """
         if self.grouping == "per_sample":
             return probable(student, columns, self.share, self.temperature, classes)
         if self.grouping == "adaptive":

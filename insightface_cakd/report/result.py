@@ -64,6 +64,9 @@ class Result(ABC):
         """Return the pictures for a page."""
         return ()
 
+    def __str__(self) -> str:
+        return self.text()
+
     def text(self) -> str:
         """Return tables and sentences as Markdown, aligned in the source too."""
         parts = [part for one in self.sections() for part in (markdown_table(one.rows), "\n".join(one.notes))]

@@ -67,6 +67,10 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def __repr__(self) -> str:
+        measured = ", ".join(f"{name} {100 * value:.2f} %" for name, value in self.result.accuracy.items())
+        return f"<RunFolder {self.path}: {self.network or 'no network'}; {measured or 'nothing measured'}>"
+
     @property
     def model(self) -> Path:
         """Path of the student's weights."""

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from insightface_cakd.data.bins import load_bin
-from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
 from insightface_cakd.distill.snapshot import Origin
 from insightface_cakd.errors import DataError
 from insightface_cakd.hosts.embedded.dataset import open_faces
@@ -16,17 +15,6 @@ from insightface_cakd.hosts.embedded.dataset import open_faces
 def as_images(faces: np.ndarray, device: torch.device) -> Tensor:
     """Return uint8 faces (B, H, W, 3) as input in [-1, 1]."""
     return torch.from_numpy(faces).to(device).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
-
-
-def read_face(path: Path) -> np.ndarray:
-    """Return an aligned face, uint8 (112, 112, 3) RGB."""
-    rgb = decode_rgb(read_bytes(path), str(path))
-    if rgb.shape != (FACE_SIZE, FACE_SIZE, 3):
-        raise DataError(
-            f"{path}: {rgb.shape[1]} x {rgb.shape[0]} pixels; expected an aligned face of 112 x 112, as a run is trained on. Align it "
-            "first, as insightface's norm_crop does."
-        )
-    return rgb
 
 
 def verification_sets(origin: Origin, data: Path | None = None) -> list[Path]:

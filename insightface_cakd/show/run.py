@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from insightface_cakd.data.align.given import face_of
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.distill.snapshot import AFTER, BEFORE, Origin, Snapshot, put, read_snapshot, rebuild
 from insightface_cakd.distill.sources.fields import SIDES, Side, fields_of
@@ -21,7 +22,7 @@ from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.result import Section
 from insightface_cakd.runtime.run_folder import RUN, RunFolder
 from insightface_cakd.show.attention import View
-from insightface_cakd.show.faces import as_images, read_face, run_faces, spread, verification_sets
+from insightface_cakd.show.faces import as_images, run_faces, spread, verification_sets
 from insightface_cakd.show.picture import Look, as_png, draw
 
 SHOWN = 3
@@ -74,7 +75,7 @@ def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Loo
     """
     if run.origin.parsed.urfm is None:
         raise RunError(_without_fields(run.folder))
-    given = [read_face(path) for path in images]
+    given = [face_of(path) for path in images]
     some = run_faces(run.origin, REFERENCE, data)
     first = spread(len(some), 0 if given else SHOWN)
     faces = np.stack([*given, *some[first]])

@@ -93,6 +93,16 @@ def apply_settings(cfg: EasyDict, settings: Iterable[str]) -> EasyDict:
     return cfg
 
 
+def setting_of(key: str, value: Any) -> str:
+    """Return a value of the config as a setting `key=value`.
+
+    Text and paths stay as they are, whatever they look like.
+    """
+    if isinstance(value, str | Path):
+        return f"{key}='{value}'"
+    return f"{key}={value!r}"
+
+
 def setting_value(key: str, text: str, current: Any = None) -> Any:
     """Return what the text of a setting stands for, by the key.
 

@@ -53,18 +53,23 @@ def train(job: Job) -> train_v2.RunResult:
     Raises:
         CAKDError: anything wrong with config, recipe, teacher, data or the run itself, in one line.
     """
+    return run(job)[0]
+
+
+def run(job: Job) -> tuple[train_v2.RunResult, RunFolder]:
+    """Run a job as `train` does; return the last run's folder too."""
     for problem in job.problems():
         raise RunError(problem)
     job = decided(job)
-    result, stages = train_v2.RunResult(), stages_of(job)
+    stages = stages_of(job)
     # Ranks that met once stay together: torchrun's store keeps the addresses of a first group, and a second one would read them.
     several = len(stages) > 1
     with process_group() if several else nullcontext(), _only_run(output_of(job)) if several else nullcontext():
         for stage in stages:
             if stage.title and _is_first():
                 print(stage.title, flush=True)
-            result = _run(stage.job)
-    return result
+            finished = _run(stage.job)
+    return finished
 
 
 @contextmanager
@@ -82,7 +87,7 @@ def _is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def _run(job: Job) -> train_v2.RunResult:
+def _run(job: Job) -> tuple[train_v2.RunResult, RunFolder]:
     with (
         _embedded(job) if job.host is None else _checkout(job, job.host) as (cfg, loop),
         _only_run(Path(str(cfg.output))),
@@ -91,7 +96,7 @@ def _run(job: Job) -> train_v2.RunResult:
         result, taught = (loop.run(), {}) if job.distill is None else _distil(job, cfg, loop, first)
         if first:
             _write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
-        return result
+        return result, RunFolder(Path(cfg.output))
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
 
-from insightface_cakd.data.align.detector import Detector, Face
 from insightface_cakd.data.align.similarity import align
 from insightface_cakd.data.folders import is_dangling
 from insightface_cakd.data.image_damage import image_fault
 from insightface_cakd.data.images import decode_rgb, encode_jpeg, read_bytes
 from insightface_cakd.errors import DataError
+
+if TYPE_CHECKING:
+    # insightface takes half a second to import, and not everyone who reads a face detects one.
+    from insightface_cakd.data.align.detector import Detector, Face
 
 Policy = Literal["largest", "central", "skip"]
 
@@ -52,18 +55,52 @@ class Outcome:
     faces: int = 0
 
 
-def align_photo(path: Path, detector: Detector, rules: Rules) -> Outcome:
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The face that was taken of a photo, or why none was.
+
+    Args:
+        reason: why there is none, one of `REASONS`.
+        face: uint8 (112, 112, 3) RGB.
+        faces: how many good ones the photo has.
+    """
+
+    reason: str | None
+    detail: str = ""
+    face: np.ndarray | None = None
+    faces: int = 0
+
+    @property
+    def why(self) -> str:
+        """Why there is none, in words."""
+        return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
+
+
+def align_photo(path: Path, detector: "Detector", rules: Rules) -> Outcome:
     """Detect, choose and align the face of a photo, upright by EXIF."""
     try:
         bgr = read_photo(path)
     except DataError as error:
         # The report names the photo separately, and the advice is the same for all photos.
         return Outcome(CORRUPT, str(error).removeprefix(f"{path}: ").partition("; ")[0])
+    found = find_face(bgr, detector, rules)
+    jpeg = b"" if found.face is None else encode_jpeg(found.face, rules.quality)
+    return Outcome(found.reason, found.detail, jpeg, found.faces)
+
+
+def find_face(bgr: np.ndarray, detector: "Detector", rules: Rules) -> Found:
+    """Detect, choose and align the face of a photo's pixels.
+
+    Args:
+        bgr: uint8 (H, W, 3).
+        detector: finds the faces.
+        rules: which of them is taken.
+    """
     try:
         faces = detector.find(bgr)
     except cv2.error:
         # A strip whose short side is less than a pixel once it is scaled to the detector's square.
-        return Outcome(NO_FACE, f"{bgr.shape[1]} x {bgr.shape[0]} pixels")
+        return Found(NO_FACE, f"{bgr.shape[1]} x {bgr.shape[0]} pixels")
     return _take(bgr, faces, rules)
 
 
@@ -77,26 +114,26 @@ def read_photo(path: Path) -> np.ndarray:
     return cv2.cvtColor(decode_rgb(data, str(path), upright=True), cv2.COLOR_RGB2BGR)
 
 
-def _take(bgr: np.ndarray, faces: list[Face], rules: Rules) -> Outcome:
+def _take(bgr: np.ndarray, faces: list["Face"], rules: Rules) -> Found:
     if not faces:
-        return Outcome(NO_FACE)
+        return Found(NO_FACE)
     clear = [face for face in faces if face.score >= rules.min_score]
     if not clear:
-        return Outcome(LOW_SCORE, f"best {faces[0].score:.2f}, below {rules.min_score:g}")
+        return Found(LOW_SCORE, f"best {faces[0].score:.2f}, below {rules.min_score:g}")
     large = [face for face in clear if face.side >= rules.min_face]
     if not large:
-        return Outcome(TOO_SMALL, f"{max(face.side for face in clear):.0f} pixels, below {rules.min_face:g}")
+        return Found(TOO_SMALL, f"{max(face.side for face in clear):.0f} pixels, below {rules.min_face:g}")
     if len(large) > 1 and rules.policy == "skip":
-        return Outcome(SEVERAL, f"{len(large)} faces", faces=len(large))
+        return Found(SEVERAL, f"{len(large)} faces", faces=len(large))
     points = _choose(large, bgr, rules.policy).points
     # Points within one pixel would enlarge that pixel to a face; a NaN fails the comparison too.
     aligned = align(bgr, points) if np.ptp(points, axis=0).max() >= 1 else None
     if aligned is None:
-        return Outcome(BAD_POINTS, "the five points lie on one spot", faces=len(large))
-    return Outcome(None, "", encode_jpeg(aligned, rules.quality), len(large))
+        return Found(BAD_POINTS, "the five points lie on one spot", faces=len(large))
+    return Found(None, "", aligned, len(large))
 
 
-def _choose(faces: list[Face], bgr: np.ndarray, policy: Policy) -> Face:
+def _choose(faces: list["Face"], bgr: np.ndarray, policy: Policy) -> "Face":
     """Return the face that the policy takes, of equals the one with the better score."""
     if policy == "central":
         middle = np.array(bgr.shape[1::-1]) / 2

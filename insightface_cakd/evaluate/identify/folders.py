@@ -13,7 +13,7 @@ from insightface_cakd.data.images import decode_rgb, face_bytes, read_bytes
 from insightface_cakd.errors import DataError, EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.identify.protocol import Identified, identify
-from insightface_cakd.evaluate.pairs.verification import embed_both
+from insightface_cakd.evaluate.pairs.embeddings import embed_both
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.report.result import Result
 from insightface_cakd.report.tables import Row

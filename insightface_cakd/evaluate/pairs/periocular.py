@@ -13,9 +13,10 @@ from insightface_cakd.data.bins import VerificationSet, load_bin
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.eer import eer_interval, equal_error_rate
+from insightface_cakd.evaluate.pairs.embeddings import embed_both
 from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import SetResult, find_sets, tar_intervals
-from insightface_cakd.evaluate.pairs.verification import embed_both, judge, mean_norm, pair_distances, require_kinds
+from insightface_cakd.evaluate.pairs.verification import judge, mean_norm, pair_distances, require_kinds
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.networks.periocular import PeriocularNetwork

@@ -11,11 +11,11 @@ from insightface_cakd.data.folders import is_litter
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
+from insightface_cakd.evaluate.pairs.embeddings import embed_both
 from insightface_cakd.evaluate.pairs.variants import PLAIN, On, Variant, vary
 from insightface_cakd.evaluate.pairs.verification import (
     FOLDS,
     VerificationResult,
-    embed_both,
     judge,
     mean_norm,
     pair_distances,

@@ -5,14 +5,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import EvaluationError
+from insightface_cakd.evaluate.pairs.embeddings import embed_both
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.networks.modes import evaluating
 from insightface_cakd.runtime.progress import Progress
-from insightface_cakd.runtime.ranks import gathered, rank, world_size
 
 FOLDS = 10
 THRESHOLDS = np.arange(0, 4, 0.01)
@@ -148,44 +146,6 @@ def mean_norm(plain: np.ndarray, mirrored: np.ndarray) -> float:
     return float(np.linalg.norm(np.concatenate([plain, mirrored]), axis=1).mean())
 
 
-@torch.no_grad()
-def embed_both(
-    embed: Embed,
-    images: np.ndarray,
-    device: torch.device,
-    batch_size: int,
-    progress: Progress | None = None,
-    shared: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings of images and of their mirror images.
-
-    Both are float64 (N, D).
-
-    Args:
-        embed: see `verify`.
-        images: uint8 (N, H, W, 3) RGB.
-        device: where they go.
-        batch_size: images per forward.
-        progress: called with (images done, images in all).
-        shared: each rank of a group embeds its part of the batches, and all return the whole.
-
-    Raises:
-        EvaluationError: the model's output is not finite or not of shape (B, D).
-    """
-    rows: tuple[list[Tensor], list[Tensor]] = ([], [])
-    first, step = (rank(), world_size()) if shared else (0, 1)
-    with evaluating(embed):
-        for start in range(first * batch_size, len(images), step * batch_size):
-            pixels = torch.from_numpy(images[start : start + batch_size]).to(device).permute(0, 3, 1, 2)
-            batch = ((pixels.float() / 255 - 0.5) / 0.5).contiguous()  # (B, 3, H, W)
-            for view, found in zip((batch, batch.flip(-1)), rows, strict=True):
-                found.append(_checked(embed(view), len(view)))
-            if progress:
-                progress(start + len(batch), len(images))
-    both = [_of_all_ranks(found) if shared else found for found in rows]
-    return _joined(both[0]), _joined(both[1])
-
-
 def pair_distances(embeddings: np.ndarray) -> np.ndarray:
     """Return the squared distances (P,), in [0, 4], of normalised pairs.
 
@@ -223,8 +183,13 @@ def tar_at_far(distances: np.ndarray, same: np.ndarray) -> dict[float, float | N
         the single most similar pair.
     """
     genuine, impostors = distances[same], distances[~same]
-    allowed = {far: int(len(impostors) * far + ROUNDING) for far in FARS}
+    allowed = {far: allowed_accepts(len(impostors), far) for far in FARS}
     return {far: accepted_share(genuine, impostors, count) if count else None for far, count in allowed.items()}
+
+
+def allowed_accepts(impostors: int, far: float) -> int:
+    """Return how many impostors, of so many, a FAR lets in."""
+    return int(impostors * far + ROUNDING)
 
 
 def accepted_share(genuine: np.ndarray, impostors: np.ndarray, false_accepts: int) -> float:
@@ -232,33 +197,9 @@ def accepted_share(genuine: np.ndarray, impostors: np.ndarray, false_accepts: in
 
     The threshold accepts at most `false_accepts` of the impostors, of which there are more. Both are distances.
     """
-    limit = np.partition(impostors, false_accepts)[false_accepts]
-    return float((genuine < limit).mean())
+    return float((genuine < limit_of(impostors, false_accepts)).mean())
 
 
-def _checked(embeddings: Tensor, expected: int) -> Tensor:
-    shape = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else type(embeddings).__name__
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[0] != expected or not shape[1]:
-        raise EvaluationError(
-            f"model: gave {shape} for {expected} images; expected a tensor ({expected}, D), one embedding per image. "
-            "In eval mode a network returns its embedding alone."
-        )
-    return embeddings.float()
-
-
-def _of_all_ranks(batches: list[Tensor]) -> list[Tensor]:
-    """Return the batches of all ranks in the order of the images."""
-    parts = gathered([batch.cpu() for batch in batches])
-    return [part[turn] for turn in range(len(parts[0])) for part in parts if turn < len(part)]
-
-
-def _joined(batches: list[Tensor]) -> np.ndarray:
-    """Return all embeddings on the CPU, checked once: a GPU need not wait in every batch."""
-    rows = torch.cat(batches).cpu().double()
-    bad = int((~rows.isfinite()).any(dim=1).sum())
-    if bad:
-        raise EvaluationError(
-            f"model: {bad} of {len(rows)} embeddings are not finite; expected numbers. Its weights are damaged, or "
-            "half precision overflowed: measure it in float32."
-        )
-    return rows.numpy()
+def limit_of(impostors: np.ndarray, false_accepts: int) -> float:
+    """Return the distance below which at most so many impostors lie."""
+    return float(np.partition(impostors, false_accepts)[false_accepts])

@@ -1,0 +1,1 @@
+"""What `import insightface_cakd as cakd` offers, one file a subject."""
