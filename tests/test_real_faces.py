@@ -113,6 +113,26 @@ def test_the_tables_of_the_evidence_are_what_their_commands_print(shared_data, f
     assert ran.out[: ran.out.index("95 % intervals")].strip() in PAGE
 
 
+CURVES = re.findall(
+    r"^python -m benchmarks (curve) (benchmarks/evidence/\S+) (docs/pictures/\S+) (.*)$", PAGE, re.MULTILINE
+)
+
+
+def test_the_page_draws_every_curve_of_the_evidence():
+    assert {ROOT / folder for _, folder, _, _ in CURVES} == set((ROOT / "benchmarks/evidence/curves").iterdir())
+
+
+@pytest.mark.parametrize(("command", "folder", "picture", "options"), CURVES)
+def test_the_curves_of_the_evidence_are_what_their_commands_draw(command, folder, picture, options, tmp_path):
+    ran = benchmark(command, ROOT / folder, tmp_path / "curve.svg", *options.split())
+    assert ran.code == 0, ran.err
+    assert ran.out.strip() in PAGE
+    shape = [
+        re.sub(r'd="[^"]*"', "", (path).read_text()).count("<use ") for path in (ROOT / picture, tmp_path / "curve.svg")
+    ]
+    assert shape[0] == shape[1] > 0
+
+
 def test_the_lengths_of_the_runs_are_those_of_the_evidence():
     results = (ROOT / "benchmarks" / "evidence" / "cnn_small").glob("*/*/result.json")
     for path in results:
