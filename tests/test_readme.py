@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "README.md").read_text("utf-8")
 PICTURES = re.findall(r"^!\[([^\]]+)\]\(([^)]+)\)$", PAGE, re.MULTILINE)
