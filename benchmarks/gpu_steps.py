@@ -1,7 +1,8 @@
 """What a step of each recipe costs in each precision: measured, or predicted for a GPU."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -92,21 +93,18 @@ def _table(
     networks: Sequence[str],
     ways: Sequence[Way],
 ) -> str:
-    return markdown_table(
-        [
-            {"student": network, "recipe": Path(name).stem, "precision": str(way), **cells}
-            for network in networks
-            for name in recipes
-            for way in ways
-            for cells in _cells(step, name, settings, network, way)
-        ]
-    )
+    rows: list[Row] = []
+    for network, name, way in product(networks, recipes, ways):
+        cells = _cells(step, name, settings, network, way)
+        if cells is not None:
+            rows.append({"student": network, "recipe": Path(name).stem, "precision": str(way), **cells})
+    return markdown_table(rows)
 
 
 def _cells(
     step: Callable[[Recipe, str, Way], Found], name: str, settings: Sequence[str], network: str, way: Way
-) -> Iterator[Row]:
-    """Yield the numbers of a row; of a teacher that cannot be compiled, none."""
+) -> Row | None:
+    """Return the numbers of a row; None for a teacher that cannot be compiled."""
     recipe = load_recipe(name, [*settings, *([COMPILED] if way.compiled else [])])
     try:
         seconds, allocated = step(recipe, network, way)
@@ -114,8 +112,8 @@ def _cells(
         # A recipe that reads more of its teacher than the embedding has no compiled one.
         if not way.compiled:
             raise
-        return
-    yield {
+        return None
+    return {
         "student, ms": f"{1000 * seconds[ALONE]:.1f}",
         "step, ms": f"{1000 * seconds[DISTILLATION]:.1f}",
         "step / floor": f"{ratios(seconds)['floor']:.2f}",

@@ -32,7 +32,7 @@ class Answers:
         self._length = self._distance = 0.0
 
     def add(self, answers: Tensor) -> None:
-        """Take a batch.
+        """Take a batch, or millions of rows in parts.
 
         Shape:
             answers: (B, ...), floats.
@@ -40,6 +40,10 @@ class Answers:
         Raises:
             TeacherError: an answer is not finite, or all zero.
         """
+        for part in answers.split(ROWS):
+            self._add(part)
+
+    def _add(self, answers: Tensor) -> None:
         rows = answers.detach().flatten(1).float()  # (B, values)
         bad = int((~torch.isfinite(rows)).any(dim=1).sum())
         if bad:
@@ -80,8 +84,7 @@ def check_answers(answers: Tensor, where: str, fix: str, different: bool = True)
         different: also refuse answers that are all the same.
     """
     seen = Answers(where, fix)
-    for part in answers.split(ROWS):
-        seen.add(part)
+    seen.add(answers)
     if different:
         seen.require_different()
 

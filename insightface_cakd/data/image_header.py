@@ -6,7 +6,7 @@ A file of a few kilobytes can announce pixels that take gigabytes, so its header
 import io
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from PIL import Image
 
@@ -44,7 +44,7 @@ def header_fault(data: bytes) -> str | None:
     It has no header that can be read, or too many pixels; None if neither. Nothing is decoded to find out.
     """
     try:
-        size = _size(data)
+        size = _size(data, _with_tiles)
     except Image.DecompressionBombError as error:
         return f"its header says too many pixels ({error})"
     if size is None:
@@ -71,15 +71,19 @@ def open_other(data: bytes) -> Image.Image | None:
         return None
 
 
-def _size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height; None where there is no header."""
+def image_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height as they are stored; None where there is no header."""
+    return _size(data, lambda image: image.size)
+
+
+def _size(data: bytes, of_other: Callable[[Image.Image], tuple[int, int]]) -> tuple[int, int] | None:
     kind = image_format(data)
     if kind == "jpeg":
         return _jpeg_size(data)
     if kind == "png":
         return struct.unpack_from(">II", data, len(_PNG) + 8) if len(data) >= len(_PNG) + 16 else None
     image = open_other(data)
-    return None if image is None else _with_tiles(image)
+    return None if image is None else of_other(image)
 
 
 def _with_tiles(image: Image.Image) -> tuple[int, int]:

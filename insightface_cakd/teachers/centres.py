@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from insightface_cakd.data.answers import ROWS, Answers
+from insightface_cakd.data.answers import Answers
 from insightface_cakd.data.label_order import LABELS
 from insightface_cakd.data.prototypes import META, Prototypes
 from insightface_cakd.errors import TeacherError, in_one_line
@@ -61,8 +61,7 @@ class ClassCentres:
         """
         seen = Answers(where, fix)
         for shard in self._shards:
-            for part in shard.split(ROWS):
-                seen.add(part)
+            seen.add(shard)
         seen.require_different()
 
 

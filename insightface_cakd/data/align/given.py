@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from insightface_cakd.data.align.photo import Found, Rules, find_face, read_photo
-from insightface_cakd.data.image_damage import image_fault
-from insightface_cakd.data.images import FACE_SHAPE, decode_rgb, read_bytes
+from insightface_cakd.data.align.photo import Found, Rules, decode_photo, find_face, read_whole
+from insightface_cakd.data.image_header import image_size
+from insightface_cakd.data.images import FACE_SHAPE, decode_rgb
 from insightface_cakd.errors import DataError
 
 if TYPE_CHECKING:
@@ -54,15 +54,17 @@ def look_at(image: Image, detector: "Detector | None" = None, rules: Rules | Non
         DataError: the file cannot be read, it is no image, or the pixels are none; or a photo without a detector.
     """
     where = named(image, where)
-    pixels = _pixels(image, where)
-    if pixels.shape == FACE_SHAPE:
-        return Found(None, face=pixels, faces=1)
+    given = read_whole(Path(image)) if isinstance(image, str | Path) else _checked(image, where)
+    size = image_size(given) if isinstance(given, bytes) else given.shape[1::-1]
+    assert size is not None, "a whole image has a header"
+    if size == FACE_SHAPE[1::-1]:
+        return Found(None, face=decode_rgb(given, where) if isinstance(given, bytes) else given, faces=1)
     if detector is None:
         raise DataError(
-            f"{where}: {pixels.shape[1]} x {pixels.shape[0]} pixels; expected an aligned face of 112 x 112. Align it with "
+            f"{where}: {size[0]} x {size[1]} pixels; expected an aligned face of 112 x 112. Align it with "
             "`cakd data align`; or give a detector, where one can be given, and it finds the face of a photo."
         )
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if isinstance(image, np.ndarray) else read_photo(Path(image))
+    bgr = decode_photo(given, where) if isinstance(given, bytes) else cv2.cvtColor(given, cv2.COLOR_RGB2BGR)
     return find_face(bgr, detector, rules or Rules())
 
 
@@ -71,13 +73,8 @@ def named(image: Image, where: str = "") -> str:
     return str(image) if isinstance(image, str | Path) else where or "image"
 
 
-def _pixels(image: Image, where: str) -> np.ndarray:
-    """Return the pixels of an image as they are stored."""
-    if isinstance(image, str | Path):
-        data = read_bytes(image)
-        if fault := image_fault(data):
-            raise DataError(f"{where}: {fault}; expected a whole image. Replace or remove it.")
-        return decode_rgb(data, where)
+def _checked(image: object, where: str) -> np.ndarray:
+    """Return pixels that are some."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         said = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
         raise DataError(

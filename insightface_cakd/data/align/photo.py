@@ -106,12 +106,27 @@ def find_face(bgr: np.ndarray, detector: "Detector", rules: Rules) -> Found:
 
 def read_photo(path: Path) -> np.ndarray:
     """Return the pixels of a photo, uint8 (H, W, 3) BGR."""
+    return decode_photo(read_whole(path), str(path))
+
+
+def read_whole(path: Path) -> bytes:
+    """Return the bytes of an image that is not damaged."""
     if is_dangling(path):
         raise DataError(f"{path}: a link to a file that is not there; expected a photo. Restore it or remove the link.")
     data = read_bytes(path)
     if fault := image_fault(data):
         raise DataError(f"{path}: {fault}; expected a whole image. Replace or remove it.")
-    return cv2.cvtColor(decode_rgb(data, str(path), upright=True), cv2.COLOR_RGB2BGR)
+    return data
+
+
+def decode_photo(data: bytes, where: str) -> np.ndarray:
+    """Return the pixels of a photo's bytes, upright by EXIF, uint8 (H, W, 3) BGR.
+
+    Args:
+        data: of the file.
+        where: names it in an error.
+    """
+    return cv2.cvtColor(decode_rgb(data, where, upright=True), cv2.COLOR_RGB2BGR)
 
 
 def _take(bgr: np.ndarray, faces: list["Face"], rules: Rules) -> Found:
