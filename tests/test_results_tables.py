@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from docs.generator import anchor as heading_anchor
+
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = (ROOT / "recipes/README.md").read_text("utf-8")
 BOOK = ROOT / "docs/lab_book"
@@ -27,10 +29,7 @@ def test_every_number_is_in_the_section_of_the_lab_book_that_its_table_names():
     for section in sections:
         page, anchor = re.search(r"lab_book/(\w+\.md)#?([\w-]*)\)", section).groups()
         whole = (BOOK / page).read_text("utf-8")
-        parts = {
-            re.sub(r"[^\w\- ]", "", part.partition("\n")[0].lower()).replace(" ", "-"): part
-            for part in whole.split("\n## ")[1:]
-        }
+        parts = {heading_anchor(part.partition("\n")[0]): part for part in whole.split("\n## ")[1:]}
         said = rows(parts[anchor] if anchor else whole)
         for name, *cells in rows(section)[1:]:
             assert any(

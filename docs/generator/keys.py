@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from docs.generator import anchor
 from docs.generator.docstrings import arguments, body, summary
 from docs.generator.values import default_of, in_words, table
 from insightface_cakd.hosts.embedded.configs.base import config as base
@@ -51,7 +52,7 @@ def _recipe() -> Iterator[str]:
     places: dict[type[BaseModel], list[str]] = {}
     for place, model in _parts(Recipe, ""):
         places.setdefault(model, []).append(place)
-    words = {model.__name__: f"[`{where[0]}`](#{_anchor(where[0])})" for model, where in places.items()}
+    words = {model.__name__: f"[`{where[0]}`](#{anchor(where[0])})" for model, where in places.items()}
     words[NamedSpec.__name__] = "a name, or [`kind`](#task) with options"
     named: dict[type[BaseModel], list[str]] = {Recipe: ["recipe"], **places}
     for model, (place, *more) in named.items():
@@ -75,10 +76,6 @@ def _models(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     suffix = "[]" if outer is list else ".NAME" if outer is dict else ""
     for inner in get_args(annotation):
         yield from ((suffix + more, model) for more, model in _models(inner))
-
-
-def _anchor(heading: str) -> str:
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _keys_of(model: type[BaseModel], words: Mapping[str, str]) -> str:

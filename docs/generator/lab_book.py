@@ -1,11 +1,12 @@
 """The gains that the tables of the lab book have of each recipe."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[1] / "lab_book"
+from docs.generator import ROOT, anchor
+
+FOLDER = ROOT / "docs/lab_book"
 NAME, MEAN, GAIN = "method", "mean (std)", "gain (std)"
 
 
@@ -47,9 +48,8 @@ def _of_page(page: Path) -> Iterator[Gain]:
         elif cells and NAME in columns and GAIN in columns:
             row = dict(zip(columns, cells, strict=True))
             if row[GAIN] and not set(row[GAIN]) <= {"-"}:
-                anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
                 said = f"{heading}: {before.rstrip(':')}" if before.endswith(":") else heading
-                link = f"lab_book/{page.name}#{anchor}"
+                link = f"lab_book/{page.name}#{anchor(heading)}"
                 yield Gain(row[NAME], said, link, columns.index(MEAN) - 1, row[MEAN], row[GAIN])
         elif not cells:
             before, columns = line.strip() or before, []

@@ -72,7 +72,7 @@ def open_other(data: bytes) -> Image.Image | None:
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Return width and height as they are stored; None where there is no header."""
+    """Return stored width and height; None where there is no header."""
     return _size(data, lambda image: image.size)
 
 

@@ -120,7 +120,9 @@ def read_whole(path: Path) -> bytes:
 
 
 def decode_photo(data: bytes, where: str) -> np.ndarray:
-    """Return the pixels of a photo's bytes, upright by EXIF, uint8 (H, W, 3) BGR.
+    """Return the pixels of a photo's bytes, upright by EXIF.
+
+    They are uint8 (H, W, 3) BGR.
 
     Args:
         data: of the file.
