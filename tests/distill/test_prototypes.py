@@ -118,7 +118,7 @@ def test_prototypes_serve_as_class_centres_if_they_are_the_teachers_own(tmp_path
     folder = write_folder(tmp_path / "out", rows(), teacher_sha256=DIGEST)
     kd = {"loss": "kd", "weight": 1}
     (logits,) = (source for source in install(None, kd, centres=[str(folder)]).sources if source.by_class)
-    assert torch.equal(logits.centres, torch.tensor(np.load(folder / "prototypes.npy")))
+    assert torch.equal(logits.centres.rows(), torch.tensor(np.load(folder / "prototypes.npy")))
     with pytest.raises(TeacherError, match=r"teacher\.centres\[0\] .*out: written by toy"):
         install(None, kd, centres=[str(folder)], digest="6" * 64)
 
