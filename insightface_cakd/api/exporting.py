@@ -7,6 +7,7 @@ from pathlib import Path
 from insightface_cakd.api.recogniser import Recogniser, place_of
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.pairs.sets import find_sets
+from insightface_cakd.export.card import LANDMARKS, RECOGNISER, card_beside, write_card
 from insightface_cakd.export.check import ExportReport
 from insightface_cakd.export.landmark_run import export_landmark_run, finds_landmarks
 from insightface_cakd.export.landmarks import LandmarkReport
@@ -36,10 +37,18 @@ class Exported:
         """The written file."""
         return self.report.path
 
+    @property
+    def card(self) -> Path:
+        """The model card beside it."""
+        return card_beside(self.path)
+
+    @property
+    def measured(self) -> str:
+        """A line per file with size, accuracy and time; nothing for landmarks."""
+        return "" if self.wish is None else table(self.variants, self.wish.bins, self.wish.threads)
+
     def __str__(self) -> str:
-        if self.wish is None:
-            return self.report.summary()
-        return f"{self.report.summary()}\n\n{table(self.variants, self.wish.bins, self.wish.threads)}"
+        return "\n\n".join(part for part in (self.report.summary(), self.measured, f"card: {self.card}") if part)
 
 
 def export(
@@ -62,7 +71,7 @@ def export(
 
     Args:
         model: a run's folder or what `train` returned, .pt weights with `network`, a float32 .onnx, or what `load` returned.
-        path: the .onnx to write; replaced only by a file that passed the check.
+        path: the .onnx to write; replaced only by a file that passed the check. A model card is written beside it.
         network: name of the network of bare weights.
         precision: `fp32`, `fp16` or `int8`.
         exporter: `legacy`, opset 13, or `dynamo`, opset 18.
@@ -91,9 +100,15 @@ def export(
                 f"export {source}: --precision, --fast-prelu, --calibrate and --sets are for recognisers; expected none of them for "
                 "landmarks. Leave them out."
             )
-        return Exported(export_landmark_run(source, out, get_model, network, exporter))
+        return _with_card(Exported(export_landmark_run(source, out, get_model, network, exporter)))
     bins = list(find_sets([Path(one) for one in sets]).values())
     faces = None if calibrate is None else Path(calibrate)
     wish = Wish(precision, exporter, fast_prelu, faces, bins, threads, width=width)
     report, variants = export_variant(source, out, get_model, network, wish)
-    return Exported(report, variants, wish)
+    return _with_card(Exported(report, variants, wish))
+
+
+def _with_card(exported: Exported) -> Exported:
+    limits = LANDMARKS if exported.wish is None else RECOGNISER
+    write_card(exported.path, exported.card, exported.path.stem, exported.measured, limits)
+    return exported

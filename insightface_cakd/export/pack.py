@@ -12,6 +12,7 @@ from insightface_cakd import __version__
 from insightface_cakd.data.align.detector import load_detector
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import ExportError
+from insightface_cakd.export.card import CARD, write_card
 from insightface_cakd.export.check import MEAN, STD, check_contract
 from insightface_cakd.export.landmark_check import landmark_width, load_landmark
 from insightface_cakd.export.pack_check import PackReport, check_pack, embedding_width
@@ -145,6 +146,7 @@ def _write(student: Path, detector: Path, folder: Path, name: str, landmarks: Pa
         json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
     )
     (folder / TERMS).write_text(_terms(said), encoding="utf-8")
+    write_card(folder / STUDENT, folder / CARD, name)
 
 
 def _terms(said: dict[str, str]) -> str:

@@ -18,7 +18,16 @@ from insightface_cakd.runtime.atomic import work_folder, writing
 from insightface_cakd.runtime.run_folder import RESULT, RUN, RunFolder
 
 CONTRACT = "RGB, 112x112, five-point alignment, (x - 127.5) / 127.5 outside the graph; output not normalised"
-_TRAINING_KEYS = ("seed", "num_epoch", "batch_size", "gradient_acc", "margin_list", "sample_rate")
+_TRAINING_KEYS = (
+    "num_image",
+    "num_classes",
+    "seed",
+    "num_epoch",
+    "batch_size",
+    "gradient_acc",
+    "margin_list",
+    "sample_rate",
+)
 _CAREFUL_USE = "non-commercial research unless the owners of the teacher and of the training data allow more"
 
 
@@ -95,6 +104,8 @@ def describe(backbone: nn.Module, network: str) -> dict[str, str]:
 def provenance(run: RunFolder) -> dict[str, str]:
     """Return the metadata of training, accuracy, recipe and teacher, without paths."""
     said = {f"training_{key}": str(value) for key, value in run.config.items() if key in _TRAINING_KEYS}
+    if run.config.get("rec"):
+        said["training_data"] = Path(str(run.config["rec"])).name
     if run.saved.ranks is not None:
         said["training_ranks"] = str(run.saved.ranks)
     for name, accuracy in run.result.accuracy.items():
@@ -107,5 +118,9 @@ def provenance(run: RunFolder) -> dict[str, str]:
             "teacher": run.teacher.name,
             "teacher_sha256": run.teacher.sha256 or "not a file",
             "teacher_licence": run.teacher.licence or "not stated",
+        }
+        said |= {
+            f"teacher_accuracy_{name}": f"{accuracy:.4f} (some hundred pairs)"
+            for name, accuracy in run.teacher.sets.items()
         }
     return said

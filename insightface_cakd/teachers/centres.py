@@ -40,10 +40,11 @@ class ClassCentres:
             end: the row after the last; all when not given.
 
         Shape:
-            Returns (end - start, D), float32 on the CPU, not normalised.
+            Returns (end - start, D), of torch's default type, not normalised.
         """
         wanted = range(self.shape[0])[start:end]
-        found = torch.empty(len(wanted), self.shape[1])
+        # Of the kind of the shards, which may be tensors without data.
+        found = self._shards[0].new_empty(len(wanted), self.shape[1], dtype=torch.get_default_dtype())
         first = 0
         for shard in self._shards:
             low, high = max(wanted.start, first), min(wanted.stop, first + len(shard))

@@ -56,9 +56,8 @@ def test_a_rank_holds_its_own_classes_only(first_of_eight):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_a_million_classes_need_at_most_twice_the_memory_of_the_plain_step(ranks):
-    text = bench_head(HeadSize(classes=1_000_000, width=32, batch=8, sample_rate=1.0, steps=1), ranks)
+def test_a_million_classes_need_at_most_twice_the_memory_of_the_plain_step():
+    text = bench_head(HeadSize(classes=1_000_000, width=32, batch=8, sample_rate=1.0, steps=1), ranks=2)
     ratios = {kind: float(memory) for kind, _, _, _, memory in LINE.findall(text)}
     assert set(ratios) == {PLAIN, *TERMS}
     assert all(memory <= 2 for memory in ratios.values()), text

@@ -91,6 +91,7 @@ def test_a_pack_loads_in_an_unmodified_face_analysis(pack, shared_data):
     folder, said = pack
     assert "5 landmarks, on average" in said
     assert {path.name for path in folder.iterdir()} == {
+        "README.md",
         "detection.onnx",
         "recognition.onnx",
         "landmarks.onnx",

@@ -90,6 +90,9 @@ def test_the_manifest_says_what_it_holds_and_where_that_is_from(packed):
     assert {key: said[key] for key in SAID} == SAID
     assert "anna (licence: research)" in (folder / "TERMS.txt").read_text()
     assert not (folder / "MODEL.LICENSE").exists()
+    card = (folder / "README.md").read_text()
+    assert card.startswith("# my_student\n")
+    assert "The teacher's licence: research. Use: non-commercial." in card
 
 
 def test_model_zoo_gives_its_recogniser_and_notices_another_file(packed, tmp_path):

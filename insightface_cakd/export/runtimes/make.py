@@ -14,6 +14,7 @@ from insightface_cakd.data.bins import VerificationSet
 from insightface_cakd.errors import ExportError
 from insightface_cakd.evaluate.pairs.sets import load_sets
 from insightface_cakd.evaluate.pairs.verification import verify
+from insightface_cakd.export.card import CARD, write_card
 from insightface_cakd.export.check import COSINE, check_contract, lowest_cosine, noise
 from insightface_cakd.export.failures import refusing
 from insightface_cakd.export.runtimes.ncnn import NCNN
@@ -71,8 +72,8 @@ def export_runtime(
 ) -> RuntimeReport:
     """Convert a student, and compare it with its ONNX file.
 
-    The folder is put in place only after the comparison. It contains the runtime's files, named after the student, and
-    `manifest.json`: names of input and output, the input contract, sha256 of the files, and the student's provenance.
+    The folder is put in place only after the comparison. It contains the runtime's files, named after the student, a
+    model card, and `manifest.json`: names of input and output, the input contract, sha256 of the files, and the student's provenance.
     """
     where = f"export-runtime {runtime.name} {student.name}"
     _require_installed(runtime)
@@ -91,6 +92,7 @@ def export_runtime(
             embed = runtime.load(temporary, student.stem, threads)
         report = _compare(student, embed, sets, threads, rounds, where)
         _write_manifest(student, runtime, temporary)
+        write_card(student, temporary / CARD, student.stem)
         size = sum(file.stat().st_size for file in _files(student, runtime, temporary))
     return replace(report, path=out, runtime=_versions(runtime), size=size)
 

@@ -58,7 +58,9 @@ def in_openvino(folder, face):
 def test_the_folder_embeds_as_torch_does(network, student, face_set, tmp_path, runtime):
     report = export_runtime(student, runtime, tmp_path / "out", [face_set / "dev.bin"], rounds=3)
     folder = tmp_path / "out"
-    assert sorted(file.name for file in folder.iterdir()) == sorted([*FILES[runtime.name], "manifest.json"])
+    assert sorted(file.name for file in folder.iterdir()) == sorted(
+        [*FILES[runtime.name], "manifest.json", "README.md"]
+    )
     face = np.random.default_rng(5).uniform(-1, 1, (3, 112, 112)).astype(np.float32)
     found = {"ncnn": in_ncnn, "openvino": in_openvino}[runtime.name](folder, face)
     with torch.no_grad():

@@ -22,7 +22,7 @@ from insightface_cakd.experiments.cost.counts.prediction import Job, count
 from insightface_cakd.experiments.cost.steps import HeadSize
 from insightface_cakd.recipe import load_recipe
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
-recipe, before = load_recipe("kd", ["teacher.network=vit_h"]), peak()
+recipe, before = load_recipe("proxylesskd", ["teacher.network=vit_h"]), peak()
 print(count(Job(recipe, "r200", ranks=8), HeadSize(10_000_000)).peak // 2**20, peak() - before)
 """
 
