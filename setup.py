@@ -14,6 +14,9 @@ HOST = ["pandas", "prettytable", "scikit-image", "scikit-learn", "scipy", "tabul
 # Where `cakd export-runtime` can write to besides ONNX.
 RUNTIMES = {"ncnn": ["ncnn", "pnnx"], "openvino": ["openvino"]}
 
+# What `cakd export --exporter dynamo` writes with.
+DYNAMO = ["onnxscript"]
+
 # What makes the site of the pages: `make docs`.
 DOCS = ["mkdocs-material>=9.5"]
 
@@ -40,10 +43,10 @@ setup(
         "numpy>=1.26",
         "easydict",
         "onnx>=1.17",
-        "onnxscript",
         "onnxruntime>=1.20",
         "tensorboard",
         "insightface>=2.0",
+        "opencv-python",  # insightface brings this one: the headless package beside it would overwrite its files.
         "matplotlib",
         "pillow>=11.3",
         "pydantic>=2",
@@ -57,10 +60,12 @@ setup(
     extras_require={
         "host": HOST,
         **RUNTIMES,
+        "dynamo": DYNAMO,
         "docs": DOCS,
         "test": [
             *HOST,
             *DOCS,
+            *DYNAMO,
             *RUNTIMES["ncnn"],
             *RUNTIMES["openvino"],
             "hypothesis",

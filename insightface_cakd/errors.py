@@ -57,8 +57,13 @@ class ExportError(CAKDError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" of the nearest name, or ""."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    """Return " Did you mean 'x'?" of the nearest name, or "".
+
+    Near is a name of nearly the same letters (a ratio of `difflib` of 0.65 or more), or the only one that begins alike.
+    """
+    names = list(known)
+    longer = [one for one in names if name and one.startswith(name)]
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.65) or (longer if len(longer) == 1 else [])
     return f" Did you mean '{nearest[0]}'?" if nearest else ""
 
 

@@ -42,7 +42,6 @@ def build() -> typer.Typer:
         help=HELP,
         callback=_root,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

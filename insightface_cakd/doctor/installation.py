@@ -13,7 +13,7 @@ from insightface_cakd import __version__
 from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
 
-PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "onnxscript", "insightface", "tensorboard")
+PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "insightface", "tensorboard")
 # Distributions that install a package under another name.
 OTHER_NAMES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml")}
 

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -53,11 +54,16 @@ def export_onnx(
         batch: a fixed batch size; None leaves it free.
 
     Raises:
-        ExportError: another file name, a network that cannot be exported, or a file that cannot be written.
+        ExportError: another file name, a network that cannot be exported, a file that cannot be written, or `dynamo` without onnxscript.
     """
     if path.suffix != ".onnx":
         raise ExportError(
             f"export {path.name}: expected a name that ends in .onnx; InsightFace takes others for model packs. Rename it."
+        )
+    if exporter == "dynamo" and find_spec("onnxscript") is None:
+        raise ExportError(
+            f"export {path.name}: --exporter dynamo needs onnxscript, which is not installed. pip install 'insightface-cakd[dynamo]', or "
+            "leave --exporter out."
         )
     network = plain_copy(backbone)
     try:

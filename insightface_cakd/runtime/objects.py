@@ -40,14 +40,19 @@ def import_object(path: str, where: str, kind: str, error: type[CAKDError] = Rec
     )
 
 
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
 def construct(kind: Callable[..., Any], options: Mapping[str, Any], where: str, error: type[CAKDError]) -> Any:
     """Return `kind(**options)`; report unusable options in one line."""
     if not callable(kind):
         raise error(f"{where}: is a {type(kind).__name__}; expected a class or function. Correct it.")
     with foreign(where, error, "a class or function whose arguments can be read. Correct it.", of=kind):
-        known = {name: taken for name, taken in inspect.signature(kind).parameters.items() if name != "self"}
+        taken_ones = inspect.signature(kind).parameters.values()
+    known = {one.name: one for one in taken_ones if one.name != "self" and one.kind in _NAMED}
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in taken_ones)
     for name in options:
-        if name not in known:
+        if name not in known and not takes_any:
             raise error(
                 f"{where}: {name} is not an option of {kind.__name__}; known: {', '.join(known) or 'none'}.{did_you_mean(name, known)}"
             )

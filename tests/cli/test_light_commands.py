@@ -1,5 +1,6 @@
 """Help, and what is said of recipes, come at once: the heavy libraries stay where they are."""
 
+import os
 import subprocess
 import sys
 
@@ -41,3 +42,16 @@ def test_help_and_recipes_import_no_heavy_library():
     lines += [f"recipes {command} {name}" for command in ("show", "check") for name in recipes]
     run = subprocess.run([sys.executable, "-c", SCRIPT], input="\n".join(lines), capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, ""), run.stdout + run.stderr
+
+
+def test_the_shell_completes_commands():
+    environment = {**os.environ, "_CAKD_COMPLETE": "complete_bash", "COMP_WORDS": "cakd ru", "COMP_CWORD": "1"}
+    script = "from insightface_cakd.cli import main; main()"
+    said = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv = ['cakd']; {script}"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout.split() == ["runs"], said.stderr

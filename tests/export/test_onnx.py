@@ -124,6 +124,12 @@ class TestMistakes:
         assert list(tmp_path.iterdir()) == []
         assert capfd.readouterr().out == ""
 
+    def test_dynamo_without_its_package_names_the_extra(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("insightface_cakd.export.onnx.find_spec", lambda name: None)
+        with pytest.raises(ExportError, match=r"needs onnxscript.*pip install 'insightface-cakd\[dynamo\]'"):
+            export_onnx(trained(), tmp_path / "student.onnx", {}, "dynamo")
+        export_onnx(trained(), tmp_path / "student.onnx", {}, "legacy")
+
     def test_a_name_that_insightface_does_not_open(self, tmp_path):
         with pytest.raises(ExportError, match=r"export student.bin: expected a name that ends in .onnx"):
             export_onnx(trained(), tmp_path / "student.bin", {})
