@@ -1,5 +1,6 @@
 """The boundary behind which code of others is called."""
 
+import functools
 import os
 import site
 import sys
@@ -19,13 +20,6 @@ _NAMED: set[str] = set()
 # What Python says of a text that no file can be called by.
 _NO_NAME = ("embedded null", "surrogates not allowed")
 _OURS = Path(__file__).resolve().parents[1]
-_INSTALLED = tuple(
-    {
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        *site.getsitepackages(),
-        site.getusersitepackages(),
-    }
-)
 
 
 def take_for_foreign(module: str) -> None:
@@ -147,4 +141,12 @@ def _is_foreign(frame: FrameType) -> bool:
     if frame.f_globals.get("__name__", "").partition(".")[0] in _NAMED:
         return True
     # Code without a file, such as frozen importlib, is Python's own.
-    return not file.startswith(("<", *_INSTALLED))
+    return not file.startswith(("<", *_installed()))
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """Return the folders of Python and of installed packages: pip's, and others on `sys.path` that hold distributions."""
+    standard = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    others = (place for place in sys.path if place and next(Path(place).glob("*.dist-info"), None) is not None)
+    return tuple({*standard, *site.getsitepackages(), site.getusersitepackages(), *others})
