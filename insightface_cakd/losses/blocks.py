@@ -1,6 +1,8 @@
 """A large matrix a few columns at a time."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -9,6 +11,17 @@ from torch import Tensor
 # fewer than this, below which launching costs more than memory.
 CACHED = 2**17
 ENTRIES = 2**18
+_PREDICTED = ContextVar("blocks of a GPU, whatever the device", default=False)
+
+
+@contextmanager
+def blocks_of_a_gpu() -> Iterator[None]:
+    """Cut every matrix as on a GPU inside, where a CPU stands for one."""
+    token = _PREDICTED.set(True)
+    try:
+        yield
+    finally:
+        _PREDICTED.reset(token)
 
 
 def column_blocks(matrix: Tensor) -> Iterator[slice]:
@@ -20,7 +33,8 @@ def column_blocks(matrix: Tensor) -> Iterator[slice]:
 
 def block_size(matrix: Tensor) -> int:
     """Return the columns of a block, at least 1."""
-    entries = CACHED if matrix.device.type == "cpu" else max(ENTRIES, -(-matrix.numel() // 8))
+    on_cpu = matrix.device.type == "cpu" and not _PREDICTED.get()
+    entries = CACHED if on_cpu else max(ENTRIES, -(-matrix.numel() // 8))
     return max(entries // max(matrix.shape[0], 1), 1)
 
 

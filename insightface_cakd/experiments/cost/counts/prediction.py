@@ -1,6 +1,7 @@
 """Predicts what a step costs, from counts."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from insightface_cakd.experiments.cost.steps import (
     timed_runs,
 )
 from insightface_cakd.hosts.embedded.backbones.prelu import PReLU
+from insightface_cakd.losses.blocks import blocks_of_a_gpu
 from insightface_cakd.recipe import Recipe
 
 
@@ -123,7 +125,7 @@ def count(job: Job, head: HeadSize) -> Counts:
         steps = [run for run in (runs[ALONE], runs[DISTILLATION]) if isinstance(run, TrainingStep)]
         if job.on_gpu:
             _as_on_gpu(steps)
-        with maker.taken(runs.values(), "cpu"):
+        with maker.taken(runs.values(), "cpu"), blocks_of_a_gpu() if job.on_gpu else nullcontext():
             for step in steps:
                 step()
             operations = {name: _operations(run, steps[-1], maker.head, job) for name, run in runs.items()}

@@ -179,3 +179,10 @@ def test_time_is_the_sum_over_the_operators_of_a_call():
 def test_what_cannot_be_counted_is_refused(recipe, head, message):
     with pytest.raises(RunError, match=message):
         count(job(recipe, ranks=8), head)
+
+
+def test_for_a_gpu_logits_are_cut_as_there_so_that_millions_of_classes_can_be_counted():
+    """A CPU's blocks fit its cache: thousands of operators at a million classes a rank."""
+    sizes = HeadSize(2 * 1_000_000)
+    found = [len(count(job("gkd", ranks=2, on_gpu=on_gpu), sizes).operations[DISTILLATION]) for on_gpu in (True, False)]
+    assert found[1] > 4 * found[0]
