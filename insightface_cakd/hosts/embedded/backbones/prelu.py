@@ -50,7 +50,8 @@ class _PReLUOfRows(torch.autograd.Function):
         (grad,) = grads
         negative = grad * maps.clamp_max(0)
         # As rows of channels: over the axes of an image torch sums ten times slower.
-        to_slopes = negative.permute(0, 2, 3, 1).flatten(0, 2).sum(0, dtype=torch.float32)
+        rows = negative.permute(0, 2, 3, 1).flatten(0, 2)
+        to_slopes = rows.sum(0, dtype=torch.promote_types(rows.dtype, torch.float32))
         kept = torch.ops.aten.threshold_backward(grad, maps, 0)
         return kept.addcmul(grad - kept, _per_channel(slopes, maps)), to_slopes.to(slopes.dtype)
 

@@ -26,16 +26,16 @@ def answer_and_gradients(kind, images):
     return answer.detach(), given.grad, layer.weight.grad
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_answers_and_gradients_are_torchs(dtype):
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2), (torch.float64, 1e-13)], ids=str
+)
+def test_answers_and_gradients_are_torchs(dtype, tolerance):
     ours, to_ours, slopes = answer_and_gradients(PReLU, maps(dtype))
     theirs, to_theirs, expected = answer_and_gradients(nn.PReLU, maps(dtype))
     assert torch.equal(ours, theirs)
     assert torch.equal(to_ours, to_theirs)
     finite = expected.isfinite()
-    torch.testing.assert_close(
-        slopes[finite], expected[finite], rtol=1e-5 if dtype == torch.float32 else 2e-2, atol=1e-6
-    )
+    torch.testing.assert_close(slopes[finite], expected[finite], rtol=tolerance, atol=min(1e-6, tolerance))
     assert to_ours.is_contiguous(memory_format=torch.channels_last)
 
 
