@@ -17,6 +17,9 @@ RUNTIMES = {"ncnn": ["ncnn", "pnnx"], "openvino": ["openvino"]}
 # What makes the site of the pages: `make docs`.
 DOCS = ["mkdocs-material>=9.5"]
 
+# With which the tests look at pages, in a Chromium that is installed already.
+BROWSER = ["axe-playwright-python", "playwright"]
+
 setup(
     name="insightface-cakd",
     version=VERSION,
@@ -31,6 +34,7 @@ setup(
     package_dir={"insightface_cakd.recipes": "recipes", "insightface_cakd.patches": "patches"},
     package_data={
         "insightface_cakd": ["py.typed"],
+        "insightface_cakd.report": ["templates/*"],
         "insightface_cakd.recipes": ["*.yaml", "*/*.yaml", "*.md"],
         "insightface_cakd.patches": ["*"],
     },
@@ -44,6 +48,7 @@ setup(
         "onnxruntime>=1.20",
         "tensorboard",
         "insightface>=2.0",
+        "jinja2>=3.1",
         "matplotlib",
         "pillow>=11.3",
         "pydantic>=2",
@@ -63,6 +68,7 @@ setup(
             *DOCS,
             *RUNTIMES["ncnn"],
             *RUNTIMES["openvino"],
+            *BROWSER,
             "hypothesis",
             "pytest",
             "pytest-timeout",

@@ -41,6 +41,24 @@ def weak_teacher(teacher: float, alone: float, who: str = "the student alone") -
     )
 
 
+def reached(name: str, student: float, alone: float, teacher: float) -> str:
+    """Return what distillation came to, and what to do where it cost accuracy.
+
+    Args:
+        name: of the student that was taught.
+        student: its accuracy, in [0, 1].
+        alone: that of the same student alone.
+        teacher: that of its teacher.
+    """
+    below = distilled_below(name, student - alone, teacher, alone)
+    if below is not None:
+        return below
+    return (
+        f"{name} reaches {_percent(student)}, {100 * (student - alone):+.2f} points against the student alone ({_percent(alone)}); "
+        f"the teacher reaches {_percent(teacher)}."
+    )
+
+
 def distilled_below(name: str, gain: float, teacher: float | None, alone: float) -> str | None:
     """Return what to do where distillation cost accuracy.
 

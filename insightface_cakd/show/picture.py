@@ -59,6 +59,14 @@ class Look:
         return chosen(self.views[0].maps.shape[1], MOST)
 
     @property
+    def alt(self) -> str:
+        """What there is to see."""
+        return (
+            f"Attention of {len(self.shown)} centres as heat maps on {len(self.faces)} faces, of student and teacher, before and after "
+            "training, and where the centres lie on the mean face."
+        )
+
+    @property
     def caption(self) -> list[str]:
         """The caption, in sentences."""
         mean = f" Maps are means of {self.heads} heads." if self.heads > 1 else ""

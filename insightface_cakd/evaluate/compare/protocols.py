@@ -21,6 +21,11 @@ class SideBySide(Result):
 
     results: Mapping[str, Result]
 
+    @property
+    def verdict(self) -> str:
+        """That of each model that has one."""
+        return " ".join(f"{name}: {result.verdict}" for name, result in self.results.items() if result.verdict)
+
     def rows(self) -> list[Row]:
         """Return the rows of all models, with a column for the model."""
         return [{"model": name, **row} for name, result in self.results.items() for row in result.rows()]

@@ -1,0 +1,46 @@
+"""Pages: one template, one style sheet, and no file besides."""
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from insightface_cakd import __version__
+from insightface_cakd.report.colours import DARK, LIGHT, Colours
+from insightface_cakd.report.plots import drawn
+from insightface_cakd.report.result import Drawing
+from insightface_cakd.report.tables import columns
+from insightface_cakd.runtime.devices import describe_machine
+
+TEMPLATES = Environment(
+    loader=PackageLoader("insightface_cakd.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(template: str, names: Iterable[str] = (), **content: Any) -> str:
+    """Return a page of HTML.
+
+    Args:
+        template: in `templates/`; it extends `base.html`, which needs `title` and `verdict`.
+        names: models in the order in which they get colours; others follow as they are drawn.
+        content: of the template.
+    """
+    colours, prefixes = Colours(names), iter(range(1_000_000))
+
+    def svg(drawing: Drawing) -> Markup:
+        # Ids of a page must differ.
+        return Markup(drawn(drawing, colours, f"p{next(prefixes)}"))
+
+    tools = {"svg": svg, "columns": columns, "data_uri": _data_uri, "light": LIGHT, "dark": DARK}
+    footer = {"version": __version__, "machine": describe_machine()}
+    return TEMPLATES.get_template(template).render(**tools, **footer, **content)
+
+
+def _data_uri(image: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"

@@ -1,0 +1,261 @@
+"""A page of every kind that the package can write, from small measurements.
+
+Kinds are not listed here: `result_kinds` finds them, and a kind without a sample fails a test.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from inspect import isabstract
+from pathlib import Path
+
+import numpy as np
+
+import insightface_cakd
+from insightface_cakd.data.bins import load_bin
+from insightface_cakd.data.faces import write_face_set
+from insightface_cakd.data.landmarks.sets import read_points
+from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, compare_pairs
+from insightface_cakd.evaluate.compare.protocols import SideBySide
+from insightface_cakd.evaluate.compare.tables import ModelComparison
+from insightface_cakd.evaluate.identify.folders import IdentifiedFolders, Pictures
+from insightface_cakd.evaluate.identify.protocol import identify
+from insightface_cakd.evaluate.ijb.lists import find_tree, read_faces
+from insightface_cakd.evaluate.ijb.measure import measure, read_lists
+from insightface_cakd.evaluate.ijb.mixed import MixedIjb, Model, measure_mixed
+from insightface_cakd.evaluate.ijb.presets import choose_modes, find_preset
+from insightface_cakd.evaluate.ijb.report import IjbResult, Subject
+from insightface_cakd.evaluate.ijb.store import open_saved
+from insightface_cakd.evaluate.landmarks.measure import FullErrors, PointErrors, shape_floors
+from insightface_cakd.evaluate.liveness.result import LivenessResult, Scored
+from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations
+from insightface_cakd.evaluate.mixed.search import Found, Searched
+from insightface_cakd.evaluate.mixed.sets import MixedEnrolment, MixedSets, mixed_sets
+from insightface_cakd.evaluate.pairs.mistakes import nearest_mistakes
+from insightface_cakd.evaluate.pairs.periocular import PeriocularResults, measure_periocular
+from insightface_cakd.evaluate.pairs.set_tables import SetResults
+from insightface_cakd.evaluate.pairs.sets import measure_sets
+from insightface_cakd.evaluate.pairs.variants import parse_variants
+from insightface_cakd.evaluate.pairs.verification import judge
+from insightface_cakd.hosts.embedded.train_v2 import RunResult
+from insightface_cakd.networks.latency import Latency
+from insightface_cakd.quickstart import identification, landmarks, liveness, lowres, periocular, synthetic
+from insightface_cakd.report.result import Picture, Result, Section, SectionedResult
+from insightface_cakd.report.run_report import Report, page_sections, write_report, write_result
+from insightface_cakd.show.picture import as_png, draw
+from insightface_cakd.show.synthetic import Sheet, draw_sheet
+from tests.evaluate.ijb.trees import write_tree
+from tests.evaluate.runs import write_run
+from tests.evaluate.verification_files import pooled, run_on_cpu
+from tests.point_sets import FACE, shaken, write_folder
+from tests.show.test_picture import look
+
+EXPORTED = "student.onnx: 1.0 MB, cosine with the weights 0.999999; insightface.model_zoo loads it"
+
+
+def result_kinds() -> set[type[Result]]:
+    """Return every concrete `Result` of the package."""
+    for module in pkgutil.walk_packages(insightface_cakd.__path__, "insightface_cakd."):
+        if not module.name.endswith("__main__") and "stand_ins" not in module.name and ".upstream" not in module.name:
+            importlib.import_module(module.name)
+
+    def below(kind: type[Result]) -> Iterator[type[Result]]:
+        for one in kind.__subclasses__():
+            yield one
+            yield from below(one)
+
+    ours = {one for one in below(Result) if one.__module__.startswith("insightface_cakd.")}
+    return {one for one in ours - {SectionedResult} if not isabstract(one)}
+
+
+class Samples:
+    """Measurements of each kind, made from files in a folder, each when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        write_face_set(folder / "data", people=2, pictures=4, pairs=80, seed=7)
+        self.set = folder / "data" / "dev.bin"
+
+    def results(self) -> dict[type[Result], Callable[[], Result]]:
+        """Return kind -> what makes one."""
+        return {
+            SetResults: self.sets,
+            PeriocularResults: lambda: measure_periocular(pooled(6), [self.set], run_on_cpu(64)),
+            ModelComparison: self.comparison,
+            SideBySide: lambda: SideBySide({"student": self.sets(), "teacher": self.sets()}),
+            MixedSets: self.mixed,
+            MixedEnrolment: lambda: MixedEnrolment(self.mixed(), self.searched(), ["a.jpg: it has 0 bytes"]),
+            Searched: self.searched,
+            IdentifiedFolders: self.identified,
+            PointErrors: lambda: self.points(PointErrors),
+            FullErrors: lambda: self.points(FullErrors),
+            LivenessResult: self.liveness,
+            IjbResult: self.ijb,
+            MixedIjb: self.mixed_ijb,
+        }
+
+    def quickstarts(self) -> dict[str, Callable[[], Report]]:
+        """Return task -> what makes its report."""
+        return {
+            "identification": self.identification,
+            "landmarks": self.landmarks,
+            "liveness": lambda: liveness.report_of(
+                self.runs(liveness.STAGES),
+                {one.title: self.liveness(liveness.HELD_OUT) for one in liveness.STAGES},
+                EXPORTED,
+            ),
+            "lowres": self.lowres,
+            "periocular": lambda: periocular.report_of(
+                self.runs(periocular.STAGES),
+                {one.title: measure_periocular(pooled(6), [self.set], run_on_cpu(64)) for one in periocular.STAGES},
+                EXPORTED,
+            ),
+            "synthetic": self.synthetic,
+        }
+
+    def write(self, kind: type[Result] | str, path: Path) -> Path:
+        """Write the page of a kind."""
+        if isinstance(kind, str):
+            write_report(path, self.quickstarts()[kind]())
+        else:
+            write_result(path, f"{kind.__name__}: student.onnx", self.results()[kind]())
+        return path
+
+    def sets(self) -> SetResults:
+        """Measure a set, with mistakes to show."""
+        return SetResults(measure_sets(pooled(6), [self.set], parse_variants(["plain", "lowres:14"]), run_on_cpu(64)))
+
+    def comparison(
+        self, names: tuple[str, ...] = ("student alone", "student + distillation", "teacher")
+    ) -> ModelComparison:
+        """Compare models of known distances."""
+        pairs, random = load_bin(self.set), np.random.default_rng(3)
+        distances = {
+            name: np.where(pairs.same, 1.2, 1.2 + gap) + random.normal(0, 0.4, len(pairs.same)).clip(-1, 1)
+            for gap, name in enumerate(names)
+        }
+        costs = {
+            name: Cost("torch", 1.5 + gap, 2_000_000, Latency(3.0 + gap, 2.5, 4.0, 9)) for gap, name in enumerate(names)
+        }
+        wrong = {
+            name: nearest_mistakes("dev", judge(one, pairs.same, "dev"), pairs.images)
+            for name, one in distances.items()
+        }
+        found = compare_pairs({"dev": Pairs(pairs.same, distances)})
+        return ModelComparison(found, costs, mistakes=wrong)
+
+    def mixed(self) -> MixedSets:
+        """Measure two models that agree, alone and mixed."""
+        student = pooled(4, gain=2.0)
+        return mixed_sets(("teacher", pooled(4)), ("student", student), [self.set], run_on_cpu(64))
+
+    def searched(self) -> Searched:
+        """Search people among others."""
+        drawn = np.random.default_rng(0).random((40,)) < 0.7
+
+        def find(old: str, new: str) -> Found:
+            return Found(Combination(old, new), drawn)
+
+        return Searched("people", Combinations.of("teacher", "student", find), 12)
+
+    def identified(self) -> IdentifiedFolders:
+        """Identify people among distractors."""
+        random = np.random.default_rng(0)
+        people = np.repeat(np.arange(10), 3)
+        probes = random.normal(size=(10, 16))[people] + 0.3 * random.normal(size=(30, 16))
+        found = identify(probes, list(people), [random.normal(size=(120, 16))], 120)
+        return IdentifiedFolders(found, Pictures([], [], [], 1, 2), ["a.jpg: it has 0 bytes"])
+
+    def points(self, kind: type[PointErrors]) -> PointErrors:
+        """Measure points that are off by a few pixels."""
+        folder = self.folder / "points"
+        if not folder.exists():
+            write_folder(folder, "test", shaken(FACE, 16, seed=2))
+        points = read_points(folder, "test")
+        found = points.points + np.random.default_rng(1).normal(0, 2, points.points.shape).astype(np.float32)
+        return kind(points, found, shape_floors(points, points), ("mean shape: that of the test set.",))
+
+    def liveness(self, domain: str = "evening") -> LivenessResult:
+        """Score live and spoofed faces."""
+        random, live = np.random.default_rng(4), np.arange(80) % 2
+        scored = Scored(np.clip(0.5 + 0.2 * (live - 0.5) + random.normal(0, 0.15, 80), 0, 1), live)
+        return LivenessResult(scored, {domain: scored}, "morning, noon")
+
+    def ijb(self) -> IjbResult:
+        """Measure saved embeddings on a drawn IJB tree."""
+        (rows, _), lists, preset, modes = self._ijb()
+        return IjbResult(Subject("student", "IJBC", preset, rows.pixels, {}), measure(rows, lists, preset, modes))
+
+    def mixed_ijb(self) -> MixedIjb:
+        """Measure two models' saved embeddings on a drawn IJB tree."""
+        (rows, others), lists, preset, modes = self._ijb()
+        models = Model("teacher", others), Model("student", rows)
+        return measure_mixed(*models, lists, preset, modes, "IJBC", self.folder / "mixed_ijb")
+
+    def _ijb(self):
+        root = self.folder / "ijb"
+        if not root.exists():
+            write_tree(root, pairs=400)
+            for number, name in enumerate(("student", "teacher")):
+                rows = np.random.default_rng(number).standard_normal((48, 16)).astype(np.float32)
+                np.savez(self.folder / f"{name}.npz", embs=rows, embs_f=rows)
+        tree = find_tree(root, "IJBC")
+        faces, preset = read_faces(tree), find_preset("eval_ijbc")
+        saved = [open_saved(self.folder / f"{name}.npz", tree, faces) for name in ("student", "teacher")]
+        return saved, read_lists(tree, faces, "both"), preset, choose_modes(preset, "N1D1F1,N0D0F0")
+
+    def runs(self, stages) -> Path:
+        """Write a run for each stage of a quickstart; return the folder."""
+        for stage in stages:
+            folder = self.folder / "runs" / stage.folder
+            if not folder.exists():
+                write_run(folder, distilled=stage.recipe is not None)
+        return self.folder / "runs"
+
+    def accuracies(self, stages) -> dict[str, RunResult]:
+        """Return a result of each stage."""
+        return {one.title: RunResult(accuracy={"dev": 0.8 + 0.03 * n}, seconds=60.0) for n, one in enumerate(stages)}
+
+    def identification(self) -> Report:
+        """Report three models with everything that the method can show."""
+        stages = (identification.TEACHER, identification.ALONE, identification.DISTILLED)
+        folder = self.runs(stages)
+        picture = Picture(
+            as_png(draw(sample := look(faces=2), "Where the local centres look")), sample.caption, sample.alt
+        )
+        sections = [*page_sections(self.comparison()), Section("Local fields", picture=picture)]
+        models = {one.title: folder / one.folder for one in stages}
+        return identification.report_of(models, self.accuracies(stages), EXPORTED, sections)
+
+    def landmarks(self) -> Report:
+        """Report three networks that find points."""
+        found = self.points(PointErrors)
+        return landmarks.report_of(
+            self.runs(landmarks.STAGES), {one.title: found for one in landmarks.STAGES}, EXPORTED
+        )
+
+    def lowres(self) -> Report:
+        """Report students at every size."""
+        (plain, *_) = self.sets().sets
+        sets = [
+            replace(plain, variant=f"lowres:{size}", face_bn=share) for share in (0.0, 0.5) for size in lowres.SIZES
+        ]
+        students = [one for one in lowres.STAGES if one is not lowres.TEACHER]
+        return lowres.report_of(self.runs(lowres.STAGES), {one.title: SetResults(sets) for one in students}, EXPORTED)
+
+    def synthetic(self) -> Report:
+        """Report students of generated faces."""
+        stages = (synthetic.TEACHER, *synthetic.STUDENTS)
+        faces = load_bin(self.set).images[:32].reshape(4, 8, 112, 112, 3)
+        sheet = synthetic_sheet(faces)
+        return synthetic.report_of(self.runs(stages), self.accuracies(stages), EXPORTED, sheet)
+
+
+def synthetic_sheet(faces: np.ndarray) -> Section:
+    """Return the section of easy and hard faces."""
+    sheet = Sheet(faces, np.linspace(0.4, 0.9, 32).reshape(4, 8), np.linspace(0.3, 0.95, 64))
+    return Section(
+        "Hard and easy faces",
+        picture=Picture(as_png(draw_sheet(sheet, "Hard and easy faces")), sheet.caption, sheet.alt),
+    )
