@@ -5,6 +5,7 @@ from pathlib import Path
 
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.compare.protocols import SideBySide
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import measure_sets
@@ -79,6 +80,7 @@ def report_of(output: Path, measured: dict[str, SetResults], exported: str) -> R
         exported: what was exported.
     """
     smallest = {title: _accuracies(found, 0.0)[-1] for title, found in measured.items()}
+    together = SideBySide(measured)
     taught, alone = smallest[AIRD.title], smallest[ALONE.title]
     return Report(
         title="insightface_cakd quickstart: low resolution",
@@ -88,10 +90,8 @@ def report_of(output: Path, measured: dict[str, SetResults], exported: str) -> R
         runs={stage.title: output / stage.folder for stage in STAGES},
         notes=[exported, "Both images of a pair are shrunk to the size and enlarged again."],
         sections=[
-            Section(
-                title, found.rows(), notes=found.lines(), galleries=found.galleries() if title == AIRD.title else ()
-            )
-            for title, found in measured.items()
+            Section("Each student", together.rows(), notes=together.lines()),
+            Section(f"Mistakes of the student {AIRD.title}", galleries=measured[AIRD.title].galleries()),
         ],
     )
 

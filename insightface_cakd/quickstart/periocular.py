@@ -5,6 +5,7 @@ from pathlib import Path
 
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.compare.protocols import SideBySide
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.periocular import FACE, STRIP, PeriocularResults, measure_periocular
 from insightface_cakd.export.student import export_run
@@ -75,6 +76,7 @@ def report_of(output: Path, measured: dict[str, PeriocularResults], exported: st
         title: next(one.verified.accuracy for one in found.sets if one.variant == STRIP)
         for title, found in measured.items()
     }
+    together = SideBySide(measured)
     consistent, alone = by_strip[CONSISTENT.title], by_strip[ALONE.title]
     return Report(
         title="insightface_cakd quickstart: periocular recognition",
@@ -84,13 +86,8 @@ def report_of(output: Path, measured: dict[str, PeriocularResults], exported: st
         runs={stage.title: output / stage.folder for stage in STAGES},
         notes=[exported],
         sections=[
-            Section(
-                title,
-                found.rows(),
-                notes=found.lines(),
-                galleries=found.galleries() if title == CONSISTENT.title else (),
-            )
-            for title, found in measured.items()
+            Section("Each network", together.rows(), notes=together.lines()),
+            Section(f"Mistakes of {CONSISTENT.title}", galleries=measured[CONSISTENT.title].galleries()),
         ],
     )
 

@@ -158,37 +158,50 @@ def _name(panel: Panel, tag: str) -> str | None:
 
 
 def _drawing(panel: Panel, lines: list[Line]) -> Drawing:
-    names = list(dict.fromkeys(line.what for line in lines))
-    titles = [line.run if len(names) == 1 else f"{line.run}: {line.what}" for line in lines]
+    """Return a panel's drawing: its title says what all lines share, the legend where they differ."""
+    runs, names = (
+        list(dict.fromkeys(values)) for values in zip(*((line.run, line.what) for line in lines), strict=True)
+    )
+    labels = [_label(line, len(runs) > 1, len(names) > 1) for line in lines]
+    parts = [panel.title]
+    parts += [names[0]] if len(names) == 1 and panel.tags[0].endswith("/") else []
+    parts += [runs[0]] if len(runs) == 1 and len(names) > 1 else []
     said = [
-        f"{title} from {line.curve[0][1]:.4g} at step {line.curve[0][0]} to {line.curve[-1][1]:.4g} at step {line.curve[-1][0]}"
-        for title, line in zip(titles, lines, strict=True)
+        f"{label} from {line.curve[0][1]:.4g} at step {line.curve[0][0]} to {line.curve[-1][1]:.4g} at step {line.curve[-1][0]}"
+        for label, line in zip(labels, lines, strict=True)
     ]
 
     def draw(colours: Colours) -> Figure:
-        return _draw(panel, list(zip(titles, lines, strict=True)), names, colours)
+        return _draw(panel, list(zip(labels, lines, strict=True)), colours)
 
-    return Drawing(panel.title, panel.caption, draw, f"{'; '.join(said)}.")
+    return Drawing(", ".join(parts), panel.caption, draw, f"{'; '.join(said)}.")
 
 
-def _draw(panel: Panel, titled: list[tuple[str, Line]], names: list[str], colours: Colours) -> Figure:
+def _label(line: Line, several_runs: bool, several_names: bool) -> str:
+    if not several_names:
+        return line.run
+    return f"{line.run}: {line.what}" if several_runs else line.what
+
+
+def _draw(panel: Panel, labelled: list[tuple[str, Line]], colours: Colours) -> Figure:
     """Return a panel's figure: runs differ in colour, tags in line style.
 
     Where there is one run, tags differ in colour too.
     """
-    of_run = len({line.run for _, line in titled}) > 1 or len(names) == 1
+    names = list(dict.fromkeys(line.what for _, line in labelled))
+    by_run = len({line.run for _, line in labelled}) > 1 or len(names) == 1
     figure, axes = one_plot()
-    for title, line in titled:
+    for label, line in labelled:
         axes.plot(
             *zip(*line.curve, strict=True),
-            label=title,
-            color=colours.of(line.run if of_run else title),
+            label=label,
+            color=colours.of(line.run if by_run else f"{line.run}: {line.what}"),
             linestyle=LINE_STYLES[names.index(line.what) % len(LINE_STYLES)],
             linewidth=1.5,
             marker="o" if len(line.curve) < FEW_POINTS else None,
             markersize=3,
         )
-    values = [value for _, line in titled for _, value in line.curve]
+    values = [value for _, line in labelled for _, value in line.curve]
     if panel.logarithmic and min(values) > 0 and max(values) > 10 * min(values):
         axes.set_yscale("log")
     if panel.level is not None:

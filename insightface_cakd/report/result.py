@@ -56,7 +56,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Tiles with a caption."""
+    """Tiles with a caption; an empty one says nothing."""
 
     title: str
     caption: str

@@ -119,10 +119,10 @@ def _measured_by_the_run(run: Run) -> dict[str, float]:
     return {Path(check.bin).stem: teacher.accuracy}
 
 
-def show_fields(run: Run, look: Look) -> Figure:
-    """Return the picture of a run's local centres."""
+def show_fields(run: Run, look: Look, captioned: bool = True) -> Figure:
+    """Return the picture of a run's local centres, with its caption or without."""
     teacher, student = run.student.teacher.name, run.origin.network
-    return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps")
+    return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps", captioned)
 
 
 def method_sections(run: Run) -> list[Section]:
@@ -130,7 +130,7 @@ def method_sections(run: Run) -> list[Section]:
     sections = []
     if run.origin.parsed.urfm is not None:
         seen = look(run)
-        picture = Picture(as_png(show_fields(run, seen)), seen.caption, seen.alt)
+        picture = Picture(as_png(show_fields(run, seen, captioned=False)), seen.caption, seen.alt)
         sections.append(Section("Local fields", picture=picture))
     rows = prompt_rows(run)
     if rows:

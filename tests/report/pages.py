@@ -222,7 +222,9 @@ class Samples:
         stages = (identification.TEACHER, identification.ALONE, identification.DISTILLED)
         folder = self.runs(stages)
         picture = Picture(
-            as_png(draw(sample := look(faces=2), "Where the local centres look")), sample.caption, sample.alt
+            as_png(draw(sample := look(faces=2), "Where the local centres look", captioned=False)),
+            sample.caption,
+            sample.alt,
         )
         sections = [*page_sections(self.comparison()), Section("Local fields", picture=picture)]
         models = {one.title: folder / one.folder for one in stages}

@@ -63,3 +63,25 @@ def test_a_page_is_sound_in_a_browser(kind, samples, browser, shots, tmp_path):
     assert '<p class="verdict">' in text, "a sentence that answers"
     assert complaints(browser, page, shots) == []
     assert (shots / f"{page.stem}_420_dark.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_browser_finds_what_is_wrong(browser, tmp_path):
+    """A page with one fault of each kind."""
+    page = tmp_path / "bad.html"
+    page.write_text(
+        '<!doctype html><title>t</title><body><p style="color: #eee; background: #fff">pale</p><div style="width: 900px">wide</div>'
+        '<img src="missing.png"><script>console.error("said"); undefined.thing</script>'
+    )
+    found = complaints(browser, page, tmp_path)
+    for fault in (
+        "console: said",
+        "error: Cannot read properties of undefined",
+        "420 px, light: the page is",
+        "420 px, dark: sticks out: <div",
+        "light: color-contrast (serious)",
+        "light: image-alt (critical)",
+        "light: html-has-lang (serious)",
+    ):
+        assert any(fault in one for one in found), f"{fault}: {found}"
+    assert not any("1280 px, light: the page" in one for one in found)

@@ -29,8 +29,11 @@ def face_galleries(points: PointSet, found: np.ndarray, errors: np.ndarray, coun
     start = max(0, (len(order) - count) // 2 - len(worst))
     caption = "Green rings: given; red dots: found; a line joins the two. Below each face, its error."
     return [
-        Gallery(title, caption, [_tile(points, found[index], float(errors[index]), int(index)) for index in chosen])
-        for title, chosen in (("Largest errors", worst), ("Errors about the median", rest[start : start + count]))
+        Gallery(title, said, [_tile(points, found[index], float(errors[index]), int(index)) for index in chosen])
+        for title, said, chosen in (
+            ("Largest errors", caption, worst),
+            ("Errors about the median", "", rest[start : start + count]),
+        )
         if len(chosen)
     ]
 
@@ -54,11 +57,11 @@ def drawn_points(rgb: np.ndarray, given: np.ndarray, found: np.ndarray, side: in
     stretch = side / np.array(rgb.shape[1::-1], np.float32)
     # The image may be far smaller than the error of an untrained network.
     pairs = [np.clip((places + 0.5) * stretch - 0.5, -side, 2 * side) for places in (given, found)]
-    radius = 4 if len(given) < 20 else 2
+    radius = 6 if len(given) < 20 else 3
     for one, other in zip(*(_fixed(places) for places in pairs), strict=True):
         cv2.line(picture, one, other, JOINED, 1, cv2.LINE_AA, BITS)
         cv2.circle(picture, one, radius << BITS, GIVEN, 2, cv2.LINE_AA, BITS)
-        cv2.circle(picture, other, (radius - 1) << BITS, FOUND, cv2.FILLED, cv2.LINE_AA, BITS)
+        cv2.circle(picture, other, (radius - 2) << BITS, FOUND, cv2.FILLED, cv2.LINE_AA, BITS)
     return picture
 
 

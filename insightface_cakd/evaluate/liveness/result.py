@@ -63,7 +63,7 @@ class LivenessResult(Result):
         said = ", ".join(f"{name} {100 * one.acer:.1f} %" for name, one in rates.items())
         guessed = [name for name, one in rates.items() if one.acer >= GUESSING]
         more = f"; no better than guessing: {', '.join(guessed)}" if guessed else ""
-        return f"Wrong on domains that gave no threshold (HTER): {said}{more}."
+        return f"HTER on domains that gave no threshold: {said}{more}."
 
     @property
     def threshold(self) -> float:

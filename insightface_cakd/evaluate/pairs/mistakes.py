@@ -80,15 +80,11 @@ def mistake_galleries(mistakes: Iterable[Mistake], who: str = "", most: int = SH
     ordered = sorted(mistakes, key=lambda one: -one.beyond)
     galleries = []
     for kind, title, caption in (
-        (False, "False accepts: different people", "taken for one: the pairs with the highest cosines."),
-        (True, "False rejects: one person", "taken for two: the pairs with the lowest cosines."),
+        (False, "false accepts", "Different people taken for one: the pairs with the highest cosines."),
+        (True, "false rejects", "One person taken for two: the pairs with the lowest cosines."),
     ):
         chosen: Sequence[Mistake] = [one for one in ordered if one.same == kind][:most]
         if chosen:
-            tiles = [one.tile for one in chosen]
-            galleries.append(
-                Gallery(
-                    f"{who}: {title}" if who else title, f"{title.partition(': ')[2].capitalize()} {caption}", tiles
-                )
-            )
+            heading = f"{who}: {title}" if who else title.capitalize()
+            galleries.append(Gallery(heading, caption, [one.tile for one in chosen]))
     return galleries

@@ -85,7 +85,7 @@ def said_accuracies(sets: Sequence[tuple[str, VerificationResult, Interval]]) ->
     by_chance = [
         name for name, verified, interval in sets if interval.low <= max(verified.same.mean(), 1 - verified.same.mean())
     ]
-    return f"{sentence}; not surely better than chance: {', '.join(by_chance)}." if by_chance else f"{sentence}."
+    return f"{sentence}; not surely better than chance: {'; '.join(by_chance)}." if by_chance else f"{sentence}."
 
 
 def tar_cells(results: Sequence[tuple[VerificationResult, Mapping[float, Interval]]]) -> list[dict[str, str]]:
