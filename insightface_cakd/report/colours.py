@@ -1,4 +1,4 @@
-"""The colours of a page: a name keeps its own on every plot."""
+"""The colours of a page, one for a name."""
 
 from collections.abc import Iterable
 from typing import Any

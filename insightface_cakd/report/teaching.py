@@ -42,7 +42,9 @@ def weak_teacher(teacher: float, alone: float, who: str = "the student alone") -
 
 
 def reached(name: str, student: float, alone: float, teacher: float) -> str:
-    """Return what distillation came to, and what to do where it cost accuracy.
+    """Return what distillation came to.
+
+    Where it cost accuracy, the sentence says what to do.
 
     Args:
         name: of the student that was taught.

@@ -120,7 +120,7 @@ def _measured_by_the_run(run: Run) -> dict[str, float]:
 
 
 def show_fields(run: Run, look: Look, captioned: bool = True) -> Figure:
-    """Return the picture of a run's local centres, with its caption or without."""
+    """Return the picture of a run's local centres."""
     teacher, student = run.student.teacher.name, run.origin.network
     return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps", captioned)
 

@@ -39,7 +39,10 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
 
 
 def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
-    """Yield ROC and DET of each set with points enough, then accuracy against cost."""
+    """Yield ROC and DET of each set, then accuracy against cost.
+
+    A set with too few points for a curve has none.
+    """
     for name in comparison.sets:
         verified = {model: scored.verified[name] for model, scored in comparison.models.items()}
         curves = {model: roc_curve(one) for model, one in verified.items()}

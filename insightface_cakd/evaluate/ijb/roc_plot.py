@@ -17,7 +17,7 @@ ENOUGH = 10
 
 
 def roc_drawings(name: str, curves: Mapping[str, Roc]) -> list[Drawing]:
-    """Return the plot for a page, none of curves with too few points.
+    """Return the plot for a page, if there are points enough.
 
     Args:
         name: the model.

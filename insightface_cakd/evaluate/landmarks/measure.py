@@ -57,7 +57,7 @@ class PointErrors(Result):
 
     @property
     def verdict(self) -> str:
-        """The error beside that of the mean shape, which looks at no image."""
+        """The error beside that of the mean shape."""
         said = f"NME by {self.usual.replace('_', ' ')}: {100 * self.value:.2f} %"
         if SHAPE not in self.floors:
             return f"{said}."

@@ -16,7 +16,7 @@ BITS = 4
 
 
 def face_galleries(points: PointSet, found: np.ndarray, errors: np.ndarray, count: int) -> list[Gallery]:
-    """Return the worst faces, and those about the median that are not among them.
+    """Return the worst faces, and others about the median.
 
     Args:
         points: the set, with the given points.

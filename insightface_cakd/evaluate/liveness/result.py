@@ -58,7 +58,7 @@ class LivenessResult(Result):
 
     @property
     def verdict(self) -> str:
-        """HTER of each test domain, and where it is not better than guessing."""
+        """HTER of each test domain, beside that of guessing."""
         rates = self.rates()
         said = ", ".join(f"{name} {100 * one.acer:.1f} %" for name, one in rates.items())
         guessed = [name for name, one in rates.items() if one.acer >= GUESSING]

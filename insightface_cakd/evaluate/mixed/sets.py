@@ -93,7 +93,7 @@ class MixedSets(Result):
         return f"{'. '.join(one.short for one in self.sets)}."
 
     def galleries(self) -> list[Gallery]:
-        """Return the pairs that are judged most wrongly where the gallery is kept."""
+        """Return the worst mistakes where the gallery is kept."""
         return mistake_galleries(mistake for one in self.sets for mistake in one.mistakes)
 
     def rows(self) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The pairs that a model judges most wrongly, as faces for a page."""
+"""The pairs that a model judges most wrongly, as faces."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -48,7 +48,7 @@ class SetResults(Result):
         return [*lines, FACE_BN] if any(one.face_bn for one in self.sets) else lines
 
     def galleries(self) -> list[Gallery]:
-        """Return the pairs that are judged most wrongly, of the first variant of each set."""
+        """Return the worst mistakes, of each set's first variant."""
         return mistake_galleries(mistake for one in self.sets for mistake in one.mistakes)
 
     def facts(self) -> list[dict[str, Any]]:
