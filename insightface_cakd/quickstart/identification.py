@@ -87,7 +87,7 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048, teache
     print(exported.summary())
     print("\n[6/6] writing the report", flush=True)
     compared = _compare(models, data)
-    report = report_of(models, results, exported.summary(), [*compared.sections, *_method(distilled, output)])
+    report = report_of(models, results, exported.summary(), compared, _method(distilled, output))
     finish(
         output,
         report,
@@ -98,7 +98,11 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048, teache
 
 
 def report_of(
-    models: Mapping[str, Path], results: dict[str, RunResult], exported: str, sections: Sequence[Section]
+    models: Mapping[str, Path],
+    results: dict[str, RunResult],
+    exported: str,
+    compared: RunComparison,
+    method: Sequence[Section],
 ) -> Report:
     """Return the report of the three models.
 
@@ -106,16 +110,18 @@ def report_of(
         models: title -> output folder, or a teacher's file.
         results: title -> what was measured.
         exported: what was exported.
-        sections: comparison and method.
+        compared: the three on the same pairs.
+        method: sections on the method.
     """
     teacher, alone = _accuracies(results)
+    by_chance = DISTILLED.title in compared.by_chance
     return Report(
         title="insightface_cakd quickstart",
-        verdict=reached(DISTILLED.title, results[DISTILLED.title].accuracy[DEV], alone, teacher),
+        verdict=reached(DISTILLED.title, results[DISTILLED.title].accuracy[DEV], alone, teacher, by_chance),
         rows=_rows(results),
         runs={title: folder for title, folder in models.items() if (folder / RUN).is_file()},
         notes=[exported],
-        sections=sections,
+        sections=[*compared.sections, *method],
     )
 
 

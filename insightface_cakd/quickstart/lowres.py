@@ -79,13 +79,13 @@ def report_of(output: Path, measured: dict[str, SetResults], exported: str) -> R
         measured: title -> what was measured at `SIZES`, without FaceBN and with it.
         exported: what was exported.
     """
-    smallest = {title: _accuracies(found, 0.0)[-1] for title, found in measured.items()}
-    together = SideBySide(measured)
+    smallest = {title: [one for one in found.sets if not one.face_bn][-1] for title, found in measured.items()}
     taught, alone = smallest[AIRD.title], smallest[ALONE.title]
+    together = SideBySide(measured)
     return Report(
         title="insightface_cakd quickstart: low resolution",
-        verdict=f"At {min(SIZES)} pixels the student taught on small faces reaches {100 * taught:.2f} %, {100 * (taught - alone):+.2f} "
-        f"points against the student alone ({100 * alone:.2f} %).",
+        verdict=f"At {min(SIZES)} pixels the student taught on small faces reaches {100 * taught.verified.accuracy:.2f} % "
+        f"{taught.interval.points()}, the student alone {100 * alone.verified.accuracy:.2f} % {alone.interval.points()}.",
         rows=comparison(measured),
         runs={stage.title: output / stage.folder for stage in STAGES},
         notes=[exported, "Both images of a pair are shrunk to the size and enlarged again."],

@@ -72,16 +72,13 @@ def report_of(output: Path, measured: dict[str, PeriocularResults], exported: st
         measured: title -> what was measured, of one set.
         exported: what was exported.
     """
-    by_strip = {
-        title: next(one.verified.accuracy for one in found.sets if one.variant == STRIP)
-        for title, found in measured.items()
-    }
-    together = SideBySide(measured)
+    by_strip = {title: next(one for one in found.sets if one.variant == STRIP) for title, found in measured.items()}
     consistent, alone = by_strip[CONSISTENT.title], by_strip[ALONE.title]
+    together = SideBySide(measured)
     return Report(
         title="insightface_cakd quickstart: periocular recognition",
-        verdict=f"By the strip of the eyes {CONSISTENT.title} reaches {100 * consistent:.2f} %, {100 * (consistent - alone):+.2f} points "
-        f"against the strip alone ({100 * alone:.2f} %).",
+        verdict=f"By the strip of the eyes {CONSISTENT.title} reaches {100 * consistent.verified.accuracy:.2f} % "
+        f"{consistent.interval.points()}, the strip alone {100 * alone.verified.accuracy:.2f} % {alone.interval.points()}.",
         rows=comparison(measured),
         runs={stage.title: output / stage.folder for stage in STAGES},
         notes=[exported],

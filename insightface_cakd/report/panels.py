@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from insightface_cakd.report.colours import Colours
 from insightface_cakd.report.curves import Curve
@@ -206,5 +207,6 @@ def _draw(panel: Panel, labelled: list[tuple[str, Line]], colours: Colours) -> F
         axes.set_yscale("log")
     if panel.level is not None:
         axes.axhline(panel.level, color="0.5", linewidth=1, linestyle=":")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="step", ylabel=panel.unit)
     return dress(figure, axes)

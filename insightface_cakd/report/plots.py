@@ -13,6 +13,8 @@ from insightface_cakd.report.result import Drawing
 
 # Inches. So narrow that the text is still large enough on a telephone.
 WIDTH, HEIGHT, LINE = 4.6, 2.7, 0.2
+# Points of a ROC or DET: with fewer, its steps are those of single faces.
+ENOUGH = 20
 # Letters of the longest label that leaves room for a second column of the legend.
 SHORT = 24
 

@@ -41,7 +41,7 @@ def weak_teacher(teacher: float, alone: float, who: str = "the student alone") -
     )
 
 
-def reached(name: str, student: float, alone: float, teacher: float) -> str:
+def reached(name: str, student: float, alone: float, teacher: float, by_chance: bool = False) -> str:
     """Return what distillation came to.
 
     Where it cost accuracy, the sentence says what to do.
@@ -51,13 +51,14 @@ def reached(name: str, student: float, alone: float, teacher: float) -> str:
         student: its accuracy, in [0, 1].
         alone: that of the same student alone.
         teacher: that of its teacher.
+        by_chance: whether the difference may be chance.
     """
     below = distilled_below(name, student - alone, teacher, alone)
     if below is not None:
         return below
     return (
-        f"{name} reaches {_percent(student)}, {100 * (student - alone):+.2f} points against the student alone ({_percent(alone)}); "
-        f"the teacher reaches {_percent(teacher)}."
+        f"{name} reaches {_percent(student)}, {100 * (student - alone):+.2f} points against the student alone ({_percent(alone)})"
+        f"{', which may be chance' if by_chance else ''}; the teacher reaches {_percent(teacher)}."
     )
 
 

@@ -18,6 +18,7 @@ from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.landmarks.sets import read_points
 from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, compare_pairs
 from insightface_cakd.evaluate.compare.protocols import SideBySide
+from insightface_cakd.evaluate.compare.summary import RunComparison
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.identify.folders import IdentifiedFolders, Pictures
 from insightface_cakd.evaluate.identify.protocol import identify
@@ -226,9 +227,11 @@ class Samples:
             sample.caption,
             sample.alt,
         )
-        sections = [*page_sections(self.comparison()), Section("Local fields", picture=picture)]
+        compared = RunComparison(page_sections(self.comparison()), [])
         models = {one.title: folder / one.folder for one in stages}
-        return identification.report_of(models, self.accuracies(stages), EXPORTED, sections)
+        return identification.report_of(
+            models, self.accuracies(stages), EXPORTED, compared, [Section("Local fields", picture=picture)]
+        )
 
     def landmarks(self) -> Report:
         """Report three networks that find points."""

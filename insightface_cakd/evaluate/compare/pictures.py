@@ -9,12 +9,10 @@ from matplotlib.figure import Figure
 from insightface_cakd.evaluate.compare.comparison import Cost, PairComparison
 from insightface_cakd.evaluate.pairs.verification import VerificationResult
 from insightface_cakd.report.colours import Colours
-from insightface_cakd.report.plots import dress, one_plot
+from insightface_cakd.report.plots import ENOUGH, dress, one_plot
 from insightface_cakd.report.result import Drawing
 
 POINTS = 300
-# Points of a curve: with fewer its steps are those of single pairs.
-ENOUGH = 10
 # Factor by which a cost axis extends beyond the largest cost, so that its point and error bar are not cut off.
 BEYOND = 1.08
 

@@ -34,7 +34,7 @@ class ModelComparison(Result):
         """Which models are better or worse than the baseline, beyond chance."""
         against = {name: one.difference for name, one in self.comparison.models.items() if one.difference is not None}
         said = [
-            f"{name} {100 * found.gain:+.2f} points {found.interval.points(signed=True)}, {_chance(found)}"
+            f"{name} {100 * found.gain:+.2f} points {found.interval.points(signed=True)}, {_words(found)}"
             for name, found in against.items()
         ]
         return f"Against {self.comparison.baseline}: {'; '.join(said)}."
@@ -140,11 +140,10 @@ class ModelComparison(Result):
         ]
 
 
-def _chance(found: Difference) -> str:
-    """Return in words whether an interval holds 0."""
-    if found.interval.low > 0:
-        return "better"
-    return "worse" if found.interval.high < 0 else "may be chance"
+def _words(found: Difference) -> str:
+    if found.may_be_chance:
+        return "may be chance"
+    return "better" if found.gain > 0 else "worse"
 
 
 def _firsts(comparison: PairComparison) -> str:

@@ -8,12 +8,10 @@ from matplotlib.figure import Figure
 from insightface_cakd.evaluate.ijb.presets import FARS
 from insightface_cakd.evaluate.ijb.roc import Roc
 from insightface_cakd.report.colours import Colours
-from insightface_cakd.report.plots import dress, one_plot
+from insightface_cakd.report.plots import ENOUGH, dress, one_plot
 from insightface_cakd.report.result import Drawing
 
 POINTS = 400
-# Points of a curve: with fewer its steps are those of single pairs.
-ENOUGH = 10
 
 
 def roc_drawings(name: str, curves: Mapping[str, Roc]) -> list[Drawing]:
@@ -23,7 +21,7 @@ def roc_drawings(name: str, curves: Mapping[str, Roc]) -> list[Drawing]:
         name: the model.
         curves: by mode.
     """
-    if min(len(_shown(roc)[0]) for roc in curves.values()) < ENOUGH:
+    if min(len(roc.impostors) for roc in curves.values()) < ENOUGH:
         return []
     said = [f"{mode}: area under the curve {roc.auc:.4f}" for mode, roc in curves.items()]
     caption = "TAR over FAR, from the lowest FAR that the pairs support."

@@ -15,13 +15,11 @@ from insightface_cakd.evaluate.liveness.metrics import (
     rates_at,
 )
 from insightface_cakd.report.colours import Colours
-from insightface_cakd.report.plots import dress, one_plot
+from insightface_cakd.report.plots import ENOUGH, dress, one_plot
 from insightface_cakd.report.result import Drawing, Result
 
 # HTER of who looks at no image.
 GUESSING = 0.5
-# Points of a curve: with fewer its steps are those of single faces.
-ENOUGH = 10
 
 
 @dataclass(frozen=True)
