@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from inspect import isabstract
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class Samples:
         """Return kind -> what makes one."""
         return {
             SetResults: self.sets,
-            PeriocularResults: lambda: measure_periocular(pooled(6), [self.set], run_on_cpu(64)),
+            PeriocularResults: self.strips,
             ModelComparison: self.comparison,
             SideBySide: lambda: SideBySide({"student": self.sets(), "teacher": self.sets()}),
             MixedSets: self.mixed,
@@ -109,7 +110,7 @@ class Samples:
             "lowres": self.lowres,
             "periocular": lambda: periocular.report_of(
                 self.runs(periocular.STAGES),
-                {one.title: measure_periocular(pooled(6), [self.set], run_on_cpu(64)) for one in periocular.STAGES},
+                {one.title: self.strips() for one in periocular.STAGES},
                 EXPORTED,
             ),
             "synthetic": self.synthetic,
@@ -123,9 +124,15 @@ class Samples:
             write_result(path, f"{kind.__name__}: student.onnx", self.results()[kind]())
         return path
 
+    @cache  # noqa: B019
     def sets(self) -> SetResults:
         """Measure a set, with mistakes to show."""
         return SetResults(measure_sets(pooled(6), [self.set], parse_variants(["plain", "lowres:14"]), run_on_cpu(64)))
+
+    @cache  # noqa: B019
+    def strips(self) -> PeriocularResults:
+        """Measure a set by strip and face."""
+        return measure_periocular(pooled(6), [self.set], run_on_cpu(64))
 
     def comparison(
         self, names: tuple[str, ...] = ("student alone", "student + distillation", "teacher")
@@ -206,13 +213,13 @@ class Samples:
         saved = [open_saved(self.folder / f"{name}.npz", tree, faces) for name in ("student", "teacher")]
         return saved, read_lists(tree, faces, "both"), preset, choose_modes(preset, "N1D1F1,N0D0F0")
 
-    def runs(self, stages) -> Path:
-        """Write a run for each stage of a quickstart; return the folder."""
+    def runs(self, stages, distilled: bool = False) -> Path:
+        """Write a run for each stage of a quickstart; return the folder. Those of one page have all the curves there are."""
+        root = self.folder / ("distilled_runs" if distilled else "runs")
         for stage in stages:
-            folder = self.folder / "runs" / stage.folder
-            if not folder.exists():
-                write_run(folder, distilled=stage.recipe is not None)
-        return self.folder / "runs"
+            if not (root / stage.folder).exists():
+                write_run(root / stage.folder, distilled=distilled and stage.recipe is not None)
+        return root
 
     def accuracies(self, stages) -> dict[str, RunResult]:
         """Return a result of each stage."""
@@ -221,7 +228,7 @@ class Samples:
     def identification(self) -> Report:
         """Report three models with everything that the method can show."""
         stages = (identification.TEACHER, identification.ALONE, identification.DISTILLED)
-        folder = self.runs(stages)
+        folder = self.runs(stages, distilled=True)
         picture = Picture(
             as_png(draw(sample := look(faces=2), "Where the local centres look", captioned=False)),
             sample.caption,

@@ -62,7 +62,7 @@ def test_a_page_is_sound_in_a_browser(kind, samples, browser, shots, tmp_path):
     assert '<html lang="en">' in text
     assert '<p class="verdict">' in text, "a sentence that answers"
     assert complaints(browser, page, shots) == []
-    assert (shots / f"{page.stem}_420_dark.png").stat().st_size > 1000
+    assert (shots / f"{page.stem}_420_dark.jpg").stat().st_size > 1000
 
 
 @pytest.mark.slow
