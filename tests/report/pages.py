@@ -1,4 +1,4 @@
-"""A page of every kind that the package can write, from small measurements.
+"""A result of every kind that the package can write a page of, from small measurements.
 
 Kinds are not listed here: `result_kinds` finds them, and a kind without a sample fails a test.
 """
@@ -6,7 +6,6 @@ Kinds are not listed here: `result_kinds` finds them, and a kind without a sampl
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from inspect import isabstract
 from pathlib import Path
@@ -19,7 +18,6 @@ from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.landmarks.sets import read_points
 from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, compare_pairs
 from insightface_cakd.evaluate.compare.protocols import SideBySide
-from insightface_cakd.evaluate.compare.summary import RunComparison
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.identify.folders import IdentifiedFolders, Pictures
 from insightface_cakd.evaluate.identify.protocol import identify
@@ -40,20 +38,11 @@ from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import measure_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.evaluate.pairs.verification import judge
-from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.networks.latency import Latency
-from insightface_cakd.quickstart import identification, landmarks, liveness, lowres, periocular, synthetic
-from insightface_cakd.report.result import Picture, Result, Section, SectionedResult
-from insightface_cakd.report.run_report import Report, page_sections, write_report, write_result
-from insightface_cakd.show.picture import as_png, draw
-from insightface_cakd.show.synthetic import Sheet, draw_sheet
+from insightface_cakd.report.result import Result, SectionedResult
 from tests.evaluate.ijb.trees import write_tree
-from tests.evaluate.runs import write_run
 from tests.evaluate.verification_files import pooled, run_on_cpu
 from tests.point_sets import FACE, shaken, write_folder
-from tests.show.test_picture import look
-
-EXPORTED = "student.onnx: 1.0 MB, cosine with the weights 0.999999; insightface.model_zoo loads it"
 
 
 def result_kinds() -> set[type[Result]]:
@@ -96,33 +85,6 @@ class Samples:
             IjbResult: self.ijb,
             MixedIjb: self.mixed_ijb,
         }
-
-    def quickstarts(self) -> dict[str, Callable[[], Report]]:
-        """Return task -> what makes its report."""
-        return {
-            "identification": self.identification,
-            "landmarks": self.landmarks,
-            "liveness": lambda: liveness.report_of(
-                self.runs(liveness.STAGES),
-                {one.title: self.liveness(liveness.HELD_OUT) for one in liveness.STAGES},
-                EXPORTED,
-            ),
-            "lowres": self.lowres,
-            "periocular": lambda: periocular.report_of(
-                self.runs(periocular.STAGES),
-                {one.title: self.strips() for one in periocular.STAGES},
-                EXPORTED,
-            ),
-            "synthetic": self.synthetic,
-        }
-
-    def write(self, kind: type[Result] | str, path: Path) -> Path:
-        """Write the page of a kind."""
-        if isinstance(kind, str):
-            write_report(path, self.quickstarts()[kind]())
-        else:
-            write_result(path, f"{kind.__name__}: student.onnx", self.results()[kind]())
-        return path
 
     @cache  # noqa: B019
     def sets(self) -> SetResults:
@@ -212,62 +174,3 @@ class Samples:
         faces, preset = read_faces(tree), find_preset("eval_ijbc")
         saved = [open_saved(self.folder / f"{name}.npz", tree, faces) for name in ("student", "teacher")]
         return saved, read_lists(tree, faces, "both"), preset, choose_modes(preset, "N1D1F1,N0D0F0")
-
-    def runs(self, stages, distilled: bool = False) -> Path:
-        """Write a run for each stage of a quickstart; return the folder. Those of one page have all the curves there are."""
-        root = self.folder / ("distilled_runs" if distilled else "runs")
-        for stage in stages:
-            if not (root / stage.folder).exists():
-                write_run(root / stage.folder, distilled=distilled and stage.recipe is not None)
-        return root
-
-    def accuracies(self, stages) -> dict[str, RunResult]:
-        """Return a result of each stage."""
-        return {one.title: RunResult(accuracy={"dev": 0.8 + 0.03 * n}, seconds=60.0) for n, one in enumerate(stages)}
-
-    def identification(self) -> Report:
-        """Report three models with everything that the method can show."""
-        stages = (identification.TEACHER, identification.ALONE, identification.DISTILLED)
-        folder = self.runs(stages, distilled=True)
-        picture = Picture(
-            as_png(draw(sample := look(faces=2), "Where the local centres look", captioned=False)),
-            sample.caption,
-            sample.alt,
-        )
-        compared = RunComparison(page_sections(self.comparison()), [])
-        models = {one.title: folder / one.folder for one in stages}
-        return identification.report_of(
-            models, self.accuracies(stages), EXPORTED, compared, [Section("Local fields", picture=picture)]
-        )
-
-    def landmarks(self) -> Report:
-        """Report three networks that find points."""
-        found = self.points(PointErrors)
-        return landmarks.report_of(
-            self.runs(landmarks.STAGES), {one.title: found for one in landmarks.STAGES}, EXPORTED
-        )
-
-    def lowres(self) -> Report:
-        """Report students at every size."""
-        (plain, *_) = self.sets().sets
-        sets = [
-            replace(plain, variant=f"lowres:{size}", face_bn=share) for share in (0.0, 0.5) for size in lowres.SIZES
-        ]
-        students = [one for one in lowres.STAGES if one is not lowres.TEACHER]
-        return lowres.report_of(self.runs(lowres.STAGES), {one.title: SetResults(sets) for one in students}, EXPORTED)
-
-    def synthetic(self) -> Report:
-        """Report students of generated faces."""
-        stages = (synthetic.TEACHER, *synthetic.STUDENTS)
-        faces = load_bin(self.set).images[:32].reshape(4, 8, 112, 112, 3)
-        sheet = synthetic_sheet(faces)
-        return synthetic.report_of(self.runs(stages), self.accuracies(stages), EXPORTED, sheet)
-
-
-def synthetic_sheet(faces: np.ndarray) -> Section:
-    """Return the section of easy and hard faces."""
-    sheet = Sheet(faces, np.linspace(0.4, 0.9, 32).reshape(4, 8), np.linspace(0.3, 0.95, 64))
-    return Section(
-        "Hard and easy faces",
-        picture=Picture(as_png(draw_sheet(sheet, "Hard and easy faces")), sheet.caption, sheet.alt),
-    )

@@ -11,7 +11,8 @@ import pytest
 import insightface_cakd
 from insightface_cakd.quickstart.known import IDENTIFICATION, QUICKSTARTS
 from tests.report.browser import complaints, folder_for_screenshots, open_browser
-from tests.report.pages import Samples, result_kinds
+from tests.report.pages import result_kinds
+from tests.report.quickstart_pages import AllSamples
 
 PACKAGE = Path(insightface_cakd.__file__).parent
 KINDS = [*sorted(result_kinds(), key=lambda kind: kind.__name__), IDENTIFICATION, *QUICKSTARTS]
@@ -23,7 +24,7 @@ def name_of(kind):
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory):
-    return Samples(tmp_path_factory.mktemp("samples"))
+    return AllSamples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture(scope="session")
