@@ -20,6 +20,9 @@ DYNAMO = ["onnxscript"]
 # What makes the site of the pages: `make docs`.
 DOCS = ["mkdocs-material>=9.5"]
 
+# With which the tests look at pages, in a Chromium that is installed already.
+BROWSER = ["axe-playwright-python", "playwright"]
+
 setup(
     name="insightface-cakd",
     version=VERSION,
@@ -34,6 +37,7 @@ setup(
     package_dir={"insightface_cakd.recipes": "recipes", "insightface_cakd.patches": "patches"},
     package_data={
         "insightface_cakd": ["py.typed"],
+        "insightface_cakd.report": ["templates/*"],
         "insightface_cakd.recipes": ["*.yaml", "*/*.yaml", "*.md"],
         "insightface_cakd.patches": ["*"],
     },
@@ -47,6 +51,7 @@ setup(
         "tensorboard",
         "insightface>=2.0",
         "opencv-python",  # insightface brings this one: the headless package beside it would overwrite its files.
+        "jinja2>=3.1",
         "matplotlib",
         "pillow>=11.3",
         "pydantic>=2",
@@ -69,6 +74,7 @@ setup(
             *RUNTIMES["ncnn"],
             *RUNTIMES["openvino"],
             "build",
+            *BROWSER,
             "hypothesis",
             "pytest",
             "pytest-timeout",

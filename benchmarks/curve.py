@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.seeds import number_in
 from insightface_cakd.errors import EvaluationError
-from insightface_cakd.report.plots import dress, svg_of
+from insightface_cakd.report.plots import plain, svg_of
 from insightface_cakd.report.tables import Row, markdown_table
 
 RESULT = "result.json"
@@ -88,5 +88,7 @@ def draw_curves(facts: Mapping[str, Points], x: str, level: float | None = None)
         axes.set_xscale("log")
         axes.set(xlabel=x, title=title)
     row[0].set_ylabel("accuracy in %")
-    dress(*row)
+    plain(*row)
+    # Beside the curves, so that it hides none of them.
+    row[-1].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     return svg_of(figure, "curve")

@@ -49,9 +49,10 @@ def shipped(folder, *suffixes):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_recipes_patches_and_the_marker_of_types(wheel):
+def test_the_wheel_holds_recipes_patches_templates_and_the_marker_of_types(wheel):
     expected = {f"insightface_cakd/{name}" for name in shipped("recipes", ".yaml") | shipped("patches", ".patch")}
     assert expected
+    expected |= shipped("insightface_cakd/report/templates", ".html", ".css")
     assert expected | {"insightface_cakd/py.typed", "insightface_cakd/patches/series"} <= wheel
 
 

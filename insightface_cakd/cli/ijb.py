@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from insightface_cakd.cli.options import BATCH, OUTPUT, Device, MaxCorrupt, Network, Workers
+from insightface_cakd.cli.protocols import Page, say
 from insightface_cakd.evaluate.ijb.presets import PresetName, Protocol, Target
 
 
@@ -40,14 +41,15 @@ def _ijb(
     ] = None,
     enrolled_network: Annotated[str | None, typer.Option(help="Network of --enrolled's .pt weights.")] = None,
     device: Device = None,
+    report: Page = None,
 ) -> None:
     """Evaluate a model on IJB-B or IJB-C as upstream's scripts do.
 
     Measures TAR at FAR 1e-6 to 1e-1, rank-1/5/10 and TPIR at FPIR, by the conventions of one of upstream's scripts
     (--preset).
 
-    Embeddings are saved and reused; a stopped run continues where it stopped. Without --output, the report goes to
-    ijb_result/MODEL_TARGET_PRESET. Without --batch, a CPU takes 8 faces at a time, other devices 64.
+    Embeddings are saved and reused; a stopped run continues where it stopped. Without --output, report.md, report.json, scores and curves
+    go to ijb_result/MODEL_TARGET_PRESET. Without --batch, a CPU takes 8 faces at a time, other devices 64.
 
     With --enrolled: both models alone, the other model's galleries with MODEL's probes, and the reverse.
 
@@ -56,6 +58,7 @@ def _ijb(
     from insightface_cakd.evaluate.execution import Execution
     from insightface_cakd.evaluate.ijb.evaluate import Question, evaluate_ijb, faces_at_a_time
     from insightface_cakd.hosts.embedded.backbones import get_model
+    from insightface_cakd.networks.entries import title
     from insightface_cakd.runtime.devices import choose_device, process_group
     from insightface_cakd.runtime.progress import progress_bar
 
@@ -78,4 +81,4 @@ def _ijb(
     with process_group():
         result = evaluate_ijb(question, get_model, execution)
         if result is not None:
-            print(result.text(), end="")
+            say(result, None, report, f"{target}: {title(model)}")

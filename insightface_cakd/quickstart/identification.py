@@ -1,7 +1,7 @@
 """The quickstart of identification: a small distillation from data to report."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.result import Section
 from insightface_cakd.report.run_report import Report
-from insightface_cakd.report.teaching import distilled_below, weak_teacher
+from insightface_cakd.report.teaching import distilled_below, reached, weak_teacher
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
@@ -86,21 +86,42 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048, teache
     exported = export_run(output / DISTILLED.folder, output / "student.onnx", get_model)
     print(exported.summary())
     print("\n[6/6] writing the report", flush=True)
-    rows = _rows(results)
     compared = _compare(models, data)
-    report = Report(
-        title="insightface_cakd quickstart",
-        rows=rows,
-        runs={title: folder for title, folder in models.items() if (folder / RUN).is_file()},
-        notes=[exported.summary(), *_remark(results)],
-        sections=[*compared.sections, *_method(distilled, output)],
-    )
+    report = report_of(models, results, exported.summary(), compared, _method(distilled, output))
     finish(
         output,
         report,
         f"{output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})",
         started,
         [*compared.sentences, *_remark(results)],
+    )
+
+
+def report_of(
+    models: Mapping[str, Path],
+    results: dict[str, RunResult],
+    exported: str,
+    compared: RunComparison,
+    method: Sequence[Section],
+) -> Report:
+    """Return the report of the three models.
+
+    Args:
+        models: title -> output folder, or a teacher's file.
+        results: title -> what was measured.
+        exported: what was exported.
+        compared: the three on the same pairs.
+        method: sections on the method.
+    """
+    teacher, alone = _accuracies(results)
+    by_chance = DISTILLED.title in compared.by_chance
+    return Report(
+        title="insightface_cakd quickstart",
+        verdict=reached(DISTILLED.title, results[DISTILLED.title].accuracy[DEV], alone, teacher, by_chance),
+        rows=_rows(results),
+        runs={title: folder for title, folder in models.items() if (folder / RUN).is_file()},
+        notes=[exported],
+        sections=[*compared.sections, *method],
     )
 
 

@@ -11,6 +11,7 @@ from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.quickstart.stage import Stage, finish, settings_of
 from insightface_cakd.recipe.settings import given
+from insightface_cakd.report.result import Section
 from insightface_cakd.report.run_report import Report
 from insightface_cakd.runtime.atomic import require_new
 from insightface_cakd.runtime.devices import choose_device
@@ -76,15 +77,30 @@ def quickstart(output: Path, seed: int) -> None:
     exported = export_run(resampled, output / "student.onnx", get_model)
     print(exported.summary())
     print("\n[7/7] writing the report", flush=True)
-    rows = _rows(results)
-    report = Report(
-        title="insightface_cakd quickstart: generated faces",
-        rows=rows,
-        runs={stage.title: output / stage.folder for stage in (TEACHER, *STUDENTS)},
-        notes=[exported.summary()],
-        sections=[faces_section(resampled, choose_device(None), "Hard and easy faces of lambda 1")],
-    )
+    sheet = faces_section(resampled, choose_device(None), "Hard and easy faces of lambda 1")
+    report = report_of(output, results, exported.summary(), sheet)
     finish(output, report, f"{output / 'student.onnx'} (weights: {RunFolder(resampled).model})", started)
+
+
+def report_of(output: Path, results: dict[str, RunResult], exported: str, sheet: Section) -> Report:
+    """Return the report of teacher and students.
+
+    Args:
+        output: folder of the quickstart.
+        results: title -> what was measured.
+        exported: what was exported.
+        sheet: the faces that the resampled student finds hard and easy.
+    """
+    plain, resampled, real = (100 * results[stage.title].accuracy[DEV] for stage in STUDENTS)
+    return Report(
+        title="insightface_cakd quickstart: generated faces",
+        verdict=f"Without a photo the student reaches {resampled:.2f} % with resampling and {plain:.2f} % without it; on the faces of the "
+        f"data {real:.2f} %.",
+        rows=_rows(results),
+        runs={stage.title: output / stage.folder for stage in (TEACHER, *STUDENTS)},
+        notes=[exported],
+        sections=[sheet],
+    )
 
 
 def _train(stage: Stage, output: Path, data: Path, seed: int) -> RunResult:

@@ -1,20 +1,66 @@
 """The result of any measurement: a table, sentences and numbers for JSON."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from insightface_cakd.report.tables import Row, markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from insightface_cakd.report.colours import Colours
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """An `<svg>` element of ids unique in the page, with its caption."""
+    """A plot of a page.
+
+    Args:
+        title: below the plot.
+        caption: after the title.
+        draw: makes the figure, with each model in its colour of the page.
+        alt: what there is to see, for those who do not see it.
+    """
 
     title: str
     caption: str
-    svg: str
+    draw: "Callable[[Colours], Figure]"
+    alt: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A wide .png with its caption, in sentences."""
+
+    png: bytes
+    caption: Sequence[str]
+    alt: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Small pictures side by side, with the words below them.
+
+    Args:
+        jpegs: the bytes of each.
+        words: short, such as a score.
+        alt: what there is to see.
+    """
+
+    jpegs: Sequence[bytes]
+    words: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Tiles with a caption; an empty one says nothing."""
+
+    title: str
+    caption: str
+    tiles: Sequence[Tile]
 
 
 @dataclass(frozen=True)
@@ -23,23 +69,28 @@ class Section:
 
     title: str
     rows: Sequence[Row] = ()
-    picture: bytes | None = None
-    caption: Sequence[str] = ()
     notes: Sequence[str] = ()
     drawings: Sequence[Drawing] = ()
+    galleries: Sequence[Gallery] = ()
+    picture: Picture | None = None
 
 
 class Result(ABC):
     """The result of a measurement.
 
     A subclass defines `rows`, `lines` and `facts`; it can then be printed, put into a page, written as JSON and
-    compared.
+    compared. A page begins with its `verdict`.
     """
 
     @property
     def value(self) -> float | None:
         """The number by which a run keeps its best network, if any."""
         return None
+
+    @property
+    def verdict(self) -> str:
+        """The sentence that answers what was asked, if any."""
+        return ""
 
     @abstractmethod
     def rows(self) -> Sequence[Row]:
@@ -61,7 +112,11 @@ class Result(ABC):
         return [Section("Result", self.rows(), notes=self.lines())]
 
     def drawings(self) -> Sequence[Drawing]:
-        """Return the pictures for a page."""
+        """Return the plots for a page."""
+        return ()
+
+    def galleries(self) -> Sequence[Gallery]:
+        """Return the faces for a page."""
         return ()
 
     def __str__(self) -> str:

@@ -59,6 +59,14 @@ class Look:
         return chosen(self.views[0].maps.shape[1], MOST)
 
     @property
+    def alt(self) -> str:
+        """What there is to see."""
+        return (
+            f"Attention of {len(self.shown)} centres as heat maps on {len(self.faces)} faces, of student and teacher, before and after "
+            "training, and where the centres lie on the mean face."
+        )
+
+    @property
     def caption(self) -> list[str]:
         """The caption, in sentences."""
         mean = f" Maps are means of {self.heads} heads." if self.heads > 1 else ""
@@ -66,12 +74,17 @@ class Look:
         return [first + mean, *rest, MARKS]
 
 
-def draw(look: Look, title: str) -> Figure:
+def draw(look: Look, title: str, captioned: bool = True) -> Figure:
     """Return the picture of the local centres.
 
     The first face has four rows of maps, the others two; below, panels show where the centres lie, averaged over all faces.
+
+    Args:
+        look: what there is to draw.
+        title: above it.
+        captioned: whether the caption is in the picture; a page has it below.
     """
-    page = _Page(look)
+    page = _Page(look, captioned)
     page.text(MARGIN, MARGIN, title, ha="left", va="top", fontsize=14)
     top = MARGIN + 1.4 * HEAD
     page.numbers(top)
@@ -130,9 +143,9 @@ def apart(places: np.ndarray, radius: float) -> np.ndarray:
 class _Page:
     """A figure with elements placed from its top left corner, in inches."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: Look, captioned: bool) -> None:
         self.look = look
-        self.lines = [line for text in look.caption for line in textwrap.wrap(text, 190)]
+        self.lines = [line for text in look.caption for line in textwrap.wrap(text, 190)] if captioned else []
         self.rows = [range(4) if number == 0 else range(1, 4, 2) for number in range(len(look.faces))]
         self.tile = min(LARGEST, (WIDTH - 2 * MARGIN - LABEL) / len(look.shown))
         # The same gap between rows as between columns.

@@ -19,7 +19,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.report.result import Section
+from insightface_cakd.report.result import Picture, Section
 from insightface_cakd.runtime.run_folder import RUN, RunFolder
 from insightface_cakd.show.attention import View
 from insightface_cakd.show.faces import as_images, run_faces, spread, verification_sets
@@ -119,10 +119,10 @@ def _measured_by_the_run(run: Run) -> dict[str, float]:
     return {Path(check.bin).stem: teacher.accuracy}
 
 
-def show_fields(run: Run, look: Look) -> Figure:
+def show_fields(run: Run, look: Look, captioned: bool = True) -> Figure:
     """Return the picture of a run's local centres."""
     teacher, student = run.student.teacher.name, run.origin.network
-    return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps")
+    return draw(look, f"Where the local centres look: {teacher} teaches {student}, {run.after.step} steps", captioned)
 
 
 def method_sections(run: Run) -> list[Section]:
@@ -130,7 +130,8 @@ def method_sections(run: Run) -> list[Section]:
     sections = []
     if run.origin.parsed.urfm is not None:
         seen = look(run)
-        sections.append(Section("Local fields", picture=as_png(show_fields(run, seen)), caption=seen.caption))
+        picture = Picture(as_png(show_fields(run, seen, captioned=False)), seen.caption, seen.alt)
+        sections.append(Section("Local fields", picture=picture))
     rows = prompt_rows(run)
     if rows:
         sections.append(Section("The teacher's accuracy with and without prompts", rows))

@@ -13,7 +13,7 @@ from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.generators import Generator, resampled
 from insightface_cakd.networks.weights import load_strictly, read_state
 from insightface_cakd.recipe import Recipe
-from insightface_cakd.report.result import Section
+from insightface_cakd.report.result import Picture, Section
 from insightface_cakd.runtime.run_folder import MODEL, RUN, RunFolder
 from insightface_cakd.show.picture import as_png
 from insightface_cakd.tasks.known import make_task
@@ -40,6 +40,11 @@ class Sheet:
     faces: np.ndarray
     similarity: np.ndarray
     drawn: np.ndarray
+
+    @property
+    def alt(self) -> str:
+        """What there is to see."""
+        return f"Generated faces in four rows: the {self.faces.shape[1]} hardest for the student and the easiest, each with the next drawn."
 
     @property
     def caption(self) -> list[str]:
@@ -119,7 +124,7 @@ def faces_section(folder: Path, device: torch.device, title: str = "Easy and har
         title: of the section.
     """
     sheet = look_at_faces(folder, device)
-    return Section(title, picture=as_png(draw_sheet(sheet, title)), caption=sheet.caption)
+    return Section(title, picture=Picture(as_png(draw_sheet(sheet, title)), sheet.caption, sheet.alt))
 
 
 def _task_of(folder: Path, run: RunFolder) -> Synthetic:

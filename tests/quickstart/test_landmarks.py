@@ -36,7 +36,7 @@ def test_the_quickstart_ends_with_a_table_a_model_and_a_report(tmp_path, monkeyp
     metadata = {entry.key: entry.value for entry in onnx.load(work / "student.onnx").metadata_props}
     assert metadata["teacher"] == "vit_tiny"
     report = (work / "report.html").read_text()
-    for said in ("Largest errors.", "Errors about the median.", "student + distillation"):
+    for said in ("Largest errors", "Errors about the median", "student + distillation"):
         assert said in report
     alone, distilled = (torch.load(work / run / "model.pt", weights_only=True) for run in ("alone", "distilled"))
     get_model("cnn_tiny", num_features=10).load_state_dict(distilled, strict=True)

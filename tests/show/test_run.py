@@ -163,8 +163,8 @@ class TestTheTeachersAccuracy:
 
 def test_a_report_has_the_picture_and_the_table(finished):
     picture, table = method_sections(open_run(finished, CPU))
-    assert picture.picture.startswith(b"\x89PNG")
-    assert "All 9 centres" in picture.caption[0]
+    assert picture.picture.png.startswith(b"\x89PNG")
+    assert "All 9 centres" in picture.picture.caption[0]
     assert len(table.rows) == 2
 
 
@@ -175,7 +175,7 @@ def test_a_run_without_prompts_has_the_picture_alone(face_set, tmp_path):
     )
     run = open_run(out, CPU)
     (picture,) = method_sections(run)
-    assert "prompts" not in " ".join(picture.caption)
+    assert "prompts" not in " ".join(picture.picture.caption)
 
 
 def test_a_run_without_fields_has_the_table_alone(face_set, tmp_path):

@@ -35,6 +35,11 @@ class Difference:
     interval: Interval
     paired: Paired
 
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether the interval holds 0."""
+        return self.interval.low <= 0 <= self.interval.high
+
 
 @dataclass(frozen=True, eq=False)
 class Scored:

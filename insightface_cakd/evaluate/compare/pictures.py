@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from insightface_cakd.evaluate.compare.comparison import Cost, PairComparison
 from insightface_cakd.evaluate.pairs.verification import VerificationResult
-from insightface_cakd.report.plots import dress, svg_of
+from insightface_cakd.report.colours import Colours
+from insightface_cakd.report.plots import ENOUGH, dress, one_plot
 from insightface_cakd.report.result import Drawing
 
 POINTS = 300
@@ -36,50 +37,83 @@ def roc_curve(verified: VerificationResult, points: int = POINTS) -> Curve:
 
 
 def drawings(comparison: PairComparison, costs: Mapping[str, Cost]) -> Iterator[Drawing]:
-    """Yield ROC and DET of each set, then accuracy against cost."""
-    for number, name in enumerate(comparison.sets):
+    """Yield ROC and DET of each set, then accuracy against cost.
+
+    A set with too few points for a curve has none.
+    """
+    for name in comparison.sets:
+        verified = {model: scored.verified[name] for model, scored in comparison.models.items()}
+        curves = {model: roc_curve(one) for model, one in verified.items()}
+        if min(len(curve.far) for curve in curves.values()) < ENOUGH:
+            continue
         yield Drawing(
-            f"{name}: ROC and DET.",
-            "Left, the share of same pairs accepted; right, refused; both where so large a share of different pairs is accepted.",
-            _curves({model: scored.verified[name] for model, scored in comparison.models.items()}, f"roc{number}"),
+            f"{name}: ROC",
+            "The share of same pairs accepted where so large a share of different pairs is.",
+            lambda colours, curves=curves: roc_figure(curves, colours),  # type: ignore[misc]
+            f"{_middles(curves, 'accepts')}.",
         )
-    yield Drawing(
-        "Accuracy against cost.",
-        "Mean over the sets with its interval; one face on this CPU, and the file.",
-        svg_of(cost_figure(comparison, costs), "cost"),
-    )
+        yield Drawing(
+            f"{name}: DET",
+            "The share of same pairs refused where so large a share of different pairs is accepted.",
+            lambda colours, curves=curves, verified=verified: det_figure(curves, verified, colours),  # type: ignore[misc]
+            f"{_middles(curves, 'refuses')}.",
+        )
+    said = [
+        f"{name} {100 * scored.accuracy:.2f} %, {costs[name].latency.median:.2f} ms, {costs[name].megabytes:.2f} MB"
+        for name, scored in comparison.models.items()
+    ]
+    times = {name: cost.latency.median for name, cost in costs.items()}
+    sizes = {name: cost.megabytes for name, cost in costs.items()}
+    for title, unit, of, what in (
+        ("Accuracy against time", "ms for one face", times, "one face on this CPU"),
+        ("Accuracy against size", "MB", sizes, "the file"),
+    ):
+        yield Drawing(
+            title,
+            f"Mean over the sets with its interval; {what}.",
+            lambda colours, unit=unit, of=of: cost_figure(comparison, of, unit, colours),  # type: ignore[misc]
+            f"{'; '.join(said)}.",
+        )
 
 
-def _curves(models: Mapping[str, VerificationResult], prefix: str) -> str:
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    refused_most = []
-    for number, (name, verified) in enumerate(models.items()):
-        curve = roc_curve(verified)
-        style = {"label": name, "color": f"C{number}", "linewidth": 1.3, "drawstyle": "steps-post"}
-        left.plot(curve.far, curve.tar, **style)
+def roc_figure(curves: Mapping[str, Curve], colours: Colours) -> Figure:
+    """Return TAR over FAR of each model."""
+    figure, axes = one_plot()
+    for name, curve in curves.items():
+        axes.plot(curve.far, curve.tar, label=name, color=colours.of(name), linewidth=1.5, drawstyle="steps-post")
+    axes.set(xscale="log", xlabel="FAR", ylabel="TAR")
+    return dress(figure, axes)
+
+
+def det_figure(curves: Mapping[str, Curve], models: Mapping[str, VerificationResult], colours: Colours) -> Figure:
+    """Return FRR over FAR of each model, both logarithmic."""
+    figure, axes = one_plot()
+    most = 0.0
+    for name, curve in curves.items():
         # A logarithmic axis has no 0: no refusal is drawn as half a pair.
-        refused = np.maximum(1 - curve.tar, 0.5 / verified.same.sum())
-        right.plot(curve.far, refused, **style)
-        refused_most.append(refused.max())
-    left.set(xscale="log", xlabel="FAR", ylabel="TAR")
-    right.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR", ylim=(None, 1.1 * max(refused_most)))
-    dress(left, right)
-    return svg_of(figure, prefix)
+        refused = np.maximum(1 - curve.tar, 0.5 / models[name].same.sum())
+        axes.plot(curve.far, refused, label=name, color=colours.of(name), linewidth=1.5, drawstyle="steps-post")
+        most = max(most, float(refused.max()))
+    axes.set(xscale="log", yscale="log", xlabel="FAR", ylabel="FRR", ylim=(None, 1.1 * most))
+    return dress(figure, axes)
 
 
-def cost_figure(comparison: PairComparison, costs: Mapping[str, Cost]) -> Figure:
-    """Return accuracy with its interval, against milliseconds and against megabytes."""
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for number, (name, scored) in enumerate(comparison.models.items()):
+def cost_figure(comparison: PairComparison, costs: Mapping[str, float], unit: str, colours: Colours) -> Figure:
+    """Return accuracy with its interval, against a cost of each model."""
+    figure, axes = one_plot()
+    for name, scored in comparison.models.items():
         middle, spread = 100 * scored.accuracy, scored.mean_interval
         error = [[max(0.0, middle - 100 * spread.low)], [max(0.0, 100 * spread.high - middle)]]
-        for axes, cost in ((left, costs[name].latency.median), (right, costs[name].megabytes)):
-            axes.errorbar([cost], [middle], error, fmt="o", capsize=3, color=f"C{number}", label=name)
-    slowest = max(costs[name].latency.median for name in comparison.models)
-    largest = max(costs[name].megabytes for name in comparison.models)
-    left.set(xlabel="ms for one face", ylabel="accuracy, %", xlim=(0, BEYOND * slowest))
-    right.set(xlabel="MB", xlim=(0, BEYOND * largest))
-    dress(left, right)
-    return figure
+        axes.errorbar([costs[name]], [middle], error, fmt="o", capsize=3, color=colours.of(name), label=name)
+    axes.set(xlabel=unit, ylabel="accuracy, %", xlim=(0, BEYOND * max(costs[name] for name in comparison.models)))
+    return dress(figure, axes)
+
+
+def _middles(curves: Mapping[str, Curve], does: str) -> str:
+    """Return what each model does at the FAR nearest to a tenth, in words."""
+    said = []
+    for name, curve in curves.items():
+        place = int(np.abs(np.log10(curve.far) + 1).argmin())
+        share = curve.tar[place] if does == "accepts" else 1 - curve.tar[place]
+        said.append(f"{name} {does} {100 * share:.1f} % of same pairs at FAR {curve.far[place]:.2g}")
+    return "; ".join(said)

@@ -1,7 +1,7 @@
 """Several models measured by one protocol, side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.protocol import Protocol, build_protocol, measured
 from insightface_cakd.networks.entries import Entry
 from insightface_cakd.networks.models import GetModel
-from insightface_cakd.report.result import Result
+from insightface_cakd.report.result import Drawing, Gallery, Result
 from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.strict_yaml import YAMLError, read_yaml
 
@@ -20,6 +20,11 @@ class SideBySide(Result):
     """The results of several models."""
 
     results: Mapping[str, Result]
+
+    @property
+    def verdict(self) -> str:
+        """That of each model that has one."""
+        return " ".join(f"{name}: {result.verdict}" for name, result in self.results.items() if result.verdict)
 
     def rows(self) -> list[Row]:
         """Return the rows of all models, with a column for the model."""
@@ -31,6 +36,22 @@ class SideBySide(Result):
         common = set.intersection(*said)
         named = [f"{name}: {line}" for name, one in self.results.items() for line in one.lines() if line not in common]
         return [*named, *(line for line in next(iter(self.results.values())).lines() if line in common)]
+
+    def drawings(self) -> list[Drawing]:
+        """Return the plots of all models, with the model's name."""
+        return [
+            replace(one, title=f"{name}: {one.title}")
+            for name, result in self.results.items()
+            for one in result.drawings()
+        ]
+
+    def galleries(self) -> list[Gallery]:
+        """Return the faces of all models, with the model's name."""
+        return [
+            replace(one, title=f"{name}: {one.title}")
+            for name, result in self.results.items()
+            for one in result.galleries()
+        ]
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers of each model."""

@@ -10,9 +10,10 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.compare.comparison import Cost, Pairs, choose_baseline, compare_pairs
 from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.execution import Execution
+from insightface_cakd.evaluate.pairs.mistakes import Mistake, nearest_mistakes
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, titled
 from insightface_cakd.evaluate.pairs.variants import Variant
-from insightface_cakd.evaluate.pairs.verification import pair_distances
+from insightface_cakd.evaluate.pairs.verification import judge, pair_distances
 from insightface_cakd.networks.entries import Entry, parameters
 from insightface_cakd.networks.latency import SECONDS, measure_latency
 from insightface_cakd.networks.models import GetModel
@@ -49,16 +50,21 @@ def compare_models(
         here if execution.device == CPU else {entry.name: entry.load(get_model, execution.device) for entry in entries}
     )
     answers: dict[str, Pairs] = {}
+    mistakes: dict[str, list[Mistake]] = {model: [] for model in models}
+    seen: set[str] = set()
     for name, variant, pairs in sets:
         what = titled(name, variant.name)
         rows = {
             model: embed_pairs(embed, pairs, variant, execution, f"{what}, {model}")[0]
             for model, embed in models.items()
         }
-        answers[what] = Pairs(
-            pairs.same, {model: pair_distances(found) for model, found in rows.items()}, name, pairs.people
-        )
-    return ModelComparison(compare_pairs(answers, baseline), costs, rows)
+        distances = {model: pair_distances(found) for model, found in rows.items()}
+        answers[what] = Pairs(pairs.same, distances, name, pairs.people)
+        # The images go with the set, so what is shown of them is chosen now.
+        for model in () if name in seen else models:
+            mistakes[model] += nearest_mistakes(name, judge(distances[model], pairs.same, what), pairs.images)
+        seen.add(name)
+    return ModelComparison(compare_pairs(answers, baseline), costs, rows, mistakes)
 
 
 def write_outcome(folder: Path, outcome: Result, title: str) -> None:

@@ -26,11 +26,13 @@ SECONDS = 1.0
 class RunComparison:
     """The outcome of comparing several runs, for a report.
 
-    Sentences say what a model gains over the first, and what the teacher's gallery costs under the student's probes.
+    Sentences say what a model gains over the first, and what the teacher's gallery costs under the student's probes. `by_chance` are the
+    models whose difference from the first may be chance.
     """
 
     sections: list[Section]
     sentences: list[str]
+    by_chance: frozenset[str] = frozenset()
 
 
 def compare_runs(
@@ -64,4 +66,6 @@ def compare_runs(
         found = mixed_set(name, pairs, teacher, student)
         sections.append(Section("Mixed enrolment", MixedSets([found]).rows(), notes=[found.sentence()]))
         said.append(found.sentence())
-    return RunComparison(sections, said)
+    against = {name: one.difference for name, one in outcome.comparison.models.items()}
+    by_chance = frozenset(name for name, found in against.items() if found is not None and found.may_be_chance)
+    return RunComparison(sections, said, by_chance)

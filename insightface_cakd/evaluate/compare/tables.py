@@ -1,6 +1,6 @@
 """A comparison as a result: its tables, sentences, numbers and plots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -10,8 +10,9 @@ import numpy as np
 from insightface_cakd.evaluate.compare.comparison import Cost, Difference, PairComparison, Scored
 from insightface_cakd.evaluate.compare.pictures import drawings
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, TEST, said_p
+from insightface_cakd.evaluate.pairs.mistakes import Mistake, mistake_galleries
 from insightface_cakd.evaluate.pairs.set_tables import tar_cells, unsupported_lines, verification_facts
-from insightface_cakd.report.result import Drawing, Result, Section
+from insightface_cakd.report.result import Drawing, Gallery, Result, Section
 from insightface_cakd.report.tables import Row
 
 
@@ -19,12 +20,24 @@ from insightface_cakd.report.tables import Row
 class ModelComparison(Result):
     """What models achieve on the same pairs, and what they cost.
 
-    `embeddings`, model -> (2P, D), are of the last set's images, for mixed enrolment.
+    `embeddings`, model -> (2P, D), are of the last set's images, for mixed enrolment; `mistakes` of each model are of the first variant of
+    each set.
     """
 
     comparison: PairComparison
     costs: Mapping[str, Cost]
     embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
+    mistakes: Mapping[str, Sequence[Mistake]] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """Which models are better or worse than the baseline, beyond chance."""
+        against = {name: one.difference for name, one in self.comparison.models.items() if one.difference is not None}
+        said = [
+            f"{name} {100 * found.gain:+.2f} points {found.interval.points(signed=True)}, {_words(found)}"
+            for name, found in against.items()
+        ]
+        return f"Against {self.comparison.baseline}: {'; '.join(said)}."
 
     def rows(self) -> list[Row]:
         """Return one row per model."""
@@ -59,6 +72,10 @@ class ModelComparison(Result):
     def drawings(self) -> list[Drawing]:
         """Return ROC, DET, and accuracy against cost."""
         return list(drawings(self.comparison, self.costs))
+
+    def galleries(self) -> list[Gallery]:
+        """Return the pairs that each model judges most wrongly."""
+        return [one for name, found in self.mistakes.items() for one in mistake_galleries(found, name)]
 
     def sections(self) -> list[Section]:
         """Return models, differences by variant, and TAR@FAR."""
@@ -121,6 +138,12 @@ class ModelComparison(Result):
             f"ms: median of {rounds} forwards of one face on this CPU, models in turns; MB: the file.",
             *unsupported_lines(list(baseline.items())),
         ]
+
+
+def _words(found: Difference) -> str:
+    if found.may_be_chance:
+        return "may be chance"
+    return "better" if found.gain > 0 else "worse"
 
 
 def _firsts(comparison: PairComparison) -> str:

@@ -61,6 +61,15 @@ class IdentifiedFolders(Result):
     pictures: Pictures
     left_out: Sequence[str]
 
+    @property
+    def verdict(self) -> str:
+        """Rank-1 among all distractors."""
+        last = self.found.ranked[-1]
+        share = f"{100 * last.rank1:.2f} % {last.interval.points()}"
+        return (
+            f"Among {last.distractors} distractors, the person searched for is found first in {share} of the searches."
+        )
+
     def rows(self) -> list[Row]:
         """Return one row per number of distractors."""
         return [

@@ -9,7 +9,7 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS
 from insightface_cakd.evaluate.ijb.measure import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
-from insightface_cakd.evaluate.ijb.report import NONE, IjbResult, Subject, left_out, save
+from insightface_cakd.evaluate.ijb.report import CLOSING_FAR, NONE, IjbResult, Subject, left_out, save
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, require_one_width
 from insightface_cakd.report.result import Section, SectionedResult
@@ -17,8 +17,6 @@ from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import write_json, write_text
 from insightface_cakd.runtime.progress import Progress
 
-# The closing sentence gives the cost at this rate, or at the lowest one above it that the pairs support.
-CLOSING_FAR = 1e-4
 FPIR = FPIRS[2]
 
 
@@ -65,6 +63,14 @@ class MixedIjb(SectionedResult):
     facts_of_set: Mapping[str, Any]
     cases: Combinations[list[Case]]
 
+    @property
+    def verdict(self) -> str:
+        """What keeping the gallery costs, in the first mode."""
+        return self._costs()[0]
+
+    def _costs(self) -> list[str]:
+        return [_cost(*both) for both in zip(self.cases.student_alone, self.cases.kept, strict=True)]
+
     def facts(self) -> dict[str, Any]:
         """Return the numbers of each combination and mode."""
         return {**self.facts_of_set, "cases": [_facts(one) for modes in self.cases for one in modes]}
@@ -78,8 +84,7 @@ class MixedIjb(SectionedResult):
         if cases[0].ranks:
             notes = [] if cases[0].tpir is not None else [_strangers(cases[0].strangers)]
             found.append(Section("1:N", [_rank_row(one) for one in cases], notes=notes))
-        costs = [_cost(*both) for both in zip(self.cases.student_alone, self.cases.kept, strict=True)]
-        return [*found, Section("Cost", notes=costs)]
+        return [*found, Section("Cost", notes=self._costs())]
 
     def text(self) -> str:
         """Return the report as Markdown."""

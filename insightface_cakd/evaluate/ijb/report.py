@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS, GalleryResult, Identification
 from insightface_cakd.evaluate.ijb.measure import Measured
 from insightface_cakd.evaluate.ijb.presets import FARS, Preset
+from insightface_cakd.evaluate.ijb.roc import Roc
+from insightface_cakd.evaluate.ijb.roc_plot import roc_drawings, roc_figure
+from insightface_cakd.report.colours import Colours
 from insightface_cakd.report.result import Section, SectionedResult
 from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.atomic import put, work_folder, write_json
@@ -22,6 +24,8 @@ from insightface_cakd.runtime.made_folders import made_folders
 
 NONE = "-"
 MARK = "*"
+# Verdicts give TAR at this rate, or at the lowest one above it that the pairs support.
+CLOSING_FAR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,18 @@ class IjbResult(SectionedResult):
 
     subject: Subject
     modes: Sequence[Measured]
+
+    @property
+    def verdict(self) -> str:
+        """TAR, read strictly, and rank-1 in the first mode."""
+        first, said = self.modes[0], []
+        if first.roc is not None:
+            tars = {far: tar for far in FARS if (tar := first.roc.tar_strict(far)) is not None}
+            far = next((far for far in tars if far >= CLOSING_FAR * (1 - 1e-9)), None)
+            said += [] if far is None else [f"TAR {100 * tars[far]:.2f} % at FAR {far:g}"]
+        if first.identification is not None:
+            said.append(f"rank-{RANKS[0]} {100 * first.identification.mean_rank(RANKS[0]):.2f} %")
+        return f"{self.subject.name} on {self.subject.target}, {first.mode.letters}: {', '.join(said) or 'no number is supported'}."
 
     def facts(self) -> dict[str, Any]:
         """Return the numbers; strict ones without support are null."""
@@ -100,7 +116,8 @@ def save(folder: Path, result: IjbResult) -> None:
                 np.save(scratch / f"scores_{one.mode.letters}.npy", one.scores)
                 np.savez(scratch / f"roc_{one.mode.letters}.npz", fpr=one.roc.fpr, tpr=one.roc.tpr)
         if result.modes[0].roc is not None:
-            _draw(result.subject, result.modes).savefig(scratch / "roc.png", format="png", dpi=120)
+            figure = roc_figure(result.subject.name, _curves(result.modes), Colours())
+            figure.savefig(scratch / "roc.png", format="png", dpi=160)
 
 
 @contextmanager
@@ -121,8 +138,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def _verification(subject: Subject, found: Sequence[Measured]) -> Section:
     rows: list[Row] = []
-    curves = [(one.mode.letters, one.roc) for one in found if one.roc is not None]
-    for letters, roc in curves:
+    curves = _curves(found)
+    for letters, roc in curves.items():
         name = f"{subject.name}_{subject.target}_11_{letters}"
         head, nearest, strict = "1:1, TAR at FAR", {}, {}
         for far in FARS:
@@ -141,7 +158,11 @@ def _verification(subject: Subject, found: Sequence[Measured]) -> Section:
             f"{MARK} {different} different pairs support no FAR below {1 / different:.2g}: this is what {subject.preset.name} "
             "prints, the rate that its threshold really has is another. The strict reading gives no number."
         )
-    return Section("1:1", rows, notes=notes)
+    return Section("1:1", rows, notes=notes, drawings=roc_drawings(subject.name, curves))
+
+
+def _curves(found: Sequence[Measured]) -> dict[str, Roc]:
+    return {one.mode.letters: one.roc for one in found if one.roc is not None}
 
 
 def _identification(letters: str, found: Identification) -> list[Section]:
@@ -220,21 +241,3 @@ def _mode_facts(one: Measured) -> dict[str, Any]:
             ],
         }
     return result
-
-
-def _draw(subject: Subject, found: Sequence[Measured]) -> Figure:
-    """Return the ROC curves, from the lowest FAR that the pairs support.
-
-    The axis does not start below the lowest of `FARS`.
-    """
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.subplots()
-    for one in found:
-        if one.roc is not None:
-            axes.plot(one.roc.fpr, one.roc.tpr, linewidth=1.2, label=f"{one.mode.letters} (AUC {one.roc.auc:.4f})")
-    impostors = max(len(one.roc.impostors) for one in found if one.roc is not None)
-    axes.set(xscale="log", xlim=(max(FARS[0], 1 / impostors), 1), ylim=(0, 1), xlabel="FAR", ylabel="TAR")
-    axes.set_title(f"{subject.name} on {subject.target}", fontsize=10)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right")
-    return figure

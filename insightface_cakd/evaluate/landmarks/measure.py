@@ -17,10 +17,10 @@ from insightface_cakd.data.landmarks.sets import read_points, set_names
 from insightface_cakd.errors import DataError, EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.landmarks.errors import THRESHOLD, image_errors, normalisers, summarise
-from insightface_cakd.evaluate.landmarks.pictures import draw_faces
+from insightface_cakd.evaluate.landmarks.pictures import face_galleries
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
-from insightface_cakd.report.result import Drawing, Result
+from insightface_cakd.report.result import Gallery, Result
 from insightface_cakd.report.tables import Row
 
 MODEL, SHAPE, BOX_SHAPE = "model", "mean shape", "mean shape in the true box"
@@ -54,6 +54,16 @@ class PointErrors(Result):
     def usual(self) -> str:
         """The normaliser usual for so many points."""
         return next(iter(normalisers(self.points.names)))
+
+    @property
+    def verdict(self) -> str:
+        """The error beside that of the mean shape."""
+        said = f"NME by {self.usual.replace('_', ' ')}: {100 * self.value:.2f} %"
+        if SHAPE not in self.floors:
+            return f"{said}."
+        floor = float(self.errors(self.usual, SHAPE).mean())
+        compared = f"{said}, against {100 * floor:.2f} % with the mean shape, which looks at no image"
+        return f"{compared}: the model has learnt nothing." if self.value >= floor else f"{compared}."
 
     @property
     def value(self) -> float:
@@ -104,9 +114,9 @@ class PointErrors(Result):
             }
         return facts | {"images": float(len(self.points))}
 
-    def drawings(self) -> Sequence[Drawing]:
+    def galleries(self) -> Sequence[Gallery]:
         """Return the faces with the largest errors, and those about the median."""
-        return draw_faces(self.points, self.found, self.errors(self.usual), SHOWN)
+        return face_galleries(self.points, self.found, self.errors(self.usual), SHOWN)
 
 
 class FullErrors(PointErrors):

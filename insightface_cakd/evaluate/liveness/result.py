@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib.figure
 import numpy as np
+from matplotlib.figure import Figure
 
 from insightface_cakd.evaluate.liveness.metrics import (
     Rates,
@@ -14,8 +14,12 @@ from insightface_cakd.evaluate.liveness.metrics import (
     error_curve,
     rates_at,
 )
-from insightface_cakd.report.plots import dress, svg_of
+from insightface_cakd.report.colours import Colours
+from insightface_cakd.report.plots import ENOUGH, dress, one_plot
 from insightface_cakd.report.result import Drawing, Result
+
+# HTER of who looks at no image.
+GUESSING = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,15 @@ class LivenessResult(Result):
     development: Scored
     tests: Mapping[str, Scored]
     source: str
+
+    @property
+    def verdict(self) -> str:
+        """HTER of each test domain, beside that of guessing."""
+        rates = self.rates()
+        said = ", ".join(f"{name} {100 * one.acer:.1f} %" for name, one in rates.items())
+        guessed = [name for name, one in rates.items() if one.acer >= GUESSING]
+        more = f"; no better than guessing: {', '.join(guessed)}" if guessed else ""
+        return f"HTER on domains that gave no threshold: {said}{more}."
 
     @property
     def threshold(self) -> float:
@@ -101,17 +114,29 @@ class LivenessResult(Result):
 
     def drawings(self) -> Sequence[Drawing]:
         """Return the DET plot."""
-        return [Drawing("DET", "BPCER over APCER; lower left is better. Dot: the threshold.", det_plot(self))]
+        return det_drawings(self.tests, dict.fromkeys(self.tests, self.threshold))
 
 
-def det_plot(result: LivenessResult) -> str:
-    """Return BPCER over APCER of each test domain, as an `<svg>`."""
-    figure = matplotlib.figure.Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    for (name, one), at in zip(result.tests.items(), result.rates().values(), strict=True):
-        _, apcer, bpcer = error_curve(one.scores, one.live)
-        (line,) = axes.plot(apcer, bpcer, label=name)
-        axes.plot([at.apcer], [at.bpcer], "o", color=line.get_color())
-    axes.set(xlabel="APCER", ylabel="BPCER", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    dress(axes)
-    return svg_of(figure, "det")
+def det_drawings(scored: Mapping[str, Scored], thresholds: Mapping[str, float]) -> list[Drawing]:
+    """Return the DET plot, of no line with too few points.
+
+    Args:
+        scored: title of the line, a domain or a model -> scores.
+        thresholds: title -> the threshold, marked by a dot.
+    """
+    curves = {name: error_curve(one.scores, one.live) for name, one in scored.items()}
+    long = {name: curve for name, curve in curves.items() if len(curve[0]) >= ENOUGH}
+    if not long:
+        return []
+    dots = {name: rates_at(scored[name].scores, scored[name].live, thresholds[name]) for name in long}
+    said = [f"{name} at its threshold: APCER {one.apcer:.3f}, BPCER {one.bpcer:.3f}" for name, one in dots.items()]
+
+    def draw(colours: Colours) -> Figure:
+        figure, axes = one_plot()
+        for name, (_, apcer, bpcer) in long.items():
+            axes.plot(apcer, bpcer, label=name, color=colours.of(name), linewidth=1.5)
+            axes.plot([dots[name].apcer], [dots[name].bpcer], "o", color=colours.of(name))
+        axes.set(xlabel="APCER", ylabel="BPCER", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        return dress(figure, axes)
+
+    return [Drawing("DET", "BPCER over APCER; lower left is better. Dot: the threshold.", draw, f"{'; '.join(said)}.")]

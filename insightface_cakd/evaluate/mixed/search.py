@@ -39,6 +39,11 @@ class Searched(Result):
     enrolled: int
 
     @property
+    def verdict(self) -> str:
+        """What keeping the gallery costs."""
+        return self.lines()[0]
+
+    @property
     def loss(self) -> tuple[float, Interval]:
         """Rank-1 lost by keeping the gallery instead of enrolling everyone again.
 

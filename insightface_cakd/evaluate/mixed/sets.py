@@ -18,12 +18,13 @@ from insightface_cakd.evaluate.mixed.mixed import (
 )
 from insightface_cakd.evaluate.mixed.search import Searched, verdict
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval, Resamples, interval_of
+from insightface_cakd.evaluate.pairs.mistakes import Mistake, mistake_galleries, nearest_mistakes
 from insightface_cakd.evaluate.pairs.set_tables import verification_facts
 from insightface_cakd.evaluate.pairs.sets import embed_pairs, varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, judge
 from insightface_cakd.networks.models import Embed
-from insightface_cakd.report.result import Result, Section, SectionedResult
+from insightface_cakd.report.result import Gallery, Result, Section, SectionedResult
 from insightface_cakd.report.tables import Row
 
 
@@ -52,12 +53,20 @@ class MixedSet:
 
     Args:
         loss: accuracy lost by keeping the teacher's gallery, compared with enrolling again with the student.
+        mistakes: the worst of the kept gallery, by thresholds of its own.
     """
 
     name: str
     cases: Combinations[Case]
     loss: float
     loss_interval: Interval
+    mistakes: Sequence[Mistake] = ()
+
+    @property
+    def short(self) -> str:
+        """The loss and what follows, in half a sentence."""
+        points = round(100 * self.loss, 2) + 0.0  # no "-0.00"
+        return f"{self.name}: keeping the gallery costs {points:.2f} points {self.loss_interval.points()}; {verdict(self.loss_interval)}"
 
     def sentence(self) -> str:
         """Return the loss in percentage points, its interval, and what follows."""
@@ -77,6 +86,15 @@ class MixedSets(Result):
     """Two models alone and mixed on verification sets."""
 
     sets: Sequence[MixedSet]
+
+    @property
+    def verdict(self) -> str:
+        """What keeping the gallery costs, set by set."""
+        return f"{'. '.join(one.short for one in self.sets)}."
+
+    def galleries(self) -> list[Gallery]:
+        """Return the worst mistakes where the gallery is kept."""
+        return mistake_galleries(mistake for one in self.sets for mistake in one.mistakes)
 
     def rows(self) -> list[Row]:
         """Return one row per set and combination."""
@@ -131,6 +149,15 @@ class MixedEnrolment(SectionedResult):
     people: Searched | None
     left_out: Sequence[str] = ()
 
+    @property
+    def verdict(self) -> str:
+        """What keeping the gallery costs."""
+        return self.sets.verdict
+
+    def galleries(self) -> list[Gallery]:
+        """Return those of the sets."""
+        return self.sets.galleries()
+
     def facts(self) -> dict[str, Any]:
         """Return the numbers of sets and people."""
         return {"sets": self.sets.facts(), "people": self.people.facts() if self.people else None}
@@ -178,4 +205,5 @@ def mixed_set(
     cases = Combinations.of(old, new, measure)
     again, kept = cases.student_alone.verified, cases.kept.verified
     lost = resamples.mean(again.right.astype(float) - kept.right, again.weights)
-    return MixedSet(name, cases, again.accuracy - kept.accuracy, interval_of(lost))
+    wrong = nearest_mistakes(name, kept, pairs.images)
+    return MixedSet(name, cases, again.accuracy - kept.accuracy, interval_of(lost), wrong)

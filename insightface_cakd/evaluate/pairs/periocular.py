@@ -1,7 +1,7 @@
 """Verification by eye strip, by face, and strip against face."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.eer import eer_interval, equal_error_rate
 from insightface_cakd.evaluate.pairs.embeddings import embed_both
+from insightface_cakd.evaluate.pairs.mistakes import nearest_mistakes
 from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.evaluate.pairs.sets import SetResult, find_sets, tar_intervals
+from insightface_cakd.evaluate.pairs.variants import seen_faces
 from insightface_cakd.evaluate.pairs.verification import judge, mean_norm, pair_distances, require_kinds
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.networks.modes import evaluating
@@ -112,7 +114,11 @@ def _measure(
     rows[ACROSS], norms[ACROSS] = rows[FACE].copy(), (norms[FACE] + norms[STRIP]) / 2
     rows[ACROSS][1::2] = rows[STRIP][1::2]
     resamples = Resamples.of(pairs)
-    return [_judged(name, way, rows[way], norms[way], resamples) for way in rows]
+    found = [_judged(name, way, rows[way], norms[way], resamples) for way in rows]
+    (by_strip, error), *others = found
+    wrong = nearest_mistakes(name, by_strip.verified, pairs.images)
+    seen = [replace(one, faces=seen_faces(one.faces, EyeStrip())) for one in wrong]
+    return [(replace(by_strip, mistakes=seen), error), *others]
 
 
 def _judged(

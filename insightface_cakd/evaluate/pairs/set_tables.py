@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from insightface_cakd.evaluate.pairs.bootstrap import METHOD, Interval
-from insightface_cakd.evaluate.pairs.sets import FACE_BN_BATCH, SetResult
+from insightface_cakd.evaluate.pairs.mistakes import mistake_galleries
+from insightface_cakd.evaluate.pairs.sets import FACE_BN_BATCH, SetResult, titled
 from insightface_cakd.evaluate.pairs.variants import PLAIN
 from insightface_cakd.evaluate.pairs.verification import FARS, VerificationResult
-from insightface_cakd.report.result import Result
+from insightface_cakd.report.result import Gallery, Result
 from insightface_cakd.report.tables import Row
 
 FACE_BN = (
@@ -22,6 +23,11 @@ class SetResults(Result):
     """A model's numbers, one result per set and variant."""
 
     sets: Sequence[SetResult]
+
+    @property
+    def verdict(self) -> str:
+        """Which share of the pairs is judged right, set by set."""
+        return said_accuracies([(titled(one.name, one.variant), one.verified, one.interval) for one in self.sets])
 
     def rows(self) -> list[Row]:
         """Return one row per result, with each FAR that any set supports."""
@@ -41,6 +47,10 @@ class SetResults(Result):
         lines = [*unsupported_lines([(one.name, one.verified) for one in self.sets]), METHOD]
         return [*lines, FACE_BN] if any(one.face_bn for one in self.sets) else lines
 
+    def galleries(self) -> list[Gallery]:
+        """Return the worst mistakes, of each set's first variant."""
+        return mistake_galleries(mistake for one in self.sets for mistake in one.mistakes)
+
     def facts(self) -> list[dict[str, Any]]:
         """Return the numbers of each set."""
         return [
@@ -55,6 +65,27 @@ class SetResults(Result):
             }
             for one in self.sets
         ]
+
+
+def said_accuracies(sets: Sequence[tuple[str, VerificationResult, Interval]]) -> str:
+    """Return a sentence about the accuracies on some sets.
+
+    It says where one is not better than chance: half of the pairs, if as many are same as different.
+
+    Args:
+        sets: name, judgement and interval of the accuracy of each.
+    """
+    said = [(100 * verified.accuracy, name) for name, verified, _ in sets]
+    if len(said) == 1:
+        ((accuracy, name),), (_, verified, interval) = said, sets[0]
+        sentence = f"{name}: {accuracy:.2f} % {interval.points()} of {len(verified.same)} pairs are judged right"
+    else:
+        (most, best), (least, worst) = max(said), min(said)
+        sentence = f"Of the pairs, {most:.2f} % ({best}) to {least:.2f} % ({worst}) are judged right"
+    by_chance = [
+        name for name, verified, interval in sets if interval.low <= max(verified.same.mean(), 1 - verified.same.mean())
+    ]
+    return f"{sentence}; not surely better than chance: {'; '.join(by_chance)}." if by_chance else f"{sentence}."
 
 
 def tar_cells(results: Sequence[tuple[VerificationResult, Mapping[float, Interval]]]) -> list[dict[str, str]]:

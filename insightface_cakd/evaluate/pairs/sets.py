@@ -12,6 +12,7 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.pairs.bootstrap import Interval, Resamples, interval_of
 from insightface_cakd.evaluate.pairs.embeddings import embed_both
+from insightface_cakd.evaluate.pairs.mistakes import Mistake, nearest_mistakes
 from insightface_cakd.evaluate.pairs.variants import PLAIN, On, Variant, vary
 from insightface_cakd.evaluate.pairs.verification import (
     FOLDS,
@@ -34,7 +35,7 @@ class SetResult:
     """A model's numbers on one variant of a set.
 
     XNorm is the mean norm of the embeddings of plain and of mirrored images; `tar_intervals` has the FARs that are
-    supported; `face_bn` is the share of the test's own batch-norm statistics.
+    supported; `face_bn` is the share of the test's own batch-norm statistics; `mistakes` are of the first variant of a set.
     """
 
     name: str
@@ -44,6 +45,7 @@ class SetResult:
     interval: Interval
     tar_intervals: dict[float, Interval]
     face_bn: float = 0
+    mistakes: Sequence[Mistake] = ()
 
 
 def find_sets(places: Sequence[Path]) -> dict[str, Path]:
@@ -152,7 +154,8 @@ def measure_sets(
         resamples = Resamples.of(pairs)
         accuracy = interval_of(resamples.mean(verified.right, verified.weights))
         tars = tar_intervals(verified, resamples)
-        results.append(SetResult(name, variant.name, verified, xnorm, accuracy, tars, variant.face_bn))
+        wrong = nearest_mistakes(name, verified, pairs.images) if variant is variants[0] else ()
+        results.append(SetResult(name, variant.name, verified, xnorm, accuracy, tars, variant.face_bn, wrong))
     return results
 
 

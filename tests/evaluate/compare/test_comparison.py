@@ -1,6 +1,7 @@
 """Models on the same pairs: differences, their intervals and tests, the curves, and what cannot be compared."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from insightface_cakd.evaluate.compare.tables import ModelComparison
 from insightface_cakd.evaluate.pairs.bootstrap import Resamples, interval_of
 from insightface_cakd.evaluate.pairs.verification import judge
 from insightface_cakd.networks.latency import Latency, measure_latency
+from insightface_cakd.report.colours import PALETTE, Colours
+from insightface_cakd.report.plots import drawn
 from tests.evaluate.protocol import slow_tar
 
 SAME = np.arange(200) % 2 == 0
@@ -87,7 +90,10 @@ def test_another_baseline():
 def test_it_can_be_repeated(found, costs):
     again = compare_pairs({name: Pairs(one.same, {m: s.verified[name].distances for m, s in found.models.items()}) for name, one in found.models["alone"].verified.items()})  # fmt: skip # noqa: E501
     assert ModelComparison(again, costs).facts() == ModelComparison(found, costs).facts()
-    assert list(drawings(again, costs)) == list(drawings(found, costs))
+    shown = [
+        [(drawing.title, drawn(drawing, Colours(), "p")) for drawing in drawings(one, costs)] for one in (again, found)
+    ]
+    assert shown[0] == shown[1]
 
 
 def test_no_sets_and_pairs_that_cannot_be_judged():
@@ -129,20 +135,43 @@ def test_the_curve_is_tar_at_so_many_false_accepts(points):
     assert curve.tar[-1] == 1
 
 
-def test_pictures_are_elements_with_ids_of_their_own(found, costs):
-    drawn = list(drawings(found, costs))
-    assert [one.title for one in drawn] == ["lfw: ROC and DET.", "cfp: ROC and DET.", "Accuracy against cost."]
-    assert all(one.svg.startswith("<svg") for one in drawn)
-    assert 'id="roc0-' in drawn[0].svg
-    assert 'id="roc1-' in drawn[1].svg
+def test_each_set_has_two_curves_and_each_cost_a_plot(found, costs):
+    shown = list(drawings(found, costs))
+    titles = [f"{name}: {kind}" for name in ("lfw", "cfp") for kind in ("ROC", "DET")]
+    assert [one.title for one in shown] == [*titles, "Accuracy against time", "Accuracy against size"]
+    assert "kd 7" in shown[-1].alt or "kd 8" in shown[-1].alt
+    assert all(f"{name} accepts" in shown[0].alt for name in ("alone", "kd", "teacher"))
+
+
+def test_a_model_has_one_colour_on_every_plot(found, costs):
+    colours = Colours(["teacher"])
+    for one in drawings(found, costs):
+        assert {colours.of(name) for name in found.models} <= set(re.findall("#[0-9a-f]{6}", drawn(one, colours, "p")))
+    assert colours.of("teacher") == PALETTE[0]
+    assert colours.names == ["teacher", "alone", "kd"]
+
+
+def test_too_few_pairs_give_no_curve(costs):
+    few = compare_pairs({"few": Pairs(SAME[:18], {name: distances(1.0, 5, SAME[:18]) for name in costs})})
+    assert [one.title for one in drawings(few, costs)] == ["Accuracy against time", "Accuracy against size"]
+
+
+def test_the_verdict_says_what_may_be_chance(found, costs):
+    difference = found.models["teacher"].difference
+    said = ModelComparison(found, costs).verdict
+    assert said.startswith("Against alone: kd ")
+    assert f"teacher {100 * difference.gain:+.2f} points {difference.interval.points(signed=True)}, better." in said
+    equal = compare_pairs({"lfw": Pairs(SAME, {"a": distances(1.0), "b": distances(1.0)})})
+    assert ModelComparison(equal, costs).verdict == "Against a: b +0.00 points [+0.00, +0.00], may be chance."
 
 
 def test_no_point_of_the_costs_is_cut(found):
     """The largest and slowest model is 5 to 10 % inside the right edge, whatever the order."""
     sizes = {"alone": 30.0, "kd": 200.0, "teacher": 0.4}
     dear = {name: Cost("torch", size, 1, Latency(size / 10, 0, size, 9)) for name, size in sizes.items()}
-    left, right, *_ = cost_figure(found, dear).axes
-    for axes, largest in ((left, 20.0), (right, 200.0)):
+    times = {name: one.latency.median for name, one in dear.items()}
+    for costs, largest in ((times, 20.0), (sizes, 200.0)):
+        (axes,) = cost_figure(found, costs, "unit", Colours()).axes
         low, high = axes.get_xlim()
         assert low == 0
         assert 1.05 * largest <= high <= 1.1 * largest

@@ -32,6 +32,7 @@ def test_parts_and_sentences(here):
     found = compared(here, "alone", "kd", mixed=("alone", "kd"))
     assert [section.title for section in found.sections] == ["Comparison", "TAR@FAR", "Mixed enrolment"]
     assert [row["model"] for row in found.sections[0].rows] == ["alone", "kd"]
+    assert found.by_chance == {"kd"}, "equal models differ by nothing"
     gained, kept = found.sentences
     assert gained.startswith("kd against alone, the same 64 pairs: +0.00 points [+0.00, +0.00]")
     assert kept.startswith("dev: keeping the gallery of alone under probes of kd costs 0.00 points")

@@ -104,7 +104,7 @@ def test_all_files_tell_the_same(tmp_path):
     entries = [run_entry(name, tmp_path / name) for name in ("alone", "kd")]
     write_outcome(tmp_path, compare_models(entries, sets, get_model, execution, seconds=0), "Models")
     for name in (PAGE, TEXT):
-        text = (tmp_path / name).read_text().replace("&#x27;", "'")
+        text = (tmp_path / name).read_text().replace("&#39;", "'")
         assert "kd against alone, the same 40 pairs, mean over 2 variants: +0.00 points" in text
         assert "is of the first variant of each: 'dev'." in text
     assert "Differences by variant" in (tmp_path / PAGE).read_text()

@@ -72,6 +72,17 @@ def test_numbers_are_the_plain_references(root, models, tmp_path):
     assert curve["fpr"][[0, -1]].tolist() == curve["tpr"][[0, -1]].tolist() == [0, 1]
 
 
+def test_it_writes_a_page_where_it_is_told_to(root, models, tmp_path):
+    page = tmp_path / "page.html"
+    _, report = ijb(models / "free.onnx", root, tmp_path / "out", "--protocol", "11", "--report", page)
+    text = page.read_text()
+    (mode,) = report["modes"]
+    tar = 100 * mode["verification"]["tar_strict"]["0.1"]
+    assert f'<p class="verdict">free on IJBC, N1D1F1: TAR {tar:.2f}\N{NO-BREAK SPACE}% at FAR 0.1.</p>' in text
+    assert "Conventions of eval_ijbc" in text
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
 def test_an_unsupported_rate_is_marked_and_has_no_strict_number(root, models, tmp_path):
     printed, report = ijb(models / "free.onnx", root, tmp_path)
     strict = next(line for line in printed.splitlines() if ", strict |" in line)
