@@ -34,8 +34,8 @@ def recogniser_file(name: str, option: str) -> Path:
     if not path.exists():
         known = ", ".join(sorted(one.name for one in STORE.expanduser().glob("*") if one.is_dir())) or "none"
         raise RunError(
-            f"{option} {name}: no such file or folder, and no such pack in {STORE} (there: {known}); expected an .onnx, the folder of a run "
-            "or of a pack, or the name of a pack. Correct it; insightface downloads a pack with FaceAnalysis(name=NAME)."
+            f"{option} {name}: no such file or folder, and no such pack in {STORE} (there: {known}); expected an .onnx, the folder of a "
+            "run or of a pack, or the name of a pack. Correct it; insightface downloads a pack with FaceAnalysis(name=NAME)."
         )
     return _in_pack(path, f"{option} {name}") if path.is_dir() and any(path.glob("*.onnx")) else path
 

@@ -19,7 +19,7 @@ def graph(path, side, outputs=1):
     class Network(nn.Module):
         def forward(self, images):
             answer = images.mean((2, 3))
-            return answer if outputs == 1 else (answer,) + tuple(answer + i for i in range(1, outputs))
+            return answer if outputs == 1 else tuple(answer + i for i in range(outputs))
 
     torch.onnx.export(Network(), (torch.zeros(1, 3, side, side),), path, dynamo=False, opset_version=13)
     return path
@@ -61,7 +61,9 @@ def test_a_pack_of_ours_says_which_file_it_is(tmp_path):
 
 def test_a_pack_of_two_recognisers_or_none_is_refused(pack):
     shutil.copy(pack / "w600k_x.onnx", pack / "another.onnx")
-    with pytest.raises(RunError, match=r"buffalo_x: recognisers of this pack: another.onnx, w600k_x.onnx; expected one"):
+    with pytest.raises(
+        RunError, match=r"buffalo_x: recognisers of this pack: another.onnx, w600k_x.onnx; expected one"
+    ):
         recogniser_file(str(pack), "--teacher")
     for name in ("another.onnx", "w600k_x.onnx"):
         (pack / name).unlink()
@@ -71,5 +73,7 @@ def test_a_pack_of_two_recognisers_or_none_is_refused(pack):
 
 def test_a_pack_that_is_not_there_is_refused_with_those_that_are(pack, monkeypatch):
     monkeypatch.setattr(packs, "STORE", pack.parent)
-    with pytest.raises(RunError, match=r"--teacher buffalo_l: no such file or folder, and no such pack in \S+ .there: buffalo_x.; exp"):
+    with pytest.raises(
+        RunError, match=r"--teacher buffalo_l: no such file or folder, and no such pack in \S+ .there: buffalo_x.; exp"
+    ):
         recogniser_file("buffalo_l", "--teacher")

@@ -13,7 +13,9 @@ from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.faces.sets import draw_folders
 from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.evaluate.compare.comparison import Difference
 from insightface_cakd.evaluate.compare.summary import RunComparison
+from insightface_cakd.evaluate.pairs.bootstrap import Interval, Paired
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.quickstart import identification as quickstart
@@ -45,6 +47,7 @@ def small(tmp_path, monkeypatch):
         monkeypatch.setattr(quickstart, stage, replace(full, config=str(job), recipe=recipe))
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     monkeypatch.setattr(quickstart, "EPOCHS", 1)
+    monkeypatch.setattr(quickstart, "STEPS", 1)
     monkeypatch.setattr(quickstart, "write_face_set", partial(write_face_set, people=6, pictures=4, pairs=20))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -133,7 +136,9 @@ def trained(small, monkeypatch):
 
     monkeypatch.setattr(quickstart, "train", train)
     monkeypatch.setattr(quickstart, "export_run", lambda *_: type("Exported", (), {"summary": lambda _: "exported"})())
-    compared = RunComparison([Section("Comparison")], ["p = 0.5."])
+    gained = Difference(0.055, Interval(0.01, 0.1), Paired(9, 2))
+    compared = RunComparison([Section("Comparison")], ["p = 0.03."], {"student + distillation": gained}, 600)
+    monkeypatch.setattr(quickstart, "_settings", lambda data, seed: shared.settings_of(seed, ["dev"], 1))
     monkeypatch.setattr(quickstart, "compare_runs", lambda *_: compared)
     monkeypatch.setattr(shared, "write_report", lambda path, report: path.write_text(report.title))
     return jobs

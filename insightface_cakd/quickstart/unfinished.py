@@ -1,0 +1,50 @@
+"""A quickstart that was stopped or failed goes on when it is started again."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from insightface_cakd.errors import RunError
+from insightface_cakd.runtime.atomic import require_new, write_json
+
+MARK = ".unfinished"
+
+
+@contextmanager
+def going_on(output: Path, asked: Mapping[str, object]) -> Iterator[bool]:
+    """Mark a folder as unfinished during a block, and for good if it fails.
+
+    Args:
+        output: new, empty, or marked before by a quickstart of the same.
+        asked: what was asked for; JSON.
+
+    Yields:
+        Whether there is something to go on from.
+
+    Raises:
+        RunError: the folder holds something else, or an unfinished quickstart of something else.
+    """
+    mark = output / MARK
+    before = _read(mark)
+    if before is None:
+        require_new(output, RunError)
+        write_json(mark, asked)
+    elif before != asked:
+        said = ", ".join(f"{key} {before.get(key)}" for key in asked if before.get(key) != asked[key])
+        raise RunError(
+            f"{output}: holds an unfinished quickstart of something else ({said}); expected the same, to go on. Choose another "
+            "--output, or remove it."
+        )
+    yield before is not None
+    mark.unlink()
+
+
+def _read(mark: Path) -> dict[str, object] | None:
+    if not mark.is_file():
+        return None
+    try:
+        found = json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
