@@ -73,15 +73,17 @@ def _train(
     no_fixes: options.NoFixes = None,
 ) -> None:
     from insightface_cakd.recipe.settings import given
+    from insightface_cakd.runtime.ranks import is_first_process
     from insightface_cakd.tasks.job import Job
-    from insightface_cakd.tasks.launch import train
+    from insightface_cakd.tasks.launch import run
+    from insightface_cakd.tasks.telling import ending
 
     changes = given(teacher, centres, prototypes, init, recipe_settings)
     hosted = (host, fixes or (), no_fixes or ())
     job = Job(config, distill, changes, settings or (), data, output, resume, *hosted, auto_resume)
-    result = train(job)
-    for name, accuracy in result.accuracy.items():
-        print(f"{name}: {accuracy:.4f}")
+    finished = run(job)
+    if is_first_process():
+        print("\n".join(ending(*finished)))
 
 
 def _bench(

@@ -33,8 +33,8 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
     require_new_folder(out, faces)
     if len(people) < MIN_PEOPLE:
         raise DataError(
-            f"{faces}: {len(people)} {'person' if len(people) == 1 else 'people'}; expected at least {MIN_PEOPLE}, one folder each, since a "
-            "fifth of them is held out for verification. Add people, or pack the folder and train with `cakd data pack` and `cakd train`."
+            f"{faces}: {len(people)} {'person' if len(people) == 1 else 'people'}; expected at least {MIN_PEOPLE}, one folder each, since "
+            "a fifth of them is held out for verification. Add people, or pack the folder and train with `cakd data pack` and `cakd train`."
         )
     random.Random(seed).shuffle(people)
     held_out = max(2, int(HELD_OUT * len(people)))

@@ -172,8 +172,10 @@ def _finish(work: _Work, distilled: Stage, own_teacher: bool, started: float) ->
     print(exported.summary())
     print("\n[6/6] writing the report", flush=True)
     compared = _compare(work.models, work.data)
-    accuracies = (work.results[one.title].accuracy[DEV] for one in (TEACHER, ALONE, distilled))
-    said = verdict(Reached(*accuracies, compared.pairs, compared.differences[distilled.title].paired.p, own_teacher))
+    teacher, alone, taught = (work.results[one.title].accuracy[DEV] for one in (TEACHER, ALONE, distilled))
+    said = verdict(
+        Reached(teacher, alone, taught, compared.pairs, compared.differences[distilled.title].paired.p, own_teacher)
+    )
     report = Report(
         title="insightface_cakd quickstart",
         rows=_rows(work.results, compared),

@@ -42,7 +42,7 @@ def verdict(reached: Reached) -> str:
     if reached.p >= LEVEL:
         return (
             f"{better}, but the student that it taught ({distilled}) is not clearly better: these {reached.pairs} pairs show no "
-            "difference. Add images, which need no names (task `unlabelled`), or start from a student that is trained already (cakd train --init)."
+            "difference. Add images, which need no names (task `unlabelled`), or start from a trained student (cakd train --init)."
         )
     if reached.distilled < reached.alone:
         return (

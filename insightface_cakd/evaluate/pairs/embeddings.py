@@ -103,7 +103,7 @@ def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of the distinct images, and for each image its place among them."""
     seen: dict[bytes, int] = {}
     place = np.array(
-        [seen.setdefault(blake2b(np.ascontiguousarray(image)).digest(), len(seen)) for image in images], np.int64
+        [seen.setdefault(blake2b(np.ascontiguousarray(image).data).digest(), len(seen)) for image in images], np.int64
     )
     return np.unique(place, return_index=True)[1], place
 
