@@ -7,13 +7,14 @@ from pathlib import Path
 
 from insightface_cakd.errors import RunError
 from insightface_cakd.runtime.atomic import require_new, write_json
+from insightface_cakd.runtime.folder_lock import LOCK
 
 MARK = ".unfinished"
 
 
 @contextmanager
 def going_on(output: Path, asked: Mapping[str, object]) -> Iterator[bool]:
-    """Mark a folder as unfinished during a block, and for good if it fails.
+    """Mark a folder as unfinished during a block, and for good if it fails with something made.
 
     Args:
         output: new, empty, or marked before by a quickstart of the same.
@@ -36,7 +37,12 @@ def going_on(output: Path, asked: Mapping[str, object]) -> Iterator[bool]:
             f"{output}: holds an unfinished quickstart of something else ({said}); expected the same, to go on. Choose another "
             "--output, or remove it."
         )
-    yield before is not None
+    try:
+        yield before is not None
+    except BaseException:
+        if all(child.name in (MARK, LOCK) for child in output.iterdir()):
+            mark.unlink()
+        raise
     mark.unlink()
 
 
