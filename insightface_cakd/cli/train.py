@@ -10,9 +10,10 @@ from insightface_cakd.cli import options
 QUICKSTART_HELP = """Watch a teacher teach a small network, from data to report.
 
 Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
-writes a report. Without --data, faces are drawn. A --teacher (an .onnx, a run, a pack's
-folder, or a pack that insightface has by its name, such as buffalo_l) is measured and not trained. The output folder must be new or empty, or
-of the same command that did not end, which then goes on.
+writes a report. Without --data, faces are drawn.
+A --teacher (an .onnx, a run, a pack's folder, or a pack that insightface has by its name, such as buffalo_l) is
+measured and not trained. The output folder must be new or empty, or of the same command that did not end, which then
+goes on.
 
 Tasks: identification; landmarks; liveness; lowres, small faces; periocular, eye strips; synthetic, a student from
 generated faces only.
