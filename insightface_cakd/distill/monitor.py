@@ -83,7 +83,7 @@ class Monitor:
 
 
 def loss_line(step: DistillationStep, gradients: EmbeddingGradients | None = None) -> str:
-    """Return the parts of the last loss: the margin's, and the weighted terms with their raw values.
+    """Return the last loss: margin, and weighted terms with raw values.
 
     Reads the device.
 

@@ -16,7 +16,7 @@ _LISTS = ("manifest.json", "pack.json")
 
 
 def recogniser_file(name: str, option: str) -> Path:
-    """Return the file of a recogniser that is named as a user would.
+    """Return the file of a recogniser.
 
     Args:
         name: a file, the folder of a run or of a pack, or the name of a pack that insightface has on disk, such as `buffalo_l`.

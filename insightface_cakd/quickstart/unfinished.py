@@ -1,4 +1,4 @@
-"""A quickstart that was stopped or failed goes on when it is started again."""
+"""A quickstart that failed goes on when started again."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,9 @@ MARK = ".unfinished"
 
 @contextmanager
 def going_on(output: Path, asked: Mapping[str, object]) -> Iterator[bool]:
-    """Mark a folder as unfinished during a block, and for good if it fails with something made.
+    """Mark a folder as unfinished during a block.
+
+    If the block fails with something made, the mark stays.
 
     Args:
         output: new, empty, or marked before by a quickstart of the same.

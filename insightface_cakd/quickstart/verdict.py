@@ -29,7 +29,7 @@ class Reached:
 
 
 def verdict(reached: Reached) -> str:
-    """Say whether the teacher was worth having, and what to do if not."""
+    """Say whether the teacher helped, and what to do if not."""
     teacher, alone, distilled = (f"{100 * one:.2f} %" for one in (reached.teacher, reached.alone, reached.distilled))
     advice = _GIVEN if reached.given else _TRAINED
     if is_at_chance(reached.teacher, reached.pairs):

@@ -1,4 +1,4 @@
-"""Warnings of torch that say nothing to whoever trains; each is left out by its own words."""
+"""Leaves out torch's warnings that mean nothing, by their words."""
 
 import re
 import warnings

@@ -23,7 +23,7 @@ def rank() -> int:
 
 
 def is_first_process() -> bool:
-    """Return whether this process is the first of torchrun's, also before there is a group."""
+    """Return whether this process is torchrun's first, group or not."""
     return int(os.environ.get("RANK", "0")) == 0
 
 

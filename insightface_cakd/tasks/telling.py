@@ -1,4 +1,4 @@
-"""What a run says of itself: a block as it begins, and what to do next as it ends."""
+"""What a run says as it begins and ends."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _ACCURACY = re.compile(r"\[([^\[\]]+)\]\[\d+\]Accuracy-Flip: ([\d.]+)")
 
 
 def terms_of(recipe: Recipe) -> str:
-    """Return a recipe's terms with their weights, after its head if it has one."""
+    """Return a recipe's head, if any, and weighted terms."""
     parts = [] if recipe.head is None else [recipe.head.summary]
     return " + ".join([*parts, *(f"{term.weight:g} x {term.name}" for term in recipe.losses)])
 
@@ -60,7 +60,7 @@ def ending(result: RunResult, run: RunFolder) -> Iterator[str]:
 
 
 def logged_accuracies(output: Path) -> dict[str, float]:
-    """Return the last accuracy of each set that arcface_torch logged, in [0, 1]."""
+    """Return the last accuracy of each set in arcface_torch's log."""
     log = output / LOG
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     return {name: float(accuracy) for name, accuracy in _ACCURACY.findall(text)}
