@@ -10,8 +10,10 @@ from insightface_cakd.cli import options
 QUICKSTART_HELP = """Watch a teacher teach a small network, from data to report.
 
 Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
-writes a report. Without --data, faces are drawn. A --teacher, an .onnx or a run, is
-measured and not trained. The output folder must be new or empty.
+writes a report. Without --data, faces are drawn.
+A --teacher (an .onnx, a run, a pack's folder, or a pack that insightface has by its name, such as buffalo_l) is
+measured and not trained. The output folder must be new or empty, or of the same command that did not end, which then
+goes on.
 
 Tasks: identification; landmarks; liveness; lowres, small faces; periocular, eye strips; synthetic, a student from
 generated faces only.
@@ -73,15 +75,17 @@ def _train(
     no_fixes: options.NoFixes = None,
 ) -> None:
     from insightface_cakd.recipe.settings import given
+    from insightface_cakd.runtime.ranks import is_first_process
     from insightface_cakd.tasks.job import Job
-    from insightface_cakd.tasks.launch import train
+    from insightface_cakd.tasks.launch import run
+    from insightface_cakd.tasks.telling import ending
 
     changes = given(teacher, centres, prototypes, init, recipe_settings)
     hosted = (host, fixes or (), no_fixes or ())
     job = Job(config, distill, changes, settings or (), data, output, resume, *hosted, auto_resume)
-    result = train(job)
-    for name, accuracy in result.accuracy.items():
-        print(f"{name}: {accuracy:.4f}")
+    finished = run(job)
+    if is_first_process():
+        print("\n".join(ending(*finished)))
 
 
 def _bench(

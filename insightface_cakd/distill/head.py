@@ -1,11 +1,13 @@
 """The host's class-sharded head, plus the distillation terms of the recipe."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from insightface_cakd.distill.distillation import Distillation
+from insightface_cakd.distill.monitor import loss_line
 from insightface_cakd.distill.prototypes import check_classes
 from insightface_cakd.distill.sources import asking
 from insightface_cakd.distill.state import PREFIX, load_method_state, method_state
@@ -26,6 +28,8 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
     class DistilledHead(host_head):  # type: ignore[misc, valid-type]
         """The host's loss plus the recipe's weighted terms."""
+
+        terms = staticmethod(partial(_terms, distillation))
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -70,6 +74,12 @@ def distilled_head(host_head: type[nn.Module], distillation: Distillation) -> ty
 
     DistilledHead.__name__ = DistilledHead.__qualname__ = "DistilledHead"
     return DistilledHead
+
+
+def _terms(distillation: Distillation) -> str:
+    """Return what the last loss consists of; reads the device."""
+    student = distillation.student
+    return loss_line(distillation.step, None if student is None else student.gradients)
 
 
 def _before_loss(

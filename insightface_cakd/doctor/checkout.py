@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.errors import PatchError, RunError
 from insightface_cakd.hosts.checkout import Checkout, where_raised
 from insightface_cakd.hosts.compat import FIXES
@@ -10,6 +9,7 @@ from insightface_cakd.hosts.failures import describe
 from insightface_cakd.hosts.packages import EXTRA, how_to_install, missing_host_packages
 from insightface_cakd.hosts.patching import status
 from insightface_cakd.hosts.pinned import PINNED_COMMIT
+from insightface_cakd.runtime.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.runtime.foreign import print_traceback
 
 # Packages that train_v2.py needs, directly or through its imports; only scripts need the others.

@@ -7,9 +7,9 @@ import numpy as np
 
 from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.doctor.findings import Finding, note, ok, problem
 from insightface_cakd.hosts.embedded.dataset import open_faces
 from insightface_cakd.hosts.preflight import ALL_LABELS, SAMPLED_LABELS
+from insightface_cakd.runtime.findings import Finding, note, ok, problem
 
 
 def examine_faces(rec: str, num_classes: object = None) -> Generator[Finding, None, None]:

@@ -11,17 +11,17 @@ from torch import nn
 from insightface_cakd.distill.plan import planned_length
 from insightface_cakd.doctor.checkout import examine_checkout, examine_fixes, import_problem
 from insightface_cakd.doctor.data import examine_faces, examine_sets
-from insightface_cakd.doctor.findings import Finding, note, problem
 from insightface_cakd.doctor.installation import examine_installation
 from insightface_cakd.doctor.rehearsal import Host, rehearse
-from insightface_cakd.doctor.schedule import examine_schedule
 from insightface_cakd.errors import CAKDError, RunError
 from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import Checkout, find_checkout
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
+from insightface_cakd.hosts.schedule import examine_amount, examine_schedule
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.devices import choose_device
+from insightface_cakd.runtime.findings import Finding, note, problem
 from insightface_cakd.runtime.ranks import world_size
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job
@@ -61,6 +61,7 @@ def _embedded() -> Host:
     def remarks(cfg: EasyDict) -> Iterator[Finding]:
         if cfg.sample_rate == 0:
             yield note("config: sample_rate is 0: of all classes a step uses those of its own images only.")
+        yield from examine_amount(embedded_length(cfg, Task(), world_size()).total)
         yield from examine_sets(cfg.val_targets, str(cfg.rec))
 
     return Host(train_v2, get_config, device, build, length, remarks)

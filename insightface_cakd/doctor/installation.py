@@ -10,8 +10,8 @@ import onnxruntime
 import torch
 
 from insightface_cakd import __version__
-from insightface_cakd.doctor.findings import Finding, note, ok, problem, refusals
 from insightface_cakd.recipe import load_recipe, recipe_name, shipped_recipes
+from insightface_cakd.runtime.findings import Finding, note, ok, problem, refusals
 
 PACKAGES = ("torch", "timm", "numpy", "onnx", "onnxruntime", "insightface", "tensorboard")
 # Distributions that install a package under another name.

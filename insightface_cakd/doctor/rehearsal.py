@@ -15,7 +15,6 @@ from torch import nn
 
 from insightface_cakd.distill.plan import RunPlan
 from insightface_cakd.doctor.data import examine_faces
-from insightface_cakd.doctor.findings import Finding, note, ok, problem
 from insightface_cakd.doctor.teaching import examine_teachers
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.dataset import get_dataloader
@@ -23,12 +22,14 @@ from insightface_cakd.hosts.failures import describe
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
+from insightface_cakd.runtime.findings import Finding, note, ok, problem
 from insightface_cakd.runtime.foreign import anything_foreign, print_traceback
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.task import DataRequest, Task, own_batches
 from insightface_cakd.tasks.teaching import Teaching, check_teacher, find_check_bin, make_teachers, sets_of
+from insightface_cakd.tasks.telling import terms_of
 
 T = TypeVar("T")
 Step = Generator[Finding, None, T]
@@ -97,10 +98,8 @@ def _teaching(job: Job, host: Host, cfg: EasyDict | None) -> Step[tuple[Recipe, 
     They are measured later, when everything else fits.
     """
     recipe = load_recipe(str(job.distill), job.recipe_settings)
-    parts = [] if recipe.head is None else [recipe.head.summary]
-    parts += [f"{term.weight:g} x {term.name}" for term in recipe.losses]
     names = ", ".join(spec.network for spec in recipe.named_teachers.values()) or "none"
-    yield ok(f"recipe {job.distill}: {' + '.join(parts)}, teacher {names}")
+    yield ok(f"recipe {job.distill}: {terms_of(recipe)}, teacher {names}")
     for spec in recipe.named_teachers.values():
         yield from _check_set(spec, cfg)
     device = host.device(cfg)

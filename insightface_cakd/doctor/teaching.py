@@ -7,13 +7,13 @@ from statistics import mean
 import torch
 
 from insightface_cakd.data.bins import VerificationSet
-from insightface_cakd.doctor.findings import Finding, note, ok
 from insightface_cakd.evaluate.pairs.separation import gain_in_separation, separation
 from insightface_cakd.evaluate.pairs.sets import load_thinned
 from insightface_cakd.evaluate.pairs.verification import VerificationResult, verify
 from insightface_cakd.networks.models import Embed
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.report.teaching import weak_teacher
+from insightface_cakd.runtime.findings import Finding, note, ok
 from insightface_cakd.tasks.teaching import PAIRS, Teaching, at_chance, measurable
 from insightface_cakd.teachers import Teacher
 

@@ -2,50 +2,71 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import torch
 
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.faces import write_face_set
-from insightface_cakd.data.images import FACE_SIZE
+from insightface_cakd.data.records import FaceRecords
 from insightface_cakd.data.split import split_faces
 from insightface_cakd.distill.snapshot import wants_snapshots
-from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.compare.summary import RunComparison, compare_runs
-from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.export.student import export_run
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
-from insightface_cakd.networks.entries import Entry, find_entry
-from insightface_cakd.networks.modes import evaluating
+from insightface_cakd.networks.entries import Entry
 from insightface_cakd.quickstart.stage import Stage, finish, settings_of
+from insightface_cakd.quickstart.teacher import Measured, measure_teacher, open_teacher
+from insightface_cakd.quickstart.unfinished import going_on
+from insightface_cakd.quickstart.verdict import Reached, verdict
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.report.result import Section
 from insightface_cakd.report.run_report import Report
-from insightface_cakd.report.teaching import distilled_below, reached, weak_teacher
-from insightface_cakd.runtime.atomic import require_new
+from insightface_cakd.report.tables import Row
 from insightface_cakd.runtime.devices import choose_device
 from insightface_cakd.runtime.progress import progress_bar
 from insightface_cakd.runtime.run_folder import RUN, RunFolder
 from insightface_cakd.show.run import method_sections, open_run
 from insightface_cakd.tasks.job import Job
 from insightface_cakd.tasks.launch import train
+from insightface_cakd.tasks.precompute import cache_teacher
 
 DEV = "dev"
-# Fewer epochs than in the configs, so that two cores need less than five minutes.
-EPOCHS = 5
-# Pairs in the comparison: every second pair of the drawn set, so that its ten folds keep as many same as different pairs.
-PAIRS = 1000
-
+# Fewer epochs than in the configs, so that two cores need less than five minutes. Few images get as many steps in more epochs.
+EPOCHS, STEPS = 5, 300
+# Images of a step, as in the two configs.
+BATCH = 64
+# A teacher that would take longer in the loop answers each image once, before.
+LIVE_SECONDS = 240
 
 TEACHER = Stage("teacher", "teacher", "faces_vit_tiny")
 ALONE = Stage("student alone", "alone", "faces_cnn_tiny")
 DISTILLED = Stage("student + distillation", "distilled", "faces_cnn_tiny", "quickstart")
 # On faces or from a teacher of the user's own, for which CAKD's taps may not be.
-OWN = "recommended"
+OWN, CACHED = "recommended", "recommended_cached"
+
+
+@dataclass
+class _Work:
+    """What a quickstart has come to.
+
+    Args:
+        weights: what the recipe's teacher is made of.
+        results: title of a network -> what it reaches.
+        models: title of a network -> where it lies.
+    """
+
+    output: Path
+    settings: tuple[str, ...]
+    weights: Path
+    results: dict[str, RunResult] = field(default_factory=dict)
+    models: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        """Folder of the training and verification images."""
+        return self.output / "data"
 
 
 def quickstart(output: Path, faces: Path | None = None, seed: int = 2048, teacher: str | None = None) -> None:
@@ -55,54 +76,121 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048, teache
     distilled CNN and check the file; write a report. Drawn faces and a teacher of our own show CAKD, others the recipe `recommended`.
 
     Args:
-        output: a new or empty folder for everything that is written.
+        output: for everything that is written; new, empty, or of the same quickstart that did not end, which then goes on.
         faces: aligned faces, one folder per person; None draws faces.
         seed: seed of data, weights and order.
-        teacher: an .onnx or a run's folder; it is measured, and not trained.
+        teacher: an .onnx, a run's or a pack's folder, or a pack's name; it is measured, and not trained.
 
     Raises:
         CAKDError: the output folder is in use, or a step failed.
     """
     started = time.monotonic()
-    require_new(output, RunError)
-    data, given_teacher = output / "data", None if teacher is None else _open(teacher)
-    _make_data(data, faces, seed)
-    distilled = DISTILLED if faces is None and teacher is None else replace(DISTILLED, recipe=OWN)
-    models, results, settings = {TEACHER.title: output / TEACHER.folder}, {}, settings_of(seed, [DEV], EPOCHS)
-    if given_teacher is not None:
-        print(f"\n[2/6] measuring the teacher ({given_teacher.path})", flush=True)
-        results[TEACHER.title], width = _measure(given_teacher, data)
-        models[TEACHER.title], settings = Path(str(teacher)), (*settings, f"embedding_size={width}")
-    for number, stage in enumerate((TEACHER, ALONE, distilled), start=2):
-        if stage.title in results:
-            continue
-        print(f"\n[{number}/6] training the {stage.title} ({stage.config})", flush=True)
-        taught = given(teacher=teacher or str(RunFolder(output / TEACHER.folder).model)) if stage.recipe else ()
-        models[stage.title] = output / stage.folder
-        results[stage.title] = train(Job(stage.config, stage.recipe, taught, settings, data, models[stage.title]))
-        if stage is ALONE and (line := weak_teacher(*_accuracies(results))) is not None:
-            print(line, flush=True)
+    own = None if teacher is None else open_teacher(teacher)
+    asked = {"--data": None if faces is None else str(faces.absolute()), "--seed": seed, "--teacher": teacher}
+    with going_on(output, asked) as goes_on:
+        if goes_on:
+            print(f"{output}: an unfinished quickstart, which goes on", flush=True)
+        _make_data(output / "data", faces, seed)
+        work = _Work(output, _settings(output / "data", seed), RunFolder(output / TEACHER.folder).model)
+        distilled = DISTILLED if faces is None and own is None else replace(DISTILLED, recipe=OWN)
+        if own is None:
+            _train(work, TEACHER, 2)
+        else:
+            distilled = _take(work, own, distilled)
+        _train(work, ALONE, 3)
+        _train(work, distilled, 4)
+        _finish(work, distilled, own is not None, started)
+
+
+def _make_data(data: Path, faces: Path | None, seed: int) -> None:
+    """Write train.rec, train.idx, property and dev.bin; what is there already stays."""
+    if faces is None:
+        print("[1/6] drawing faces", flush=True)
+    else:
+        print(f"[1/6] packing {faces}", flush=True)
+    if data.exists():
+        return
+    if faces is None:
+        with progress_bar("faces") as progress:
+            write_face_set(data, seed=seed, progress=progress)
+    else:
+        split_faces(faces, data, DEV, seed)
+
+
+def _settings(data: Path, seed: int) -> tuple[str, ...]:
+    """Return the settings of each training: at least so many epochs that it has enough steps, and no batch that nothing fills."""
+    images = len(FaceRecords(data))
+    own = settings_of(seed, [DEV], _epochs(images))
+    return own if images >= BATCH else (*own, f"batch_size={images}")
+
+
+def _epochs(images: int) -> int:
+    return max(EPOCHS, -(-STEPS // max(images // BATCH, 1)))
+
+
+def _take(work: _Work, teacher: Entry, distilled: Stage) -> Stage:
+    """Measure the user's teacher; return the training under it.
+
+    A slow teacher answers for each training image and its mirror image once.
+    """
+    print(f"\n[2/6] measuring the teacher ({teacher.path})", flush=True)
+    found = measure_teacher(teacher, load_bin(work.data / f"{DEV}.bin"), DEV)
+    work.results[TEACHER.title], work.models[TEACHER.title] = found.result, teacher.path
+    work.weights = teacher.path
+    work.settings = (*work.settings, f"embedding_size={found.width}")
+    if not _is_slow(found, work.data):
+        return distilled
+    cache = work.output / "cache"
+    print(
+        f"the teacher takes {1000 * found.seconds:.0f} ms for an image: it answers each image once, before", flush=True
+    )
+    if not cache.exists():
+        with progress_bar("cache") as progress:
+            cache_teacher(OWN, work.data, cache, given(teacher=str(teacher.path)), progress)
+    work.weights = cache
+    return replace(distilled, recipe=CACHED)
+
+
+def _is_slow(teacher: Measured, data: Path) -> bool:
+    images = len(FaceRecords(data))
+    return teacher.seconds * images * _epochs(images) > LIVE_SECONDS
+
+
+def _train(work: _Work, stage: Stage, number: int) -> None:
+    """Train one of the networks, or go on with it."""
+    print(f"\n[{number}/6] training the {stage.title} ({stage.config})", flush=True)
+    taught = given(teacher=str(work.weights)) if stage.recipe else ()
+    work.models[stage.title] = folder = work.output / stage.folder
+    job = Job(stage.config, stage.recipe, taught, work.settings, work.data, folder, auto_resume=True)
+    work.results[stage.title] = train(job)
+
+
+def _finish(work: _Work, distilled: Stage, own_teacher: bool, started: float) -> None:
+    """Export the distilled student, compare the three networks, and report."""
     print("\n[5/6] exporting the distilled student to ONNX", flush=True)
-    exported = export_run(output / DISTILLED.folder, output / "student.onnx", get_model)
+    exported = export_run(work.output / distilled.folder, work.output / "student.onnx", get_model)
     print(exported.summary())
     print("\n[6/6] writing the report", flush=True)
-    compared = _compare(models, data)
-    report = report_of(models, results, exported.summary(), compared, _method(distilled, output))
+    compared = _compare(work.models, work.data)
+    teacher, alone, taught = (work.results[one.title].accuracy[DEV] for one in (TEACHER, ALONE, distilled))
+    said = verdict(
+        Reached(teacher, alone, taught, compared.pairs, compared.differences[distilled.title].paired.p, own_teacher)
+    )
+    method = _method(distilled, work.output)
+    report = report_of(work.models, work.results, exported.summary(), compared, method, said)
+    weights = RunFolder(work.output / distilled.folder).model
     finish(
-        output,
-        report,
-        f"{output / 'student.onnx'} (weights: {RunFolder(output / DISTILLED.folder).model})",
-        started,
-        [*compared.sentences, *_remark(results)],
+        work.output, report, f"{work.output / 'student.onnx'} (weights: {weights})", started, compared.sentences, said
     )
 
 
 def report_of(
     models: Mapping[str, Path],
-    results: dict[str, RunResult],
+    results: Mapping[str, RunResult],
     exported: str,
     compared: RunComparison,
     method: Sequence[Section],
+    verdict: str,
 ) -> Report:
     """Return the report of the three models.
 
@@ -112,54 +200,16 @@ def report_of(
         exported: what was exported.
         compared: the three on the same pairs.
         method: sections on the method.
+        verdict: what the teacher was worth.
     """
-    teacher, alone = _accuracies(results)
-    by_chance = DISTILLED.title in compared.by_chance
     return Report(
         title="insightface_cakd quickstart",
-        verdict=reached(DISTILLED.title, results[DISTILLED.title].accuracy[DEV], alone, teacher, by_chance),
-        rows=_rows(results),
+        verdict=verdict,
+        rows=_rows(results, compared),
         runs={title: folder for title, folder in models.items() if (folder / RUN).is_file()},
         notes=[exported],
         sections=[*compared.sections, *method],
     )
-
-
-def _make_data(data: Path, faces: Path | None, seed: int) -> None:
-    """Write train.rec, train.idx, property and dev.bin."""
-    if faces is None:
-        print("[1/6] drawing faces", flush=True)
-        with progress_bar("faces") as progress:
-            write_face_set(data, seed=seed, progress=progress)
-    else:
-        print(f"[1/6] packing {faces}", flush=True)
-        split_faces(faces, data, DEV, seed)
-
-
-def _open(teacher: str) -> Entry:
-    """Return a teacher of the user's own.
-
-    Raises:
-        RunError: its network is not known.
-    """
-    found = find_entry(Path(teacher))
-    if found.runtime == "torch" and found.network is None:
-        raise RunError(
-            f"--teacher {teacher}: which network these weights are of is not known; expected an .onnx, or the output folder of a run. "
-            "Export it to ONNX, or train with `cakd train --distill` and a recipe that names the network."
-        )
-    return found
-
-
-def _measure(teacher: Entry, data: Path) -> tuple[RunResult, int]:
-    """Return what a teacher reaches, and the width of its embeddings."""
-    started, device = time.monotonic(), choose_device(None)
-    embed, pairs = teacher.load(get_model, device), load_bin(data / f"{DEV}.bin")
-    with progress_bar("teacher") as progress, evaluating(embed):
-        verified = verify(embed, pairs, device, progress=progress)
-        width = embed(torch.zeros(1, 3, FACE_SIZE, FACE_SIZE, device=device)).shape[1]
-    print(f"the teacher: {100 * verified.accuracy:.2f} % on {DEV}", flush=True)
-    return RunResult(accuracy={DEV: verified.accuracy}, seconds=time.monotonic() - started), width
 
 
 def _compare(models: Mapping[str, Path], data: Path) -> RunComparison:
@@ -168,8 +218,7 @@ def _compare(models: Mapping[str, Path], data: Path) -> RunComparison:
     The result has confidence intervals, a paired test, curves, cost, and the teacher's gallery with the student's probes.
     """
     ordered = {title: models[title] for title in (ALONE.title, DISTILLED.title, TEACHER.title)}
-    mixed = (TEACHER.title, DISTILLED.title)
-    return compare_runs(ordered, data / f"{DEV}.bin", choose_device(None), get_model, mixed, PAIRS)
+    return compare_runs(ordered, data / f"{DEV}.bin", choose_device(None), get_model, (TEACHER.title, DISTILLED.title))
 
 
 def _method(stage: Stage, output: Path) -> list[Section]:
@@ -182,24 +231,15 @@ def _method(stage: Stage, output: Path) -> list[Section]:
     return method_sections(open_run(output / stage.folder, choose_device(None)))
 
 
-def _accuracies(results: dict[str, RunResult]) -> tuple[float, float]:
-    """Return those of the teacher and of the student alone."""
-    return results[TEACHER.title].accuracy[DEV], results[ALONE.title].accuracy[DEV]
-
-
-def _remark(results: dict[str, RunResult]) -> list[str]:
-    """Return what to do where distillation cost the student accuracy."""
-    teacher, alone = _accuracies(results)
-    line = distilled_below(DISTILLED.title, results[DISTILLED.title].accuracy[DEV] - alone, teacher, alone)
-    return [] if line is None else [line]
-
-
-def _rows(results: dict[str, RunResult]) -> list[dict[str, str]]:
+def _rows(results: Mapping[str, RunResult], compared: RunComparison) -> list[Row]:
     """Return the table: accuracy of the three models, and distillation's gain."""
-    rows = [
-        {"model": title, "accuracy": f"{100 * result.accuracy[DEV]:.2f} %", "seconds": f"{result.seconds:.0f}"}
-        for title, result in results.items()
+    rows: list[Row] = [
+        {
+            "model": title,
+            "accuracy": f"{100 * results[title].accuracy[DEV]:.2f} %",
+            "seconds": f"{results[title].seconds:.0f}",
+        }
+        for title in (TEACHER.title, ALONE.title, DISTILLED.title)
     ]
-    difference = results[DISTILLED.title].accuracy[DEV] - results[ALONE.title].accuracy[DEV]
-    rows.append({"model": "difference", "accuracy": f"{100 * difference:+.2f} points", "seconds": ""})
-    return rows
+    gain = compared.differences[DISTILLED.title].gain
+    return [*rows, {"model": "difference", "accuracy": f"{100 * gain:+.2f} points", "seconds": ""}]

@@ -52,7 +52,9 @@ def settings_of(seed: int, sets: Sequence[str], epochs: int) -> tuple[str, ...]:
     return (f"seed={seed}", f"val_targets={list(sets)!r}", f"num_epoch={epochs}", f"verify_epochs={epochs}")
 
 
-def finish(output: Path, report: Report, model: str, started: float, sentences: Sequence[str] = ()) -> None:
+def finish(
+    output: Path, report: Report, model: str, started: float, sentences: Sequence[str] = (), verdict: str | None = None
+) -> None:
     """Write the report; print its table, and where everything is.
 
     Args:
@@ -61,8 +63,11 @@ def finish(output: Path, report: Report, model: str, started: float, sentences: 
         model: the exported file, and what it is.
         started: `time.monotonic()` at the beginning.
         sentences: printed after the table.
+        verdict: the first line of the result.
     """
     write_report(output / REPORT, report)
+    if verdict is not None:
+        print(f"\n{verdict}")
     print(f"\n{markdown_table(report.rows)}\n")
     if sentences:
         print("\n".join(sentences) + "\n")

@@ -41,27 +41,6 @@ def weak_teacher(teacher: float, alone: float, who: str = "the student alone") -
     )
 
 
-def reached(name: str, student: float, alone: float, teacher: float, by_chance: bool = False) -> str:
-    """Return what distillation came to.
-
-    Where it cost accuracy, the sentence says what to do.
-
-    Args:
-        name: of the student that was taught.
-        student: its accuracy, in [0, 1].
-        alone: that of the same student alone.
-        teacher: that of its teacher.
-        by_chance: whether the difference may be chance.
-    """
-    below = distilled_below(name, student - alone, teacher, alone)
-    if below is not None:
-        return below
-    return (
-        f"{name} reaches {_percent(student)}, {100 * (student - alone):+.2f} points against the student alone ({_percent(alone)})"
-        f"{', which may be chance' if by_chance else ''}; the teacher reaches {_percent(teacher)}."
-    )
-
-
 def distilled_below(name: str, gain: float, teacher: float | None, alone: float) -> str | None:
     """Return what to do where distillation cost accuracy.
 

@@ -1,5 +1,6 @@
 """Rank and number of processes; 0 of 1 without a group."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,6 +20,11 @@ def has_group() -> bool:
 def rank() -> int:
     """Return the rank of this process, 0 without a process group."""
     return dist.get_rank() if has_group() else 0
+
+
+def is_first_process() -> bool:
+    """Return whether this process is torchrun's first, group or not."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def world_size() -> int:

@@ -18,9 +18,11 @@ from insightface_cakd.errors import CAKDError, RecipeError
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.runtime.foreign import anything_foreign
+from insightface_cakd.runtime.idle_warnings import leave_out_idle_warnings
 from insightface_cakd.tasks.known import task_of
 from insightface_cakd.tasks.seam import install
 from insightface_cakd.tasks.teaching import make_teachers, sets_of
+from insightface_cakd.tasks.telling import beginning
 
 
 def enter(
@@ -56,18 +58,21 @@ def enter(
             )
         with anything_foreign():
             loaded = load_recipe(recipe, given(teacher, centres, prototypes, init))
-            return _enter(namespace, namespace.get_config(config), loaded)
+            return _enter(namespace, namespace.get_config(config), Path(recipe).stem, loaded)
     except CAKDError as error:
         raise SystemExit(f"train_v2.py: error: {error}") from error
 
 
-def _enter(namespace: ModuleType, cfg: Any, recipe: Recipe) -> Distillation:
+def _enter(namespace: ModuleType, cfg: Any, name: str, recipe: Recipe) -> Distillation:
+    leave_out_idle_warnings()
     device = torch.device("cuda", namespace.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     first = namespace.rank == 0
     data = Path(str(cfg.rec))
     task = task_of(recipe)
     task.fill(cfg)
     teaching = make_teachers(namespace, recipe, device, first, data, sets_of(cfg, task))
+    if first:
+        print("\n".join(beginning(name, recipe, teaching, data)), flush=True)
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     log_dir = log_folder(cfg.output) if first else None
     length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None

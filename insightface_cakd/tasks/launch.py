@@ -25,12 +25,14 @@ from insightface_cakd.hosts.checkout import find_checkout
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
 from insightface_cakd.hosts.job_spec import BF16
+from insightface_cakd.hosts.schedule import examine_schedule
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.report.teaching import against_teacher
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.folder_lock import only_writer
-from insightface_cakd.runtime.ranks import first_decides, rank, world_size
+from insightface_cakd.runtime.idle_warnings import idle_warnings_left_out
+from insightface_cakd.runtime.ranks import first_decides, is_first_process, rank, world_size
 from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.batches import embedded_length
@@ -39,6 +41,7 @@ from insightface_cakd.tasks.known import named_task, task_of
 from insightface_cakd.tasks.stages import decided, output_of, stages_of
 from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers, sets_of
+from insightface_cakd.tasks.telling import beginning, logged_accuracies
 
 
 def train(job: Job) -> train_v2.RunResult:
@@ -66,7 +69,7 @@ def run(job: Job) -> tuple[train_v2.RunResult, RunFolder]:
     several = len(stages) > 1
     with process_group() if several else nullcontext(), _only_run(output_of(job)) if several else nullcontext():
         for stage in stages:
-            if stage.title and _is_first():
+            if stage.title and is_first_process():
                 print(stage.title, flush=True)
             finished = _run(stage.job)
     return finished
@@ -82,17 +85,13 @@ def _only_run(output: Path | None) -> Iterator[None]:
         yield
 
 
-def _is_first() -> bool:
-    """Return whether this process is the first, before there is a group."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def _run(job: Job) -> tuple[train_v2.RunResult, RunFolder]:
     with (
         _embedded(job) if job.host is None else _checkout(job, job.host) as (cfg, loop),
         _only_run(Path(str(cfg.output))),
+        idle_warnings_left_out(),
     ):
-        first = _is_first()
+        first = is_first_process()
         result, taught = (loop.run(), {}) if job.distill is None else _distil(job, cfg, loop, first)
         if first:
             _write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
@@ -135,13 +134,22 @@ def _checkout(job: Job, folder: Path) -> Iterator[tuple[EasyDict, _Loop]]:
         absent = [name for name in cfg.val_targets if name not in there]
         if absent and rank() == 0 and not task.has_own_measures:
             print(f"val_targets: {', '.join(absent)} not in {cfg.rec}: arcface_torch passes over them", flush=True)
+        if rank() == 0 and not task.has_own_data:
+            _print_notes(cfg)
 
         def run() -> train_v2.RunResult:
             host.train(cfg)
-            return train_v2.RunResult()
+            return train_v2.RunResult(accuracy=logged_accuracies(Path(str(cfg.output))) if rank() == 0 else {})
 
         facts = {"host": host.facts}
         yield cfg, _Loop(host.train_v2, host.device, run, lambda _: planned_length(cfg, world_size()), facts)
+
+
+def _print_notes(cfg: EasyDict) -> None:
+    """Print what `cakd doctor` would note about a checkout's config."""
+    for finding in examine_schedule(cfg):
+        if finding.kind == "note":
+            print(finding, flush=True)
 
 
 def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2.RunResult, dict[str, Any]]:
@@ -157,6 +165,8 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
     if cfg.get("precision") == BF16:
         for one in teaching.teachers.values():
             one.compute_in_half()
+    if first:
+        print("\n".join(beginning(Path(str(job.distill)).stem, recipe, teaching, data)), flush=True)
     log_dir = log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     plan = RunPlan(loop.length(task) if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))

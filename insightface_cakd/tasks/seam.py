@@ -87,7 +87,9 @@ def install(
     prototypes = open_prototypes(recipe, teachers, plan.data)
     step = DistillationStep(recipe.terms, sources, plan.length)
     start_terms(step, prototypes)
-    distillation = Distillation(step, Monitor(log_dir, every), sources, prototypes)
+    distillation = Distillation(
+        step, Monitor(log_dir, every, says=not getattr(namespace, "LOGS_TERMS", False)), sources, prototypes
+    )
     _replace_model(namespace, recipe, teachers, distillation, task, snapshots, plan)
     namespace.PartialFC_V2 = distilled_head(head_of(task, namespace.PartialFC_V2), distillation)  # type: ignore[attr-defined]
     if any(source.by_class for source in sources):

@@ -117,13 +117,22 @@ def _on_sets(
 
 def at_chance(result: VerificationResult) -> str | None:
     """Return a warning if a model may judge pairs by chance only."""
-    deviation = 0.5 / len(result.same) ** 0.5
-    if result.accuracy > 0.5 + 2 * deviation:
+    if not is_at_chance(result.accuracy, len(result.same)):
         return None
     return (
         f"is no better than chance ({100 * result.accuracy:.2f} % of {len(result.same)} pairs): wrong weights, or colours in another order "
         "or range than it takes (teacher.channels, mean, std)."
     )
+
+
+def is_at_chance(accuracy: float, pairs: int) -> bool:
+    """Return whether guesses could reach an accuracy, within two deviations.
+
+    Args:
+        accuracy: in [0, 1].
+        pairs: on so many.
+    """
+    return accuracy <= 0.5 + 2 * 0.5 / pairs**0.5
 
 
 def find_check_bin(spec: TeacherSpec, data: Path) -> None:

@@ -13,7 +13,10 @@ from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.faces import write_face_set
 from insightface_cakd.data.faces.sets import draw_folders
 from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.errors import RunError
+from insightface_cakd.evaluate.compare.comparison import Difference
 from insightface_cakd.evaluate.compare.summary import RunComparison
+from insightface_cakd.evaluate.pairs.bootstrap import Interval, Paired
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.quickstart import identification as quickstart
@@ -45,6 +48,7 @@ def small(tmp_path, monkeypatch):
         monkeypatch.setattr(quickstart, stage, replace(full, config=str(job), recipe=recipe))
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     monkeypatch.setattr(quickstart, "EPOCHS", 1)
+    monkeypatch.setattr(quickstart, "STEPS", 1)
     monkeypatch.setattr(quickstart, "write_face_set", partial(write_face_set, people=6, pictures=4, pairs=20))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -74,7 +78,16 @@ def test_the_quickstart_ends_with_a_table_a_model_and_a_report(source, small):
     points = {name: float(re.match(r"[+-]?[\d.]+", cells[name][0])[0]) for name in list(cells)[-4:]}
     gained = points["student + distillation"] - points["student alone"]
     assert points["difference"] == pytest.approx(gained, abs=0.011)
+    (said,) = re.findall(
+        r"student \+ distillation against student alone, the same 20 pairs: ([+-][\d.]+) points", ran.out
+    )
+    assert said == cells["difference"][0].split()[0], "one gain, not two"
     assert "insightface.model_zoo" in ran.out
+    verdict = ran.out.index("\nThe teacher (" if "is no better" not in ran.out else "\nThe teacher is no better")
+    assert ran.out.index("[6/6]") < verdict < ran.out.index("| model"), "the first line of the result"
+    log = (small / "work" / "distilled" / "training.log").read_text()
+    part = r"loss [\d.]+ \(margin [\d.]+, cosine [\d.]+ \(raw [\d.]+\).*\), lr [\d.]+, \d+ images/s, [\d:]+ left"
+    assert re.search(part, log), log
     for line in ("model:  work/student.onnx (weights: work/distilled/model.pt)", "report: work/report.html"):
         assert line in ran.out
     said = ran.out[ran.out.index("| difference") :]
@@ -139,7 +152,9 @@ def trained(small, monkeypatch):
 
     monkeypatch.setattr(quickstart, "train", train)
     monkeypatch.setattr(quickstart, "export_run", lambda *_: type("Exported", (), {"summary": lambda _: "exported"})())
-    compared = RunComparison([Section("Comparison")], ["p = 0.5."])
+    gained = Difference(0.055, Interval(0.01, 0.1), Paired(9, 2))
+    compared = RunComparison([Section("Comparison")], ["p = 0.03."], {"student + distillation": gained}, 600)
+    monkeypatch.setattr(quickstart, "_settings", lambda data, seed: shared.settings_of(seed, ["dev"], 1))
     monkeypatch.setattr(quickstart, "compare_runs", lambda *_: compared)
     monkeypatch.setattr(shared, "write_report", lambda path, report: path.write_text(report.title))
     return jobs
@@ -206,6 +221,54 @@ def test_a_teacher_of_ones_own_is_measured_and_not_trained(kind, small):
     measured = float(table(ran.out)["teacher"][0].split()[0]) / 100
     source = {"run": "first/teacher", "onnx": "first/distilled"}[kind]
     assert measured == pytest.approx(RunFolder(Path(source)).result.accuracy["dev"], abs=0.051)
+
+
+def test_a_slow_teacher_answers_each_image_once_before_the_training(small, monkeypatch):
+    assert cakd("quickstart", "--output", "first", "--seed", 7).code == 0
+    monkeypatch.setattr(quickstart, "LIVE_SECONDS", 0)
+    ran = cakd("quickstart", "--output", "work", "--seed", 7, "--teacher", "first/student.onnx")
+    assert ran.code == 0, ran.err
+    assert "it answers each image once, before" in ran.out
+    recipe = RunFolder(Path("work/distilled")).recipe
+    assert (recipe["teacher"]["network"], recipe["teacher"]["weights"]) == ("cached", "work/cache")
+
+
+def test_what_failed_goes_on_with_the_networks_that_are_trained(small, monkeypatch):
+    def export(*_):
+        raise RunError("student.onnx: no space. Free some.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(quickstart, "export_run", export)
+        assert cakd("quickstart", "--output", "work").code == 1
+    trained = (small / "work/distilled/model.pt").stat().st_mtime_ns
+    ran = cakd("quickstart", "--output", "work")
+    assert ran.code == 0, ran.err
+    assert "work: an unfinished quickstart, which goes on" in ran.out
+    assert (small / "work/distilled/model.pt").stat().st_mtime_ns == trained or "nothing is trained" in ran.err
+    check_outputs(small / "work")
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs", "batch"), [(40, 300, "batch_size=40"), (286, 75, None), (4000, 5, None), (100000, 5, None)]
+)
+def test_few_images_are_seen_in_more_epochs_and_in_batches_that_they_fill(images, epochs, batch, monkeypatch):
+    # 286 images: 4 batches of 64 an epoch, 300 / 4 = 75 epochs; 4000: 62 batches, 310 steps in 5.
+    monkeypatch.setattr(quickstart, "FaceRecords", lambda _: range(images))
+    settings = quickstart._settings(Path("data"), 7)
+    assert f"num_epoch={epochs}" in settings
+    assert [one for one in settings if one.startswith("batch_size")] == ([] if batch is None else [batch])
+
+
+def test_one_person_is_too_few_before_anything_is_trained(small):
+    draw_folders(small / "faces", range(1), 4, seed=5)
+    refused(["quickstart", "--data", "faces"], "faces: 1 person; expected at least 10", small)
+
+
+def test_an_error_about_an_image_names_the_users_file(small):
+    draw_folders(small / "faces", range(12), 4, seed=5)
+    broken = sorted((small / "faces").rglob("*.*"))[0]
+    broken.write_text("no image")
+    refused(["quickstart", "--data", "faces"], f"faces/{broken.relative_to(small / 'faces')}: 8 bytes", small)
 
 
 def test_weights_of_an_unknown_network_are_refused_before_anything_is_made(small):

@@ -12,6 +12,7 @@ from insightface_cakd.evaluate.landmarks.measure import PointErrors
 from insightface_cakd.evaluate.pairs.set_tables import SetResults
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.quickstart import identification, landmarks, liveness, lowres, periocular, synthetic
+from insightface_cakd.quickstart.verdict import Reached, verdict
 from insightface_cakd.report.result import Picture, Result, Section
 from insightface_cakd.report.run_report import Report, page_sections, write_report, write_result
 from insightface_cakd.show.picture import as_png, draw
@@ -74,10 +75,17 @@ class AllSamples(Samples):
             sample.caption,
             sample.alt,
         )
-        compared = RunComparison(page_sections(self.comparison()), [])
+        outcome = self.comparison()
+        differences = {name: one.difference for name, one in outcome.comparison.models.items() if one.difference}
+        compared = RunComparison(page_sections(outcome), [], differences, 80)
         models = {one.title: folder / one.folder for one in stages}
         return identification.report_of(
-            models, self.accuracies(stages), EXPORTED, compared, [Section("Local fields", picture=picture)]
+            models,
+            self.accuracies(stages),
+            EXPORTED,
+            compared,
+            [Section("Local fields", picture=picture)],
+            verdict(Reached(0.9, 0.83, 0.86, 80, 0.01, given=False)),
         )
 
     def landmarks(self) -> Report:

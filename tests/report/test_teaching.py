@@ -1,6 +1,6 @@
 """One line about teacher and student: what was reached, and what to do where the teacher is the weaker one."""
 
-from insightface_cakd.report.teaching import against_teacher, distilled_below, reached, weak_teacher
+from insightface_cakd.report.teaching import against_teacher, distilled_below, weak_teacher
 
 
 def test_a_student_below_its_teacher_is_told_with_both_numbers():
@@ -36,10 +36,3 @@ def test_a_recipe_that_costs_accuracy_is_told_why():
     assert "Measure its teacher with `cakd doctor`: one below 87.00 % holds" in str(
         distilled_below("x", -0.01, None, 0.87)
     )
-
-
-def test_what_distillation_came_to_is_one_sentence_that_says_what_may_be_chance():
-    said = "kd reaches 83.00 %, +3.00 points against the student alone (80.00 %)"
-    assert reached("kd", 0.83, 0.8, 0.9) == f"{said}; the teacher reaches 90.00 %."
-    assert reached("kd", 0.83, 0.8, 0.9, by_chance=True) == f"{said}, which may be chance; the teacher reaches 90.00 %."
-    assert reached("kd", 0.7, 0.8, 0.75) == distilled_below("kd", 0.7 - 0.8, 0.75, 0.8)

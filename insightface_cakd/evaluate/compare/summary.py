@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from insightface_cakd.evaluate.compare.comparison import Difference
 from insightface_cakd.evaluate.compare.run import compare_models
 from insightface_cakd.evaluate.execution import Execution
 from insightface_cakd.evaluate.mixed.sets import MixedSets, mixed_set
-from insightface_cakd.evaluate.pairs.sets import thinned, varied_sets
+from insightface_cakd.evaluate.pairs.sets import varied_sets
 from insightface_cakd.evaluate.pairs.variants import parse_variants
 from insightface_cakd.networks.entries import find_entry
 from insightface_cakd.networks.models import GetModel
@@ -26,13 +27,17 @@ SECONDS = 1.0
 class RunComparison:
     """The outcome of comparing several runs, for a report.
 
-    Sentences say what a model gains over the first, and what the teacher's gallery costs under the student's probes. `by_chance` are the
-    models whose difference from the first may be chance.
+    Sentences say what a model gains over the first, and what the teacher's gallery costs under the student's probes.
+
+    Args:
+        differences: of each model but the first, against the first.
+        pairs: on so many.
     """
 
     sections: list[Section]
     sentences: list[str]
-    by_chance: frozenset[str] = frozenset()
+    differences: Mapping[str, Difference]
+    pairs: int
 
 
 def compare_runs(
@@ -41,7 +46,6 @@ def compare_runs(
     device: torch.device,
     get_model: GetModel,
     mixed: tuple[str, str] | None = None,
-    most: int | None = None,
 ) -> RunComparison:
     """Compare models on one .bin file; the first is the baseline.
 
@@ -51,21 +55,17 @@ def compare_runs(
         device: where embeddings are computed; latency is measured on the CPU.
         mixed: names of a teacher and a student for mixed enrolment, which is left out where their embeddings have
             different widths and so cannot be compared.
-        most: largest number of pairs to use, evenly spread over the set; all of them when not given.
     """
     entries = [replace(find_entry(place), name=name) for name, place in models.items()]
     execution = Execution(device, BATCH, bar=progress_bar)
-    ((name, variant, whole),) = varied_sets([pairs_file], parse_variants(()))
-    pairs = whole if most is None else thinned(whole, most)
+    ((name, variant, pairs),) = varied_sets([pairs_file], parse_variants(()))
     outcome = compare_models(entries, [(name, variant, pairs)], get_model, execution, seconds=SECONDS)
     sections, said = page_sections(outcome), outcome.sentences()
-    if len(pairs.same) < len(whole.same):
-        said.append(f"Of the {len(whole.same)} pairs of {name}, {len(pairs.same)} were taken here, evenly spread.")
     if mixed is not None and len({outcome.embeddings[model].shape[1] for model in mixed}) == 1:
         teacher, student = ((model, outcome.embeddings[model]) for model in mixed)
         found = mixed_set(name, pairs, teacher, student)
         sections.append(Section("Mixed enrolment", MixedSets([found]).rows(), notes=[found.sentence()]))
         said.append(found.sentence())
-    against = {name: one.difference for name, one in outcome.comparison.models.items()}
-    by_chance = frozenset(name for name, found in against.items() if found is not None and found.may_be_chance)
-    return RunComparison(sections, said, by_chance)
+    found_all = outcome.comparison.models.items()
+    differences = {model: scored.difference for model, scored in found_all if scored.difference is not None}
+    return RunComparison(sections, said, differences, len(pairs.same))

@@ -1,6 +1,7 @@
 """Embeddings of faces in memory, and of their mirror images."""
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -79,7 +80,12 @@ def _embed(
     progress: Progress | None,
     shared: bool = False,
 ) -> list[np.ndarray]:
-    """Return the embeddings of images as each view shows them."""
+    """Return the embeddings of images as each view shows them.
+
+    An image that is there several times, as in most sets of pairs, is embedded once.
+    """
+    distinct, place = _distinct(images)
+    images = images if len(distinct) == len(images) else images[distinct]
     rows: list[list[Tensor]] = [[] for _ in views]
     first, step = (rank(), world_size()) if shared else (0, 1)
     with evaluating(embed):
@@ -90,7 +96,16 @@ def _embed(
                 found.append(_checked(embed(view(batch)), len(batch)))
             if progress:
                 progress(start + len(batch), len(images))
-    return [_joined(_of_all_ranks(found) if shared else found) for found in rows]
+    return [_joined(_of_all_ranks(found) if shared else found)[place] for found in rows]
+
+
+def _distinct(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of the distinct images, and for each image its place among them."""
+    seen: dict[bytes, int] = {}
+    place = np.array(
+        [seen.setdefault(blake2b(np.ascontiguousarray(image).data).digest(), len(seen)) for image in images], np.int64
+    )
+    return np.unique(place, return_index=True)[1], place
 
 
 def _checked(embeddings: Tensor, expected: int) -> Tensor:

@@ -37,6 +37,7 @@ from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setu
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
 from insightface_cakd.hosts.generations import settle
 from insightface_cakd.hosts.job_spec import BF16, EmbeddedJobSpec, check_job
+from insightface_cakd.hosts.schedule import examine_amount
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.ranks import rank, world_size
@@ -47,6 +48,8 @@ from insightface_cakd.runtime.workers import worker_failures
 
 # A student that asks for the landmarks of each image gets them.
 GIVES_LANDMARKS = True
+# Its log lines contain what a head's `terms()` says.
+LOGS_TERMS = True
 _MAX_NORM = 5.0
 _SCALE = 64
 
@@ -142,6 +145,8 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     total = parts.scheduler.total_iters
     facts = (cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device)
     LOGGER.info("%s, %d classes, batch %d x %d, %d steps on %s", *facts)
+    for finding in examine_amount(total):
+        LOGGER.info("%s", finding)
     if parts.epoch >= cfg.num_epoch:
         return _measure_again(parts, verification)
     log = CallBackLogging(cfg.frequent, total, cfg.batch_size * cfg.gradient_acc, parts.step, writer, world_size())
@@ -202,7 +207,8 @@ def train_epoch(
         update(parts)
         if parts.device.type == "cpu" or parts.step % cfg.frequent == 0:
             _require_finite(loss, parts.step)
-        log(parts.step, losses, epoch, bool(cfg.fp16), float(parts.scheduler.get_last_lr()[0]), parts.scaler)
+        rate = float(parts.scheduler.get_last_lr()[0])
+        log(parts.step, losses, epoch, bool(cfg.fp16), rate, parts.scaler, getattr(parts.head, "terms", None))
         if cfg.verbose and parts.step % cfg.verbose == 0:
             mean_buffers(parts.backbone, world_size())
             verification(parts.step, parts.backbone)

@@ -150,6 +150,7 @@ def test_the_model_gets_rgb_in_minus_one_to_one_and_then_its_mirror_image():
 
     images = np.zeros((20, 8, 8, 3), np.uint8)
     images[0, :, 0, 0] = 255  # the left column of the first image is red
+    images[1:, 7, 7, 2] = np.arange(1, 20)  # no image is there twice
     embed_both(embed, images, CPU, batch_size=20)
     plain, mirrored = seen
     assert plain.shape == (20, 3, 8, 8)
@@ -158,6 +159,22 @@ def test_the_model_gets_rgb_in_minus_one_to_one_and_then_its_mirror_image():
     assert plain[0, 1:].eq(-1).all()
     assert mirrored[0, 0, :, -1].tolist() == [1.0] * 8
     assert mirrored[0, 0, :, :-1].eq(-1).all()
+
+
+def test_an_image_of_several_pairs_is_embedded_once():
+    batches = []
+
+    def embed(images):
+        batches.append(len(images))
+        return images.flatten(1)[:, -4:]
+
+    faces = np.random.default_rng(5).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    rows = [0, 1, 0, 2, 1, 2, 0, 1]
+    plain, mirrored = embed_both(embed, faces[rows], CPU, batch_size=2)
+    assert batches == [2, 2, 1, 1]
+    pixels = (faces[rows].astype(np.float64) / 255 - 0.5) / 0.5
+    np.testing.assert_allclose(plain, pixels[:, -1, -4:, -1], atol=1e-6)
+    np.testing.assert_allclose(mirrored, pixels[:, -1, 3::-1, -1], atol=1e-6)
 
 
 def test_a_network_is_in_eval_mode_meanwhile_and_gets_its_modes_back():

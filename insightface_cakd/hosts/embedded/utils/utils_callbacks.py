@@ -1,6 +1,8 @@
 """The callbacks of the training loop: verification and logging."""
 
 import time
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +124,20 @@ class CallBackLogging:
             self.progress.start()
 
     def __call__(
-        self, global_step: int, loss: AverageMeter, epoch: int, fp16: bool, learning_rate: float, grad_scaler: Any
+        self,
+        global_step: int,
+        loss: AverageMeter,
+        epoch: int,
+        fp16: bool,
+        learning_rate: float,
+        grad_scaler: Any,
+        terms: Callable[[], str] | None = None,
     ) -> None:
-        """Log the loss after a step, every `frequent` steps."""
+        """Log the loss after a step, every `frequent` steps.
+
+        Args:
+            terms: says what the loss consists of; called when something is logged.
+        """
         if global_step % self.frequent or global_step == 0:
             return
         average = loss.avg
@@ -135,10 +148,12 @@ class CallBackLogging:
         now = time.monotonic()
         speed = (global_step - step) * self.images_per_step / max(now - then, 1e-9)
         self.since = (global_step, now)
-        note = f"epoch {epoch}, loss {average:.3f}, lr {learning_rate:.4g}, {speed:.0f} images/s"
+        whole = f"loss {average:.3f}" + ("" if terms is None else f" ({terms()})")
+        note = f"epoch {epoch}, {whole}, lr {learning_rate:.4g}, {speed:.0f} images/s"
         self.progress.update(self.task, completed=global_step, note=note)
         if not self.live:
-            LOGGER.info("step %d/%d: %s", global_step, self.total_step, note)
+            left = (self.total_step - global_step) * self.images_per_step / max(speed, 1e-9)
+            LOGGER.info("step %d/%d: %s, %s left", global_step, self.total_step, note, timedelta(seconds=round(left)))
         if self.writer is not None:
             scale = {"loss_scale": grad_scaler.get_scale()} if fp16 else {}
             values = {"loss": average, "learning_rate": learning_rate, "images_per_second": speed, **scale}

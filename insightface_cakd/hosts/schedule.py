@@ -6,8 +6,24 @@ from pathlib import Path
 from easydict import EasyDict
 
 from insightface_cakd.data.records import FaceRecords
-from insightface_cakd.doctor.findings import Finding, note, ok
+from insightface_cakd.runtime.findings import Finding, note, ok
 from insightface_cakd.runtime.ranks import world_size
+
+# Below this a network from random weights has hardly begun to learn: with 20 steps a student of 300 images stays where it was.
+FEW_STEPS = 100
+
+
+def examine_amount(steps: int) -> Iterator[Finding]:
+    """Say where a run is too short to teach anything.
+
+    Args:
+        steps: of the whole run.
+    """
+    if steps < FEW_STEPS:
+        yield note(
+            f"steps: {steps} in the whole run, few images for so few epochs; a network learns little in fewer than {FEW_STEPS}. Raise "
+            "num_epoch, or add images."
+        )
 
 
 def examine_schedule(cfg: EasyDict) -> Iterator[Finding]:
@@ -50,6 +66,7 @@ def _steps(cfg: EasyDict, total_batch: int) -> Iterator[Finding]:
             f"config: num_image is {cfg.num_image}, {cfg.rec} holds {images} images; the schedule, which counts with num_image, plans "
             f"{planned} steps and the run has {real}: its learning rate {rate}. Set num_image={images}."
         )
+    yield from examine_amount(real)
     if cfg.warmup_epoch >= cfg.num_epoch:
         yield note(
             f"config: warmup_epoch is {cfg.warmup_epoch} of {cfg.num_epoch} epochs; the learning rate never falls."
