@@ -16,7 +16,7 @@ _PREDICTED = ContextVar("blocks of a GPU, whatever the device", default=False)
 
 @contextmanager
 def blocks_of_a_gpu() -> Iterator[None]:
-    """Cut every matrix as on a GPU inside, where a CPU stands for one."""
+    """Cut matrices as on a GPU, where a CPU stands for one."""
     token = _PREDICTED.set(True)
     try:
         yield
