@@ -55,7 +55,7 @@ def folders(here, kind):
         ("empty", r"faces: (no subfolder holds images|0 people; expected at least 10)"),
         ("loose images", r"faces: (no subfolder holds images|0 people; expected at least 10)"),
         ("folders without images", r"faces: (no subfolder holds images|\d people; expected at least 10)"),
-        ("one person", r"faces: (one person|1 people; expected at least 10)"),
+        ("one person", r"faces: (one person|1 person; expected at least 10)"),
     ],
 )
 def test_a_folder_that_is_no_training_set(kind, message, here):
