@@ -70,8 +70,9 @@ def test_the_index_would_take_both_and_show_the_readme(distributions):
 
 
 @pytest.mark.slow
-def test_the_wheel_alone_trains_distils_and_exports(distributions, face_set, tmp_path):
+def test_the_wheel_alone_trains_distils_and_exports(distributions, face_set, tmp_path, monkeypatch):
     """In an environment of its own, away from the sources; what the package needs is borrowed from this one."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     home = tmp_path / "home"
     venv.create(tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
