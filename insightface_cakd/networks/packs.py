@@ -1,18 +1,13 @@
 """Finds the recogniser of a model pack of InsightFace."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-
-import onnx
 
 from insightface_cakd.data.images import FACE_SIZE
 from insightface_cakd.errors import RunError
+from insightface_cakd.networks.onnx import side_of
 
 # Where insightface keeps the packs that it has downloaded.
 STORE = Path("~/.insightface/models")
-# With what a pack of `cakd export-pack` says which file is which; one with landmarks has the second.
-_LISTS = ("manifest.json", "pack.json")
 
 
 def recogniser_file(name: str, option: str) -> Path:
@@ -41,27 +36,9 @@ def recogniser_file(name: str, option: str) -> Path:
 
 
 def _in_pack(folder: Path, where: str) -> Path:
-    found = list(_listed(folder)) or [file for file in sorted(folder.glob("*.onnx")) if _is_recogniser(file)]
+    # The other models of packs take images of other sizes: detectors 640, landmarks 192, gender and age 96.
+    found = [file for file in sorted(folder.glob("*.onnx")) if side_of(file) == FACE_SIZE]
     if len(found) != 1:
         said = ", ".join(file.name for file in found) or "none"
         raise RunError(f"{where}: recognisers of this pack: {said}; expected one. Name the .onnx itself.")
     return found[0]
-
-
-def _listed(folder: Path) -> Iterator[Path]:
-    for name in _LISTS:
-        if (folder / name).is_file():
-            tasks = json.loads((folder / name).read_text(encoding="utf-8")).get("tasks", {})
-            if "recognition" in tasks:
-                yield folder / tasks["recognition"]["file"]
-
-
-def _is_recogniser(file: Path) -> bool:
-    """Return whether a graph takes one aligned face and gives one answer; the other models of packs take other sizes."""
-    graph = onnx.load(str(file), load_external_data=False).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [one for one in graph.input if one.name not in weights]
-    if (len(inputs), len(graph.output)) != (1, 1):
-        return False
-    sides = [size.dim_value for size in inputs[0].type.tensor_type.shape.dim][2:]
-    return sides == [FACE_SIZE, FACE_SIZE]

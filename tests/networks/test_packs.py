@@ -1,6 +1,5 @@
 """A recogniser by its file, its run, its pack, or the name of a pack that insightface has on disk."""
 
-import json
 import shutil
 
 import pytest
@@ -51,12 +50,10 @@ def test_a_pack_is_found_by_its_name_where_insightface_keeps_it(pack, monkeypatc
     assert recogniser_file("buffalo_x", "--teacher") == pack / "w600k_x.onnx"
 
 
-def test_a_pack_of_ours_says_which_file_it_is(tmp_path):
-    graph(tmp_path / "recognition.onnx", 112)
-    graph(tmp_path / "landmarks.onnx", 112)
-    listed = {"tasks": {"recognition": {"file": "recognition.onnx"}, "landmarks": {"file": "landmarks.onnx"}}}
-    (tmp_path / "pack.json").write_text(json.dumps(listed))
-    assert recogniser_file(str(tmp_path), "--teacher") == tmp_path / "recognition.onnx"
+def test_a_damaged_model_of_a_pack_is_none(pack):
+    (pack / "a_damaged.onnx").write_bytes(b"not a graph")
+    (pack / "an_empty.onnx").touch()
+    assert recogniser_file(str(pack), "--teacher") == pack / "w600k_x.onnx"
 
 
 def test_a_pack_of_two_recognisers_or_none_is_refused(pack):
