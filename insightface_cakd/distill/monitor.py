@@ -42,10 +42,11 @@ class Monitor:
         due = step.step % self.every == 0
         if due or next(iter(step.raw.values())).device.type == "cpu":
             step.check_finite()
-        self._say()
-        if self._pending is not None:
-            self._write_ratio(*self._pending)
-            self._pending = None
+        ratio = self._last_ratio()
+        self._say(ratio)
+        if self._pending is not None and ratio is not None:
+            self._add("distill/gradient_ratio", ratio, self._pending[0])
+        self._pending = None
         if student.measures_gradients and due:
             self._pending = (step.step, student.gradients)
         student.measures_gradients = (step.step + 1) % self.every == 0
@@ -58,23 +59,20 @@ class Monitor:
 
     def close(self) -> None:
         """Flush what was written and close the file."""
-        self._say()
+        self._say(self._last_ratio())
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
-    def _say(self) -> None:
+    def _last_ratio(self) -> float | None:
+        return None if self.log_dir is None or self._pending is None else _ratio(self._pending[1])
+
+    def _say(self, ratio: float | None) -> None:
         if self._unsaid is None:
             return
         step, line = self._unsaid
-        ratio = _ratio(self._pending[1]) if self._pending is not None else None
         LOGGER.info("step %d: %s%s", step, line, _ratio_words(ratio))
         self._unsaid = None
-
-    def _write_ratio(self, step: int, gradients: EmbeddingGradients) -> None:
-        ratio = None if self.log_dir is None else _ratio(gradients)
-        if ratio is not None:
-            self._add("distill/gradient_ratio", ratio, step)
 
     def _add(self, tag: str, value: float, step: int) -> None:
         if self._writer is None:

@@ -16,7 +16,7 @@ from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.hosts.embedded.train_v2 import RunResult
 from insightface_cakd.networks.entries import Entry
 from insightface_cakd.quickstart.stage import Stage, finish, settings_of
-from insightface_cakd.quickstart.teacher import Measured, measure_teacher, open_teacher
+from insightface_cakd.quickstart.teacher import measure_teacher, open_teacher
 from insightface_cakd.quickstart.unfinished import going_on
 from insightface_cakd.quickstart.verdict import Reached, verdict
 from insightface_cakd.recipe import load_recipe
@@ -52,12 +52,14 @@ class _Work:
     """What a quickstart has come to.
 
     Args:
+        images: of the training set.
         weights: what the recipe's teacher is made of.
         results: title of a network -> what it reaches.
         models: title of a network -> where it lies.
     """
 
     output: Path
+    images: int
     settings: tuple[str, ...]
     weights: Path
     results: dict[str, RunResult] = field(default_factory=dict)
@@ -91,7 +93,8 @@ def quickstart(output: Path, faces: Path | None = None, seed: int = 2048, teache
         if goes_on:
             print(f"{output}: an unfinished quickstart, which goes on", flush=True)
         _make_data(output / "data", faces, seed)
-        work = _Work(output, _settings(output / "data", seed), RunFolder(output / TEACHER.folder).model)
+        images = len(FaceRecords(output / "data"))
+        work = _Work(output, images, _settings(images, seed), RunFolder(output / TEACHER.folder).model)
         distilled = DISTILLED if faces is None and own is None else replace(DISTILLED, recipe=OWN)
         if own is None:
             _train(work, TEACHER, 2)
@@ -117,9 +120,8 @@ def _make_data(data: Path, faces: Path | None, seed: int) -> None:
         split_faces(faces, data, DEV, seed)
 
 
-def _settings(data: Path, seed: int) -> tuple[str, ...]:
+def _settings(images: int, seed: int) -> tuple[str, ...]:
     """Return the settings of each training: at least so many epochs that it has enough steps, and no batch that nothing fills."""
-    images = len(FaceRecords(data))
     own = settings_of(seed, [DEV], _epochs(images))
     return own if images >= BATCH else (*own, f"batch_size={images}")
 
@@ -138,7 +140,7 @@ def _take(work: _Work, teacher: Entry, distilled: Stage) -> Stage:
     work.results[TEACHER.title], work.models[TEACHER.title] = found.result, teacher.path
     work.weights = teacher.path
     work.settings = (*work.settings, f"embedding_size={found.width}")
-    if not _is_slow(found, work.data):
+    if found.seconds * work.images * _epochs(work.images) <= LIVE_SECONDS:
         return distilled
     cache = work.output / "cache"
     print(
@@ -149,11 +151,6 @@ def _take(work: _Work, teacher: Entry, distilled: Stage) -> Stage:
             cache_teacher(OWN, work.data, cache, given(teacher=str(teacher.path)), progress)
     work.weights = cache
     return replace(distilled, recipe=CACHED)
-
-
-def _is_slow(teacher: Measured, data: Path) -> bool:
-    images = len(FaceRecords(data))
-    return teacher.seconds * images * _epochs(images) > LIVE_SECONDS
 
 
 def _train(work: _Work, stage: Stage, number: int) -> None:

@@ -251,10 +251,9 @@ def test_what_failed_goes_on_with_the_networks_that_are_trained(small, monkeypat
 @pytest.mark.parametrize(
     ("images", "epochs", "batch"), [(40, 300, "batch_size=40"), (286, 75, None), (4000, 5, None), (100000, 5, None)]
 )
-def test_few_images_are_seen_in_more_epochs_and_in_batches_that_they_fill(images, epochs, batch, monkeypatch):
+def test_few_images_are_seen_in_more_epochs_and_in_batches_that_they_fill(images, epochs, batch):
     # 286 images: 4 batches of 64 an epoch, 300 / 4 = 75 epochs; 4000: 62 batches, 310 steps in 5.
-    monkeypatch.setattr(quickstart, "FaceRecords", lambda _: range(images))
-    settings = quickstart._settings(Path("data"), 7)
+    settings = quickstart._settings(images, 7)
     assert f"num_epoch={epochs}" in settings
     assert [one for one in settings if one.startswith("batch_size")] == ([] if batch is None else [batch])
 

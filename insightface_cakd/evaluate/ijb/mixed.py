@@ -9,7 +9,7 @@ from insightface_cakd.errors import EvaluationError
 from insightface_cakd.evaluate.ijb.identification import FPIRS, RANKS
 from insightface_cakd.evaluate.ijb.measure import Lists, Measured, measure
 from insightface_cakd.evaluate.ijb.presets import FARS, Mode, Preset
-from insightface_cakd.evaluate.ijb.report import CLOSING_FAR, NONE, IjbResult, Subject, left_out, save
+from insightface_cakd.evaluate.ijb.report import NONE, IjbResult, Subject, closing_far, left_out, save
 from insightface_cakd.evaluate.ijb.store import Embeddings
 from insightface_cakd.evaluate.mixed.mixed import Combination, Combinations, require_one_width
 from insightface_cakd.report.result import Section, SectionedResult
@@ -192,7 +192,7 @@ def _percent(share: float | None) -> str:
 def _cost(own: Case, kept: Case) -> str:
     """Return the cost of keeping the gallery, compared with enrolling again."""
     compared = []
-    far = next((far for far in FARS if far >= CLOSING_FAR * (1 - 1e-9) and own.tars.get(far) is not None), None)
+    far = closing_far([far for far, tar in own.tars.items() if tar is not None])
     if far is not None:
         compared.append((f"TAR at FAR {far:g}", own.tars[far], kept.tars[far]))
     if own.ranks:

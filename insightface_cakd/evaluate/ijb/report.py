@@ -1,6 +1,6 @@
 """The result of an IJB run, and the files of its folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,11 @@ class Subject:
         return known if known == self.preset.pixels else f"{known} (as saved)"
 
 
+def closing_far(supported: Collection[float]) -> float | None:
+    """Return the FAR of a verdict: `CLOSING_FAR`, or the lowest supported above."""
+    return next((far for far in FARS if far >= CLOSING_FAR * (1 - 1e-9) and far in supported), None)
+
+
 @dataclass(frozen=True, eq=False)
 class IjbResult(SectionedResult):
     """The result of an IJB run, as upstream reads it and strictly."""
@@ -63,7 +68,7 @@ class IjbResult(SectionedResult):
         first, said = self.modes[0], []
         if first.roc is not None:
             tars = {far: tar for far in FARS if (tar := first.roc.tar_strict(far)) is not None}
-            far = next((far for far in tars if far >= CLOSING_FAR * (1 - 1e-9)), None)
+            far = closing_far(tars)
             said += [] if far is None else [f"TAR {100 * tars[far]:.2f} % at FAR {far:g}"]
         if first.identification is not None:
             said.append(f"rank-{RANKS[0]} {100 * first.identification.mean_rank(RANKS[0]):.2f} %")

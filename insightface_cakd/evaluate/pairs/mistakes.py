@@ -48,7 +48,7 @@ class Mistake:
 def nearest_mistakes(where: str, verified: VerificationResult, images: np.ndarray, most: int = SHOWN) -> list[Mistake]:
     """Return the mistakes that are furthest beyond their threshold.
 
-    They are the different pairs of the highest cosines and the same pairs of the lowest, in this order. Of a squared distance d between
+    They are different pairs above it, then same pairs below it. Of a squared distance d between
     unit vectors the cosine is 1 - d / 2.
 
     Args:
@@ -80,8 +80,8 @@ def mistake_galleries(mistakes: Iterable[Mistake], who: str = "", most: int = SH
     ordered = sorted(mistakes, key=lambda one: -one.beyond)
     galleries = []
     for kind, title, caption in (
-        (False, "false accepts", "Different people taken for one: the pairs with the highest cosines."),
-        (True, "false rejects", "One person taken for two: the pairs with the lowest cosines."),
+        (False, "false accepts", "Different people taken for one: the cosines furthest above their threshold."),
+        (True, "false rejects", "One person taken for two: the cosines furthest below their threshold."),
     ):
         chosen: Sequence[Mistake] = [one for one in ordered if one.same == kind][:most]
         if chosen:
