@@ -108,6 +108,9 @@ def tune(
     recipes: Annotated[list[str], typer.Argument(help="By name or path.")],
     data: Annotated[Path, typer.Option(help="Folder with train.rec, or of people, and the .bin sets.")],
     teacher: Annotated[str, typer.Option(help="Its weights, run, .onnx or cache.")],
+    centres: Annotated[
+        list[str] | None, typer.Option(help="The teacher's class centres, or its prototypes' folder.")
+    ] = None,
     factors: Annotated[str, typer.Option(help="Of a recipe's weights, with commas.")] = "0.25,1,4",
     seeds: Annotated[str, typer.Option(help="With commas.")] = "2048",
     student_config: Annotated[str, typer.Option(help="Of every student.")] = "faces_cnn_small",
@@ -125,6 +128,7 @@ def tune(
         recipes: names or paths.
         data: folder with train.rec, or of people, and the verification sets.
         teacher: its weights, run, .onnx or cache.
+        centres: files with the teacher's class centres in rank order, or a folder of prototypes.
         factors: of a recipe's weights, separated by commas.
         seeds: separated by commas.
         student_config: of every student.
@@ -133,7 +137,7 @@ def tune(
     """
     numbers = tuple(int(seed) for seed in seeds.split(","))
     changes = (tuple(settings or ()), tuple(recipe_set or ()))
-    terms = Comparison(tuple(recipes), numbers, student_config, teacher, data, (), *changes)
+    terms = Comparison(tuple(recipes), numbers, student_config, teacher, data, tuple(centres or ()), *changes)
     print(f"\n{tuned(folder, terms, [float(factor) for factor in factors.split(',')])}")
 
 
