@@ -10,7 +10,7 @@ import typer
 from benchmarks.commands import accuracy, speed, survival
 from insightface_cakd.errors import CAKDError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 for module in (speed, survival, accuracy):
     module.register(app)
 

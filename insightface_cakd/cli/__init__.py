@@ -43,6 +43,7 @@ def build() -> typer.Typer:
         callback=_root,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for module in (train, cost, compare, runs, evaluate, faces, show, export, data, recipes, host, patch, doctor):

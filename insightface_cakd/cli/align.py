@@ -28,7 +28,7 @@ def align(
     pairs: Pairs = 6000,
     seed: Seed = 0,
 ) -> None:
-    """Detect faces in raw photos, and align them to 112x112 pixels.
+    """Detect faces in photos, and align them to 112x112.
 
     Faces are aligned by five points. A report says what was left out and why. --pairs is for a .bin only, and must be a
     multiple of 20. A stopped call goes on where it was; under torchrun the ranks share the photos.

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 def _pack(
     faces: Faces, out: Annotated[Path, typer.Argument(help="Folder for train.rec, train.idx, property.")]
 ) -> None:
-    """Pack folders of faces into a record file that arcface_torch reads.
+    """Pack folders of faces into arcface_torch's record file.
 
     Example: `cakd data pack faces data`.
     """
@@ -66,7 +66,7 @@ def _say_skipped(skipped: Sequence[Path], faces: Path) -> None:
 def _unpack(
     records: Records, out: Annotated[Path, typer.Argument(help="New folder, one sub-folder per person.")]
 ) -> None:
-    """Unpack a record file into folders of its original images."""
+    """Unpack a record file into folders of its images."""
     from insightface_cakd.data.pack import unpack
     from insightface_cakd.runtime.progress import progress_bar
 
@@ -80,7 +80,7 @@ def _join(
     out: Annotated[Path, typer.Option(help="New folder, for shards.yaml alone.")],
     labels: Annotated[Literal["own", "shared"], typer.Option(help="Of people of each folder, or of all.")],
 ) -> None:
-    """Let several record files be one training set, without a copy.
+    """Let record files be one training set, without a copy.
 
     With `own` labels each folder counts its people from 0, and nobody is in two of them; with `shared` ones a label means the same
     person in all.
@@ -94,7 +94,7 @@ def _join(
 
 
 def _info(records: Records) -> None:
-    """Count people and images of a record file, and print its style."""
+    """Count the people and images of a record file."""
     from insightface_cakd.data.inspect import info
 
     print(info(records))
@@ -128,7 +128,7 @@ def _make_bin(
     pairs: Pairs = 6000,
     seed: Seed = 0,
 ) -> None:
-    """Write pairs of faces as a verification set in InsightFace's .bin layout."""
+    """Write pairs of faces as a verification set (.bin)."""
     from insightface_cakd.data.bins import make_bin
     from insightface_cakd.data.folders import find_people
     from insightface_cakd.runtime.progress import progress_bar
@@ -147,7 +147,7 @@ def _split(
     pairs: Pairs = 600,
     seed: Seed = 0,
 ) -> None:
-    """Split folders of faces into a training set and a verification set.
+    """Split folders of faces into training and verification.
 
     No person is in both.
     """
@@ -186,7 +186,7 @@ def _augment(
     seed: Seed = 2048,
     quality: Quality = 95,
 ) -> None:
-    """Write a training set with changed copies, so that a cache serves views.
+    """Write changed copies, so that a cache serves views.
 
     Example: `cakd data augment recommended_onnx data copies --copies 8`, then `cakd data cache-teacher` on the copies.
     """
@@ -210,7 +210,7 @@ def _cache_teacher(
         Literal["float16", "int8"], typer.Option(help="How an embedding is kept; int8 takes half the room.")
     ] = "float16",
 ) -> None:
-    """Cache the teacher's embeddings of every image and its mirror image.
+    """Cache the teacher's embeddings of all images.
 
     Training with the cache does not run the teacher. A stopped call goes on where it was; under torchrun the ranks share
     the images.
@@ -241,7 +241,7 @@ def _prototypes(
     nearest: Annotated[int, typer.Option(min=1, help="Most similar others that are listed for each person.")] = 100,
     readers: Readers = 2,
 ) -> None:
-    """Write the teacher's prototypes and most similar people, for CoupleFace.
+    """Write the teacher's prototypes, for CoupleFace.
 
     A prototype is the mean direction of a person's embeddings; the most similar people are listed for each person. A
     stopped call goes on where it was; under torchrun the ranks share the images.

@@ -6,7 +6,9 @@ import typer
 
 from insightface_cakd.cli import options
 
-HELP = """Say whether a run would start: its own steps, in their order, up to the loss of two images; one line each.
+HELP = """Say whether a run would start, and what is wrong.
+
+It takes the run's own steps in their order, up to the loss of two images; one line each.
 
 `ok` is as it should be, `note` is worth knowing, `problem` would stop the run or let it do something else than
 its config says. The exit code is 1 if there is a problem. Nothing is trained, downloaded or written. A teacher is

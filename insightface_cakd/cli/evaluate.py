@@ -32,7 +32,9 @@ On = Annotated[Literal["probe", "both"], typer.Option(help="Change the second im
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     group = typer.Typer(
-        help="Measure a model, by a protocol named here or by package.module:Class.", no_args_is_help=True, cls=Group
+        help="Measure a model by a protocol, one below or your own.\n\nYour own is package.module:Class.",
+        no_args_is_help=True,
+        cls=Group,
     )
     group.callback()(lambda: None)
     for name in protocol_names():
@@ -66,7 +68,7 @@ def _mixed(
     json: Json = None,
     report: Page = None,
 ) -> None:
-    """Measure whether a student can search the gallery that a teacher enrolled.
+    """Measure a student's search of a teacher's gallery.
 
     Measures the teacher's gallery with the student's probes, the reverse, and both models alone.
 

@@ -46,7 +46,7 @@ def _export(
     ] = None,
     check: Annotated[str | None, typer.Option(hidden=True, help="Gone.")] = None,
 ) -> None:
-    """Export a student to ONNX as InsightFace reads it, and check it.
+    """Export a student to ONNX for InsightFace, and check it.
 
     The check runs it with onnxruntime at batch sizes 1, 2 and 32, and loads it with insightface.model_zoo. A run of `task: landmarks`
     becomes a landmark model of 192 x 192 raw pixels.

@@ -75,7 +75,7 @@ def _verify(
     device: Device = None,
     json: Json = None,
 ) -> None:
-    """Say how alike the faces of two photos are, and whether they are one person's.
+    """Say whether two photos show one person, and how alike.
 
     The similarity is the cosine of the embeddings. There is no verdict without a threshold, and no threshold by default: one belongs to a
     model and the images it is used on.

@@ -7,8 +7,10 @@ import typer
 
 from insightface_cakd.cli.options import Fixes, Host, NoFixes
 
-HELP = "Run the scripts of an unmodified arcface_torch checkout on today's stack."
-RUN_HELP = """Run a script of the checkout to its end, as `python SCRIPT ARGS` would.
+HELP = "Run an unmodified checkout's scripts on today's stack."
+RUN_HELP = """Run a script of the checkout to its end.
+
+As `python SCRIPT ARGS` would.
 
 SCRIPT is looked up in the checkout, in recognition/ around it, and as a path. The working directory stays as it is.
 Without --host, $ARCFACE_TORCH is the checkout.

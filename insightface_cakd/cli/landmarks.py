@@ -38,7 +38,7 @@ def pack_landmarks(
     ] = False,
     quality: Quality = 95,
 ) -> None:
-    """Pack images with landmarks into records, for `task: landmarks`.
+    """Pack images with landmarks, for `task: landmarks`.
 
     Any number of points. Every image is read before anything is written.
 

@@ -36,7 +36,7 @@ def train_autoencoder(
     seed: Seed = 0,
     device: Device = None,
 ) -> None:
-    """Train a small masked autoencoder, the generative teacher of `dtda`.
+    """Train a masked autoencoder, a teacher of `dtda`.
 
     Example: `cakd data train-autoencoder faces generative.pt`
     """
@@ -61,7 +61,9 @@ def evaluate(
     json: Json = None,
     report: Page = None,
 ) -> None:
-    """Measure a live/spoof model on domains: APCER, BPCER, ACER, EER, HTER, AUC.
+    """Measure a live/spoof model on domains.
+
+    APCER, BPCER, ACER, EER, HTER, AUC.
 
     Example: `cakd eval liveness run faces --dev a,b --test c`
     """

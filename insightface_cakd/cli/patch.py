@@ -25,7 +25,7 @@ OnlyGroup = Annotated[Only | None, typer.Option(help="Just this group of patches
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     group = typer.Typer(
-        help="Put git patches into a checkout of arcface_torch, --host or $ARCFACE_TORCH, and take them out.",
+        help="Put git patches into a checkout, and take them out.",
         no_args_is_help=True,
     )
     for name, command in (("status", _status), ("apply", _apply), ("revert", _revert)):

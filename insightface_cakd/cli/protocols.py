@@ -30,7 +30,7 @@ class Group(TyperGroup):
         """Return a command by its name, or that of the protocol `package.module:Class`."""
         if ":" not in cmd_name:
             return super().get_command(ctx, cmd_name)
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name)(command_of(cmd_name))
         return typer.main.get_command(app)
 

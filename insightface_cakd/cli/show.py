@@ -56,7 +56,7 @@ def _synthetic(
     teacher: Teacher = None,
     device: Device = None,
 ) -> None:
-    """Draw a sheet of the faces that a run's student finds hard and easy.
+    """Draw the faces that a run's student finds hard and easy.
 
     Fresh faces of its generator, and those drawn again near them. The picture is a .png, .pdf or .svg, by default
     RUN/faces.png. --teacher names the present place of the run's teacher.

@@ -7,7 +7,7 @@ import typer
 
 from insightface_cakd.cli import options
 
-QUICKSTART_HELP = """Watch a teacher teach a small network, from data to report.
+QUICKSTART_HELP = """Watch a teacher teach a small network, end to end.
 
 Makes data, trains a teacher, a student alone and a student with distillation, prints a table, exports to ONNX and
 writes a report. Without --data, faces are drawn.
@@ -19,7 +19,9 @@ Tasks: identification; landmarks; liveness; lowres, small faces; periocular, eye
 generated faces only.
 """
 
-TRAIN_HELP = """Train a network, with `--distill` under a teacher, on the embedded host or, with `--host`, on a checkout's own loop.
+TRAIN_HELP = """Train a network, with `--distill` under a teacher.
+
+On the embedded host or, with `--host`, on a checkout's own loop.
 
 Examples:
 
@@ -96,12 +98,17 @@ def _bench(
     steps: Annotated[int, typer.Option(min=3, help="Timed steps of each kind.")] = 10,
     training_precision: options.TrainingPrecision = "fp32",
     data: options.Data = None,
+    json: options.Json = None,
 ) -> None:
-    """Time a recipe's step and its parts, and measure their peak memory.
+    """Time a recipe's step and its parts; measure peak memory.
 
     The parts are the student alone and the teacher. With --data, the reading of its train.rec is timed too. Weights are
     random. Another teacher: `cakd bench --recipe-set teacher.network=vit_s`.
     """
     from insightface_cakd.experiments.cost import bench
+    from insightface_cakd.runtime.atomic import write_json
 
-    print(bench(distill, network, recipe_settings or (), batch_size, steps, training_precision, data))
+    found = bench(distill, network, recipe_settings or (), batch_size, steps, training_precision, data)
+    print(found.text())
+    if json is not None:
+        write_json(json, found.facts())

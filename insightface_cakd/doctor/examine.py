@@ -18,6 +18,7 @@ from insightface_cakd.hosts import preflight, upstream
 from insightface_cakd.hosts.checkout import Checkout, find_checkout
 from insightface_cakd.hosts.embedded import train_v2
 from insightface_cakd.hosts.embedded.utils.utils_config import get_config
+from insightface_cakd.hosts.precision import examine_precision
 from insightface_cakd.hosts.schedule import examine_amount, examine_schedule
 from insightface_cakd.recipe.schedule import Length
 from insightface_cakd.runtime.devices import choose_device
@@ -62,6 +63,7 @@ def _embedded() -> Host:
         if cfg.sample_rate == 0:
             yield note("config: sample_rate is 0: of all classes a step uses those of its own images only.")
         yield from examine_amount(embedded_length(cfg, Task(), world_size()).total)
+        yield from examine_precision(cfg.get("precision"), choose_device(cfg.get("device")))
         yield from examine_sets(cfg.val_targets, str(cfg.rec))
 
     return Host(train_v2, get_config, device, build, length, remarks)

@@ -1,5 +1,6 @@
 """Look-up of recipes: the shipped ones by name, a user's by path."""
 
+from functools import cache
 from pathlib import Path
 
 from insightface_cakd.errors import RecipeError, did_you_mean
@@ -11,7 +12,7 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    shipped = {recipe_name(file): file for file in shipped_recipes()}
+    shipped = _by_name()
     if name in shipped:
         return shipped[name]
     raise RecipeError(
@@ -30,3 +31,8 @@ def recipe_name(path: Path) -> str:
     """Return a shipped recipe's name (`cakd`, `ablations/cakd_no_fpe`); else the stem."""
     folder = shipped_folder("recipes")
     return path.relative_to(folder).with_suffix("").as_posix() if path.is_relative_to(folder) else path.stem
+
+
+@cache
+def _by_name() -> dict[str, Path]:
+    return {recipe_name(file): file for file in shipped_recipes()}

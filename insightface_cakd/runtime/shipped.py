@@ -1,8 +1,10 @@
 """Locates the recipes and patches that come with the package."""
 
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def shipped_folder(name: str) -> Path:
     """Return the folder "recipes" or "patches" of the project.
 

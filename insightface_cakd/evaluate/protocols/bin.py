@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification(Protocol):
-    """Ten-fold accuracy with flip (arcface_torch's protocol) and TAR@FAR, with intervals.
+    """Measure accuracy and TAR@FAR on pairs, with intervals.
+
+    Ten folds with flip, arcface_torch's protocol.
 
     Measured on verification sets and on variants of them.
 

@@ -37,6 +37,7 @@ from insightface_cakd.hosts.embedded.utils.utils_distributed_sampler import setu
 from insightface_cakd.hosts.embedded.utils.utils_logging import LOGGER, AverageMeter, init_logging
 from insightface_cakd.hosts.generations import settle
 from insightface_cakd.hosts.job_spec import BF16, EmbeddedJobSpec, check_job
+from insightface_cakd.hosts.precision import examine_precision
 from insightface_cakd.hosts.schedule import examine_amount
 from insightface_cakd.runtime.atomic import write_json
 from insightface_cakd.runtime.devices import choose_device, process_group
@@ -145,7 +146,7 @@ def run(parts: Parts, verification: CallBackVerification, writer: SummaryWriter 
     total = parts.scheduler.total_iters
     facts = (cfg.network, cfg.num_classes, cfg.batch_size, world_size(), total, parts.device)
     LOGGER.info("%s, %d classes, batch %d x %d, %d steps on %s", *facts)
-    for finding in examine_amount(total):
+    for finding in (*examine_amount(total), *examine_precision(cfg.get("precision"), parts.device)):
         LOGGER.info("%s", finding)
     if parts.epoch >= cfg.num_epoch:
         return _measure_again(parts, verification)

@@ -1,5 +1,6 @@
 """What the benchmark prints."""
 
+import json
 import re
 from statistics import median
 
@@ -37,9 +38,9 @@ def clock(monkeypatch):
     return wind
 
 
-def test_the_command_prints_machine_times_memory_ratio_and_reading_speed(face_set):
+def test_the_command_prints_machine_times_memory_ratio_and_reading_speed(face_set, tmp_path):
     tiny = ["--network", "cnn_tiny", "--batch-size", 4, "--steps", 3]
-    ran = cakd("bench", *tiny, "--data", face_set)
+    ran = cakd("bench", *tiny, "--data", face_set, "--json", tmp_path / "bench.json")
     assert ran.code == 0, ran.err
     lines = ran.out.splitlines()
     assert re.match(r"cpu .*, \d+ cores, \d+ threads, torch ", lines[0])
@@ -52,6 +53,10 @@ def test_the_command_prints_machine_times_memory_ratio_and_reading_speed(face_se
     assert not rest
     assert least <= middle <= most
     assert re.fullmatch(r"record reading: \d+ images/s on one core, decoding included", lines[-1])
+    written = json.loads((tmp_path / "bench.json").read_text())
+    assert [len(written["seconds"][kind]) for kind in times(ran.out)] == [3, 3, 3]
+    assert written["ratios"][0]["median"] == pytest.approx(middle, abs=1e-3)
+    assert written["reading"] == pytest.approx(float(lines[-1].split()[2]), abs=1)
 
 
 def test_a_recipe_with_prompts_has_their_backward_in_its_floor_and_its_anchors_beside_it():
@@ -73,14 +78,14 @@ def test_the_teacher_may_be_another_network_than_the_recipes(face_set):
 
 def test_the_ratio_is_taken_step_by_step_and_the_warm_up_is_left_out(clock):
     clock(*[(900, 900, 900)] * 2, (10, 5, 18), (30, 5, 35), (10, 5, 18))
-    text = bench("cosine", "cnn_tiny", (), 2, 3)
+    text = bench("cosine", "cnn_tiny", (), 2, 3).text()
     assert [taken for taken, _ in times(text).values()] == [10.0, 5.0, 18.0]
     assert list(ratios(text).values()) == [(pytest.approx(median([18 / 15, 35 / 35, 18 / 15]), abs=1e-3), 1.0, 1.2)]
 
 
 def test_the_anchors_are_no_part_of_the_floor(clock):
     clock(*[(900, 900, 900, 900)] * 2, *[(10, 20, 10, 45)] * 3)
-    assert list(ratios(bench("cakd", "cnn_tiny", (), 2, 3)).values()) == [(1.5, 1.5, 1.5), (1.125, 1.125, 1.125)]
+    assert list(ratios(bench("cakd", "cnn_tiny", (), 2, 3).text()).values()) == [(1.5, 1.5, 1.5), (1.125, 1.125, 1.125)]
 
 
 def test_reading_speed_counts_images_of_the_clock(face_set, monkeypatch):
