@@ -87,7 +87,7 @@ class ReceptiveFields(Source):
         return features
 
     def tokens(self, context: Context, place: str = FIRST) -> dict[Side, tuple[Tensor, TokenGrid]]:
-        """Return the tokens of both sides of a pair, each with its grid."""
+        """Return the tokens of a pair's sides, each with its grid."""
         pair = self.spec.pairs[place]
         student = as_tokens(context.student.taps[pair.student], pair.student_extra, f"{place}.student")
         return {"student": student, "teacher": self._teacher_tokens(context.teachers[self.setting.first], place)}
