@@ -32,7 +32,8 @@ def _urfm(
 ) -> None:
     """Draw where each local centre of a run looks on the face.
 
-    For student and teacher, before and after training. The picture is a .png, .pdf or .svg, by default RUN/urfm.png.
+    For student and teacher, before and after training; of several pairs of layers, for the first.
+    The picture is a .png, .pdf or .svg, by default RUN/urfm.png.
     --teacher and --data name the present places of the run's teacher and data.
 
     Example: `cakd show urfm student --image face.jpg --output fields.pdf`

@@ -8,7 +8,7 @@ from insightface_cakd.recipe.prompts import PromptSpec
 from insightface_cakd.recipe.schedule import ScheduleSpec
 from insightface_cakd.recipe.student import StageSpec, StudentSpec
 from insightface_cakd.recipe.teacher import CheckSpec, TeacherSpec
-from insightface_cakd.recipe.urfm import URFMSpec
+from insightface_cakd.recipe.urfm import PairSpec, URFMSpec
 
 # The model of each part, by the keys that lead to it.
 PARTS: dict[tuple[str, ...], type[BaseModel]] = {
@@ -18,6 +18,7 @@ PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     ("student",): StudentSpec,
     ("student", "stages"): StageSpec,
     ("urfm",): URFMSpec,
+    ("urfm", "more"): PairSpec,
     ("head",): HeadSpec,
     ("losses", "schedule"): ScheduleSpec,
 }

@@ -7,6 +7,27 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insightface_cakd.errors import RecipeError
 
+# Where the first pair of taps stands in a recipe.
+FIRST = "urfm"
+
+
+class PairSpec(BaseModel):
+    """A further pair of taps, with a mapping of its own.
+
+    Args:
+        student: module path of the student's tap, a map or tokens.
+        teacher: module path of the teacher's tap.
+        student_extra: tokens at the student's tap that stand before its patches and have no place on the face (a class token).
+        teacher_extra: the same at the teacher's tap.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    student: str
+    teacher: str
+    student_extra: int = Field(default=0, ge=0, le=4096)
+    teacher_extra: int = Field(default=0, ge=0, le=4096)
+
 
 class URFMSpec(BaseModel):
     """Which activations are mapped onto the local fields, and how.
@@ -18,6 +39,7 @@ class URFMSpec(BaseModel):
         teacher: module path of the teacher's tap; the tokens of a prompted teacher when not given.
         student_extra: tokens at the student's tap that stand before its patches and have no place on the face (a class token).
         teacher_extra: the same at the teacher's tap.
+        more: further pairs of taps. Each has a mapping of its own, by the other keys of this part; a term is the mean over all pairs.
         centres: number L of local centres, at most 4096, whose attention grows with the square; a square number with `bias: query`.
         width: of fields and centres, at most 16384, where one matrix takes 1 GiB.
         mapping_heads: heads of the attention by which centres look at tokens; a divisor of the width.
@@ -57,6 +79,7 @@ class URFMSpec(BaseModel):
     teacher: str | None = None
     student_extra: int = Field(default=0, ge=0, le=4096)
     teacher_extra: int = Field(default=0, ge=0, le=4096)
+    more: list[PairSpec] = Field(default_factory=list)
     centres: int = Field(default=49, gt=0, le=4096)
     width: int = Field(default=512, gt=0, le=16384)
     mapping_heads: int = Field(default=1, gt=0)
@@ -82,6 +105,11 @@ class URFMSpec(BaseModel):
         """Return the number of buckets that distances fall into."""
         return int(self.beta) + 1
 
+    @property
+    def pairs(self) -> "dict[str, URFMSpec | PairSpec]":
+        """Every pair of taps, by where it stands in the recipe."""
+        return {FIRST: self, **{f"{FIRST}.more[{number}]": pair for number, pair in enumerate(self.more)}}
+
     @model_validator(mode="after")
     def check(self) -> "URFMSpec":
         """Return the spec if its values fit each other."""
@@ -102,4 +130,16 @@ class URFMSpec(BaseModel):
                 f"urfm.alpha: {self.alpha} with beta {self.beta} and reach {self.reach}; expected it below both. The usual values are "
                 "1.9, 3.8 and 15.2."
             )
+        self._check_pairs()
         return self
+
+    def _check_pairs(self) -> None:
+        """Refuse a pair that is there twice, which would count double."""
+        seen: dict[tuple[str, str | None], str] = {}
+        for place, pair in self.pairs.items():
+            earlier = seen.setdefault((pair.student, pair.teacher), place)
+            if earlier != place:
+                raise RecipeError(
+                    f"{place}: student {pair.student} and teacher {pair.teacher} are already the pair of {earlier}; expected each pair "
+                    "once. Remove one of them, or tap another layer."
+                )

@@ -19,6 +19,7 @@ from insightface_cakd.errors import RunError
 from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.hosts.embedded.backbones import get_model
 from insightface_cakd.networks.models import Embed
+from insightface_cakd.recipe.urfm import FIRST
 from insightface_cakd.report.result import Picture, Section
 from insightface_cakd.runtime.run_folder import RUN, RunFolder
 from insightface_cakd.show.attention import View
@@ -65,6 +66,8 @@ def open_run(folder: Path, device: torch.device, teacher: str | None = None) -> 
 
 def look(run: Run, images: Sequence[Path] = (), data: Path | None = None) -> Look:
     """Return where both sides' centres look, before and after training.
+
+    Of several pairs of taps, the centres of the first.
 
     An untrained student has no statistics of its batch norms yet, and the mapping none of the tokens: those of a batch of
     the run's images stand in for them, as in the run's first step.
@@ -146,13 +149,10 @@ def _maps(run: Run, faces: np.ndarray) -> dict[Side, np.ndarray]:
         if isinstance(module, _BatchNorm) and module.num_batches_tracked == 0:
             module.train()
     fields = fields_of(student.sources)
-    assert fields.mapping is not None
     found = {}
     for side, (tokens, grid) in fields.tokens(student.observe(as_images(faces, run.device))).items():
-        looks = fields.mapping.looks(tokens.detach(), side).mean(dim=1)[
-            ..., : grid.rows * grid.columns
-        ]  # (faces, L, patches)
-        found[side] = looks.unflatten(-1, (grid.rows, grid.columns)).cpu().numpy()
+        looks = fields.mappings[FIRST].looks(tokens.detach(), side).mean(dim=1)  # (faces, L, N)
+        found[side] = looks[..., : grid.rows * grid.columns].unflatten(-1, (grid.rows, grid.columns)).cpu().numpy()
     return found
 
 

@@ -5,6 +5,9 @@ from pydantic import ValidationError
 
 from insightface_cakd.distill.urfm import URFMSpec
 from insightface_cakd.errors import RecipeError
+from insightface_cakd.recipe import parse_recipe
+
+FURTHER = {"student": "layer3", "teacher": "blocks.1"}
 
 
 def test_the_least_that_a_recipe_says():
@@ -38,3 +41,40 @@ def test_values_out_of_range_and_unknown_keys_are_refused(values):
 
 def test_centres_need_no_square_where_they_have_no_place():
     assert URFMSpec(student="conv_sep", bias="key", centres=50).centres == 50
+
+
+def test_further_pairs_have_the_place_where_they_stand():
+    more = [{"student": "layer3", "teacher": "stages.1"}, {"student": "layer4", "teacher": "norm", "teacher_extra": 1}]
+    pairs = URFMSpec(student="layer4", more=more).pairs
+    assert [(place, pair.student, pair.teacher, pair.teacher_extra) for place, pair in pairs.items()] == [
+        ("urfm", "layer4", None, 0),
+        ("urfm.more[0]", "layer3", "stages.1", 0),
+        ("urfm.more[1]", "layer4", "norm", 1),
+    ]
+    assert list(URFMSpec(student="layer4").pairs) == ["urfm"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            [{"student": "layer4", "teacher": "norm"}],
+            r"recipe: urfm\.more\[0\]: student layer4 and teacher norm are already the pair of urfm; expected each pair once\. Remove",
+        ),
+        ([FURTHER, {**FURTHER, "teacher_extra": 1}], r"urfm\.more\[1\]: .* already the pair of urfm\.more\[0\]"),
+        ([FURTHER, {"student": "layer4"}], r"recipe: urfm\.more\[1\]\.teacher is missing; it must be given\."),
+        ([{**FURTHER, "centres": 9}], r"urfm\.more\[0\]\.centres is not a key; known: student, teacher, student_extra"),
+        ([{**FURTHER, "student_extra": -1}], r"urfm\.more\[0\]\.student_extra is -1; input should be greater"),
+        (FURTHER, r"urfm\.more is \{.*\}; input should be a valid list\."),
+    ],
+    ids=["twice", "twice among the further", "no tap of the teacher", "unknown key", "extra", "no list"],
+)
+def test_further_pairs_that_cannot_be_are_refused_in_one_line(more, message):
+    content = {
+        "teacher": {"network": "vit_tiny", "prompts": {"tokens": 2}},
+        "urfm": {"student": "layer4", "teacher": "norm", "more": more},
+        "losses": [{"loss": "urfm_feature", "weight": 1}],
+    }
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_recipe(content, "recipe")
+    assert "\n" not in str(caught.value)

@@ -49,7 +49,7 @@ class Activations(Source):
 
     def _build_nested(self, term: TermSpec, ours: Shape, theirs: Shape) -> None:
         """Build one projector for each prefix of the student's embedding."""
-        require_stateless(term)
+        require_stateless(term, f"term '{term.name}'.nested", "width", "Give each width a term of its own.")
         self.widths[term.name] = widths = nested_widths(term, ours)
         kind = term.projector or "orthogonal"
         for width in widths:

@@ -36,13 +36,22 @@ def nested_widths(term: TermSpec, shape: Sequence[int]) -> list[int]:
     return widths
 
 
-def require_stateless(term: TermSpec) -> None:
-    """Refuse a nested term whose loss remembers batches.
+def require_stateless(term: TermSpec, where: str, part: str, remedy: str) -> None:
+    """Refuse a term of several parts whose loss remembers batches.
 
-    It would see the same batch once for each prefix.
+    It would see the same batch once for each part.
+
+    Args:
+        term: the mean over its parts.
+        where: what has parts, for the error.
+        part: one of them.
+        remedy: for the user.
+
+    Raises:
+        RecipeError: the loss remembers batches.
     """
     if next(term.build_loss().buffers(), None) is not None:
         raise RecipeError(
-            f"term '{term.name}'.nested: {term.loss} remembers earlier batches, and would see each once for every width; expected a loss "
-            "without memory, such as cosine. Give each width a term of its own."
+            f"{where}: {term.loss} remembers earlier batches, and would see each once for every {part}; expected a loss without memory. "
+            f"{remedy}"
         )

@@ -14,7 +14,7 @@ from insightface_cakd.distill.urfm.standard import Standardised
 from insightface_cakd.errors import ShapeError
 from insightface_cakd.losses.base import precise
 from insightface_cakd.networks.token_grid import TokenGrid
-from insightface_cakd.recipe.urfm import URFMSpec
+from insightface_cakd.recipe.urfm import FIRST, URFMSpec
 from insightface_cakd.teachers.prompts.damped import damped
 
 
@@ -53,6 +53,7 @@ class URFM(nn.Module):
 
     Args:
         embedding_size: D of the teacher's embedding, if a term reads the anchor; without it no read-out is built.
+        place: of its pair of taps in the recipe, for errors.
 
     Source:
         Zhao et al., CAKD, ACM MM 2023 (2306.14662). Details inferred; each is a key of `URFMSpec`.
@@ -66,6 +67,7 @@ class URFM(nn.Module):
         student_width: int,
         teacher_width: int,
         embedding_size: int | None = None,
+        place: str = FIRST,
     ) -> None:
         super().__init__()
         fewest = min(student.rows * student.columns, teacher.rows * teacher.columns)
@@ -76,6 +78,7 @@ class URFM(nn.Module):
                 stacklevel=2,
             )
         self.spec = spec
+        self.place = place
         self.grids: dict[Side, TokenGrid] = {"student": student, "teacher": teacher}
         self.widths: dict[Side, int] = {"student": student_width, "teacher": teacher_width}
         self.local = LocalFields(spec, student_width, teacher_width)
@@ -145,8 +148,8 @@ class URFM(nn.Module):
         expected = (self.grids[side].count, self.widths[side])
         if tuple(tokens.shape[1:]) != expected:
             raise ShapeError(
-                f"urfm.{side}: tokens {tuple(tokens.shape)}; expected (B, {expected[0]}, {expected[1]}), a grid of {self.grids[side]}. "
-                "The network gives another grid than when the mapping was built: keep the size of the images."
+                f"{self.place}.{side}: tokens {tuple(tokens.shape)}; expected (B, {expected[0]}, {expected[1]}), a grid of "
+                f"{self.grids[side]}. The network gives another grid than when the mapping was built: keep the size of the images."
             )
         return self.scaled[side](precise(tokens))
 

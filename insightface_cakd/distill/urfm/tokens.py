@@ -8,7 +8,7 @@ from insightface_cakd.errors import ShapeError
 from insightface_cakd.networks.token_grid import TokenGrid
 
 
-def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[Tensor, TokenGrid]:
+def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm.student") -> tuple[Tensor, TokenGrid]:
     """Return an activation as tokens and the grid on which they lie.
 
     Of the tokens, (B, N, C), the patches come first, row by row, then those that have no place on the face.
@@ -19,6 +19,7 @@ def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[
 
     Args:
         extra: tokens before the patches that have no place on the face; maps have none.
+        where: key of the tap in the recipe, for errors.
     """
     if activation.ndim == 4 and extra == 0:
         last = activation.shape[1] == activation.shape[2] != activation.shape[3]
@@ -36,15 +37,15 @@ def as_tokens(activation: Tensor, extra: int = 0, where: str = "urfm") -> tuple[
     if side == 0 or side**2 != shape[1] - extra:
         raise ShapeError(
             f"{where}: {shape[1]} tokens, {extra} of them extra, lie on no square grid; expected a square number of patches such as 49 "
-            f"or 144, and the extra tokens.{_hint(shape[1])}"
+            f"or 144, and the extra tokens.{_hint(shape[1], where)}"
         )
     tokens = activation if extra == 0 else activation.roll(-extra, dims=1)
     return tokens, TokenGrid(side, side, extra)
 
 
-def _hint(count: int) -> str:
+def _hint(count: int, where: str) -> str:
     """Suggest a usual number of extra tokens that leaves a square."""
     for extra in range(6):
         if count > extra and math.isqrt(count - extra) ** 2 == count - extra:
-            return f" {extra} extra would leave {count - extra}: set urfm.student_extra or urfm.teacher_extra."
+            return f" {extra} extra would leave {count - extra}: set {where}_extra."
     return " Tap another layer."

@@ -30,10 +30,12 @@ terms = {"teacher": {"network": "x"}, "losses": [
     {"loss": "fitnet", "weight": 1, "student": "layer4", "teacher": "layer4", "projector": "conv1x1"}]}
 cakd = {"teacher": {"network": "x", "prompts": {}}, "urfm": {"student": "layer4", "centres": 9, "width": 32, "heads": 4},
     "losses": [{"loss": name, "weight": 1} for name in ("urfm_attention", "urfm_feature", "urfm_anchor", "prompt_anchor")]}
-recipe = parse_recipe(cakd if method == "cakd" else terms, "recipe")
+if method == "pairs":
+    cakd["urfm"]["more"] = [{"student": "layer3", "teacher": "blocks.1"}]
+recipe = parse_recipe(terms if method == "terms" else cakd, "recipe")
 with torch.random.fork_rng():
     torch.manual_seed(3)
-    kind, network = (PromptedTeacher, "vit_tiny") if method == "cakd" else (Teacher, "cnn_tiny")
+    kind, network = (Teacher, "cnn_tiny") if method == "terms" else (PromptedTeacher, "vit_tiny")
     teacher = kind(train_v2.get_model(network, num_features=32), "x", 32, "cpu")
 update = train_v2.update
 def killing(parts):
@@ -100,7 +102,7 @@ def test_each_rank_holds_its_own_classes(whole):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"sample_rate": 0.5}, {"method": "cakd"}],
+    [{}, {"sample_rate": 0.5}, {"method": "cakd"}, {"method": "pairs"}],
     ids=str,
 )
 def test_two_ranks_stopped_with_sigkill_and_resumed_end_with_the_same_weights(face_set, tmp_path, whole, changes):
