@@ -37,7 +37,7 @@ def examine_teachers(
             result = verify(teacher.computed, pairs, device)
             best[name] = max(result.accuracy, best.get(name, 0.0))
             yield ok(f"teacher {teacher.name}: {_measured(result)} on {name}, given {teacher.takes}")
-            if (chance := at_chance(result)) is not None:
+            if (chance := at_chance(result.accuracy, len(result.same))) is not None:
                 yield note(f"teacher {teacher.name}: {chance}")
             if number == 0:
                 yield _of_the_other_order(teacher, name, pairs, result, device)

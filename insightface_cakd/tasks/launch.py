@@ -28,7 +28,6 @@ from insightface_cakd.hosts.job_spec import BF16
 from insightface_cakd.hosts.schedule import examine_schedule
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.recipe.schedule import Length
-from insightface_cakd.report.teaching import against_teacher
 from insightface_cakd.runtime.devices import choose_device, process_group
 from insightface_cakd.runtime.folder_lock import only_writer
 from insightface_cakd.runtime.idle_warnings import idle_warnings_left_out
@@ -176,12 +175,10 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
         result = loop.run()
     if first:
         save_maps(Path(cfg.output), distillation)
-        if (line := against_teacher(teaching.sets, result.accuracy)) is not None:
-            print(line, flush=True)
     facts: dict[str, Any] = {"recipe_name": Path(str(job.distill)).stem, "recipe": recipe.model_dump()}
     if (teacher := teaching.first) is not None:
         said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": teaching.accuracy}
-        facts["teacher"] = {**said, "licence": recipe.teacher.licence, "sets": dict(teaching.sets)}
+        facts["teacher"] = {**said, "licence": recipe.teacher.licence, "sets": teaching.sets}
     return result, facts
 
 

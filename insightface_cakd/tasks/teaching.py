@@ -1,6 +1,6 @@
 """The teachers of a run: built, found, measured."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,7 @@ import torch
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.errors import TeacherError
 from insightface_cakd.evaluate.pairs.sets import load_thinned
-from insightface_cakd.evaluate.pairs.verification import VerificationResult, verify
+from insightface_cakd.evaluate.pairs.verification import verify
 from insightface_cakd.recipe import Recipe
 from insightface_cakd.recipe.teacher import CACHED, TeacherSpec
 from insightface_cakd.tasks.task import Task
@@ -22,17 +22,59 @@ PAIRS = 600
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A teacher's accuracy on a verification set.
+
+    Args:
+        name: of the set.
+        accuracy: in [0, 1].
+        pairs: on so many.
+        total: pairs of the set.
+    """
+
+    name: str
+    accuracy: float
+    pairs: int
+    total: int
+
+    def text(self) -> str:
+        """Return the accuracy, and of how many pairs if not of all."""
+        part = "" if self.pairs == self.total else f", {self.pairs} of {self.total} pairs"
+        return f"{100 * self.accuracy:.2f} % on {self.name}{part}"
+
+
+@dataclass(frozen=True)
 class Teaching:
     """The teachers of a run, by name.
 
     Args:
-        accuracy: of the first on the recipe's .bin, in [0, 1]; None where it was not measured.
-        sets: set -> accuracy of the best of them on the run's verification sets; empty where they were not measured.
+        checked: what `teacher.check` measured of those that have it.
+        measured: what was measured of each on the run's verification sets.
     """
 
     teachers: Mapping[str, Teacher]
-    accuracy: float | None = None
-    sets: Mapping[str, float] = field(default_factory=dict)
+    checked: Mapping[str, Measured] = field(default_factory=dict)
+    measured: Mapping[str, Sequence[Measured]] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy of the first on the recipe's .bin; None where it was not measured."""
+        found = self.checked.get(next(iter(self.teachers), ""))
+        return None if found is None else found.accuracy
+
+    @property
+    def sets(self) -> dict[str, float]:
+        """Set -> accuracy of the best teacher on the run's verification sets."""
+        best: dict[str, float] = {}
+        for one in (one for found in self.measured.values() for one in found):
+            best[one.name] = max(one.accuracy, best.get(one.name, 0.0))
+        return best
+
+    def said(self, name: str) -> list[Measured]:
+        """Return all that was measured of a teacher, each set once."""
+        found = list(self.measured.get(name, ()))
+        checked = self.checked.get(name)
+        return found if checked is None or checked in found else [checked, *found]
 
     @property
     def first(self) -> Teacher | None:
@@ -50,27 +92,23 @@ def make_teachers(
 ) -> Teaching:
     """Build the recipe's teachers, and measure them.
 
-    The accuracy of each is printed.
-
     Args:
         namespace: the host's `train_v2`, whose `get_model` knows the host's networks.
         checks: measure them; one rank of a run is enough.
         data: the run's data folder; `teacher.check.bin` may be the name of a set in it.
         sets: the run's verification sets by name, see `sets_of`.
     """
-    built, accuracies = {}, []
-    best: dict[str, float] = {}
+    built, checked, measured = {}, {}, {}
     for name, spec in recipe.named_teachers.items():
         if data is not None:
             find_check_bin(spec, data)
         built[name] = teacher = build_teacher(spec, namespace.get_model, device)
-        accuracy = check_teacher(teacher, spec, device) if checks else None
-        accuracies.append(accuracy)
-        if accuracy is not None and spec.check is not None:
-            print(f"teacher {teacher.name}: accuracy {accuracy:.4f} on {Path(spec.check.bin).name}", flush=True)
-        for title, found in _on_sets(teacher, spec, sets or {}, accuracy, device).items() if checks else ():
-            best[title] = max(found, best.get(title, 0.0))
-    return Teaching(built, accuracies[0] if accuracies else None, best)
+        if not checks:
+            continue
+        if (found := check_teacher(teacher, spec, device)) is not None:
+            checked[name] = found
+        measured[name] = _on_sets(teacher, spec, sets or {}, found, device)
+    return Teaching(built, checked, measured)
 
 
 def sets_of(cfg: Any, task: Task) -> dict[str, Path]:
@@ -97,31 +135,31 @@ def measurable(teacher: Teacher, spec: TeacherSpec) -> bool:
 
 
 def _on_sets(
-    teacher: Teacher, spec: TeacherSpec, sets: Mapping[str, Path], checked: float | None, device: torch.device
-) -> dict[str, float]:
-    """Return a teacher's accuracy on at most `PAIRS` pairs of each set; what was measured already is not again."""
-    found = {}
+    teacher: Teacher, spec: TeacherSpec, sets: Mapping[str, Path], checked: Measured | None, device: torch.device
+) -> list[Measured]:
+    """Measure a teacher on at most `PAIRS` pairs of each set; what was measured already is not again."""
+    found = []
     for name, path in sets.items() if measurable(teacher, spec) else ():
         if checked is not None and spec.check is not None and Path(spec.check.bin).resolve() == path.resolve():
-            found[name] = checked
+            found.append(checked)
             continue
         pairs, total = load_thinned(path, PAIRS)
-        result = verify(teacher.computed, pairs, device)
-        found[name] = result.accuracy
-        part = "" if len(pairs.same) == total else f", {len(pairs.same)} of {total} pairs"
-        print(f"teacher {teacher.name}: accuracy {result.accuracy:.4f} on {path.name}{part}", flush=True)
-        if (chance := at_chance(result)) is not None:
-            print(f"teacher {teacher.name}: {chance}", flush=True)
+        found.append(Measured(name, verify(teacher.computed, pairs, device).accuracy, len(pairs.same), total))
     return found
 
 
-def at_chance(result: VerificationResult) -> str | None:
-    """Return a warning if a model may judge pairs by chance only."""
-    if not is_at_chance(result.accuracy, len(result.same)):
+def at_chance(accuracy: float, pairs: int) -> str | None:
+    """Return a warning if a model may judge pairs by chance only.
+
+    Args:
+        accuracy: in [0, 1].
+        pairs: on so many.
+    """
+    if not is_at_chance(accuracy, pairs):
         return None
     return (
-        f"is no better than chance ({100 * result.accuracy:.2f} % of {len(result.same)} pairs): wrong weights, or colours in another order "
-        "or range than it takes (teacher.channels, mean, std)."
+        f"is no better than chance ({100 * accuracy:.2f} % of {pairs} pairs): wrong weights, or colours in another order or range than it "
+        "takes (teacher.channels, mean, std)."
     )
 
 
@@ -142,8 +180,8 @@ def find_check_bin(spec: TeacherSpec, data: Path) -> None:
         check.bin = str(data / check.bin)
 
 
-def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | str) -> float | None:
-    """Return the teacher's 10-fold verification accuracy, in [0, 1].
+def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | str) -> Measured | None:
+    """Return the teacher's 10-fold verification accuracy.
 
     None when the recipe asks for no check. `TeacherError` when it is below the floor, or the teacher is a cache, which knows no other
     images.
@@ -156,10 +194,11 @@ def check_teacher(teacher: Teacher, spec: TeacherSpec, device: torch.device | st
             "teacher.check. Remove it, and let the recipe that writes the cache check its teacher."
         )
     # Prompts that have not learnt yet must not enter a measurement of the weights.
-    accuracy = verify(teacher.computed, load_bin(spec.check.bin), torch.device(device)).accuracy
+    pairs = load_bin(spec.check.bin)
+    accuracy = verify(teacher.computed, pairs, torch.device(device)).accuracy
     if not accuracy >= spec.check.floor:
         raise TeacherError(
             f"teacher check: {Path(spec.check.bin).stem} {accuracy:.3f} < expected {spec.check.floor}. Wrong weights, "
             f"colour order or input range (it is given {teacher.takes}: see teacher.channels, mean and std)."
         )
-    return accuracy
+    return Measured(Path(spec.check.bin).stem, accuracy, len(pairs.same), len(pairs.same))

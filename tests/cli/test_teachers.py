@@ -27,7 +27,9 @@ def test_a_runs_folder_teaches_with_its_own_network(name, teacher_run, face_set,
     assert (run["recipe"]["teacher"]["network"], run["teacher"]["name"]) == ("vit_tiny", "vit_tiny")
     teacher = run["teacher"]["sets"]["dev"]
     student = json.loads((tmp_path / "out" / "result.json").read_text())["accuracy"]["dev"]
-    assert f"teacher vit_tiny: accuracy {teacher:.4f} on dev.bin" in done.out
+    assert done.out.count(f"vit_tiny, {100 * teacher:.2f} % on dev, sha256 ") == 1
+    assert done.out.count(f"dev: student {100 * student:.2f} %, teacher ") == 1
+    assert "\ndev: 0." not in done.out
     last = next(line for line in done.out.splitlines() if line.startswith("dev: student"))
     assert last.startswith(f"dev: student {100 * student:.2f} %, teacher {100 * teacher:.2f} %")
     assert ("the student ends above its teacher" in last) == (student > teacher)

@@ -13,7 +13,8 @@ from insightface_cakd.data.images import encode_png
 from insightface_cakd.errors import DataError, TeacherError
 from insightface_cakd.recipe import parse_recipe
 from insightface_cakd.tasks.task import Task
-from insightface_cakd.tasks.teaching import check_teacher, make_teachers, sets_of
+from insightface_cakd.tasks.teaching import Measured, check_teacher, make_teachers, sets_of
+from insightface_cakd.tasks.telling import beginning
 from insightface_cakd.teachers import Teacher, TeacherSpec, build_teacher
 from tests.teachers.faces import ChannelMeans
 
@@ -35,7 +36,9 @@ def spec(path: str, floor: float, **content) -> TeacherSpec:
 
 
 def test_a_teacher_at_its_floor_passes_and_its_accuracy_is_returned(colours):
-    assert check_teacher(Teacher(ChannelMeans(), "means", 3, CPU), spec(colours, 1.0), CPU) == 1.0
+    assert check_teacher(Teacher(ChannelMeans(), "means", 3, CPU), spec(colours, 1.0), CPU) == Measured(
+        "colours", 1.0, 20, 20
+    )
 
 
 def test_a_teacher_that_sees_no_difference_is_stopped_with_both_values(colours):
@@ -69,7 +72,7 @@ def test_the_pixel_floor_has_its_published_accuracy(shared_data):
     recipe.weights = str(shared_data / "models" / "pixels_floor.onnx")
     teacher = build_teacher(recipe, None, CPU)
     assert teacher.embedding_size == 768
-    assert check_teacher(teacher, recipe, CPU) == pytest.approx(0.7083, abs=0.002)
+    assert check_teacher(teacher, recipe, CPU).accuracy == pytest.approx(0.7083, abs=0.002)
     recipe.check.floor = 0.75
     with pytest.raises(TeacherError, match=r"teacher check: lfw_dev 0.70\d < expected 0.75"):
         check_teacher(teacher, recipe, CPU)
@@ -81,7 +84,7 @@ def test_a_published_recogniser_has_its_published_accuracy(shared_data):
     recipe.weights = str(shared_data / "models" / "edgeface_xs.onnx")
     recipe.sha256 = "e897f27ec38ec36c2aba4e31629aa132c81c088d38d8027d02d886707a0a3a4d"
     teacher = build_teacher(recipe, None, CPU)
-    assert check_teacher(teacher, recipe, CPU) == pytest.approx(0.9933, abs=0.002)
+    assert check_teacher(teacher, recipe, CPU).accuracy == pytest.approx(0.9933, abs=0.002)
 
 
 class Grey(ChannelMeans):
@@ -100,28 +103,28 @@ def means_and_grey(**content):
     return parse_recipe({"teachers": several, "losses": [{"loss": "cosine", "weight": 1}]}, "recipe")
 
 
-def test_a_runs_sets_measure_its_teachers_and_one_at_chance_is_told(colours, capsys):
+def test_a_runs_sets_measure_its_teachers_and_one_at_chance_is_told(colours):
     cfg = EasyDict(rec=colours.removesuffix("/colours.bin"), val_targets=["colours", "absent"])
     sets = sets_of(cfg, Task())
     assert list(sets) == ["colours"]
-    teaching = make_teachers(SimpleNamespace(get_model=None), means_and_grey(), CPU, sets=sets)
+    recipe = means_and_grey()
+    teaching = make_teachers(SimpleNamespace(get_model=None), recipe, CPU, sets=sets)
     assert teaching.sets == {"colours": 1.0}
-    said = capsys.readouterr().out.splitlines()
-    assert said[:2] == [
-        "teacher tests.teachers.faces:ChannelMeans: accuracy 1.0000 on colours.bin",
-        f"teacher {__name__}:Grey: accuracy 0.5000 on colours.bin",
-    ]
-    assert said[2].startswith(
+    said = list(beginning("two", recipe, teaching, Path("data")))
+    assert "means, 100.00 % on colours, " in said[1].replace("tests.teachers.faces:ChannelMeans", "means")
+    assert f"{__name__}:Grey, 50.00 % on colours, " in said[2]
+    assert said[-1].startswith(
         f"teacher {__name__}:Grey: is no better than chance (50.00 % of 20 pairs): wrong weights, or colours"
     )
 
 
-def test_what_the_check_measured_is_not_measured_again(colours, capsys):
+def test_what_the_check_measured_is_not_measured_again(colours):
     recipe = means_and_grey(check={"bin": colours, "floor": 0.9})
     del recipe.teachers["grey"]
     sets = {"colours": Path(colours)}
-    assert make_teachers(SimpleNamespace(get_model=None), recipe, CPU, sets=sets).sets == {"colours": 1.0}
-    assert capsys.readouterr().out.count("accuracy") == 1
+    teaching = make_teachers(SimpleNamespace(get_model=None), recipe, CPU, sets=sets)
+    assert teaching.sets == {"colours": 1.0}
+    assert teaching.said("means") == [teaching.checked["means"]]
 
 
 def test_a_task_that_measures_something_else_has_no_sets(colours):
@@ -135,4 +138,4 @@ def test_a_task_that_measures_something_else_has_no_sets(colours):
 def test_the_floor_is_measured_in_the_format_that_the_recipe_says(colours):
     recipe = spec(colours, 1.0, channels="bgr", mean=[0.1, 0.2, 0.3])
     recipe.network = "tests.teachers.faces:ChannelMeans"
-    assert check_teacher(build_teacher(recipe, None, CPU), recipe, CPU) == 1.0
+    assert check_teacher(build_teacher(recipe, None, CPU), recipe, CPU).accuracy == 1.0

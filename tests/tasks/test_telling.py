@@ -7,9 +7,11 @@ import torch
 from insightface_cakd.hosts.embedded.parts import RunResult
 from insightface_cakd.recipe import load_recipe
 from insightface_cakd.runtime.run_folder import RunFolder
-from insightface_cakd.tasks.teaching import Teaching
+from insightface_cakd.tasks.teaching import Measured, Teaching
 from insightface_cakd.tasks.telling import beginning, ending, logged_accuracies
 from insightface_cakd.teachers import Teacher
+
+MEASURED = [Measured("lfw", 0.9933, 600, 6000)]
 
 
 def teacher(name="vit", sha256="0123456789abcdef" * 4):
@@ -19,11 +21,11 @@ def teacher(name="vit", sha256="0123456789abcdef" * 4):
 def test_a_distilled_run_begins_with_recipe_teacher_images_and_weighted_terms():
     recipe = load_recipe("recommended", ["losses.cosine.weight=32"])
     lines = list(
-        beginning("recommended", recipe, Teaching({"teacher": teacher()}, None, {"lfw": 0.9933}), Path("data"))
+        beginning("recommended", recipe, Teaching({"teacher": teacher()}, {}, {"teacher": MEASURED}), Path("data"))
     )
     assert lines == [
         "distilling with the recipe recommended",
-        "  teacher  vit, 99.33 % on lfw, sha256 0123456789ab, runs in every step",
+        "  teacher  vit, 99.33 % on lfw, 600 of 6000 pairs, sha256 0123456789ab, runs in every step",
         "  images   data",
         "  terms    32 x cosine",
     ]
@@ -38,7 +40,7 @@ def test_a_cached_teacher_is_said_to_be_read():
 def test_a_run_ends_with_accuracy_places_and_the_next_command(tmp_path):
     (tmp_path / "training.log").write_text("")
     assert list(ending(RunResult(accuracy={"lfw": 0.98765}), RunFolder(tmp_path))) == [
-        "lfw: 0.9877",
+        "lfw: 98.77 %",
         f"weights: {tmp_path / 'model.pt'}",
         f"log: {tmp_path / 'training.log'}",
         f"next: cakd export {tmp_path} {tmp_path}.onnx",
