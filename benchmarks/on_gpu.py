@@ -7,6 +7,7 @@ from statistics import median
 import torch
 
 from benchmarks.gpu_steps import measured, predicted
+from insightface_cakd.data.records import has_records
 from insightface_cakd.errors import RunError
 from insightface_cakd.experiments.cost import machine, reading_speed, times
 from insightface_cakd.experiments.cost.counts.rates import GPUS
@@ -138,7 +139,7 @@ def on_gpu(output: Path, plan: Plan) -> str:
 
 def _reading_seconds(plan: Plan) -> float:
     """Return the seconds in which the workers decode a batch; 0 for a folder, whose reading is not timed."""
-    if not (plan.data / "train.rec").exists():
+    if not has_records(plan.data):
         return 0.0
     return plan.batch / (reading_speed(plan.data) * max(1, plan.workers))
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from insightface_cakd.data.folder_faces import FolderFaces
-from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.data.records import FaceRecords, has_records
 from insightface_cakd.data.shards import SHARDS, ShardedFaces
 
 Faces = FaceRecords | ShardedFaces | FolderFaces
@@ -16,6 +16,6 @@ def open_face_folder(folder: str | Path) -> Faces:
 
 def open_records_of(folder: str | Path) -> FaceRecords | ShardedFaces | None:
     """Open train.rec or shards.yaml of a folder; None without them."""
-    if Path(folder, "train.rec").exists():
+    if has_records(folder):
         return FaceRecords(folder)
     return ShardedFaces(folder) if Path(folder, SHARDS).exists() else None

@@ -10,7 +10,7 @@ from insightface_cakd.data.image_header import image_format
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, face_bytes
 from insightface_cakd.data.record import Record
 from insightface_cakd.data.recordio import RecordWriter
-from insightface_cakd.data.records import FLOAT32_EXACT, FaceRecords
+from insightface_cakd.data.records import FLOAT32_EXACT, INDEX, RECORDS, FaceRecords
 from insightface_cakd.errors import DataError
 from insightface_cakd.runtime.progress import Progress
 
@@ -79,7 +79,7 @@ def _write_records(people: People, out: Path, quality: int, keep_bytes: bool, pr
     """Write header, images and identities; return how many images kept their bytes."""
     count = sum(map(len, people.images))
     key, kept, ranges, faults = 0, 0, [], []
-    with RecordWriter(out / "train.rec", out / "train.idx") as writer:
+    with RecordWriter(out / RECORDS, out / INDEX) as writer:
         writer.write(0, Record(2, (count + 1, count + 1 + len(people.images)), 0))
         for label, images in enumerate(people.images):
             ranges.append((key + 1, key + 1 + len(images)))

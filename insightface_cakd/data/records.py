@@ -14,13 +14,20 @@ from insightface_cakd.data.recordio import RecordReader
 from insightface_cakd.errors import DataError
 
 FLOAT32_EXACT = 1 << 24
+# As InsightFace names them.
+RECORDS, INDEX = "train.rec", "train.idx"
+
+
+def has_records(folder: str | os.PathLike[str]) -> bool:
+    """Return whether a folder holds `train.rec`."""
+    return Path(folder, RECORDS).is_file()
 
 
 def open_records(folder: str | os.PathLike[str]) -> RecordReader:
     """Open `train.rec` and `train.idx` of a folder."""
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: no such folder; expected one that holds train.rec and train.idx. Check the path.")
-    return RecordReader(Path(folder, "train.rec"), Path(folder, "train.idx"))
+    return RecordReader(Path(folder, RECORDS), Path(folder, INDEX))
 
 
 def read_header(reader: RecordReader) -> tuple[int, int] | None:

@@ -8,11 +8,11 @@ from insightface_cakd.data.bins import make_bin
 from insightface_cakd.data.folders import find_people, naming, require_new_folder, writing
 from insightface_cakd.data.pack import pack
 from insightface_cakd.data.pairs import most_pairs
+from insightface_cakd.data.records import RECORDS, has_records
 from insightface_cakd.errors import DataError
 
 HELD_OUT = 0.2
 MIN_PEOPLE = 10
-RECORDS = "train.rec"
 
 
 def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) -> None:
@@ -22,7 +22,7 @@ def split_faces(faces: Path, out: Path, name: str, seed: int, pairs: int = 600) 
     """
     if not faces.is_dir():
         raise DataError(f"{faces}: no such folder; expected aligned 112x112 faces, one folder per person.")
-    if (faces / RECORDS).is_file():
+    if has_records(faces):
         raise DataError(
             f"{faces}: holds {RECORDS}, whose people cannot be split; expected aligned 112x112 faces, one folder per person. "
             "Write them with `cakd data unpack`."

@@ -7,7 +7,7 @@ import numpy as np
 from insightface_cakd.data.bins import load_bin
 from insightface_cakd.data.folders import find_people
 from insightface_cakd.data.images import FACE_SIZE, decode_rgb, read_bytes
-from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.data.records import FaceRecords, has_records
 from insightface_cakd.errors import DataError, ExportError
 
 FACES = 256
@@ -24,7 +24,7 @@ def calibration_faces(source: Path, count: int = FACES) -> np.ndarray:
     if source.is_file():
         images = load_bin(source).images
         chosen = [images[i] for i in _spread(len(images), count, source)]
-    elif (source / "train.rec").is_file():
+    elif has_records(source):
         records = FaceRecords(source)
         chosen = [records[i][0] for i in _spread(len(records), count, source)]
     else:

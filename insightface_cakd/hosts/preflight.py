@@ -10,7 +10,7 @@ from easydict import EasyDict
 
 from insightface_cakd.data.bins import read_bin
 from insightface_cakd.data.folders import IMAGE_SUFFIXES, find_people, first_names, shown
-from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.data.records import FaceRecords, has_records
 from insightface_cakd.data.shards import SHARDS
 from insightface_cakd.errors import DataError, RunError
 from insightface_cakd.hosts.generations import checkpoint_path, exists, newest
@@ -61,13 +61,13 @@ def check_data(rec: str, num_classes: int, total_batch: int) -> None:
     """Check that data other than "synthetic" fits `num_classes` and fills a batch."""
     if rec == "synthetic":
         return
-    if (Path(rec) / SHARDS).exists() and not (Path(rec) / "train.rec").exists():
+    if (Path(rec) / SHARDS).exists() and not has_records(rec):
         raise RunError(
             f"{rec}: holds {SHARDS}, several record files; expected one train.rec, which is all that arcface_torch reads. Train without "
             "--host, or on one of the files."
         )
     # The images of folders are not counted, since that is slow.
-    images, classes = count_records(rec) if (Path(rec) / "train.rec").exists() else (None, _count_folders(rec))
+    images, classes = count_records(rec) if has_records(rec) else (None, _count_folders(rec))
     if classes > num_classes:
         raise RunError(
             f"{rec}: has labels up to {classes - 1}, num_classes is {num_classes}; expected labels below num_classes, since a label "

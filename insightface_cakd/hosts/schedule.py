@@ -5,7 +5,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from insightface_cakd.data.records import FaceRecords
+from insightface_cakd.data.records import FaceRecords, has_records
 from insightface_cakd.runtime.findings import Finding, note, ok
 from insightface_cakd.runtime.ranks import world_size
 
@@ -49,7 +49,7 @@ def _steps(cfg: EasyDict, total_batch: int) -> Iterator[Finding]:
 
     The schedule plans them from the config's num_image; a run has as many as the images give.
     """
-    images = len(FaceRecords(str(cfg.rec))) if (Path(str(cfg.rec)) / "train.rec").exists() else None
+    images = len(FaceRecords(str(cfg.rec))) if has_records(str(cfg.rec)) else None
     planned = cfg.num_image // total_batch * cfg.num_epoch
     real = planned if images is None else images // total_batch * cfg.num_epoch
     if images is None or images == cfg.num_image:

@@ -11,6 +11,7 @@ from insightface_cakd.data.folders import require_new_folder, writing
 from insightface_cakd.data.images import FACE_SIZE, encode_jpeg
 from insightface_cakd.data.record import Record
 from insightface_cakd.data.recordio import RecordWriter
+from insightface_cakd.data.records import INDEX, RECORDS
 from insightface_cakd.errors import RecipeError
 from insightface_cakd.hosts.embedded.dataset import open_faces
 from insightface_cakd.recipe import load_recipe
@@ -61,7 +62,7 @@ def augment(
     total = len(faces) * (1 + copies)
     with writing(out) as temporary:
         temporary.mkdir()
-        with RecordWriter(temporary / "train.rec", temporary / "train.idx") as writer:
+        with RecordWriter(temporary / RECORDS, temporary / INDEX) as writer:
             for key, (label, payload) in enumerate(_images(faces, sides, copies, quality)):
                 writer.write(key, Record(0, (label,), key, 0, payload))
                 if progress:
