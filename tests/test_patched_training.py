@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from insightface_cakd.hosts.embedded.backbones import get_model
+from insightface_cakd.runtime.run_folder import RunFolder
+from tests.commands import cakd
 from tests.patched_runs import RECIPE, patched_copy, run, scalars, train, weights
 
 pytestmark = pytest.mark.upstream
@@ -33,7 +35,13 @@ def test_the_patched_script_learns_from_a_teacher(patched, face_set, tmp_path):
     torch.save(get_model("r18", num_features=512).state_dict(), tmp_path / "r18.pt")
     (tmp_path / "mine.yaml").write_text(RECIPE)
     output = tmp_path / "taught"
-    train(patched, face_set, output, "--distill", tmp_path / "mine.yaml", "--teacher", tmp_path / "r18.pt")
+    said = train(patched, face_set, output, "--distill", tmp_path / "mine.yaml", "--teacher", tmp_path / "r18.pt")
+    assert said.splitlines()[-1] == f"next: cakd export {output} {output}.onnx"
+    made = RunFolder(output)
+    assert (made.network, made.saved.recipe_name, made.teacher.name) == ("mbf", "mine", "r18")
+    assert "train_v2.py" in made.saved.host["changed"]
+    ran = cakd("export", output, tmp_path / "student.onnx")
+    assert ran.code == 0, ran.err
     cosine = dict(scalars(output / "tensorboard" / "distill", "distill/raw/cosine"))
     margin = dict(scalars(output / "tensorboard" / "distill", "distill/raw/margin"))
     assert list(cosine) == [1, 2, 3]

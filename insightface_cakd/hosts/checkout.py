@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from insightface_cakd.errors import CAKDError, RunError, in_one_line
 from insightface_cakd.hosts.pinned import KNOWN, PINNED, PINNED_COMMIT
@@ -39,6 +40,16 @@ class Checkout:
         files = f"; differs in {', '.join(self.changed)}" if self.version == "modified" else ""
         commit = f" ({self.commit})" if self.commit else ""
         return f"{self.folder}: {self.version}{commit}{files}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run's provenance records."""
+        return {
+            "folder": str(self.folder),
+            "version": self.version,
+            "commit": self.commit,
+            "changed": list(self.changed),
+        }
 
     @contextmanager
     def imported(self) -> Iterator[None]:

@@ -44,13 +44,7 @@ class Host:
     @property
     def facts(self) -> dict[str, Any]:
         """What a run's provenance records about its host."""
-        return {
-            "folder": str(self.checkout.folder),
-            "version": self.checkout.version,
-            "commit": self.checkout.commit,
-            "changed": list(self.checkout.changed),
-            "fixes": [fix.name for fix in self.fixes],
-        }
+        return {**self.checkout.facts, "fixes": [fix.name for fix in self.fixes]}
 
     def get_config(self, name: str) -> EasyDict:
         """Return a job's config as the checkout's own `get_config` merges it."""

@@ -3,6 +3,7 @@
 import atexit
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,14 +16,18 @@ from insightface_cakd.distill.monitor import log_folder
 from insightface_cakd.distill.plan import RunPlan, planned_length
 from insightface_cakd.distill.snapshot import Snapshots, snapshots_of
 from insightface_cakd.errors import CAKDError, RecipeError
+from insightface_cakd.hosts.checkout import fingerprint
+from insightface_cakd.hosts.embedded.parts import RunResult
 from insightface_cakd.recipe import Recipe, load_recipe
 from insightface_cakd.recipe.settings import given
 from insightface_cakd.runtime.foreign import anything_foreign
 from insightface_cakd.runtime.idle_warnings import leave_out_idle_warnings
+from insightface_cakd.runtime.run_folder import RunFolder
 from insightface_cakd.tasks.known import task_of
+from insightface_cakd.tasks.provenance import teaching_facts, write_provenance
 from insightface_cakd.tasks.seam import install
 from insightface_cakd.tasks.teaching import make_teachers, sets_of
-from insightface_cakd.tasks.telling import beginning
+from insightface_cakd.tasks.telling import beginning, ending, logged_accuracies
 
 
 def enter(
@@ -78,8 +83,32 @@ def _enter(namespace: ModuleType, cfg: Any, name: str, recipe: Recipe) -> Distil
     length = planned_length(cfg, namespace.world_size) if recipe.needs_length else None
     plan = RunPlan(length, bool(cfg.resume), data, int(cfg.seed))
     distillation = install(namespace, recipe, teaching.teachers, log_dir, cfg.frequent, snapshots, plan, task)
-    atexit.register(_leave, distillation, snapshots, Path(str(cfg.output)) if first else None, _ends_of(namespace))
+    run = _Run(cfg, _host_of(namespace) | teaching_facts(name, recipe, teaching)) if first else None
+    atexit.register(_leave, distillation, snapshots, run, _ends_of(namespace))
     return distillation
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the first process knows of the run, for its end."""
+
+    cfg: Any
+    facts: dict[str, Any]
+
+    @property
+    def output(self) -> Path:
+        return Path(str(self.cfg.output))
+
+    def end(self) -> None:
+        """Write `run.json`, and say what the run reached."""
+        write_provenance(self.output, vars(self.cfg), self.facts)
+        print("\n".join(ending(RunResult(accuracy=logged_accuracies(self.output)), RunFolder(self.output))), flush=True)
+
+
+def _host_of(namespace: ModuleType) -> dict[str, Any]:
+    """Return what is recorded of the script's checkout; Python forgets a script's file when it ends."""
+    script = getattr(namespace, "__file__", None)
+    return {} if script is None else {"host": fingerprint(Path(script).resolve().parent).facts}
 
 
 def _ends_of(namespace: ModuleType) -> list[bool]:
@@ -97,19 +126,19 @@ def _ends_of(namespace: ModuleType) -> list[bool]:
     return ends
 
 
-def _leave(distillation: Distillation, snapshots: Snapshots | None, output: Path | None, ends: list[bool]) -> None:
-    """End a script's distillation; one that failed or was stopped writes no maps, no snapshot.
+def _leave(distillation: Distillation, snapshots: Snapshots | None, run: _Run | None, ends: list[bool]) -> None:
+    """End a script's distillation; one that failed or was stopped writes nothing.
 
-    `output` is the run's folder, on its first process.
+    `run` is that of the first process.
     """
     distillation.monitor.close()
     if not ends:
         return
-    if output is not None and output.is_dir():
-        save_maps(output, distillation)
-    if snapshots is None:
-        return
     try:
-        snapshots.write_after(distillation)
+        if run is not None and run.output.is_dir():
+            save_maps(run.output, distillation)
+            run.end()
+        if snapshots is not None:
+            snapshots.write_after(distillation)
     except CAKDError as error:
         print(f"train_v2.py: error: {error}", file=sys.stderr)

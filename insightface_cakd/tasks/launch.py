@@ -1,7 +1,6 @@
 """Starts a training run, on the embedded host or on a checkout."""
 
 import os
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -9,12 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import onnxruntime
-import timm
 import torch
 from easydict import EasyDict
 
-from insightface_cakd import __version__
 from insightface_cakd.distill.maps import save_maps
 from insightface_cakd.distill.monitor import log_folder
 from insightface_cakd.distill.plan import RunPlan, planned_length
@@ -37,6 +33,7 @@ from insightface_cakd.tasks import seam
 from insightface_cakd.tasks.batches import embedded_length
 from insightface_cakd.tasks.job import Job, configured
 from insightface_cakd.tasks.known import named_task, task_of
+from insightface_cakd.tasks.provenance import teaching_facts, write_provenance
 from insightface_cakd.tasks.stages import decided, output_of, stages_of
 from insightface_cakd.tasks.task import Task
 from insightface_cakd.tasks.teaching import make_teachers, sets_of
@@ -93,7 +90,7 @@ def _run(job: Job) -> tuple[train_v2.RunResult, RunFolder]:
         first = is_first_process()
         result, taught = (loop.run(), {}) if job.distill is None else _distil(job, cfg, loop, first)
         if first:
-            _write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
+            write_provenance(Path(cfg.output), cfg, {**loop.facts, **taught})
         return result, RunFolder(Path(cfg.output))
 
 
@@ -156,7 +153,7 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
 
     The first process logs and measures the teacher.
     """
-    data = Path(str(cfg.rec))
+    data, name = Path(str(cfg.rec)), Path(str(job.distill)).stem
     recipe = load_recipe(str(job.distill), job.recipe_settings)
     task = task_of(recipe)
     task.fill(cfg)
@@ -165,7 +162,7 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
         for one in teaching.teachers.values():
             one.compute_in_half()
     if first:
-        print("\n".join(beginning(Path(str(job.distill)).stem, recipe, teaching, data)), flush=True)
+        print("\n".join(beginning(name, recipe, teaching, data)), flush=True)
     log_dir = log_folder(cfg.output) if first else None
     snapshots = snapshots_of(recipe, teaching.first, cfg) if first else None
     plan = RunPlan(loop.length(task) if recipe.needs_length else None, bool(cfg.resume), data, int(cfg.seed))
@@ -175,34 +172,4 @@ def _distil(job: Job, cfg: EasyDict, loop: _Loop, first: bool) -> tuple[train_v2
         result = loop.run()
     if first:
         save_maps(Path(cfg.output), distillation)
-    facts: dict[str, Any] = {"recipe_name": Path(str(job.distill)).stem, "recipe": recipe.model_dump()}
-    if (teacher := teaching.first) is not None:
-        said = {"name": teacher.name, "sha256": teacher.sha256, "accuracy": teaching.accuracy}
-        facts["teacher"] = {**said, "licence": recipe.teacher.licence, "sets": teaching.sets}
-    return result, facts
-
-
-def _write_provenance(output: Path, cfg: EasyDict, more: dict[str, Any]) -> None:
-    """Record in `run.json` how a network came about.
-
-    Of the config only simple values are recorded, and no key that ends in `_key`.
-    """
-    facts: dict[str, Any] = {
-        "insightface_cakd": __version__,
-        "config": {
-            key: value
-            for key, value in sorted(cfg.items())
-            # A file that is passed on with the network must not contain the user's wandb_key.
-            if isinstance(value, str | int | float | bool | list | tuple) and not key.endswith("_key")
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.cuda.device_count()} CUDA devices",
-        "ranks": int(os.environ.get("WORLD_SIZE", "1")),
-        **more,
-    }
-    RunFolder(output).write(facts)
+    return result, teaching_facts(name, recipe, teaching)
