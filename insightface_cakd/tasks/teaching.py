@@ -58,7 +58,7 @@ class Teaching:
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy of the first on the recipe's .bin; None where it was not measured."""
+        """Accuracy of the first on its check's .bin, if measured."""
         found = self.checked.get(next(iter(self.teachers), ""))
         return None if found is None else found.accuracy
 
