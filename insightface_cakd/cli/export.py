@@ -106,7 +106,7 @@ def _pack(
 def _runtime(
     runtime: Annotated[
         Literal["ncnn", "openvino"],
-        typer.Argument(help="Needs the extra of its name: pip install 'insightface-cakd\\[ncnn]'."),
+        typer.Argument(help="Needs the extra of its name: pip install 'insightface-cakd[ncnn]'."),
     ],
     student: Annotated[Path, typer.Argument(help="The recogniser, as `cakd export` wrote it.")],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
