@@ -14,15 +14,17 @@ from insightface_cakd.cli import build
 from insightface_cakd.errors import CAKDError
 from insightface_cakd.hosts.embedded.utils.utils_config import find_config
 from insightface_cakd.recipe import find_recipe, parse_recipe
+from tests.cli.command_tree import command_tree, commands_below
+from tests.markdown_blocks import blocks as blocks_of
+from tests.markdown_blocks import shell_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("recipes/*.md"), *ROOT.glob("patches/*.md"), *ROOT.glob("docs/**/*.md")])
 SOURCES = sorted(ROOT.glob("insightface_cakd/**/*.py"))
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page, *languages):
-    return [text for language, text in FENCE.findall(page.read_text(encoding="utf-8")) if language in languages]
+    return blocks_of(page.read_text(encoding="utf-8"), *languages)
 
 
 def test_yaml_blocks_are_valid_recipes():
@@ -51,11 +53,10 @@ def test_python_blocks_run_as_they_stand(page, tmp_path, monkeypatch):
 
 def commands(page):
     """Return every shell command of a page as words, `torchrun ... -m insightface_cakd` included."""
-    for text in blocks(page, "sh", "bash", "shell"):
-        for line in text.replace("\\\n", " ").splitlines():
-            for part in line.split(" && "):
-                words = shlex.split(part, comments=True)
-                yield [word.removeprefix(".venv/bin/") for word in words]
+    for line in shell_lines(page.read_text(encoding="utf-8")):
+        for part in line.split(" && "):
+            words = shlex.split(part, comments=True)
+            yield [word.removeprefix(".venv/bin/") for word in words]
 
 
 def inline_commands(text):
@@ -67,11 +68,8 @@ def inline_commands(text):
 def command_line():
     """The whole command line, whose commands parse their arguments and then do nothing."""
     root = get_command(build())
-    waiting = [root]
-    while waiting:
-        command = waiting.pop()
+    for _, command in command_tree(root):
         command.callback = lambda *args, **kwargs: None
-        waiting.extend(getattr(command, "commands", {}).values())
     return root
 
 
@@ -120,7 +118,7 @@ def test_commands_named_in_a_sentence_exist(command_line):
     for file in [*PAGES, *SOURCES]:
         for words in inline_commands(file.read_text(encoding="utf-8")):
             command, rest = command_line, words[1:]
-            while rest and rest[0] in getattr(command, "commands", {}):
+            while rest and rest[0] in commands_below(command):
                 command, rest = command.commands[rest[0]], rest[1:]
             known = {option for parameter in command.params for option in parameter.opts} | {"--help", "--version"}
             there = command is not command_line or not rest or rest[0] in ("...", "quickstart")

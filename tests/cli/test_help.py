@@ -6,9 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from typer.main import get_command
 
-from insightface_cakd.cli import build
+from tests.cli.command_tree import command_tree, commands_below
 from tests.commands import cakd
 
 COLUMNS = 80
@@ -17,15 +16,7 @@ LIBRARIES = "import typer, yaml; from pydantic import BaseModel, TypeAdapter"
 IDLE = 0.25
 
 
-def groups(command, words=()):
-    """Yield the words of every command that has commands below it."""
-    if below := getattr(command, "commands", {}):
-        yield words
-        for name, one in below.items():
-            yield from groups(one, (*words, name))
-
-
-@pytest.mark.parametrize("words", groups(get_command(build())), ids=" ".join)
+@pytest.mark.parametrize("words", [words for words, command in command_tree() if commands_below(command)], ids=" ".join)
 def test_no_summary_is_cut(words, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
     lines = cakd(*words, "--help").out.splitlines()

@@ -4,10 +4,8 @@ import os
 import subprocess
 import sys
 
-from typer.main import get_command
-
-from insightface_cakd.cli import build
 from insightface_cakd.recipe import recipe_name, shipped_recipes
+from tests.cli.command_tree import command_tree
 
 HEAVY = ("torch", "timm", "onnx", "onnxruntime", "numpy", "matplotlib")
 # Runs command lines in one process, and prints each that brought a heavy library in.
@@ -27,16 +25,9 @@ for line in sys.stdin.read().splitlines():
 """
 
 
-def helps(command, words=()):
-    """Yield `--help` of a command and of all commands below it."""
-    yield " ".join([*words, "--help"])
-    for name, below in getattr(command, "commands", {}).items():
-        yield from helps(below, [*words, name])
-
-
 def test_help_and_recipes_import_no_heavy_library():
     recipes = [recipe_name(path) for path in shipped_recipes()]
-    lines = [*helps(get_command(build())), "recipes list"]
+    lines = [*(" ".join([*words, "--help"]) for words, _ in command_tree()), "recipes list"]
     assert len(lines) > 25
     assert len(recipes) > 40
     lines += [f"recipes {command} {name}" for command in ("show", "check") for name in recipes]

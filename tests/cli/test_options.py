@@ -5,20 +5,11 @@ from typer.main import get_command
 
 from insightface_cakd.cli import build
 from insightface_cakd.cli.options import FORMER
+from tests.cli.command_tree import command_tree, commands_below
 from tests.commands import cakd
 
-
-def found(command, words=()):
-    """Yield every command of a command line with its words."""
-    below = getattr(command, "commands", {})
-    if not below:
-        yield " ".join(words), command
-    for name, one in below.items():
-        yield from found(one, (*words, name))
-
-
 ROOT = get_command(build())
-COMMANDS = dict(found(ROOT))
+COMMANDS = {" ".join(words): command for words, command in command_tree(ROOT) if not commands_below(command)}
 
 
 def options(command):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.markdown_blocks import shell_lines
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -14,9 +16,7 @@ def printed(heading: str) -> list[str]:
     """Return the commands of a section's shell blocks, without comments; all lines of a command are one."""
     section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
     assert section is not None, f"README.md has no section {heading}"
-    blocks = re.findall(r"^```sh\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [command for line in lines if (command := re.sub(r"\s+#.*", "", line).strip())]
+    return [command for line in shell_lines(section[1]) if (command := re.sub(r"\s+#.*", "", line).strip())]
 
 
 class Shell:

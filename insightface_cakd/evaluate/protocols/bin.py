@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 class Verification(Protocol):
     """Measure accuracy and TAR@FAR on pairs, with intervals.
 
-    Ten folds with flip, arcface_torch's protocol.
-
-    Measured on verification sets and on variants of them.
+    Ten folds with flip, arcface_torch's protocol, on verification sets and on variants of them.
 
     Example: `cakd eval bin student.onnx lfw.bin agedb_30.bin --variant all`
 
